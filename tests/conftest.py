@@ -1,0 +1,31 @@
+"""Shared fixtures of the test suite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--fixtures",
+        type=Path,
+        default=Path(__file__).resolve().parents[2] / "shared" / "fixtures",
+        help="folder with the reference checkpoints (default: shared/fixtures beside the checkout)",
+    )
+
+
+@pytest.fixture(scope="session")
+def fixtures_dir(request: pytest.FixtureRequest) -> Path:
+    """Folder of tiny checkpoints with reference outputs; a test without them is skipped, saying so."""
+    folder: Path = request.config.getoption("--fixtures")
+    if not folder.is_dir():
+        pytest.skip(f"no reference checkpoints at {folder}; pass --fixtures FOLDER")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def fixture_a(fixtures_dir: Path) -> Path:
+    """The tiny LTX-2.3 checkpoint with reference numbers of every stage."""
+    return fixtures_dir / "A"

@@ -1,0 +1,86 @@
+"""Our edits to ggml, as insertions at anchors that must occur exactly once.
+
+An insertion carries no line of ggml except a short anchor, needs neither git nor patch, and either fits or stops the
+build. One edit is made: ggml's CUDA backend learns to run ``GGML_OP_CUSTOM`` nodes through a function that the
+application registers (on the CPU backend such nodes run as they are). The function gets the backend context, the
+current stream, the device and the node, and answers whether it ran; a null context asks whether it would.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class PatchError(Exception):
+    """An anchor is missing or ambiguous: the pinned tree changed and the edits need a new look."""
+
+
+@dataclass(frozen=True)
+class Insertion:
+    """``text`` goes in front of or behind ``anchor`` in the file at ``path``."""
+
+    path: str
+    anchor: str
+    text: str
+    after: bool
+
+
+CUDA = "src/ggml-cuda/ggml-cuda.cu"
+
+INSERTIONS = (
+    Insertion(
+        CUDA,
+        "static bool ggml_cuda_compute_forward(",
+        """// inserted by ltx2cpp: custom operations on CUDA
+typedef bool (*ltx_custom_op_t)(void * context, void * stream, int device, struct ggml_tensor * node);
+static ltx_custom_op_t ltx_custom_op = nullptr;
+static void ltx_set_custom_op(ltx_custom_op_t function) { ltx_custom_op = function; }
+
+""",
+        after=False,
+    ),
+    Insertion(
+        CUDA,
+        "static bool ggml_cuda_compute_forward(ggml_backend_cuda_context & ctx, struct ggml_tensor * dst) {\n",
+        """    if (dst->op == GGML_OP_CUSTOM) {
+        return ltx_custom_op && ltx_custom_op(&ctx, ctx.stream(), ctx.device, dst);
+    }
+""",
+        after=True,
+    ),
+    Insertion(
+        CUDA,
+        "static bool ggml_backend_cuda_device_supports_op(ggml_backend_dev_t dev, const ggml_tensor * op) {\n",
+        """    if (op->op == GGML_OP_CUSTOM) {
+        const int device = ((ggml_backend_cuda_device_context *) dev->context)->device;
+        return ltx_custom_op && ltx_custom_op(nullptr, nullptr, device, const_cast<ggml_tensor *>(op));
+    }
+""",
+        after=True,
+    ),
+    Insertion(
+        CUDA,
+        '    if (strcmp(name, "ggml_backend_register_host_buffer") == 0) {\n',
+        """    if (strcmp(name, "ggml_backend_cuda_set_custom_op") == 0) {
+        return (void *) ltx_set_custom_op;
+    }
+""",
+        after=False,
+    ),
+)
+
+
+def apply(tree: Path) -> None:
+    """Edits an unpacked ggml tree in place.
+
+    Raises:
+        PatchError: An anchor does not occur exactly once.
+    """
+    for insertion in INSERTIONS:
+        path = tree / insertion.path
+        text = path.read_text(encoding="utf-8")
+        if (count := text.count(insertion.anchor)) != 1:
+            raise PatchError(f"{insertion.path}: anchor {insertion.anchor.strip()!r} occurs {count} times, expected once")
+        replacement = insertion.anchor + insertion.text if insertion.after else insertion.text + insertion.anchor
+        path.write_text(text.replace(insertion.anchor, replacement), encoding="utf-8")

@@ -80,10 +80,10 @@ class ClipShape:
         return audio_latent_frames(self.num_frames, self.frame_rate)
 
     def _check_duration(self) -> None:
-        # Midpoint of the last latent frame in seconds: what the rotary table is given.
+        # Midpoint of the last latent frame, in pixel frames: what the rotary table is given.
         rate = self.frame_rate
-        last = ((self.latent_frames - 1) * TIME_FACTOR - 3) / rate if self.latent_frames > 1 else 0.0
-        if last <= self.max_seconds:
+        last = (self.latent_frames - 1) * TIME_FACTOR - 3
+        if last <= self.max_seconds * rate:
             return
         longest = int((self.max_seconds * rate + 3) // TIME_FACTOR) * TIME_FACTOR + 1
         raise ArgumentError(

@@ -89,7 +89,7 @@ class Modality:
             raise ShapeError(f"Modality.sigma: expected a value in 0..1, found {sigma}")
         if timesteps.min() < 0.0 or timesteps.max() > 1.0:
             raise ShapeError(
-                "Modality.timesteps: expected values in 0..1 (the model multiplies by 1000 itself), "
+                "Modality.timesteps: expected values in 0..1 (the model scales them itself), "
                 f"found {float(timesteps.min())} to {float(timesteps.max())}"
             )
         object.__setattr__(self, "latent", latent)
@@ -125,7 +125,7 @@ class PromptEmbedding:
     Example:
         >>> embedding = pipe.encode_prompt("a red fox in snow")
         >>> embedding.save("fox.safetensors")
-        >>> out = pipe(PromptEmbedding.load("fox.safetensors"), width=768, height=512, num_frames=97)
+        >>> again = PromptEmbedding.load("fox.safetensors")
     """
 
     video: FloatArray

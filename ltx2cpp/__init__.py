@@ -1,0 +1,1 @@
+"""LTX-2 video and sound generation on your own machine."""

@@ -1,0 +1,84 @@
+"""State of one modality during denoising: what is generated and what is held.
+
+Source: Lightricks LTX-2, ltx_core latent state and conditioning items.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ltx2cpp.errors import ShapeError
+from ltx2cpp.types import FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class LatentState:
+    """Tokens of one modality.
+
+    Attributes:
+        latent: (tokens, channels), the current noisy latent.
+        clean: (tokens, channels), target of held tokens; 0 where nothing is given.
+        mask: (tokens,), 1 generates a token, 0 holds it, between is a partial strength.
+        positions: (axes, tokens, 2), see `Modality`.
+        generated: number of leading tokens that belong to the clip; the rest are appended
+            conditions, dropped at the end.
+    """
+
+    latent: FloatArray
+    clean: FloatArray
+    mask: FloatArray
+    positions: FloatArray
+    generated: int
+
+    @classmethod
+    def empty(cls, tokens: int, channels: int, positions: FloatArray) -> LatentState:
+        """Return a state in which everything is generated and the latent is zero."""
+        zero = np.zeros((tokens, channels), np.float32)
+        return cls(zero, zero, np.ones(tokens, np.float32), positions, tokens)
+
+    def timesteps(self, sigma: float) -> FloatArray:
+        """Return each token's noise level at the global level ``sigma``, (tokens,)."""
+        result: FloatArray = self.mask * np.float32(sigma)
+        return result
+
+    def blend(self, estimate: FloatArray) -> FloatArray:
+        """Return ``estimate`` with held tokens replaced by their target, by the mask's share."""
+        mask = self.mask[:, None]
+        result: FloatArray = mask * estimate + (np.float32(1) - mask) * self.clean
+        return result
+
+    def noised(self, noise: FloatArray, noise_scale: float = 1.0) -> LatentState:
+        """Return the starting state: the latent mixed with noise, held tokens put back.
+
+        Args:
+            noise: (tokens, channels), appended tokens included.
+            noise_scale: share of noise, 0..1: 1 starts from pure noise.
+        """
+        if noise.shape != self.latent.shape:
+            raise ShapeError(
+                f"noise: expected {self.latent.shape} in token layout, found {noise.shape}"
+            )
+        scale = np.float32(noise_scale)
+        mixed = (np.float32(1) - scale) * self.latent + scale * noise
+        return replace(self, latent=self.blend(mixed))
+
+    def hold_frames(self, tokens: FloatArray, first: int, strength: float = 1.0) -> LatentState:
+        """Return a state that holds ``tokens`` from token number ``first`` on.
+
+        Args:
+            tokens: (n, channels), the encoded pictures in token layout.
+            first: index of the first token that is given.
+            strength: 1 holds exactly, 0 ignores the pictures.
+        """
+        end = first + tokens.shape[0]
+        if end > self.generated or tokens.shape[1] != self.clean.shape[1]:
+            raise ShapeError(
+                f"conditioning: {tokens.shape} tokens from token {first} do not fit into "
+                f"{(self.generated, self.clean.shape[1])}"
+            )
+        clean, mask = self.clean.copy(), self.mask.copy()
+        clean[first:end] = tokens
+        mask[first:end] = np.float32(1.0 - strength)
+        return replace(self, clean=clean, mask=mask)

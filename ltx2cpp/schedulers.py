@@ -1,0 +1,106 @@
+"""Noise-level lists: the fixed lists of distilled models and the LTX2 scheduler.
+
+A list has one value more than steps, starts at the first noise level and ends with 0; all float32.
+
+Source: Lightricks LTX-2, ltx_core schedulers and the constants of its pipelines.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from ltx2cpp.errors import ArgumentError
+from ltx2cpp.types import FloatArray
+
+DISTILLED_SIGMAS = (1.0, 0.99375, 0.9875, 0.98125, 0.975, 0.909375, 0.725, 0.421875, 0.0)
+DISTILLED_STAGE_2_SIGMAS = (0.909375, 0.725, 0.421875, 0.0)
+
+# The official pipelines hand no latent to the scheduler, which then counts this many tokens.
+DEFAULT_TOKENS = 4096
+
+_BASE_TOKENS, _MAX_TOKENS = 1024, 4096
+_BASE_SHIFT, _MAX_SHIFT = 0.95, 2.05
+_TERMINAL = 0.1  # the last level above 0
+
+MAX_STEPS = 1000
+
+
+def ltx2_sigmas(num_steps: int, tokens: int = DEFAULT_TOKENS) -> FloatArray:
+    """Return the dynamically shifted list of ``num_steps`` steps, (num_steps + 1,).
+
+    Args:
+        num_steps: 1 to 1000.
+        tokens: video tokens that set the shift; never clamped, as in the reference.
+
+    Raises:
+        ArgumentError: a value out of range.
+    """
+    check_steps(num_steps)
+    if tokens < 1:
+        raise ArgumentError(f"tokens: expected at least 1 video token, found {tokens}")
+    if num_steps == 1:
+        # The stretch below would divide by zero.
+        return np.array([1.0, 0.0], np.float32)
+    slope = (_MAX_SHIFT - _BASE_SHIFT) / (_MAX_TOKENS - _BASE_TOKENS)
+    shift = math.exp(slope * tokens + _BASE_SHIFT - slope * _BASE_TOKENS)
+    level = np.arange(num_steps, 0, -1, dtype=np.float64) / num_steps
+    shifted = shift / (shift + (1.0 / level - 1.0))
+    stretch = (1.0 - shifted[-1]) / (1.0 - _TERMINAL)
+    sigmas = np.append(1.0 - (1.0 - shifted) / stretch, 0.0)
+    return sigmas.astype(np.float32)
+
+
+def distilled_sigmas(num_steps: int | None = None) -> FloatArray:
+    """Return the list distilled models were trained for.
+
+    Args:
+        num_steps: None or 8 for the list itself; any other count reads the list at evenly spaced
+            places, with straight lines between its values.
+    """
+    listed = np.asarray(DISTILLED_SIGMAS, np.float64)
+    steps = listed.size - 1 if num_steps is None else num_steps
+    check_steps(steps)
+    places = np.arange(steps + 1) * ((listed.size - 1) / steps)
+    return np.interp(places, np.arange(listed.size), listed).astype(np.float32)
+
+
+def check_steps(num_steps: object) -> int:
+    """Return ``num_steps`` when it is a whole number in 1..1000, else raise ArgumentError."""
+    if isinstance(num_steps, bool) or not isinstance(num_steps, (int, np.integer)):
+        raise ArgumentError(f"num_inference_steps: expected a whole number, found {num_steps!r}")
+    if not 1 <= num_steps <= MAX_STEPS:
+        raise ArgumentError(f"num_inference_steps: expected 1 to {MAX_STEPS}, found {num_steps}")
+    return int(num_steps)
+
+
+def check_sigmas(sigmas: Sequence[float] | FloatArray) -> FloatArray:
+    """Return a caller's list as float32 after checking it.
+
+    Raises:
+        ArgumentError: fewer than two values, one that is not finite or outside 0..1, not
+            descending, or a last value that is not 0.
+    """
+    try:
+        values = np.asarray(sigmas, np.float32)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"sigmas: expected a list of numbers, found {sigmas!r}") from error
+    if values.ndim != 1 or not 2 <= values.size <= MAX_STEPS + 1:
+        raise ArgumentError(
+            f"sigmas: expected a flat list of 2 to {MAX_STEPS + 1} values, one more than steps, "
+            f"found shape {values.shape}"
+        )
+    if not np.isfinite(values).all() or values.min() < 0.0 or values.max() > 1.0:
+        raise ArgumentError(f"sigmas: expected values in 0..1, found {_brief(values)}")
+    if not (np.diff(values) < 0.0).all():
+        raise ArgumentError(f"sigmas: expected descending values, found {_brief(values)}")
+    if values[-1] != 0.0:
+        raise ArgumentError(f"sigmas: expected 0 as the last value, found {values[-1]:g}")
+    return values
+
+
+def _brief(values: FloatArray) -> str:
+    shown = ", ".join(f"{value:g}" for value in values[:12])
+    return f"[{shown}, ...]" if values.size > 12 else f"[{shown}]"

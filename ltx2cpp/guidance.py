@@ -62,16 +62,16 @@ def combine(estimates: Mapping[Pass, FloatArray], strengths: ModalityGuidance) -
         if weight != 0.0 and kind in estimates:
             guided = guided + np.float32(weight) * (plain - estimates[kind])
     if strengths.rescale != 0.0 and guided is not plain:
-        guided = guided * _rescale_factor(plain, guided, strengths.rescale)
+        guided = guided * np.float32(_rescale_factor(plain, guided, strengths.rescale))
     return guided
 
 
-def _rescale_factor(plain: FloatArray, guided: FloatArray, share: float) -> np.float32:
+def _rescale_factor(plain: FloatArray, guided: FloatArray, share: float) -> float:
     # Unbiased deviation over the whole tensor, appended condition tokens included.
     if guided.size < 2:
-        return np.float32(1.0)
+        return 1.0
     spread = float(np.std(guided, ddof=1, dtype=np.float64))
     if spread == 0.0:
-        return np.float32(1.0)
+        return 1.0
     wanted = float(np.std(plain, ddof=1, dtype=np.float64))
-    return np.float32(share * wanted / spread + (1.0 - share))
+    return share * wanted / spread + (1.0 - share)

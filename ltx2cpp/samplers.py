@@ -42,7 +42,8 @@ class EulerSampler:
     ) -> FloatArray:
         if sigma_next == 0.0:
             # The formula's limit without its rounding.
-            return denoised.copy()
+            final: FloatArray = denoised.copy()
+            return final
         velocity = (state.latent - denoised) / np.float32(sigma)
         change = np.float32(sigma_next) - np.float32(sigma)
         result: FloatArray = state.latent + velocity * change

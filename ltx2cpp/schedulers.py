@@ -64,7 +64,8 @@ def distilled_sigmas(num_steps: int | None = None) -> FloatArray:
     steps = listed.size - 1 if num_steps is None else num_steps
     check_steps(steps)
     places = np.arange(steps + 1) * ((listed.size - 1) / steps)
-    return np.interp(places, np.arange(listed.size), listed).astype(np.float32)
+    sigmas: FloatArray = np.interp(places, np.arange(listed.size), listed).astype(np.float32)
+    return sigmas
 
 
 def check_steps(num_steps: object) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ltx2cpp.errors import CheckpointError, OutputError, ShapeError
+from ltx2cpp.errors import CheckpointError, ShapeError
 
 FloatArray = NDArray[np.float32]
 ByteArray = NDArray[np.uint8]
@@ -148,10 +146,13 @@ class PromptEmbedding:
         """
         from safetensors.numpy import save
 
+        from ltx2cpp.media.atomic import atomic_file
+
         payload = save(
             {"video": self.video, "audio": self.audio}, metadata={"format": _EMBEDDING_FORMAT}
         )
-        write_atomically(Path(path), payload)
+        with atomic_file(path) as temporary:
+            temporary.write_bytes(payload)
 
     @classmethod
     def load(cls, path: str | Path) -> PromptEmbedding:
@@ -174,25 +175,6 @@ class PromptEmbedding:
                 f"found {sorted(tensors)[:8]}"
             )
         return cls(video=tensors["video"], audio=tensors["audio"])
-
-
-def write_atomically(path: Path, payload: bytes) -> None:
-    """Write ``payload`` to ``path`` through a temporary file in the same folder.
-
-    Raises:
-        OutputError: folder missing, not writable, or no space; ``path`` is left as it was.
-    """
-    temporary: Path | None = None
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        temporary = Path(name)
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(payload)
-        temporary.replace(path)
-    except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,7 +219,7 @@ class GenerationOutput:
         """
         from ltx2cpp import media
 
-        media.save(self, Path(path))
+        media.save(self, path)
 
 
 class GenerationStream(Protocol):

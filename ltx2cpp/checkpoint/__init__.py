@@ -1,0 +1,23 @@
+"""Model files: headers are read and checked here, weights are mapped by the C++ core."""
+
+from __future__ import annotations
+
+from ltx2cpp.checkpoint.files import open_checkpoint
+from ltx2cpp.checkpoint.tensors import (
+    CheckpointFile,
+    DType,
+    TensorInfo,
+    WeightRef,
+    read_array,
+    read_bytes,
+)
+
+__all__ = [
+    "CheckpointFile",
+    "DType",
+    "TensorInfo",
+    "WeightRef",
+    "open_checkpoint",
+    "read_array",
+    "read_bytes",
+]

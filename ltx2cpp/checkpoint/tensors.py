@@ -1,0 +1,246 @@
+"""Element types and descriptions of stored tensors, shared by every file format."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ltx2cpp.errors import CheckpointError, UnsupportedError
+
+
+class DType(str, Enum):
+    """Element type of a stored tensor, under the name the C++ core knows it by."""
+
+    F32 = "f32"
+    F16 = "f16"
+    BF16 = "bf16"
+    F64 = "f64"
+    F8_E4M3 = "f8_e4m3"
+    F8_E5M2 = "f8_e5m2"
+    I8 = "i8"
+    U8 = "u8"
+    I16 = "i16"
+    I32 = "i32"
+    I64 = "i64"
+    BOOL = "bool"
+    Q4_0 = "q4_0"
+    Q4_1 = "q4_1"
+    Q5_0 = "q5_0"
+    Q5_1 = "q5_1"
+    Q8_0 = "q8_0"
+    Q2_K = "q2_k"
+    Q3_K = "q3_k"
+    Q4_K = "q4_k"
+    Q5_K = "q5_k"
+    Q6_K = "q6_k"
+    IQ4_NL = "iq4_nl"
+    IQ4_XS = "iq4_xs"
+    MXFP4 = "mxfp4"
+
+    @property
+    def block_elements(self) -> int:
+        """Elements that one stored block holds; 1 unless the type is quantised."""
+        return _BLOCKS[self][0]
+
+    @property
+    def block_bytes(self) -> int:
+        """Bytes of one stored block."""
+        return _BLOCKS[self][1]
+
+    @property
+    def is_quantized(self) -> bool:
+        return self.block_elements > 1
+
+    @property
+    def is_fp8(self) -> bool:
+        return self in (DType.F8_E4M3, DType.F8_E5M2)
+
+    @property
+    def is_float(self) -> bool:
+        """Whether the type can hold a weight that needs no de-quantisation."""
+        return self in (DType.F32, DType.F16, DType.BF16, DType.F64) or self.is_fp8
+
+    def __str__(self) -> str:
+        return self.value
+
+    def storage_bytes(self, shape: Iterable[int]) -> int:
+        """Bytes of a tensor of `shape`; the row length must be a multiple of the block."""
+        return math.prod(shape) // self.block_elements * self.block_bytes
+
+
+# (elements, bytes) of a block. Source: the block structs of ggml.
+_BLOCKS: dict[DType, tuple[int, int]] = {
+    DType.F32: (1, 4),
+    DType.F16: (1, 2),
+    DType.BF16: (1, 2),
+    DType.F64: (1, 8),
+    DType.F8_E4M3: (1, 1),
+    DType.F8_E5M2: (1, 1),
+    DType.I8: (1, 1),
+    DType.U8: (1, 1),
+    DType.I16: (1, 2),
+    DType.I32: (1, 4),
+    DType.I64: (1, 8),
+    DType.BOOL: (1, 1),
+    DType.Q4_0: (32, 18),
+    DType.Q4_1: (32, 20),
+    DType.Q5_0: (32, 22),
+    DType.Q5_1: (32, 24),
+    DType.Q8_0: (32, 34),
+    DType.Q2_K: (256, 84),
+    DType.Q3_K: (256, 110),
+    DType.Q4_K: (256, 144),
+    DType.Q5_K: (256, 176),
+    DType.Q6_K: (256, 210),
+    DType.IQ4_NL: (32, 18),
+    DType.IQ4_XS: (256, 136),
+    DType.MXFP4: (32, 17),
+}
+
+_NUMPY: dict[DType, str] = {
+    DType.F32: "<f4",
+    DType.F16: "<f2",
+    DType.F64: "<f8",
+    DType.I8: "i1",
+    DType.U8: "u1",
+    DType.I16: "<i2",
+    DType.I32: "<i4",
+    DType.I64: "<i8",
+    DType.BOOL: "?",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """Where one tensor lies.
+
+    Attributes:
+        name: Name as stored in the file.
+        dtype: Element type.
+        shape: Extents, outermost first; `()` for a scalar.
+        path: File that holds the bytes.
+        offset: Absolute position in that file. Safetensors does not align it to the element size.
+        size_bytes: Stored bytes; always `dtype.storage_bytes(shape)`.
+    """
+
+    name: str
+    dtype: DType
+    shape: tuple[int, ...]
+    path: Path
+    offset: int
+    size_bytes: int
+
+    @property
+    def num_elements(self) -> int:
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightRef:
+    """One weight of a component: its bytes and what to do with them at load.
+
+    Attributes:
+        info: Where the bytes lie and the shape the network expects.
+        target: Type to convert to at load; None keeps the stored type.
+        scale: Factor on every element (scaled fp8 files); 1.0 otherwise.
+    """
+
+    info: TensorInfo
+    target: DType | None = None
+    scale: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointFile:
+    """An opened model file or folder: header only, every range checked, no weight read.
+
+    Attributes:
+        path: What was opened.
+        kind: Format; "sharded" is a folder or index of safetensors files.
+        metadata: Strings of a safetensors header, or typed values of a GGUF header (arrays of
+            numbers as numpy arrays, arrays of strings as lists).
+        tensors: By stored name, in file order.
+    """
+
+    path: Path
+    kind: Literal["safetensors", "sharded", "gguf"]
+    metadata: Mapping[str, Any]
+    tensors: Mapping[str, TensorInfo]
+
+
+# read_array is for scales, tables and tokenizer files, never for weights.
+_MAX_ARRAY_BYTES = 256 << 20
+
+
+def read_bytes(info: TensorInfo) -> bytes:
+    """Read the stored bytes of a small tensor.
+
+    Raises:
+        CheckpointError: The tensor is over 256 MiB or the file was cut after opening.
+    """
+    if info.size_bytes > _MAX_ARRAY_BYTES:
+        raise CheckpointError(
+            f"{info.path}: tensor '{info.name}' has {info.size_bytes} bytes, too many for a value "
+            f"that is read whole (at most {_MAX_ARRAY_BYTES})"
+        )
+    try:
+        with info.path.open("rb") as stream:
+            stream.seek(info.offset)
+            stored = stream.read(info.size_bytes)
+    except OSError as error:
+        raise CheckpointError(
+            f"{info.path}: tensor '{info.name}' cannot be read: {error.strerror or error}"
+        ) from error
+    if len(stored) != info.size_bytes:
+        raise CheckpointError(
+            f"{info.path}: the file ends inside tensor '{info.name}'; it was cut after opening"
+        )
+    return stored
+
+
+def read_array(info: TensorInfo) -> npt.NDArray[Any]:
+    """Read a small tensor as a numpy array of `info.shape`.
+
+    bfloat16 and fp8 come back as float32 (exact); other types keep theirs.
+
+    Raises:
+        CheckpointError: See `read_bytes`.
+        UnsupportedError: The tensor is quantised.
+    """
+    if info.dtype.is_quantized:
+        raise UnsupportedError(
+            f"{info.path}: tensor '{info.name}' is {info.dtype}, and is needed as plain numbers"
+        )
+    stored = read_bytes(info)
+    if info.dtype is DType.BF16:
+        halves = np.frombuffer(stored, dtype="<u2").astype(np.uint32) << 16
+        return halves.view(np.float32).reshape(info.shape)
+    if info.dtype.is_fp8:
+        table = _fp8_values(4, 3) if info.dtype is DType.F8_E4M3 else _fp8_values(5, 2)
+        return table[np.frombuffer(stored, dtype=np.uint8)].reshape(info.shape)
+    return np.frombuffer(stored, dtype=_NUMPY[info.dtype]).reshape(info.shape)
+
+
+def _fp8_values(exponent_bits: int, mantissa_bits: int) -> npt.NDArray[np.float32]:
+    """The 256 values of an 8-bit float; e4m3 has no infinity (the "fn" form), e5m2 is IEEE-like."""
+    codes = np.arange(256)
+    exponent = (codes >> mantissa_bits) & ((1 << exponent_bits) - 1)
+    fraction = (codes & ((1 << mantissa_bits) - 1)) / (1 << mantissa_bits)
+    bias = (1 << (exponent_bits - 1)) - 1
+    values = np.where(
+        exponent == 0,
+        np.ldexp(fraction, 1 - bias),
+        np.ldexp(1.0 + fraction, exponent - bias),
+    )
+    if exponent_bits == 4:
+        values[(codes & 0x7F) == 0x7F] = np.nan
+    else:
+        values[exponent == 31] = np.where(fraction[exponent == 31] == 0, np.inf, np.nan)
+    return np.where(codes & 0x80, -values, values).astype(np.float32)

@@ -1,0 +1,108 @@
+"""Which file format an output name asks for, and what each format can hold."""
+
+from __future__ import annotations
+
+import enum
+import os
+from fractions import Fraction
+from pathlib import Path
+
+from ltx2cpp.errors import ArgumentError
+from ltx2cpp.media.atomic import check_writable, final_file, final_folder
+from ltx2cpp.media.frame_rate import exact_frame_rate
+from ltx2cpp.media.images import is_frame_file
+
+
+class OutputFormat(enum.Enum):
+    """What a generation can be written as."""
+
+    MP4 = "mp4"
+    WEBP = "webp"
+    GIF = "gif"
+    PNG = "png"
+    PNG_FOLDER = "png folder"
+    LATENTS = "safetensors"
+
+
+_BY_SUFFIX = {
+    ".mp4": OutputFormat.MP4,
+    ".webp": OutputFormat.WEBP,
+    ".gif": OutputFormat.GIF,
+    ".png": OutputFormat.PNG,
+    ".safetensors": OutputFormat.LATENTS,
+}
+_KNOWN = ", ".join(_BY_SUFFIX) + ", or a folder name ending in '/' for numbered PNG files"
+# Players slow down a GIF whose frames are shorter than two hundredths of a second.
+_GIF_MAX_FRAME_RATE = 50
+# One millisecond is the shortest duration of a WebP frame.
+_WEBP_MAX_FRAME_RATE = 1000
+
+
+def output_format(path: str | os.PathLike[str]) -> OutputFormat:
+    """Choose the format by the extension; a trailing slash or an existing folder means numbered PNG
+    files.
+
+    Raises:
+        ArgumentError: The extension is not known; the sentence lists the known ones.
+    """
+    text = os.fspath(path)
+    if not text:
+        raise ArgumentError(f"the output name is empty, expected {_KNOWN}")
+    if text.endswith(("/", os.sep)) or Path(text).is_dir():
+        return OutputFormat.PNG_FOLDER
+    suffix = Path(text).suffix
+    found = _BY_SUFFIX.get(suffix.lower())
+    if found is None:
+        said = f"has the unknown extension {suffix!r}" if suffix else "has no extension"
+        raise ArgumentError(f"output {text!r} {said}, expected {_KNOWN}")
+    return found
+
+
+def check_output(
+    path: str | os.PathLike[str], *, num_frames: int, frame_rate: float | Fraction
+) -> OutputFormat:
+    """Refuse, before anything is computed, an output that could not be written at the end.
+
+    Args:
+        path: The output name.
+        num_frames: Pixel frames to come.
+        frame_rate: Frames per second.
+
+    Returns:
+        The format that will be written.
+
+    Raises:
+        ArgumentError: Unknown extension, or the format cannot hold this clip.
+        OutputError: Nothing can be written there.
+    """
+    chosen = output_format(path)
+    check_fits(chosen, path, num_frames=num_frames, frame_rate=exact_frame_rate(frame_rate))
+    if chosen is OutputFormat.PNG_FOLDER:
+        final = final_folder(path, may_replace=is_frame_file)
+    else:
+        final = final_file(path)
+    check_writable(final)
+    return chosen
+
+
+def check_fits(
+    chosen: OutputFormat, path: str | os.PathLike[str], *, num_frames: int, frame_rate: Fraction
+) -> None:
+    """Check that a format can hold so many frames at that rate.
+
+    Raises:
+        ArgumentError: It cannot; the sentence names one that can.
+    """
+    if chosen is OutputFormat.PNG and num_frames != 1:
+        raise ArgumentError(
+            f"output {os.fspath(path)!r} holds one frame but the clip has {num_frames}; "
+            "give a folder name ending in '/' for numbered PNG files"
+        )
+    limit = {OutputFormat.GIF: _GIF_MAX_FRAME_RATE, OutputFormat.WEBP: _WEBP_MAX_FRAME_RATE}.get(
+        chosen
+    )
+    if limit is not None and frame_rate > limit:
+        raise ArgumentError(
+            f"output {os.fspath(path)!r} holds at most {limit} frames per second but the clip has "
+            f"{float(frame_rate):g}; choose .mp4"
+        )

@@ -1,0 +1,77 @@
+"""Still pictures: one PNG, or a folder of numbered ones."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ltx2cpp.media.atomic import atomic_file, atomic_folder
+
+if TYPE_CHECKING:
+    from PIL.PngImagePlugin import PngInfo
+
+_FRAME_NAME = re.compile(r"\d{5,}\.png")
+
+
+def is_frame_file(path: Path) -> bool:
+    """Tell whether a folder entry is a frame of an earlier run, which a new run may replace."""
+    return path.is_file() and _FRAME_NAME.fullmatch(path.name) is not None
+
+
+def write_png(path: str | os.PathLike[str], frame: NDArray[np.uint8], *, comment: str) -> None:
+    """Write one picture.
+
+    Args:
+        path: Name of the file.
+        frame: ``(height, width, 3)`` RGB.
+        comment: Text chunk ``comment``.
+
+    Raises:
+        OutputError: The file cannot be written; nothing is left.
+    """
+    with atomic_file(path) as temporary:
+        _save(temporary, frame, _text_chunk(comment))
+
+
+def write_png_folder(
+    path: str | os.PathLike[str], frames: Iterable[NDArray[np.uint8]], *, comment: str
+) -> int:
+    """Write numbered pictures ``00000.png``, ``00001.png`` ... into a new folder.
+
+    Args:
+        path: Name of the folder; frames of an earlier run there are replaced.
+        frames: Pictures ``(height, width, 3)``, taken one at a time.
+        comment: Text chunk ``comment`` of the first picture.
+
+    Returns:
+        How many pictures were written.
+
+    Raises:
+        OutputError: The folder cannot be written or holds other files; nothing is left.
+    """
+    count = 0
+    with atomic_folder(path, may_replace=is_frame_file) as temporary:
+        for count, frame in enumerate(frames, start=1):
+            text = _text_chunk(comment) if count == 1 else None
+            _save(temporary / f"{count - 1:05d}.png", frame, text)
+    return count
+
+
+def _save(path: Path, frame: NDArray[np.uint8], text: PngInfo | None) -> None:
+    from PIL import Image
+
+    Image.fromarray(frame).save(path, format="PNG", pnginfo=text)
+
+
+def _text_chunk(comment: str) -> PngInfo:
+    from PIL.PngImagePlugin import PngInfo
+
+    chunk = PngInfo()
+    chunk.add_text("comment", comment)
+    return chunk

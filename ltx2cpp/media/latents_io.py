@@ -1,0 +1,75 @@
+"""Latents as safetensors, to decode or upscale them later."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ltx2cpp.errors import ArgumentError
+from ltx2cpp.media.atomic import atomic_file
+
+VIDEO_NAME = "video_latent"
+AUDIO_NAME = "audio_latent"
+_FORMAT = "ltx2cpp latents 1"
+
+
+def write_latents(
+    path: str | os.PathLike[str],
+    video: NDArray[np.float32] | None,
+    audio: NDArray[np.float32] | None,
+    *,
+    comment: str,
+) -> None:
+    """Write the latents of one generation.
+
+    Args:
+        path: Name of the file.
+        video: ``(C, F, h, w)`` as the transformer knows it (normalised), or None.
+        audio: ``(8, L, 16)`` likewise, or None.
+        comment: Metadata entry ``comment``.
+
+    Raises:
+        ArgumentError: Both are None.
+        OutputError: The file cannot be written; nothing is left.
+    """
+    from safetensors.numpy import save
+
+    named = {VIDEO_NAME: video, AUDIO_NAME: audio}
+    tensors = {
+        name: np.ascontiguousarray(latent, dtype=np.float32)
+        for name, latent in named.items()
+        if latent is not None
+    }
+    if not tensors:
+        raise ArgumentError(
+            f"{os.fspath(path)}: no latents to write, expected video, audio or both"
+        )
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(save(tensors, metadata={"format": _FORMAT, "comment": comment}))
+
+
+def read_latents(
+    path: str | os.PathLike[str],
+) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
+    """Read what `write_latents` wrote.
+
+    Returns:
+        Video ``(C, F, h, w)`` or None, audio ``(8, L, 16)`` or None, both float32.
+
+    Raises:
+        ArgumentError: Not such a file.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    tensors: dict[str, Any] = {}
+    try:
+        with safe_open(path, framework="numpy") as file:
+            if (file.metadata() or {}).get("format") != _FORMAT:
+                raise ArgumentError(f"{os.fspath(path)}: holds no latents of ltx2cpp")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise ArgumentError(f"{os.fspath(path)}: cannot be read as latents: {error}") from error
+    return tensors.get(VIDEO_NAME), tensors.get(AUDIO_NAME)

@@ -1,0 +1,93 @@
+"""Generation parameters as JSON inside the output, so that the same clip can be made again."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ltx2cpp.errors import ArgumentError
+from ltx2cpp.media.formats import OutputFormat, output_format
+
+# Exif tag ImageDescription: the place of a comment in a WebP file.
+EXIF_COMMENT = 0x010E
+
+
+def to_json(parameters: Mapping[str, object]) -> str:
+    """Write parameters as one line of ASCII JSON, the only text that all containers keep unchanged.
+
+    Args:
+        parameters: Plain JSON types.
+
+    Raises:
+        ArgumentError: A value has no JSON form.
+    """
+    try:
+        return json.dumps(dict(parameters), ensure_ascii=True, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"generation parameters have no JSON form: {error}") from error
+
+
+def read_parameters(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read back what a generation stored in its output.
+
+    Args:
+        path: An .mp4, .webp, .gif, .png or .safetensors file, or a folder of numbered PNG files,
+            written here.
+
+    Returns:
+        The parameters by name.
+
+    Raises:
+        ArgumentError: The file cannot be read or carries no such parameters.
+    """
+    source = Path(path)
+    chosen = output_format(source)
+    try:
+        if chosen is OutputFormat.MP4:
+            comment = _mp4_comment(source)
+        elif chosen is OutputFormat.LATENTS:
+            comment = _safetensors_comment(source)
+        elif chosen is OutputFormat.PNG_FOLDER:
+            comment = _image_comment(min(source.glob("*.png"), default=source / "00000.png"))
+        else:
+            comment = _image_comment(source)
+    except (OSError, ValueError) as error:
+        raise ArgumentError(f"{source}: cannot be read as {chosen.value}: {error}") from error
+    try:
+        parameters = json.loads(comment) if comment else None
+    except ValueError:
+        parameters = None
+    if not isinstance(parameters, dict):
+        raise ArgumentError(f"{source}: carries no generation parameters")
+    return parameters
+
+
+def _mp4_comment(path: Path) -> str | None:
+    import av
+
+    with av.open(str(path)) as container:
+        comment: str | None = container.metadata.get("comment")
+        return comment
+
+
+def _image_comment(path: Path) -> str | None:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        comment = image.info.get("comment") or image.getexif().get(EXIF_COMMENT)
+    if isinstance(comment, bytes):
+        return comment.decode("utf-8", "replace")
+    return comment if isinstance(comment, str) else None
+
+
+def _safetensors_comment(path: Path) -> str | None:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return (file.metadata() or {}).get("comment")
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error

@@ -1,0 +1,223 @@
+"""H.264 and AAC in an MP4 file through PyAV.
+
+Frames are taken one at a time and leave the process as soon as the encoder gives them up, so memory
+does not grow with the clip.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ltx2cpp.errors import ArgumentError, BackendError, OutputError, ShapeError
+from ltx2cpp.media.atomic import atomic_file
+
+# Same quality and speed as the model authors' own writer.
+_H264_OPTIONS = {"crf": "19", "preset": "veryfast"}
+# Code point 1 of ITU-T H.273 names BT.709 for primaries, transfer and matrix alike; range 1 is the
+# limited one.
+_BT709 = 1
+_LIMITED_RANGE = 1
+# The index goes to the front of the file, so that a browser plays it before it has all of it.
+_MUXER_OPTIONS = {"movflags": "+faststart"}
+_AAC_BIT_RATE = 192_000
+_AAC_SAMPLE_RATES = (
+    7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000,
+)  # fmt: skip
+_AUDIO_CHUNK = 4096
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AudioTrack:
+    """Sound that goes with a video.
+
+    Attributes:
+        samples: float32 ``(2, n)``, left and right, -1..1; what lies outside is clipped.
+        sample_rate: Samples per second, one that AAC knows (24000, 44100, 48000 ...).
+    """
+
+    samples: NDArray[np.float32]
+    sample_rate: int
+
+    def __post_init__(self) -> None:
+        if self.samples.ndim != 2 or self.samples.shape[0] != 2:
+            raise ShapeError(f"audio samples: expected shape (2, n), got {self.samples.shape}")
+        if self.sample_rate not in _AAC_SAMPLE_RATES:
+            raise ArgumentError(
+                f"audio sample rate {self.sample_rate} has no AAC form, expected one of "
+                + ", ".join(map(str, _AAC_SAMPLE_RATES))
+            )
+
+
+def write_mp4(
+    path: str | os.PathLike[str],
+    frames: Iterable[NDArray[np.uint8]],
+    *,
+    frame_rate: Fraction,
+    comment: str,
+    audio: AudioTrack | None = None,
+) -> int:
+    """Write a video with optional sound.
+
+    RGB is converted with the BT.709 matrix to limited-range 4:2:0, and the file is tagged so.
+
+    Args:
+        path: Name of the file.
+        frames: Pictures ``(height, width, 3)`` RGB of one size, even in both directions.
+        frame_rate: Exact frames per second.
+        comment: Tag ``comment``.
+        audio: Sound from the first frame on.
+
+    Returns:
+        How many frames were written.
+
+    Raises:
+        OutputError: The file cannot be written; nothing is left.
+        ShapeError: A picture has an odd side.
+        BackendError: The encoder failed or is missing from this build of PyAV.
+    """
+    import av
+
+    with atomic_file(path) as temporary:
+        try:
+            count = _encode(temporary, frames, frame_rate, comment, audio)
+            _check_complete(temporary, count)
+        except av.FFmpegError as error:
+            if isinstance(error, OSError):
+                raise
+            raise BackendError(f"{os.fspath(path)}: the video encoder failed: {error}") from error
+    return count
+
+
+def _encode(
+    path: Path,
+    frames: Iterable[NDArray[np.uint8]],
+    frame_rate: Fraction,
+    comment: str,
+    audio: AudioTrack | None,
+) -> int:
+    import av
+
+    container = av.open(str(path), mode="w", format="mp4", options=_MUXER_OPTIONS)
+    try:
+        container.metadata["comment"] = comment
+        count = _encode_streams(container, frames, frame_rate, audio)
+    except BaseException:
+        # Closing writes the index, which fails again on a full disk; the first failure is the one
+        # to report.
+        with contextlib.suppress(av.FFmpegError, OSError):
+            container.close()
+        raise
+    container.close()
+    return count
+
+
+def _encode_streams(
+    container: Any,
+    frames: Iterable[NDArray[np.uint8]],
+    frame_rate: Fraction,
+    audio: AudioTrack | None,
+) -> int:
+    video_stream: Any = None
+    sound = _SoundEncoder(container, audio) if audio is not None else None
+    count = 0
+    for frame in frames:
+        if video_stream is None:
+            height, width = frame.shape[:2]
+            video_stream = _add_video(container, width=width, height=height, frame_rate=frame_rate)
+        if sound is not None:
+            sound.encode_until(count / frame_rate)
+        for packet in video_stream.encode(_to_yuv(frame, count, 1 / frame_rate)):
+            container.mux(packet)
+        count += 1
+    if video_stream is None:
+        raise ArgumentError("a video needs at least one frame, got none")
+    for packet in video_stream.encode():
+        container.mux(packet)
+    if sound is not None:
+        sound.finish()
+    return count
+
+
+def _add_video(container: Any, *, width: int, height: int, frame_rate: Fraction) -> Any:
+    if width % 2 or height % 2:
+        raise ShapeError(f"4:2:0 video needs even sides, got {width} x {height} (width x height)")
+    stream = container.add_stream("libx264", rate=frame_rate)
+    stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+    stream.options = dict(_H264_OPTIONS)
+    context = stream.codec_context
+    context.color_primaries = context.color_trc = context.colorspace = _BT709
+    context.color_range = _LIMITED_RANGE
+    return stream
+
+
+def _to_yuv(frame: NDArray[np.uint8], index: int, time_base: Fraction) -> Any:
+    import av
+
+    # Without the explicit spaces the scaler would use the matrix of BT.601 and shift every colour a
+    # little.
+    converted = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24").reformat(
+        format="yuv420p",
+        src_colorspace="ITU709",
+        dst_colorspace="ITU709",
+        src_color_range="JPEG",
+        dst_color_range="MPEG",
+    )
+    converted.pts, converted.time_base = index, time_base
+    return converted
+
+
+class _SoundEncoder:
+    """Feeds one AAC stream in step with the pictures, so that the muxer has little to hold back."""
+
+    def __init__(self, container: Any, audio: AudioTrack) -> None:
+        self._container = container
+        self._rate = audio.sample_rate
+        self._samples = np.clip(audio.samples, -1.0, 1.0).astype(np.float32)
+        self._done = 0
+        self._stream = container.add_stream("aac", rate=self._rate, layout="stereo")
+        self._stream.bit_rate = _AAC_BIT_RATE
+
+    def encode_until(self, time_s: Fraction) -> None:
+        while self._done < min(self._samples.shape[1], time_s * self._rate):
+            self._encode_chunk()
+
+    def finish(self) -> None:
+        while self._done < self._samples.shape[1]:
+            self._encode_chunk()
+        self._mux(None)
+
+    def _encode_chunk(self) -> None:
+        import av
+
+        chunk = np.ascontiguousarray(self._samples[:, self._done : self._done + _AUDIO_CHUNK])
+        frame = av.AudioFrame.from_ndarray(chunk, format="fltp", layout="stereo")
+        frame.sample_rate, frame.pts = self._rate, self._done
+        frame.time_base = Fraction(1, self._rate)
+        self._mux(frame)
+        self._done += chunk.shape[1]
+
+    def _mux(self, frame: Any) -> None:
+        for packet in self._stream.encode(frame):
+            self._container.mux(packet)
+
+
+def _check_complete(path: Path, count: int) -> None:
+    """Read the index back: libav may drop a failed write of its last buffer without a word."""
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            found = container.streams.video[0].frames
+    except (av.FFmpegError, IndexError) as error:
+        raise OutputError(f"{path.name}: cannot be read back after writing: {error}") from error
+    if found != count:
+        raise OutputError(f"only {found} of {count} frames reached the file; is the disk full?")

@@ -1,0 +1,227 @@
+"""Write decoded frames in the format that the output name asks for."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ltx2cpp.errors import ArgumentError, OutputError, ShapeError
+from ltx2cpp.media.animation import write_gif, write_webp
+from ltx2cpp.media.formats import OutputFormat, check_fits, output_format
+from ltx2cpp.media.frame_rate import exact_frame_rate
+from ltx2cpp.media.images import write_png, write_png_folder
+from ltx2cpp.media.latents_io import write_latents
+from ltx2cpp.media.parameters import to_json
+from ltx2cpp.media.video import AudioTrack, write_mp4
+from ltx2cpp.types import GenerationOutput, GenerationStream
+
+Frames = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class SavedMedia:
+    """What was written.
+
+    Attributes:
+        path: The file or folder.
+        format: Its format.
+        num_frames: Pixel frames in it; 0 for latents.
+        size_bytes: Size of the file, or of all files of the folder.
+    """
+
+    path: Path
+    format: OutputFormat
+    num_frames: int
+    size_bytes: int
+
+
+def save_video(
+    path: str | os.PathLike[str],
+    chunks: Iterable[Frames],
+    *,
+    frame_rate: float | Fraction,
+    parameters: Mapping[str, object] | None = None,
+    audio: AudioTrack | None = None,
+) -> SavedMedia:
+    """Write a clip as MP4, WebP, GIF, PNG or a folder of PNG files, whole or not at all.
+
+    Args:
+        path: Output name; the extension chooses the format, see `output_format`.
+        chunks: uint8 ``(frames, height, width, 3)`` RGB in order, any number of frames each, taken
+        one at a time.
+        frame_rate: Frames per second, see `exact_frame_rate`.
+        parameters: Stored inside the output as JSON; `read_parameters` reads them back.
+        audio: Sound, for MP4 only; other formats are written without it.
+
+    Returns:
+        What was written.
+
+    Raises:
+        ArgumentError: Unknown extension, or the format cannot hold this clip.
+        ShapeError: A chunk is not uint8 of the shape above, or frames differ in size.
+        OutputError: The output cannot be written; nothing is left.
+        BaseException: Whatever ``chunks`` raises, after removing what was begun.
+    """
+    chosen = output_format(path)
+    if chosen is OutputFormat.LATENTS:
+        raise ArgumentError(f"{os.fspath(path)}: a .safetensors output holds latents, not frames")
+    rate = exact_frame_rate(frame_rate)
+    comment = to_json(parameters or {})
+    source = _FrameSource(chunks)
+    try:
+        count = _write(chosen, path, source, rate, comment, audio)
+    except OutputError:
+        if source.error is not None:
+            raise source.error from None
+        raise
+    return _saved(path, chosen, count)
+
+
+def save_latents(
+    path: str | os.PathLike[str],
+    video: NDArray[np.float32] | None,
+    audio: NDArray[np.float32] | None = None,
+    *,
+    parameters: Mapping[str, object] | None = None,
+) -> SavedMedia:
+    """Write latents as .safetensors, whole or not at all.
+
+    Args:
+        path: Output name with the extension .safetensors.
+        video: ``(C, F, h, w)`` as the transformer knows it (normalised), or None.
+        audio: ``(8, L, 16)`` likewise, or None.
+        parameters: Stored in the metadata as JSON.
+
+    Raises:
+        ArgumentError: Another extension, or both latents are None.
+        OutputError: The output cannot be written; nothing is left.
+    """
+    chosen = output_format(path)
+    if chosen is not OutputFormat.LATENTS:
+        raise ArgumentError(f"{os.fspath(path)}: latents are written as .safetensors")
+    write_latents(path, video, audio, comment=to_json(parameters or {}))
+    return _saved(path, chosen, 0)
+
+
+def save(output: GenerationOutput, path: str | os.PathLike[str]) -> SavedMedia:
+    """Write what a generation gave; a name ending in .safetensors takes the latents.
+
+    Raises:
+        ArgumentError: Unknown extension, the format cannot hold this clip, or pictures are asked
+            for and none were decoded.
+        OutputError: The output cannot be written; nothing is left.
+    """
+    if output_format(path) is OutputFormat.LATENTS:
+        return save_latents(path, output.video_latent, output.audio_latent, parameters=output.info)
+    if output.video is None:
+        raise ArgumentError(
+            f"{os.fspath(path)}: no frames were decoded; save latents as .safetensors, or generate "
+            "with output='media'"
+        )
+    return save_video(
+        path,
+        [output.video],
+        frame_rate=output.info["frame_rate"],
+        parameters=output.info,
+        audio=_track(output.audio, output.sample_rate),
+    )
+
+
+def save_stream(stream: GenerationStream, path: str | os.PathLike[str]) -> SavedMedia:
+    """Decode a denoised clip into a file chunk by chunk.
+
+    Raises:
+        ArgumentError: Unknown extension, or the format cannot hold this clip.
+        OutputError: The output cannot be written; nothing is left.
+        BaseException: Whatever decoding raises, after removing what was begun.
+    """
+    return save_video(
+        path,
+        stream,
+        frame_rate=stream.frame_rate,
+        parameters=stream.info,
+        audio=_track(stream.audio, stream.sample_rate),
+    )
+
+
+def _track(samples: NDArray[np.float32] | None, sample_rate: int | None) -> AudioTrack | None:
+    if samples is None or sample_rate is None:
+        return None
+    return AudioTrack(samples=samples, sample_rate=sample_rate)
+
+
+def _write(
+    chosen: OutputFormat,
+    path: str | os.PathLike[str],
+    source: _FrameSource,
+    rate: Fraction,
+    comment: str,
+    audio: AudioTrack | None,
+) -> int:
+    if chosen is OutputFormat.MP4:
+        return write_mp4(path, source.frames(), frame_rate=rate, comment=comment, audio=audio)
+    if chosen is OutputFormat.PNG_FOLDER:
+        return write_png_folder(path, source.frames(), comment=comment)
+    if chosen is OutputFormat.PNG:
+        frames = list(itertools.islice(source.frames(), 2))
+        check_fits(chosen, path, num_frames=len(frames), frame_rate=rate)
+        write_png(path, frames[0], comment=comment)
+        return 1
+    check_fits(chosen, path, num_frames=1, frame_rate=rate)
+    write = write_gif if chosen is OutputFormat.GIF else write_webp
+    return write(path, source.frames(), frame_rate=rate, comment=comment)
+
+
+class _FrameSource:
+    """Takes chunks apart into checked frames and remembers what the chunks raised.
+
+    An OSError of the computation would otherwise look like a failure of the output.
+    """
+
+    def __init__(self, chunks: Iterable[Frames]) -> None:
+        self._chunks = chunks
+        self.error: Exception | None = None
+
+    def frames(self) -> Iterator[Frames]:
+        size: tuple[int, ...] | None = None
+        for chunk in self._checked_chunks():
+            size = size or chunk.shape[1:]
+            if chunk.shape[1:] != size:
+                raise ShapeError(
+                    f"frames: all must have one size, got {chunk.shape[1:]} after {size}"
+                )
+            yield from chunk
+        if size is None:
+            raise ArgumentError("frames: expected at least one, got none")
+
+    def _checked_chunks(self) -> Iterator[Frames]:
+        iterator = iter(self._chunks)
+        while True:
+            try:
+                chunk = next(iterator)
+            except StopIteration:
+                return
+            except Exception as error:
+                self.error = error
+                raise
+            if chunk.dtype != np.uint8 or chunk.ndim != 4 or chunk.shape[3] != 3:
+                raise ShapeError(
+                    "frames: expected uint8 of shape (frames, height, width, 3), "
+                    f"got {chunk.dtype} of shape {chunk.shape}"
+                )
+            if len(chunk):
+                yield chunk
+
+
+def _saved(path: str | os.PathLike[str], chosen: OutputFormat, count: int) -> SavedMedia:
+    written = Path(path)
+    files = list(written.iterdir()) if chosen is OutputFormat.PNG_FOLDER else [written]
+    size = sum(file.stat().st_size for file in files)
+    return SavedMedia(path=written, format=chosen, num_frames=count, size_bytes=size)

@@ -1,0 +1,37 @@
+#include "bindings/arrays.h"
+#include "bindings/register.h"
+#include "runtime/backend.h"
+
+namespace py = pybind11;
+
+namespace ltx::bindings {
+
+void register_devices(py::module_ & module) {
+    py::class_<Backend, std::shared_ptr<Backend>>(module, "Device", "A compute device with its threads.")
+        .def(py::init([](const std::string & name, std::optional<int> threads) {
+                 return Backend::open(name, threads.value_or(0));
+             }),
+             py::arg("name") = "auto", py::arg("threads") = py::none(),
+             "Opens 'cpu', 'cuda', 'cuda:N' or 'auto'; threads None takes the physical cores.")
+        .def_property_readonly("name", &Backend::name)
+        .def_property_readonly("threads", &Backend::threads);
+
+    module.def(
+        "devices",
+        [] {
+            py::list result;
+            for (const DeviceDescription & device : list_devices()) {
+                py::dict entry;
+                entry["name"] = device.name;
+                entry["description"] = device.description;
+                entry["free_bytes"] = device.free_bytes;
+                entry["total_bytes"] = device.total_bytes;
+                entry["features"] = device.features;
+                result.append(entry);
+            }
+            return result;
+        },
+        "Lists the devices of this build and machine as dictionaries.");
+}
+
+}  // namespace ltx::bindings

@@ -1,0 +1,16 @@
+#include "bindings/register.h"
+
+PYBIND11_MODULE(_core, module) {
+    using namespace ltx::bindings;
+    module.doc() = "C++ core of ltx2cpp: devices, weights and networks. Private; use the package's Python classes.";
+    register_errors(module);
+    register_devices(module);
+    register_tensor_table(module);
+    register_quantize(module);
+    register_text(module);
+    register_transformer(module);
+    register_video(module);
+#if LTX2CPP_TESTING
+    register_testing(module);
+#endif
+}

@@ -1,0 +1,19 @@
+// The list of registrations that make up the extension module.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace ltx::bindings {
+
+void register_errors(pybind11::module_ & module);
+void register_devices(pybind11::module_ & module);
+void register_tensor_table(pybind11::module_ & module);
+void register_quantize(pybind11::module_ & module);
+void register_text(pybind11::module_ & module);
+void register_transformer(pybind11::module_ & module);
+void register_video(pybind11::module_ & module);
+#if LTX2CPP_TESTING
+void register_testing(pybind11::module_ & module);
+#endif
+
+}  // namespace ltx::bindings

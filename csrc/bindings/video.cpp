@@ -1,0 +1,7 @@
+#include "bindings/register.h"
+
+namespace ltx::bindings {
+
+void register_video(pybind11::module_ &) {}
+
+}  // namespace ltx::bindings

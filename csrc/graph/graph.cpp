@@ -1,0 +1,73 @@
+#include "graph/graph.h"
+
+#include "base/error.h"
+
+namespace ltx {
+
+Graph::Graph(size_t max_nodes, ProbeSet probes, OpForm form) : wanted_(std::move(probes)), form_(form) {
+    // Views and other leaf-like tensors take context slots too, hence the factor.
+    const ggml_init_params params{
+        .mem_size = ggml_tensor_overhead() * max_nodes * 2 + ggml_graph_overhead_custom(max_nodes, false),
+        .mem_buffer = nullptr,
+        .no_alloc = true,
+    };
+    ctx_.reset(ggml_init(params));
+    graph_ = ggml_new_graph_custom(ctx_.get(), max_nodes, false);
+}
+
+ggml_tensor * Graph::input(std::string_view name, ggml_type type, std::array<int64_t, 4> ne) {
+    ggml_tensor * tensor = ggml_new_tensor(ctx(), type, GGML_MAX_DIMS, ne.data());
+    ggml_set_input(tensor);
+    if (!inputs_.emplace(name, tensor).second) {
+        throw Error("graph input '" + std::string(name) + "' is declared twice");
+    }
+    return tensor;
+}
+
+ggml_tensor * Graph::output(std::string_view name, ggml_tensor * tensor) {
+    tensor = ggml_is_contiguous(tensor) ? tensor : ggml_cont(ctx(), tensor);
+    ggml_set_output(tensor);
+    outputs_.emplace(name, tensor);
+    ggml_build_forward_expand(graph_, tensor);
+    return tensor;
+}
+
+ggml_tensor * Graph::probe(std::string_view name, ggml_tensor * tensor) {
+    const std::string full = path(name);
+    if (wanted_.contains(full)) {
+        // A copy, so that an operation working in place later cannot change what the probe shows.
+        ggml_tensor * copy = ggml_cast(ctx(), tensor, GGML_TYPE_F32);
+        ggml_set_output(copy);
+        probes_.insert_or_assign(full, copy);
+        ggml_build_forward_expand(graph_, copy);
+    }
+    return tensor;
+}
+
+void Graph::side_effect(ggml_tensor * tensor) {
+    ggml_build_forward_expand(graph_, tensor);
+}
+
+Graph::Scope::Scope(Graph & graph, std::string_view name) : graph_(graph), length_(graph.prefix_.size()) {
+    graph_.prefix_ = graph_.path(name);
+}
+
+Graph::Scope::~Scope() {
+    graph_.prefix_.resize(length_);
+}
+
+std::string Graph::path(std::string_view name) const {
+    if (prefix_.empty() || name.empty()) {
+        return prefix_ + std::string(name);
+    }
+    return prefix_ + "." + std::string(name);
+}
+
+ggml_cgraph * Graph::finish() {
+    for (const auto & [name, tensor] : inputs_) {
+        ggml_build_forward_expand(graph_, tensor);
+    }
+    return graph_;
+}
+
+}  // namespace ltx

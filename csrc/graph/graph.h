@@ -1,0 +1,81 @@
+// A compute graph under construction: named inputs, outputs and probes over one ggml context.
+#pragma once
+
+#include <array>
+#include <map>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ggml-cpp.h"
+#include "ggml.h"
+
+namespace ltx {
+
+// Names of intermediate results to hand back. A name matches exactly.
+using ProbeSet = std::set<std::string, std::less<>>;
+
+// Which form own operations take: one fused node, or the composition of stock nodes that defines its result.
+enum class OpForm { Fused, Composed };
+
+// Names live in tables here, because ggml truncates long tensor names. Batch is always one.
+class Graph {
+public:
+    Graph(size_t max_nodes, ProbeSet probes, OpForm form);
+
+    Graph(const Graph &) = delete;
+    Graph & operator=(const Graph &) = delete;
+
+    ggml_context * ctx() const { return ctx_.get(); }
+    OpForm form() const { return form_; }
+
+    // Declares an input that is filled before each run. `ne` innermost first.
+    ggml_tensor * input(std::string_view name, ggml_type type, std::array<int64_t, 4> ne);
+
+    // Marks a result to be fetched by name; returns the tensor (made contiguous if it was not).
+    ggml_tensor * output(std::string_view name, ggml_tensor * tensor);
+
+    // Offers an intermediate result under the current scope's path. Costs nothing unless the name was asked for.
+    // Returns `tensor` unchanged.
+    ggml_tensor * probe(std::string_view name, ggml_tensor * tensor);
+
+    // Adds a node that is computed for its side effect (a copy into a state tensor), in the order of these calls.
+    void side_effect(ggml_tensor * tensor);
+
+    // Prefixes probe names until the returned object is destroyed: "transformer_blocks.3" + "attn1".
+    class Scope {
+    public:
+        Scope(Graph & graph, std::string_view name);
+        ~Scope();
+        Scope(const Scope &) = delete;
+        Scope & operator=(const Scope &) = delete;
+
+    private:
+        Graph & graph_;
+        size_t length_;
+    };
+    [[nodiscard]] Scope scope(std::string_view name) { return Scope(*this, name); }
+
+    // The full probe path of `name` in the current scope; "" stands for the scope itself.
+    std::string path(std::string_view name) const;
+
+    // Orders everything that outputs, probes and side effects need. Call once, last.
+    ggml_cgraph * finish();
+
+    const std::map<std::string, ggml_tensor *, std::less<>> & inputs() const { return inputs_; }
+    const std::map<std::string, ggml_tensor *, std::less<>> & outputs() const { return outputs_; }
+    const std::map<std::string, ggml_tensor *, std::less<>> & probes() const { return probes_; }
+
+private:
+    ggml_context_ptr ctx_;
+    ggml_cgraph * graph_ = nullptr;
+    ProbeSet wanted_;
+    OpForm form_;
+    std::string prefix_;
+    std::map<std::string, ggml_tensor *, std::less<>> inputs_;
+    std::map<std::string, ggml_tensor *, std::less<>> outputs_;
+    std::map<std::string, ggml_tensor *, std::less<>> probes_;
+};
+
+}  // namespace ltx

@@ -1,0 +1,75 @@
+#include "io/mapped_file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "base/error.h"
+
+namespace ltx {
+
+namespace {
+
+int64_t modified_ns(const struct stat & status) {
+#ifdef __APPLE__
+    return status.st_mtimespec.tv_sec * 1000000000LL + status.st_mtimespec.tv_nsec;
+#else
+    return status.st_mtim.tv_sec * 1000000000LL + status.st_mtim.tv_nsec;
+#endif
+}
+
+}  // namespace
+
+std::shared_ptr<const MappedFile> MappedFile::open(const std::string & path) {
+    std::shared_ptr<MappedFile> file(new MappedFile());
+    file->path_ = path;
+    file->descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    struct stat status {};
+    if (file->descriptor_ < 0 || ::fstat(file->descriptor_, &status) != 0) {
+        throw CheckpointError(path + ": cannot be opened: " + std::strerror(errno));
+    }
+    if (!S_ISREG(status.st_mode) || status.st_size <= 0) {
+        throw CheckpointError(path + ": expected a regular file with data, found an empty or special file");
+    }
+    file->size_ = static_cast<uint64_t>(status.st_size);
+    file->modified_ns_ = modified_ns(status);
+    void * base = ::mmap(nullptr, file->size_, PROT_READ, MAP_SHARED, file->descriptor_, 0);
+    if (base == MAP_FAILED) {
+        throw CheckpointError(path + ": cannot be mapped: " + std::strerror(errno));
+    }
+    file->base_ = static_cast<std::byte *>(base);
+    return file;
+}
+
+MappedFile::~MappedFile() {
+    if (base_ != nullptr) {
+        ::munmap(base_, size_);
+    }
+    if (descriptor_ >= 0) {
+        ::close(descriptor_);
+    }
+}
+
+std::span<const std::byte> MappedFile::view(uint64_t offset, uint64_t size) const {
+    if (offset > size_ || size > size_ - offset) {
+        throw CheckpointError(path_ + ": bytes " + std::to_string(offset) + " to " + std::to_string(offset) + "+" +
+                              std::to_string(size) + " lie outside the file of " + std::to_string(size_) +
+                              " bytes; it may be a download that was cut off");
+    }
+    return {base_ + offset, size};
+}
+
+void MappedFile::check_unchanged() const {
+    struct stat status {};
+    if (::fstat(descriptor_, &status) != 0 || static_cast<uint64_t>(status.st_size) != size_ ||
+        modified_ns(status) != modified_ns_) {
+        throw CheckpointError(path_ + ": the file was changed while it was in use (" + std::to_string(size_) +
+                              " bytes when opened, " + std::to_string(status.st_size) + " now); load it again");
+    }
+}
+
+}  // namespace ltx

@@ -1,0 +1,59 @@
+#include "nn/attention.h"
+
+#include <cmath>
+
+namespace ltx {
+
+Attention Attention::load(const Scope & scope, const AttentionConfig & config) {
+    const int64_t inner = config.num_heads * config.head_dim;
+    Attention attention{
+        .to_q = Linear::load(scope.at("to_q"), config.query_width, inner),
+        .to_k = Linear::load(scope.at("to_k"), config.context_width, inner),
+        .to_v = Linear::load(scope.at("to_v"), config.context_width, inner),
+        .to_out = Linear::load(scope.at("to_out.0"), inner, config.output_width),
+        .q_norm = scope.require("q_norm.weight", {inner}, WeightKind::Vector),
+        .k_norm = scope.require("k_norm.weight", {inner}, WeightKind::Vector),
+        .to_gate_logits = std::nullopt,
+        .num_heads = config.num_heads,
+        .head_dim = config.head_dim,
+        .norm_eps = config.norm_eps,
+    };
+    if (config.gated) {
+        attention.to_gate_logits = Linear::load(scope.at("to_gate_logits"), config.query_width, config.num_heads);
+    }
+    return attention;
+}
+
+ggml_tensor * Attention::build(Graph & graph, const AttentionInputs & in) const {
+    ggml_context * ctx = graph.ctx();
+    const int64_t tokens = in.x->ne[1];
+    ggml_tensor * v = to_v.build(graph, in.context);  // ne: [inner, context_tokens]
+    ggml_tensor * heads = v;
+    if (!in.pass_values) {
+        ggml_tensor * q = norm_split_rope(graph, to_q.build(graph, in.x), q_norm, in.query_rope, num_heads, norm_eps);
+        ggml_tensor * k = norm_split_rope(graph, to_k.build(graph, in.context), k_norm, in.key_rope, num_heads, norm_eps);
+        v = ggml_reshape_3d(ctx, v, head_dim, num_heads, v->ne[1]);
+        heads = attend(graph, q, k, v, in.mask, 1.0f / std::sqrt(static_cast<float>(head_dim)));
+    }
+    if (to_gate_logits) {
+        // The factor 2 makes a zero-initialised gate neutral.
+        ggml_tensor * gate = ggml_scale(ctx, ggml_sigmoid(ctx, to_gate_logits->build(graph, in.x)), 2.0f);
+        gate = ggml_reshape_3d(ctx, gate, 1, num_heads, tokens);
+        heads = ggml_mul(ctx, ggml_reshape_3d(ctx, heads, head_dim, num_heads, tokens), gate);
+        heads = ggml_reshape_2d(ctx, heads, head_dim * num_heads, tokens);
+    }
+    return to_out.build(graph, heads);
+}
+
+ggml_tensor * attend(Graph & graph, ggml_tensor * q, ggml_tensor * k, ggml_tensor * v, ggml_tensor * mask, float scale) {
+    ggml_context * ctx = graph.ctx();
+    const int64_t width = q->ne[0] * q->ne[1];
+    const int64_t tokens = q->ne[2];
+    q = ggml_permute(ctx, q, 0, 2, 1, 3);  // ne: [head_dim, tokens, heads]
+    k = ggml_permute(ctx, k, 0, 2, 1, 3);  // ne: [head_dim, context_tokens, heads]
+    v = ggml_permute(ctx, v, 0, 2, 1, 3);  // ne: [head_dim, context_tokens, heads]
+    ggml_tensor * o = ggml_flash_attn_ext(ctx, q, k, v, mask, scale, /*max_bias=*/0.0f, /*logit_softcap=*/0.0f);
+    return ggml_reshape_2d(ctx, o, width, tokens);  // ggml returns ne: [head_dim, heads, tokens]
+}
+
+}  // namespace ltx

@@ -1,0 +1,50 @@
+// Multi-head attention as the transformer and the text connectors use it: full-width q/k norm, split RoPE and an
+// optional sigmoid gate per head. Source: ltx-core, transformer/attention.py.
+#pragma once
+
+#include <optional>
+
+#include "nn/linear.h"
+#include "ops/split_rope/split_rope.h"
+
+namespace ltx {
+
+struct AttentionConfig {
+    int64_t query_width;    // width of x
+    int64_t context_width;  // width of the key and value input
+    int64_t output_width;
+    int64_t num_heads;
+    int64_t head_dim;
+    bool gated;
+    float norm_eps;
+};
+
+struct AttentionInputs {
+    ggml_tensor * x;                     // [query_width, tokens]
+    ggml_tensor * context;               // [context_width, context_tokens]; x itself for self-attention
+    const RopeTables * query_rope = nullptr;  // null: no rotation
+    const RopeTables * key_rope = nullptr;
+    ggml_tensor * mask = nullptr;        // F16 [context_tokens, tokens], added to the logits; or null
+    bool pass_values = false;            // STG: each token keeps its own value instead of attending
+};
+
+struct Attention {
+    Linear to_q, to_k, to_v, to_out;
+    ggml_tensor * q_norm = nullptr;  // ne: [num_heads * head_dim]
+    ggml_tensor * k_norm = nullptr;
+    std::optional<Linear> to_gate_logits;  // query_width -> num_heads
+    int64_t num_heads = 0;
+    int64_t head_dim = 0;
+    float norm_eps = 0;
+
+    static Attention load(const Scope & scope, const AttentionConfig & config);
+
+    // -> [output_width, tokens]
+    ggml_tensor * build(Graph & graph, const AttentionInputs & inputs) const;
+};
+
+// softmax(q k^T / sqrt(head_dim) + mask) v. q: F32 [head_dim, heads, tokens]; k, v: F32 [head_dim, heads or a divisor
+// of it, context_tokens]; -> [head_dim * heads, tokens]. `scale` is 1 / sqrt(head_dim) unless the model says otherwise.
+ggml_tensor * attend(Graph & graph, ggml_tensor * q, ggml_tensor * k, ggml_tensor * v, ggml_tensor * mask, float scale);
+
+}  // namespace ltx

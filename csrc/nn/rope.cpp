@@ -1,0 +1,49 @@
+#include "nn/rope.h"
+
+#include <cmath>
+#include <numbers>
+
+#include "base/error.h"
+
+namespace ltx {
+
+RopeValues make_rope_values(const RopeConfig & config, const std::vector<float> & positions, int64_t tokens) {
+    const auto axes = static_cast<int64_t>(config.max_pos.size());
+    const int64_t half = config.width / 2;
+    const int64_t per_axis = half / axes;
+    const int64_t pad = half - per_axis * axes;
+    if (per_axis < 2 || static_cast<int64_t>(positions.size()) != axes * tokens) {
+        throw ShapeError("rotary table: width " + std::to_string(config.width) + " over " + std::to_string(axes) +
+                         " axes and " + std::to_string(positions.size()) + " positions for " + std::to_string(tokens) +
+                         " tokens do not fit");
+    }
+    std::vector<float> ladder(static_cast<size_t>(per_axis));
+    for (int64_t i = 0; i < per_axis; ++i) {
+        const double exponent = static_cast<double>(i) / static_cast<double>(per_axis - 1);
+        ladder[static_cast<size_t>(i)] =
+            config.double_ladder
+                ? static_cast<float>(std::numbers::pi / 2 * std::pow(config.theta, exponent))
+                : std::numbers::pi_v<float> / 2 *
+                      std::pow(static_cast<float>(config.theta), static_cast<float>(exponent));
+    }
+    RopeValues values{std::vector<float>(static_cast<size_t>(tokens * half), 1.0f),
+                      std::vector<float>(static_cast<size_t>(tokens * half), 0.0f)};
+    for (int64_t token = 0; token < tokens; ++token) {
+        for (int64_t axis = 0; axis < axes; ++axis) {
+            // float32 steps in the reference's order; only the cosine itself is taken in double, because the
+            // angle reaches 15708 and float range reduction would lose digits.
+            const float position = positions[static_cast<size_t>(axis * tokens + token)];
+            const float centred =
+                position / static_cast<float>(config.max_pos[static_cast<size_t>(axis)]) * 2.0f - 1.0f;
+            for (int64_t i = 0; i < per_axis; ++i) {
+                const float angle = ladder[static_cast<size_t>(i)] * centred;
+                const auto at = static_cast<size_t>(token * half + pad + i * axes + axis);
+                values.cos[at] = static_cast<float>(std::cos(static_cast<double>(angle)));
+                values.sin[at] = static_cast<float>(std::sin(static_cast<double>(angle)));
+            }
+        }
+    }
+    return values;
+}
+
+}  // namespace ltx

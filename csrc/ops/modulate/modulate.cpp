@@ -1,0 +1,30 @@
+#include "ops/modulate/modulate.h"
+
+namespace ltx {
+
+namespace {
+
+// The definition of the result, from stock operations.
+ggml_tensor * modulate_composed(ggml_context * ctx, ggml_tensor * x, ggml_tensor * scale, ggml_tensor * shift,
+                                ggml_tensor * rows, NormKind norm, float eps) {
+    if (norm == NormKind::Rms) {
+        x = ggml_rms_norm(ctx, x, eps);
+    } else if (norm == NormKind::Layer) {
+        x = ggml_norm(ctx, x, eps);
+    }
+    if (rows) {
+        scale = ggml_get_rows(ctx, scale, rows);  // ne: [width, tokens]
+        shift = ggml_get_rows(ctx, shift, rows);  // ne: [width, tokens]
+    }
+    ggml_tensor * scaled = ggml_add(ctx, x, ggml_mul(ctx, x, scale));
+    return ggml_add(ctx, scaled, shift);  // ne: [width, tokens]
+}
+
+}  // namespace
+
+ggml_tensor * modulate(Graph & graph, ggml_tensor * x, ggml_tensor * scale, ggml_tensor * shift, ggml_tensor * rows,
+                       NormKind norm, float eps) {
+    return modulate_composed(graph.ctx(), x, scale, shift, rows, norm, eps);
+}
+
+}  // namespace ltx

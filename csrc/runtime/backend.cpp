@@ -1,0 +1,132 @@
+#include "runtime/backend.h"
+
+#include <algorithm>
+#include <fstream>
+#include <set>
+#include <thread>
+
+#include "base/error.h"
+
+namespace ltx {
+
+namespace {
+
+std::string lower(std::string text) {
+    std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    return text;
+}
+
+// ggml names devices "CPU", "CUDA0"; users write "cpu", "cuda:0".
+std::string public_name(ggml_backend_dev_t device) {
+    std::string name = lower(ggml_backend_dev_name(device));
+    const size_t digits = name.find_first_of("0123456789");
+    return digits == std::string::npos ? name : name.substr(0, digits) + ":" + name.substr(digits);
+}
+
+std::vector<std::string> cpu_features(ggml_backend_dev_t device) {
+    std::vector<std::string> features;
+    ggml_backend_reg_t reg = ggml_backend_dev_backend_reg(device);
+    const auto get = reinterpret_cast<ggml_backend_get_features_t>(
+        ggml_backend_reg_get_proc_address(reg, "ggml_backend_get_features"));
+    for (const ggml_backend_feature * f = get ? get(reg) : nullptr; f && f->name; ++f) {
+        features.emplace_back(f->name);
+    }
+    return features;
+}
+
+// Hyper-threads share the multipliers, so one thread per core is fastest. Linux lists each core's siblings.
+int physical_cores() {
+    const int logical = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+    std::set<std::string> cores;
+    for (int cpu = 0; cpu < logical; ++cpu) {
+        std::ifstream file("/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list");
+        std::string siblings;
+        if (!std::getline(file, siblings)) {
+            return logical;
+        }
+        cores.insert(siblings);
+    }
+    return static_cast<int>(cores.size());
+}
+
+bool is_gpu(ggml_backend_dev_t device) {
+    const auto type = ggml_backend_dev_type(device);
+    return type == GGML_BACKEND_DEVICE_TYPE_GPU || type == GGML_BACKEND_DEVICE_TYPE_IGPU;
+}
+
+bool is_cpu_device(ggml_backend_dev_t device) {
+    return ggml_backend_dev_type(device) == GGML_BACKEND_DEVICE_TYPE_CPU;
+}
+
+ggml_backend_dev_t find_device(const std::string & name) {
+    std::string known;
+    ggml_backend_dev_t cpu = nullptr;
+    for (size_t i = 0; i < ggml_backend_dev_count(); ++i) {
+        ggml_backend_dev_t device = ggml_backend_dev_get(i);
+        const std::string own = public_name(device);
+        if (own == name || (own == name + ":0") || (name == "auto" && is_gpu(device))) {
+            return device;
+        }
+        cpu = is_cpu_device(device) ? device : cpu;
+        known += (known.empty() ? "" : ", ") + own;
+    }
+    if (name == "auto" && cpu) {
+        return cpu;
+    }
+    throw ArgumentError("device '" + name + "' is not one of this build and machine: " + known + " (or auto)");
+}
+
+}  // namespace
+
+std::vector<DeviceDescription> list_devices() {
+    std::vector<DeviceDescription> devices;
+    for (size_t i = 0; i < ggml_backend_dev_count(); ++i) {
+        ggml_backend_dev_t device = ggml_backend_dev_get(i);
+        DeviceDescription d{public_name(device), ggml_backend_dev_description(device), 0, 0, {}};
+        ggml_backend_dev_memory(device, &d.free_bytes, &d.total_bytes);
+        if (is_cpu_device(device)) {
+            d.features = cpu_features(device);
+        }
+        devices.push_back(std::move(d));
+    }
+    return devices;
+}
+
+std::shared_ptr<Backend> Backend::open(const std::string & name, int threads) {
+    ggml_backend_dev_t device = find_device(lower(name));
+    std::shared_ptr<Backend> backend(new Backend());
+    backend->handle_.reset(ggml_backend_dev_init(device, nullptr));
+    if (!backend->handle_) {
+        throw BackendError("device '" + name + "' could not be initialised");
+    }
+    backend->name_ = public_name(device);
+    backend->is_cpu_ = is_cpu_device(device);
+    backend->threads_ = threads > 0 ? threads : physical_cores();
+    if (backend->is_cpu_) {
+        const auto features = cpu_features(device);
+        const bool bf16 = std::find(features.begin(), features.end(), "AVX512_BF16") != features.end();
+        backend->fast_half_type_ = bf16 ? GGML_TYPE_BF16 : GGML_TYPE_F16;
+        const auto set_threads = reinterpret_cast<ggml_backend_set_n_threads_t>(ggml_backend_reg_get_proc_address(
+            ggml_backend_dev_backend_reg(device), "ggml_backend_set_n_threads"));
+        if (set_threads) {
+            set_threads(backend->handle(), backend->threads_);
+        }
+    }
+    return backend;
+}
+
+ggml_backend_buffer_type_t Backend::buffer_type() const {
+    return ggml_backend_get_default_buffer_type(handle());
+}
+
+void Backend::compute(ggml_cgraph * graph) {
+    const ggml_status status = ggml_backend_graph_compute(handle(), graph);
+    if (status == GGML_STATUS_ABORTED) {
+        throw Cancelled("the computation was stopped");
+    }
+    if (status != GGML_STATUS_SUCCESS) {
+        throw BackendError("device '" + name_ + "' failed: " + ggml_status_to_string(status));
+    }
+}
+
+}  // namespace ltx

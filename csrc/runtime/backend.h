@@ -1,0 +1,53 @@
+// Devices: what there is, and a handle on one.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ggml-backend.h"
+#include "ggml-cpp.h"
+
+namespace ltx {
+
+struct DeviceDescription {
+    std::string name;         // "cpu", "cuda:0"
+    std::string description;  // marketing name
+    size_t free_bytes;
+    size_t total_bytes;
+    std::vector<std::string> features;  // instruction sets of the CPU
+};
+
+std::vector<DeviceDescription> list_devices();
+
+// A compute device with its buffers and threads. Not thread safe: one run at a time.
+class Backend {
+public:
+    // `name` is "cpu", "cuda", "cuda:N" or "auto" (the first GPU, else the CPU). `threads` <= 0 takes the physical cores.
+    // Throws ArgumentError for an unknown device, BackendError when it cannot be initialised.
+    static std::shared_ptr<Backend> open(const std::string & name, int threads);
+
+    ggml_backend_t handle() const { return handle_.get(); }
+    ggml_backend_buffer_type_t buffer_type() const;
+    bool is_cpu() const { return is_cpu_; }
+    int threads() const { return threads_; }
+    const std::string & name() const { return name_; }
+
+    // The 16-bit type whose products this device computes fastest: F16 on a CPU without BF16 instructions.
+    ggml_type fast_half_type() const { return fast_half_type_; }
+
+    // Computes and waits. Throws BackendError.
+    void compute(ggml_cgraph * graph);
+
+private:
+    Backend() = default;
+
+    ggml_backend_ptr handle_;
+    std::string name_;
+    bool is_cpu_ = true;
+    int threads_ = 1;
+    ggml_type fast_half_type_ = GGML_TYPE_BF16;
+};
+
+}  // namespace ltx

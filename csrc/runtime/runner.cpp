@@ -1,0 +1,114 @@
+#include "runtime/runner.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "ggml-alloc.h"
+
+namespace ltx {
+
+namespace {
+
+Shape shape_of(const ggml_tensor * tensor) {
+    Shape shape;
+    for (int i = std::max(1, ggml_n_dims(tensor)) - 1; i >= 0; --i) {
+        shape.push_back(tensor->ne[i]);
+    }
+    return shape;
+}
+
+HostTensor read(const ggml_tensor * tensor) {
+    HostTensor result{shape_of(tensor), std::vector<float>(static_cast<size_t>(ggml_nelements(tensor)))};
+    ggml_backend_tensor_get(tensor, result.values.data(), 0, ggml_nbytes(tensor));
+    return result;
+}
+
+}  // namespace
+
+Runner::Runner(std::shared_ptr<Backend> backend) : backend_(std::move(backend)) {}
+
+void Runner::prepare(const std::string & key, const RunOptions & options,
+                     const std::function<void(Graph &)> & build) {
+    std::string full_key = key + (options.form == OpForm::Fused ? "|fused" : "|composed");
+    for (const std::string & probe : options.probes) {
+        full_key += "|" + probe;
+    }
+    if (graph_ && full_key == key_) {
+        return;
+    }
+    key_.clear();
+    graph_ = std::make_unique<Graph>(options.max_nodes, options.probes, options.form);
+    build(*graph_);
+    compute_graph_ = graph_->finish();
+    for (int i = 0; i < ggml_graph_n_nodes(compute_graph_); ++i) {
+        const ggml_tensor * node = ggml_graph_node(compute_graph_, i);
+        if (!ggml_backend_supports_op(backend_->handle(), node)) {
+            throw UnsupportedError("device '" + backend_->name() + "' cannot compute " + ggml_op_desc(node));
+        }
+    }
+    if (!allocator_) {
+        allocator_.reset(ggml_gallocr_new(backend_->buffer_type()));
+    }
+    if (!ggml_gallocr_alloc_graph(allocator_.get(), compute_graph_)) {
+        throw DeviceMemoryError("the activations of this run do not fit on device '" + backend_->name() +
+                                "'; use a smaller size or fewer frames");
+    }
+    key_ = std::move(full_key);
+}
+
+void Runner::set(std::string_view input, const void * values, size_t size_bytes) {
+    const auto found = graph_->inputs().find(input);
+    if (found == graph_->inputs().end()) {
+        throw Error("graph has no input '" + std::string(input) + "'");
+    }
+    if (ggml_nbytes(found->second) != size_bytes) {
+        throw ShapeError("graph input '" + std::string(input) + "' takes " +
+                         std::to_string(ggml_nbytes(found->second)) + " bytes, got " + std::to_string(size_bytes));
+    }
+    ggml_backend_tensor_set(found->second, values, 0, size_bytes);
+}
+
+void Runner::set(std::string_view input, const std::vector<float> & values) {
+    set(input, values.data(), values.size() * sizeof(float));
+}
+
+void Runner::set(std::string_view input, std::span<const float> values) {
+    set(input, values.data(), values.size() * sizeof(float));
+}
+
+void Runner::set(std::string_view input, const std::vector<int32_t> & values) {
+    set(input, values.data(), values.size() * sizeof(int32_t));
+}
+
+void Runner::compute() {
+    backend_->compute(compute_graph_);
+}
+
+HostTensor Runner::fetch(std::string_view output) const {
+    const auto found = graph_->outputs().find(output);
+    if (found == graph_->outputs().end()) {
+        throw Error("graph has no output '" + std::string(output) + "'");
+    }
+    return read(found->second);
+}
+
+std::map<std::string, HostTensor> Runner::fetch_probes() const {
+    std::map<std::string, HostTensor> result;
+    for (const auto & [name, tensor] : graph_->probes()) {
+        result.emplace(name, read(tensor));
+    }
+    return result;
+}
+
+size_t Runner::activation_bytes() const {
+    return allocator_ ? ggml_gallocr_get_buffer_size(allocator_.get(), 0) : 0;
+}
+
+void Runner::reset() {
+    key_.clear();
+    graph_.reset();
+    allocator_.reset();
+    compute_graph_ = nullptr;
+}
+
+}  // namespace ltx

@@ -1,0 +1,59 @@
+// Builds, allocates and runs graphs, reusing one while its key stays equal.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/host_tensor.h"
+#include "graph/graph.h"
+#include "runtime/backend.h"
+
+namespace ltx {
+
+struct RunOptions {
+    ProbeSet probes;
+    OpForm form = OpForm::Fused;
+    size_t max_nodes = 16384;
+};
+
+class Runner {
+public:
+    explicit Runner(std::shared_ptr<Backend> backend);
+
+    // Builds the graph by `build` unless the last one was made under the same key and options. The key must say
+    // everything the build depends on (shapes, switches, state). Throws UnsupportedError when the device lacks an
+    // operation, DeviceMemoryError when the activations do not fit.
+    void prepare(const std::string & key, const RunOptions & options, const std::function<void(Graph &)> & build);
+
+    // Fills an input; the byte count must match exactly. Every input is to be set before each run.
+    void set(std::string_view input, const void * values, size_t size_bytes);
+    void set(std::string_view input, const std::vector<float> & values);
+    void set(std::string_view input, std::span<const float> values);
+    void set(std::string_view input, const std::vector<int32_t> & values);
+
+    void compute();
+
+    // An F32 output of the last run; its shape is the reverse of `ne` without trailing ones ({1} at least).
+    HostTensor fetch(std::string_view output) const;
+    std::map<std::string, HostTensor> fetch_probes() const;
+
+    // Bytes of the activation buffer.
+    size_t activation_bytes() const;
+
+    // Frees graph and activations.
+    void reset();
+
+    Backend & backend() const { return *backend_; }
+
+private:
+    std::shared_ptr<Backend> backend_;
+    std::string key_;
+    std::unique_ptr<Graph> graph_;
+    ggml_cgraph * compute_graph_ = nullptr;
+    ggml_gallocr_ptr allocator_;
+};
+
+}  // namespace ltx

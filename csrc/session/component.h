@@ -1,0 +1,42 @@
+// What every network needs around it: its weights, a device, and a runner.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "runtime/runner.h"
+#include "weights/weight_store.h"
+
+namespace ltx {
+
+// A network bound to its weights. Opening claims names and shapes only; load() (or the first run) brings the data in.
+template <typename Model>
+class Component {
+public:
+    // `bind` claims the model's weights from a scope. Throws WeightError listing every name that does not fit.
+    template <typename Bind>
+    Component(std::string name, TensorTable table, std::shared_ptr<Backend> backend, Bind && bind)
+        : weights_(std::make_unique<WeightStore>(std::move(name), std::move(table))),
+          model_(bind(weights_->root())),
+          runner_(std::move(backend)) {
+        weights_->check_claims();
+    }
+
+    // Maps and converts the weights once; also checks that mapped files are unchanged. Call before each run.
+    void load() {
+        Backend & device = runner_.backend();
+        weights_->load({device.buffer_type(), device.is_cpu(), device.fast_half_type(), device.threads()});
+        weights_->check_files();
+    }
+
+    const Model & model() const { return model_; }
+    Runner & runner() { return runner_; }
+    WeightStore & weights() { return *weights_; }
+
+private:
+    std::unique_ptr<WeightStore> weights_;
+    Model model_;
+    Runner runner_;
+};
+
+}  // namespace ltx

@@ -1,0 +1,272 @@
+#include "weights/weight_store.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "base/error.h"
+#include "base/parallel.h"
+#include "weights/pack.h"
+
+namespace ltx {
+
+namespace {
+
+constexpr size_t kMaxListed = 12;
+
+// Placeholders for missing weights need room too; past this many the report is made at once.
+constexpr size_t kMaxProblems = 4096;
+
+std::array<int64_t, GGML_MAX_DIMS> ne_of(const Shape & shape) {
+    std::array<int64_t, GGML_MAX_DIMS> ne{1, 1, 1, 1};
+    for (size_t i = 0; i < shape.size(); ++i) {
+        ne[i] = shape[shape.size() - 1 - i];
+    }
+    return ne;
+}
+
+std::array<int64_t, GGML_MAX_DIMS> conv_ne(const Shape & shape) {
+    const int64_t taps = std::accumulate(shape.begin() + 2, shape.end(), int64_t{1}, std::multiplies<>());
+    return {shape[1], shape[0], taps, 1};
+}
+
+}  // namespace
+
+Scope Scope::at(std::string_view name) const {
+    return {*store_, prefix_ + std::string(name) + "."};
+}
+
+Scope Scope::at(std::string_view name, int index) const {
+    return {*store_, prefix_ + std::string(name) + "." + std::to_string(index) + "."};
+}
+
+ggml_tensor * Scope::require(std::string_view name, const Shape & shape, WeightKind kind) const {
+    return store_->claim(prefix_ + std::string(name), shape, kind);
+}
+
+bool Scope::has(std::string_view name) const {
+    return store_->table_.tensors().contains(prefix_ + std::string(name));
+}
+
+int Scope::count(std::string_view name) const {
+    const auto & tensors = store_->table_.tensors();
+    for (int index = 0;; ++index) {
+        const std::string child = prefix_ + std::string(name) + "." + std::to_string(index) + ".";
+        const auto found = tensors.lower_bound(child);
+        if (found == tensors.end() || !found->first.starts_with(child)) {
+            return index;
+        }
+    }
+}
+
+const Shape & Scope::shape_of(std::string_view name) const {
+    const auto found = store_->table_.tensors().find(prefix_ + std::string(name));
+    if (found == store_->table_.tensors().end()) {
+        throw WeightError(store_->owner_ + ": tensor '" + prefix_ + std::string(name) + "' is missing");
+    }
+    return found->second.shape;
+}
+
+WeightStore::WeightStore(std::string owner, TensorTable table) : owner_(std::move(owner)), table_(std::move(table)) {
+    const ggml_init_params params{
+        .mem_size = ggml_tensor_overhead() * (table_.tensors().size() + kMaxProblems + 1),
+        .mem_buffer = nullptr,
+        .no_alloc = true,
+    };
+    ctx_.reset(ggml_init(params));
+}
+
+ggml_tensor * WeightStore::claim(const std::string & name, const Shape & shape, WeightKind kind) {
+    if (const auto again = claimed_.find(name); again != claimed_.end()) {
+        return again->second;
+    }
+    const auto found = table_.tensors().find(name);
+    const TensorSource * source = found == table_.tensors().end() ? nullptr : &found->second;
+    if (!source) {
+        problems_.push_back("missing '" + name + "' of shape " + to_string(shape));
+    } else if (source->shape != shape) {
+        problems_.push_back("'" + name + "' has shape " + to_string(source->shape) + ", expected " + to_string(shape));
+    }
+    if (problems_.size() >= kMaxProblems) {
+        check_claims();
+    }
+    // The type is settled by load(); until then the tensor only carries its shape.
+    const auto ne = kind == WeightKind::Conv ? conv_ne(shape) : ne_of(shape);
+    ggml_tensor * tensor = ggml_new_tensor(ctx_.get(), GGML_TYPE_F32, GGML_MAX_DIMS, ne.data());
+    claimed_.emplace(name, tensor);
+    if (source) {
+        claims_.push_back({name, source, kind, tensor});
+    }
+    return tensor;
+}
+
+void WeightStore::check_claims() const {
+    std::vector<std::string> problems = problems_;
+    for (const auto & [name, source] : table_.tensors()) {
+        if (!claimed_.contains(name)) {
+            problems.push_back("unknown '" + name + "' of shape " + to_string(source.shape));
+        }
+    }
+    if (problems.empty()) {
+        return;
+    }
+    std::string text = owner_ + ": " + std::to_string(problems.size()) +
+                       " tensors do not fit the configuration (is it another model version?): ";
+    for (size_t i = 0; i < std::min(problems.size(), kMaxListed); ++i) {
+        text += (i ? "; " : "") + problems[i];
+    }
+    if (problems.size() > kMaxListed) {
+        text += "; and " + std::to_string(problems.size() - kMaxListed) + " more";
+    }
+    throw WeightError(text);
+}
+
+ggml_type WeightStore::held_type(const TensorSource & source, WeightKind kind, const LoadTarget & target) const {
+    check_weight_dtype(source.dtype);
+    const DType wanted = source.target.value_or(source.dtype);
+    switch (kind) {
+        case WeightKind::Vector: return GGML_TYPE_F32;
+        case WeightKind::Conv: return wanted == DType::F32 || wanted == DType::F64 ? GGML_TYPE_F32 : target.half_type;
+        case WeightKind::Matrix: return ggml_type_of(wanted).value_or(GGML_TYPE_BF16);
+    }
+    throw Error("unknown weight kind");
+}
+
+void WeightStore::load(const LoadTarget & target) {
+    if (loaded_) {
+        return;
+    }
+    check_claims();
+    check_files();
+    std::map<const MappedFile *, ggml_backend_buffer_t> mapped;
+    std::vector<const Claim *> to_fill;
+    for (const Claim & claim : claims_) {
+        ggml_tensor * tensor = claim.tensor;
+        const TensorSource & source = *claim.source;
+        const ggml_type type = held_type(source, claim.kind, target);
+        if (tensor->ne[0] % ggml_blck_size(type) != 0) {
+            throw WeightError(owner_ + ": tensor '" + claim.name + "' has rows of " + std::to_string(tensor->ne[0]) +
+                              " elements, which " + ggml_type_name(type) + " cannot hold");
+        }
+        tensor->type = type;
+        tensor->nb[0] = ggml_type_size(type);
+        tensor->nb[1] = ggml_row_size(type, tensor->ne[0]);
+        for (int i = 2; i < GGML_MAX_DIMS; ++i) {
+            tensor->nb[i] = tensor->nb[i - 1] * static_cast<size_t>(tensor->ne[i - 1]);
+        }
+        const bool as_stored = ggml_type_of(source.dtype) == type && source.scale == 1.0f;
+        if (!target.zero_copy || !as_stored || claim.kind == WeightKind::Conv) {
+            to_fill.push_back(&claim);
+            continue;
+        }
+        ggml_backend_buffer_t & buffer = mapped[source.file.get()];
+        if (!buffer) {
+            buffer = ggml_backend_cpu_buffer_from_ptr(source.file->base(), source.file->size());
+            ggml_backend_buffer_set_usage(buffer, GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
+            buffers_.emplace_back(buffer);
+        }
+        ggml_backend_tensor_alloc(buffer, tensor, source.file->base() + source.offset);
+    }
+    if (!to_fill.empty()) {
+        ggml_backend_buffer_t buffer = ggml_backend_alloc_ctx_tensors_from_buft(ctx_.get(), target.buffer_type);
+        if (!buffer) {
+            throw DeviceMemoryError(owner_ + ": the weights do not fit into the memory of the device");
+        }
+        ggml_backend_buffer_set_usage(buffer, GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
+        buffers_.emplace_back(buffer);
+    }
+    for (const Claim * claim : to_fill) {
+        fill(*claim, target.threads);
+    }
+    loaded_ = true;
+}
+
+void WeightStore::fill(const Claim & claim, int threads) const {
+    const TensorSource & source = *claim.source;
+    ggml_tensor * tensor = claim.tensor;
+    const auto stored = source.file->view(source.offset, source.size_bytes);
+    const ggml_type type = tensor->type;
+    if (claim.kind != WeightKind::Conv && ggml_type_of(source.dtype) == type && source.scale == 1.0f) {
+        ggml_backend_tensor_set(tensor, stored.data(), 0, stored.size());
+        return;
+    }
+    const bool in_place = ggml_backend_buffer_is_host(tensor->buffer);
+    std::vector<std::byte> staging(in_place ? 0 : ggml_nbytes(tensor));
+    std::byte * encoded = in_place ? static_cast<std::byte *>(tensor->data) : staging.data();
+    const auto scaled = [&](std::vector<float> & values) {
+        if (source.scale != 1.0f) {
+            std::ranges::for_each(values, [&](float & v) { v *= source.scale; });
+        }
+    };
+    if (claim.kind == WeightKind::Conv) {
+        // (out, in, taps) -> (taps, out, in), one output channel at a time.
+        const int64_t in = tensor->ne[0];
+        const int64_t out = tensor->ne[1];
+        const int64_t taps = tensor->ne[2];
+        parallel_for(out, threads, [&](int64_t begin, int64_t end) {
+            // Quantised blocks may straddle output channels, so such kernels are decoded whole.
+            const bool whole = block_elements(source.dtype) > 1;
+            std::vector<float> kernel(static_cast<size_t>(whole ? out * in * taps : in * taps));
+            if (whole) {
+                to_float(source.dtype, stored, 0, kernel.data(), out * in * taps);
+                scaled(kernel);
+            }
+            std::vector<float> row(static_cast<size_t>(in));
+            for (int64_t o = begin; o < end; ++o) {
+                if (!whole) {
+                    to_float(source.dtype, stored, o * in * taps, kernel.data(), in * taps);
+                    scaled(kernel);
+                }
+                const float * values = kernel.data() + (whole ? o * in * taps : 0);
+                for (int64_t tap = 0; tap < taps; ++tap) {
+                    for (int64_t i = 0; i < in; ++i) {
+                        row[static_cast<size_t>(i)] = values[i * taps + tap];
+                    }
+                    from_float(type, row.data(), 1, in, encoded + tap * tensor->nb[2] + o * tensor->nb[1]);
+                }
+            }
+        });
+    } else {
+        const int64_t width = tensor->ne[0];
+        parallel_for(ggml_nrows(tensor), threads, [&](int64_t begin, int64_t end) {
+            std::vector<float> row(static_cast<size_t>(width));
+            for (int64_t r = begin; r < end; ++r) {
+                to_float(source.dtype, stored, r * width, row.data(), width);
+                scaled(row);
+                from_float(type, row.data(), 1, width, encoded + r * tensor->nb[1]);
+            }
+        });
+    }
+    if (!in_place) {
+        ggml_backend_tensor_set(tensor, staging.data(), 0, staging.size());
+    }
+}
+
+void WeightStore::check_files() const {
+    std::set<const MappedFile *> files;
+    for (const Claim & claim : claims_) {
+        if (files.insert(claim.source->file.get()).second) {
+            claim.source->file->check_unchanged();
+        }
+    }
+}
+
+uint64_t WeightStore::stored_bytes() const {
+    return std::accumulate(claims_.begin(), claims_.end(), uint64_t{0},
+                           [](uint64_t sum, const Claim & claim) { return sum + claim.source->size_bytes; });
+}
+
+std::vector<float> WeightStore::read_f32(const ggml_tensor * weight) const {
+    const auto claim = std::ranges::find(claims_, weight, &Claim::tensor);
+    if (claim == claims_.end()) {
+        throw Error(owner_ + ": a weight is read that was never claimed");
+    }
+    const TensorSource & source = *claim->source;
+    source.file->check_unchanged();
+    std::vector<float> values(static_cast<size_t>(element_count(source.shape)));
+    to_float(source.dtype, source.file->view(source.offset, source.size_bytes), 0, values.data(),
+             static_cast<int64_t>(values.size()));
+    std::ranges::for_each(values, [&](float & v) { v *= source.scale; });
+    return values;
+}
+
+}  // namespace ltx

@@ -1,0 +1,111 @@
+// Binds stored tensors to the places in a network that use them, then loads them.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ggml-backend.h"
+#include "ggml-cpp.h"
+#include "io/tensor_table.h"
+
+namespace ltx {
+
+// How a weight is held after loading.
+enum class WeightKind {
+    Matrix,  // left operand of products, or rows to look up: the target type, else as stored (fp8, f64: bfloat16)
+    Vector,  // norms, biases, modulation tables: always F32
+    // Convolution kernels (out, in, k...): repacked into one matrix per tap, ne [in, out, taps]. F32 when stored or
+    // asked for so, else the device's fast 16-bit type.
+    Conv,
+};
+
+// What loading needs to know of the device.
+struct LoadTarget {
+    ggml_backend_buffer_type_t buffer_type;
+    bool zero_copy;       // weights may be used where the file is mapped
+    ggml_type half_type;  // the 16-bit type for convolution kernels
+    int threads;
+};
+
+class WeightStore;
+
+// A prefix of canonical names: scope.at("attn1").require("to_q.weight", {out, in}, WeightKind::Matrix).
+class Scope {
+public:
+    Scope(WeightStore & store, std::string prefix) : store_(&store), prefix_(std::move(prefix)) {}
+
+    Scope at(std::string_view name) const;
+    Scope at(std::string_view name, int index) const;
+
+    // Claims a weight of the given shape (outermost axis first). A missing or misshaped one is noted, reported by
+    // check_claims, and a placeholder is returned.
+    ggml_tensor * require(std::string_view name, const Shape & shape, WeightKind kind) const;
+
+    bool has(std::string_view name) const;
+
+    // Number of consecutive children "name.0.", "name.1." ...
+    int count(std::string_view name) const;
+
+    // The stored shape; throws WeightError when the tensor is missing.
+    const Shape & shape_of(std::string_view name) const;
+
+private:
+    WeightStore * store_;
+    std::string prefix_;
+};
+
+// Life: claim through scopes, check_claims, load, run. Tensors stay valid as long as the store.
+class WeightStore {
+public:
+    // `owner` names the component in messages.
+    WeightStore(std::string owner, TensorTable table);
+
+    Scope root() { return {*this, ""}; }
+
+    // Throws one WeightError that lists all missing, misshaped and unclaimed names.
+    void check_claims() const;
+
+    // Maps or converts every claimed weight. Repeated calls do nothing. Throws DeviceMemoryError, UnsupportedError,
+    // CheckpointError.
+    void load(const LoadTarget & target);
+
+    bool is_loaded() const { return loaded_; }
+
+    // Throws CheckpointError when a mapped file changed; call before each run.
+    void check_files() const;
+
+    // Bytes of stored data behind the claims.
+    uint64_t stored_bytes() const;
+
+    // The values of a claimed weight, for constants that are folded on the host. Works before load.
+    std::vector<float> read_f32(const ggml_tensor * weight) const;
+
+private:
+    friend class Scope;
+
+    struct Claim {
+        std::string name;
+        const TensorSource * source;
+        WeightKind kind;
+        ggml_tensor * tensor;
+    };
+
+    ggml_type held_type(const TensorSource & source, WeightKind kind, const LoadTarget & target) const;
+    ggml_tensor * claim(const std::string & name, const Shape & shape, WeightKind kind);
+    void fill(const Claim & claim, int threads) const;
+
+    std::string owner_;
+    TensorTable table_;
+    ggml_context_ptr ctx_;
+    std::vector<Claim> claims_;
+    std::map<std::string, ggml_tensor *> claimed_;
+    std::vector<std::string> problems_;
+    std::vector<ggml_backend_buffer_ptr> buffers_;
+    bool loaded_ = false;
+};
+
+}  // namespace ltx

@@ -92,7 +92,9 @@ def check_name(name: str, where: str) -> None:
     try:
         size_bytes = len(name.encode("utf-8"))
     except UnicodeEncodeError as error:
-        raise CheckpointError(f"{where} has a tensor name that is not UTF-8: {show(name)}") from error
+        raise CheckpointError(
+            f"{where} has a tensor name that is not UTF-8: {show(name)}"
+        ) from error
     if not 1 <= size_bytes <= MAX_NAME_BYTES:
         raise CheckpointError(
             f"{where} has a tensor name of {size_bytes} bytes ({show(name)}); "
@@ -153,10 +155,14 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int, int]:
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
     if not raw.startswith(b"{"):
-        raise CheckpointError(f"{path}: the header of a safetensors file is a JSON object, not this")
+        raise CheckpointError(
+            f"{path}: the header of a safetensors file is a JSON object, not this"
+        )
     header = parse_json(raw, f"{path}: the header")
     if not isinstance(header, dict):
-        raise CheckpointError(f"{path}: the header of a safetensors file is a JSON object, not this")
+        raise CheckpointError(
+            f"{path}: the header of a safetensors file is a JSON object, not this"
+        )
     return header, 8 + header_bytes, file_bytes
 
 
@@ -178,7 +184,9 @@ def _check_tensor(name: str, entry: object, path: Path, data_start: int) -> Tens
     shape = _check_shape(entry["shape"], name, where)
     offsets = entry["data_offsets"]
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(_is_offset, offsets)):
-        raise CheckpointError(f"{where} has data_offsets {show(offsets)}; two positions are expected")
+        raise CheckpointError(
+            f"{where} has data_offsets {show(offsets)}; two positions are expected"
+        )
     start, stop = offsets
     size_bytes = math.prod(shape) * dtype.block_bytes
     if stop - start != size_bytes:
@@ -205,7 +213,9 @@ def _check_shape(value: object, name: str, where: str) -> tuple[int, ...]:
     if not isinstance(value, list) or not all(
         isinstance(extent, int) and not isinstance(extent, bool) for extent in value
     ):
-        raise CheckpointError(f"{where} has the shape {show(value)}; a list of integers is expected")
+        raise CheckpointError(
+            f"{where} has the shape {show(value)}; a list of integers is expected"
+        )
     if len(value) > MAX_DIMS:
         raise CheckpointError(f"{where} has {len(value)} dimensions; at most {MAX_DIMS} are read")
     # ComfyUI marks scaled fp8 files with a tensor of this name, which may be empty.

@@ -1,0 +1,54 @@
+"""Configurations of the networks: metadata checked against tensors, as frozen dataclasses."""
+
+from __future__ import annotations
+
+from ltx2cpp.config.audio import (
+    AudioConfig,
+    AudioVaeConfig,
+    GeneratorConfig,
+    VocoderConfig,
+    read_audio_vae_config,
+    read_vocoder_config,
+)
+from ltx2cpp.config.fields import Fields, parse_config
+from ltx2cpp.config.gemma import GemmaConfig, read_gemma_config, read_gemma_gguf_config
+from ltx2cpp.config.transformer import (
+    ConnectorConfig,
+    TextProjectionConfig,
+    TransformerConfig,
+    read_connector_config,
+    read_text_projection_config,
+    read_transformer_config,
+)
+from ltx2cpp.config.video_vae import (
+    UpsamplerConfig,
+    VaeBlock,
+    VideoVaeConfig,
+    read_upsampler_config,
+    read_video_vae_config,
+)
+
+__all__ = [
+    "AudioConfig",
+    "AudioVaeConfig",
+    "ConnectorConfig",
+    "Fields",
+    "GemmaConfig",
+    "GeneratorConfig",
+    "TextProjectionConfig",
+    "TransformerConfig",
+    "UpsamplerConfig",
+    "VaeBlock",
+    "VideoVaeConfig",
+    "VocoderConfig",
+    "parse_config",
+    "read_audio_vae_config",
+    "read_connector_config",
+    "read_gemma_config",
+    "read_gemma_gguf_config",
+    "read_text_projection_config",
+    "read_transformer_config",
+    "read_upsampler_config",
+    "read_video_vae_config",
+    "read_vocoder_config",
+]

@@ -9,7 +9,7 @@ import pytest
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--fixtures",
+        "--fixtures-dir",  # pytest itself has a --fixtures
         type=Path,
         default=Path(__file__).resolve().parents[2] / "shared" / "fixtures",
         help="folder with the reference checkpoints (default: shared/fixtures beside the checkout)",
@@ -18,10 +18,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def fixtures_dir(request: pytest.FixtureRequest) -> Path:
-    """Folder of tiny checkpoints with reference outputs; a test without them is skipped, saying so."""
-    folder: Path = request.config.getoption("--fixtures")
+    """Folder of tiny checkpoints with reference outputs; without it a test is skipped and says so."""
+    folder: Path = request.config.getoption("--fixtures-dir")
     if not folder.is_dir():
-        pytest.skip(f"no reference checkpoints at {folder}; pass --fixtures FOLDER")
+        pytest.skip(f"no reference checkpoints at {folder}; pass --fixtures-dir FOLDER")
     return folder
 
 

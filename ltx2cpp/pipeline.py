@@ -1,0 +1,460 @@
+"""LTX2Pipeline: every stage of an LTX-2 model as a call, and all of them as one."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ltx2cpp.denoising import denoise
+from ltx2cpp.errors import UnsupportedError
+from ltx2cpp.generation import ModelFacts, Plan, Request, make_plan
+from ltx2cpp.latents import unpack_audio, unpack_video
+from ltx2cpp.model_files import ModelFiles, resolve
+from ltx2cpp.options import Guidance, Sampling
+from ltx2cpp.phases import peak_memory_bytes, phase
+from ltx2cpp.presets import Preset, find_preset
+from ltx2cpp.stages import (
+    Backend,
+    Denoiser,
+    PromptEncoder,
+    Upsampler,
+    VideoDecoder,
+    VideoEncoder,
+    to_uint8,
+)
+from ltx2cpp.types import (
+    Audio,
+    ByteArray,
+    FloatArray,
+    GenerationOutput,
+    GenerationStream,
+    Modality,
+    Observer,
+    PromptEmbedding,
+    Step,
+    Velocity,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+logger = logging.getLogger("ltx2cpp")
+
+# Contexts of the last prompts, 25 MB each for released models; another seed needs no encoder.
+_KEPT_PROMPTS = 4
+
+
+class LTX2Pipeline:
+    """Runs an LTX-2 model from its files.
+
+    Construction reads and checks file headers; weights are mapped when a stage is first used and
+    freed by `release` or at the end of a ``with`` block. One pipeline runs one job at a time.
+
+    Args:
+        files: the model files.
+        device: "cpu", "cuda", "cuda:1" or "auto".
+        weight_type: "file" computes with the weights as stored; "f32", "f16", "bf16", "q8_0",
+            "q6_k", "q5_k" or "q4_k" converts them on load.
+        threads: for the CPU; None takes the physical cores.
+        variant: "dev" or "distilled" where the files do not tell; None trusts them.
+        observer: receives phases, steps and progress.
+
+    Raises:
+        CheckpointError, WeightError, ConfigError, UnsupportedError: the files cannot be used.
+        ArgumentError: another argument is wrong.
+
+    Example:
+        >>> files = ModelFiles(checkpoint="ltx-2.3.safetensors", text_encoder="gemma-3-12b-it")
+        >>> with LTX2Pipeline(files) as pipe:
+        ...     out = pipe("A red fox trots through snow.", width=768, height=512, num_frames=121)
+        ...     out.save("fox.mp4")
+    """
+
+    def __init__(
+        self,
+        files: ModelFiles,
+        *,
+        device: str = "auto",
+        weight_type: str = "file",
+        threads: int | None = None,
+        variant: str | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        self._observer = observer or Observer()
+        self._backend = Backend(device, weight_type, threads, self._observer)
+        self._models = resolve(files)
+        self._variant = variant or self._models.variant
+        self._prompt_encoder = PromptEncoder(self._models, self._backend)
+        self._denoiser = Denoiser(self._models, self._backend)
+        self._video_decoder = VideoDecoder(self._models, self._backend)
+        self._video_encoder = VideoEncoder(self._models, self._backend)
+        self._upsampler = Upsampler(self._models, self._backend)
+        self._contexts: dict[str, PromptEmbedding] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Free all weights and kept prompt contexts; the next call opens them again."""
+        for stage in (
+            self._prompt_encoder,
+            self._denoiser,
+            self._video_decoder,
+            self._video_encoder,
+            self._upsampler,
+        ):
+            stage.release()
+        self._contexts.clear()
+
+    @property
+    def preset(self) -> Preset:
+        """Defaults of the model found."""
+        return find_preset(self._models.version, self._variant, self._denoiser.config.num_layers)
+
+    @property
+    def audio_sample_rate(self) -> int:
+        """Sample rate in Hz of decoded sound.
+
+        Raises:
+            UnsupportedError: sound is not implemented yet.
+        """
+        raise _no_sound()
+
+    def tokenize(self, prompt: str) -> NDArray[np.int32]:
+        """Return the ids of a prompt, int32 (n,): stripped, BOS first, at most 1024, no padding."""
+        return self._prompt_encoder.tokenize(prompt)
+
+    def hidden_states(self, ids: NDArray[np.int32] | Sequence[int]) -> FloatArray:
+        """Return (layers + 1, n, hidden): scaled embedding, all layers but the last, final norm."""
+        return self._prompt_encoder.hidden_states(ids)
+
+    def encode_prompt(self, prompt: str) -> PromptEmbedding:
+        """Return both contexts of a prompt, 1024 rows each."""
+        return self._prompt_encoder.encode(prompt)
+
+    def velocity(
+        self,
+        video: Modality | None,
+        audio: Modality | None,
+        *,
+        stg_blocks: Sequence[int] = (),
+        isolate: bool = False,
+        probes: Sequence[str] = (),
+    ) -> Velocity:
+        """Run the transformer once.
+
+        Args:
+            video: the video stream, or None.
+            audio: the audio stream, or None; one of them alone is allowed.
+            stg_blocks: blocks, from 0, whose self-attention passes its values through.
+            isolate: True drops the attentions between the streams in all blocks.
+            probes: module paths whose outputs to return, globs allowed.
+
+        Raises:
+            ShapeError: an array does not fit the model.
+            ArgumentError: a block does not exist, or a probe matches nothing.
+        """
+        return self._denoiser.velocity(
+            video, audio, stg_blocks=stg_blocks, isolate=isolate, probes=probes
+        )
+
+    def decode_video(self, latent: FloatArray) -> FloatArray:
+        """Decode a normalised latent (C, F, h, w) to frames (8(F-1)+1, 32h, 32w, 3).
+
+        Values are the decoder's, about -1..1, not clamped.
+        """
+        return self._video_decoder.decode(latent)
+
+    def stream_video(self, latent: FloatArray) -> Iterator[FloatArray]:
+        """Return an iterator over the frames of `decode_video`, in order and in chunks.
+
+        Memory does not grow with F. Errors in the latent are raised here, before iteration.
+        """
+        return self._video_decoder.stream(latent)
+
+    def encode_video(self, frames: NDArray[np.uint8]) -> FloatArray:
+        """Encode uint8 (frames, height, width, 3) to a normalised latent (C, F, h, w)."""
+        return self._video_encoder.encode(frames)
+
+    def decode_mel(self, latent: FloatArray) -> FloatArray:
+        """Decode an audio latent (8, L, 16) to a mel spectrum (2, steps, bins)."""
+        raise _no_sound()
+
+    def vocode(self, mel: FloatArray) -> FloatArray:
+        """Turn a mel spectrum into samples (2, n) at `audio_sample_rate`."""
+        raise _no_sound()
+
+    def decode_audio(self, latent: FloatArray) -> Audio:
+        """Decode an audio latent (8, L, 16) to a wave."""
+        raise _no_sound()
+
+    def encode_audio(self, samples: FloatArray, sample_rate: int) -> FloatArray:
+        """Encode samples (2, n) to a normalised audio latent (8, L, 16)."""
+        raise _no_sound()
+
+    def upsample(self, latent: FloatArray, kind: str = "spatial") -> FloatArray:
+        """Enlarge a normalised latent; kind "spatial" or "temporal"."""
+        return self._upsampler.run(latent, kind)
+
+    def __call__(
+        self,
+        prompt: str | PromptEmbedding,
+        *,
+        negative_prompt: str | PromptEmbedding | None = None,
+        width: int | None = None,
+        height: int | None = None,
+        num_frames: int | None = None,
+        frame_rate: float = 24.0,
+        num_inference_steps: int | None = None,
+        sigmas: Sequence[float] | None = None,
+        guidance_scale: float | None = None,
+        guidance: Guidance | None = None,
+        seed: int | None = None,
+        images: Sequence[Any] = (),
+        noise: tuple[Any, Any] | None = None,
+        audio: bool = True,
+        output: str = "media",
+        on_step: Callable[[Step], None] | None = None,
+        sampling: Sampling | None = None,
+    ) -> GenerationOutput:
+        """Generate a clip.
+
+        Args:
+            prompt: text, or its contexts from `encode_prompt`.
+            negative_prompt: what to avoid; used by guided models only.
+            width, height: pixels, multiples of 32; default from the preset.
+            num_frames: pixel frames, 8k + 1; default from the preset.
+            frame_rate: frames per second; positions depend on it.
+            num_inference_steps: denoising steps; default from the preset.
+            sigmas: noise levels instead of the scheduler's: descending, in 0..1, ending with 0.
+            guidance_scale: classifier-free guidance alone, for both streams; 1 is off.
+            guidance: all guidance strengths; default from the preset.
+            seed: of the noise, 0 to 2**64 - 1; default from the preset.
+            images: pictures to start from; not implemented yet.
+            noise: (video (N, C), audio (L, C')) in token layout, instead of drawing it.
+            audio: False leaves the audio stream out, which also changes the picture.
+            output: "media", or "latents" to stop before decoding.
+            on_step: called after each step; what it raises stops the generation.
+            sampling: sampler and scheduler options.
+
+        Raises:
+            ArgumentError, ShapeError: an argument is wrong; nothing has been computed then.
+            UnsupportedError: a feature that is not implemented.
+        """
+        request = Request(
+            prompt=prompt,
+            negative_prompt=negative_prompt,
+            width=width,
+            height=height,
+            num_frames=num_frames,
+            frame_rate=frame_rate,
+            num_inference_steps=num_inference_steps,
+            sigmas=sigmas,
+            guidance_scale=guidance_scale,
+            guidance=guidance,
+            seed=seed,
+            images=images,
+            noise=noise,
+            audio=audio,
+            sampling=sampling,
+            output=output,
+        )
+        stream = self._generate(request, on_step)
+        video = np.concatenate(list(stream)) if output == "media" else None
+        return GenerationOutput(
+            video=video,
+            audio=stream.audio,
+            sample_rate=stream.sample_rate,
+            video_latent=stream.video_latent,
+            audio_latent=stream.audio_latent,
+            info=stream.info,
+        )
+
+    def stream(
+        self,
+        prompt: str | PromptEmbedding,
+        *,
+        negative_prompt: str | PromptEmbedding | None = None,
+        width: int | None = None,
+        height: int | None = None,
+        num_frames: int | None = None,
+        frame_rate: float = 24.0,
+        num_inference_steps: int | None = None,
+        sigmas: Sequence[float] | None = None,
+        guidance_scale: float | None = None,
+        guidance: Guidance | None = None,
+        seed: int | None = None,
+        images: Sequence[Any] = (),
+        noise: tuple[Any, Any] | None = None,
+        audio: bool = True,
+        on_step: Callable[[Step], None] | None = None,
+        sampling: Sampling | None = None,
+    ) -> GenerationStream:
+        """Denoise a clip now and decode its pictures while the result is iterated.
+
+        Arguments are those of ``__call__``. The result is iterated once; the latents are there
+        whether it is iterated or not.
+        """
+        request = Request(
+            prompt=prompt,
+            negative_prompt=negative_prompt,
+            width=width,
+            height=height,
+            num_frames=num_frames,
+            frame_rate=frame_rate,
+            num_inference_steps=num_inference_steps,
+            sigmas=sigmas,
+            guidance_scale=guidance_scale,
+            guidance=guidance,
+            seed=seed,
+            images=images,
+            noise=noise,
+            audio=audio,
+            sampling=sampling,
+        )
+        return self._generate(request, on_step)
+
+    def _generate(self, request: Request, on_step: Callable[[Step], None] | None) -> _Clip:
+        plan = make_plan(request, self._facts())
+        self._check_stages(plan)
+        prompt, negative = self._encode(plan)
+        video, audio = plan.start()
+        self._denoiser.open()
+        total = len(plan.sigmas) - 1
+
+        def report(step: Step) -> None:
+            self._observer.step(step)
+            self._observer.phase_progress("denoise", step.index, step.total)
+            if on_step is not None:
+                on_step(step)
+
+        with phase(self._observer, "denoise", total):
+            video, audio = denoise(
+                self._denoiser.velocity,
+                video,
+                audio,
+                prompt,
+                negative,
+                sigmas=plan.sigmas,
+                guidance=plan.guidance,
+                sampler=plan.sampler,
+                on_step=report,
+            )
+        shape = plan.shape
+        if plan.audio and plan.decode:
+            logger.warning("sound is not decoded yet: the clip stays silent, its latent is kept")
+        return _Clip(
+            decoder=self._video_decoder,
+            observer=self._observer,
+            plan=plan,
+            video_latent=unpack_video(
+                video.latent[: video.generated],
+                shape.latent_frames,
+                shape.latent_height,
+                shape.latent_width,
+            ),
+            audio_latent=None if audio is None else unpack_audio(audio.latent[: audio.generated]),
+        )
+
+    def _facts(self) -> ModelFacts:
+        config = self._denoiser.config
+        return ModelFacts(
+            preset=self.preset,
+            video_channels=config.in_channels,
+            audio_channels=config.audio_in_channels,
+            max_seconds=float(config.max_pos[0]),
+            info={
+                "version": self._models.version,
+                "model_version": self._models.model_version,
+                "variant": self._variant,
+                "weight_type": self._backend.weight_type,
+                "device": self._backend.device.name,
+            },
+        )
+
+    def _check_stages(self, plan: Plan) -> None:
+        """Raise for anything a later stage would refuse, before the first one computes."""
+        if isinstance(plan.prompt, str) or isinstance(plan.negative, str):
+            self._prompt_encoder.check()
+        for prompt in (plan.prompt, plan.negative):
+            if isinstance(prompt, PromptEmbedding):
+                self._denoiser.check_context(prompt)
+            elif prompt is not None:
+                self.tokenize(prompt)
+        self._denoiser.check_blocks(plan.guidance.stg_blocks)
+        if plan.decode:
+            self._video_decoder.check(plan.video_channels)
+
+    def _encode(self, plan: Plan) -> tuple[PromptEmbedding, PromptEmbedding | None]:
+        wanted = [p for p in (plan.prompt, plan.negative) if isinstance(p, str)]
+        missing = [text for text in dict.fromkeys(wanted) if text not in self._contexts]
+        if missing:
+            self._prompt_encoder.open()
+            with phase(self._observer, "encode prompt", len(missing)):
+                for text in missing:
+                    self._contexts[text] = self._prompt_encoder.encode(text)
+            # The largest part after the transformer; its contexts are all that is needed now.
+            self._prompt_encoder.release()
+        prompt, negative = (
+            self._contexts[p] if isinstance(p, str) else p for p in (plan.prompt, plan.negative)
+        )
+        while len(self._contexts) > _KEPT_PROMPTS:
+            del self._contexts[next(iter(self._contexts))]
+        assert prompt is not None
+        return prompt, negative
+
+
+class _Clip:
+    """A denoised clip; see `GenerationStream`."""
+
+    def __init__(
+        self,
+        *,
+        decoder: VideoDecoder,
+        observer: Observer,
+        plan: Plan,
+        video_latent: FloatArray,
+        audio_latent: FloatArray | None,
+    ) -> None:
+        self._decoder, self._observer = decoder, observer
+        self.info = plan.info
+        self.width, self.height = plan.shape.width, plan.shape.height
+        self.num_frames, self.frame_rate = plan.shape.num_frames, plan.shape.frame_rate
+        self.video_latent = video_latent
+        self.audio_latent = audio_latent
+        self.audio: FloatArray | None = None
+        self.sample_rate: int | None = None
+
+    def __iter__(self) -> Iterator[ByteArray]:
+        self._decoder.open()
+        name, done = "decode video", 0
+        self._observer.phase_started(name, self.num_frames)
+        # Only the decoder's share of the time; the consumer works between the chunks.
+        seconds, start = 0.0, time.perf_counter()
+        for chunk in self._decoder.stream(self.video_latent):
+            frames = to_uint8(chunk)
+            done += len(frames)
+            seconds += time.perf_counter() - start
+            self._observer.phase_progress(name, done, self.num_frames)
+            yield frames
+            start = time.perf_counter()
+        seconds += time.perf_counter() - start
+        self._observer.phase_ended(name, seconds, peak_memory_bytes())
+
+
+def _no_sound() -> UnsupportedError:
+    return UnsupportedError("sound is not implemented in this version of ltx2cpp")

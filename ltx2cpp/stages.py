@@ -1,0 +1,496 @@
+"""The networks as stages: opened when first used, released explicitly, numpy in and out."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import fnmatch
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ltx2cpp import _core
+from ltx2cpp.checkpoint import WeightRef, read_array
+from ltx2cpp.errors import ArgumentError, CheckpointError, ConfigError, ShapeError, UnsupportedError
+from ltx2cpp.latents import SPACE_FACTOR, TIME_FACTOR, ClipShape
+from ltx2cpp.options import WEIGHT_TYPES
+from ltx2cpp.phases import phase
+from ltx2cpp.quantization import target_dtype
+from ltx2cpp.tokenizer import MAX_TOKENS, Tokenizer
+from ltx2cpp.types import FloatArray, Modality, Observer, PromptEmbedding, Velocity, as_float32
+
+if TYPE_CHECKING:
+    from ltx2cpp.model_files import Component, ModelSet
+
+# Latent frames decoded at a time: 32 pixel frames after the first chunk.
+STREAM_CHUNK_LATENTS = 4
+
+
+class _Network(Protocol):
+    def load(self) -> None: ...
+
+
+N = TypeVar("N", bound=_Network)
+
+
+class _Slot(Generic[N]):
+    """Holds one network of the core: made and loaded on first use, dropped by ``release``."""
+
+    def __init__(self, name: str, make: Callable[[], N], observer: Observer) -> None:
+        self._name, self._make, self._observer = name, make, observer
+        self._network: N | None = None
+
+    def open(self) -> N:
+        if self._network is None:
+            with phase(self._observer, f"load {self._name}"):
+                network = self._make()
+                network.load()
+            self._network = network
+        return self._network
+
+    def release(self) -> None:
+        self._network = None
+
+
+class Backend:
+    """What all stages of one pipeline share.
+
+    Args:
+        device: "cpu", "cuda", "cuda:N" or "auto".
+        weight_type: "file" keeps weights as stored; another name converts them on load.
+        threads: None takes the physical cores.
+        observer: receives the loading phases.
+
+    Raises:
+        ArgumentError: unknown weight type, device, or thread count.
+    """
+
+    def __init__(
+        self, device: str, weight_type: str, threads: int | None, observer: Observer
+    ) -> None:
+        if weight_type not in WEIGHT_TYPES:
+            raise ArgumentError(
+                f"weight_type: expected one of {', '.join(WEIGHT_TYPES)}, found {weight_type!r}"
+            )
+        if threads is not None and (isinstance(threads, bool) or not 1 <= threads <= 1024):
+            raise ArgumentError(f"threads: expected 1 to 1024 or None, found {threads!r}")
+        self.device = _core.Device(device, threads)
+        self.weight_type = weight_type
+        self.observer = observer
+
+    def table(self, component: Component) -> _core.TensorTable:
+        """Return the core's table of a component's weights, with the types they load as."""
+        table = _core.TensorTable()
+        for name, ref in component.tensors.items():
+            target = self._target(name, ref)
+            table.add(
+                name,
+                str(ref.info.dtype),
+                ref.info.shape,
+                str(ref.info.path),
+                ref.info.offset,
+                ref.info.size_bytes,
+                None if target is None else str(target),
+                ref.scale,
+            )
+        return table
+
+    def _target(self, name: str, ref: WeightRef) -> object | None:
+        if self.weight_type == "file":
+            return ref.target
+        wanted = target_dtype(name, ref.info.shape, ref.info.dtype, self.weight_type)
+        return ref.target if wanted is None else wanted
+
+
+def _required(component: Component | None, what: str, argument: str) -> Component:
+    if component is None:
+        raise CheckpointError(f"the model files hold no {what}; give {argument}=")
+    return component
+
+
+def _config(component: Component) -> dict[str, Any]:
+    return dataclasses.asdict(component.config)
+
+
+class PromptEncoder:
+    """Prompt to contexts: tokenizer, Gemma, text projection and both connectors."""
+
+    def __init__(self, models: ModelSet, backend: Backend) -> None:
+        self._models, self._backend = models, backend
+        self._tokenizer: Tokenizer | None = None
+        self._encoder = _Slot("text encoder", self._make_encoder, backend.observer)
+        self._connectors = {
+            "video": _Slot(
+                "video connector", lambda: self._make_connector("video"), backend.observer
+            ),
+            "audio": _Slot(
+                "audio connector", lambda: self._make_connector("audio"), backend.observer
+            ),
+        }
+
+    def check(self) -> None:
+        """Raise unless the files hold everything that encoding a prompt needs."""
+        _required(self._models.gemma, "text encoder", "text_encoder")
+        _required(self._models.text_projection, "text projection", "text_projection")
+        for kind in ("video", "audio"):
+            self._connector_files(kind)
+
+    def open(self) -> None:
+        """Load all weights now instead of at the first call."""
+        self._encoder.open()
+        for slot in self._connectors.values():
+            slot.open()
+
+    def tokenize(self, prompt: str) -> NDArray[np.int32]:
+        if self._tokenizer is None:
+            self._tokenizer = self._models.open_tokenizer()
+        return self._tokenizer.encode(prompt)
+
+    def hidden_states(self, ids: NDArray[np.int32] | Sequence[int]) -> FloatArray:
+        """Return (layers + 1, n, hidden) for ids (n,)."""
+        return self._encoder.open().hidden_states(self._checked_ids(ids))
+
+    def encode(self, prompt: str) -> PromptEmbedding:
+        """Return both contexts, 1024 rows each."""
+        self.check()
+        ids = self._checked_ids(self.tokenize(prompt))
+        video, audio = self._encoder.open().encode(ids)
+        return PromptEmbedding(
+            video=self._connectors["video"].open().run(video, MAX_TOKENS),
+            audio=self._connectors["audio"].open().run(audio, MAX_TOKENS),
+        )
+
+    def release(self) -> None:
+        self._encoder.release()
+        for slot in self._connectors.values():
+            slot.release()
+
+    def _checked_ids(self, ids: NDArray[np.int32] | Sequence[int]) -> NDArray[np.int32]:
+        values = np.asarray(ids)
+        if values.ndim != 1 or values.dtype.kind not in "iu" or not 1 <= values.size <= MAX_TOKENS:
+            raise ShapeError(
+                f"ids: expected 1 to {MAX_TOKENS} whole numbers, found {values.dtype} of shape "
+                f"{values.shape}"
+            )
+        rows = _required(self._models.gemma, "text encoder", "text_encoder").config.vocab_size
+        if values.min() < 0 or values.max() >= rows:
+            raise ArgumentError(
+                f"ids: expected 0 to {rows - 1}, the rows of the text encoder's embedding, found "
+                f"{values.min()} to {values.max()}; is the tokenizer another model's?"
+            )
+        return np.ascontiguousarray(values, np.int32)
+
+    def _make_encoder(self) -> _core.TextEncoder:
+        gemma = _required(self._models.gemma, "text encoder", "text_encoder")
+        projection = self._models.text_projection
+        return _core.TextEncoder(
+            self._backend.table(gemma),
+            _config(gemma),
+            None if projection is None else self._backend.table(projection),
+            None if projection is None else _config(projection),
+            self._backend.device,
+        )
+
+    def _make_connector(self, kind: str) -> _core.TextConnector:
+        files = self._connector_files(kind)
+        return _core.TextConnector(self._backend.table(files), _config(files), self._backend.device)
+
+    def _connector_files(self, kind: str) -> Component:
+        component = getattr(self._models, f"{kind}_connector")
+        return _required(component, f"{kind} embeddings connector", "connectors")
+
+
+class Denoiser:
+    """The transformer."""
+
+    def __init__(self, models: ModelSet, backend: Backend) -> None:
+        self._models, self._backend = models, backend
+        self._transformer = _Slot("transformer", self._make, backend.observer)
+
+    @property
+    def config(self) -> Any:
+        return self._files().config
+
+    @property
+    def context_widths(self) -> dict[str, int]:
+        """Columns of the context that each stream takes."""
+        config = self.config
+        if config.caption_projection:
+            # 2.0 projects the connectors' output inside the transformer.
+            return {"video": config.caption_channels, "audio": config.caption_channels}
+        return {
+            "video": config.cross_attention_dim,
+            "audio": config.audio_cross_attention_dim,
+        }
+
+    def open(self) -> None:
+        """Load the weights now instead of at the first call."""
+        self._transformer.open()
+
+    def velocity(
+        self,
+        video: Modality | None,
+        audio: Modality | None,
+        *,
+        stg_blocks: Sequence[int] = (),
+        isolate: bool = False,
+        probes: Sequence[str] = (),
+    ) -> Velocity:
+        if video is None and audio is None:
+            raise ArgumentError("velocity: expected video, audio or both, found neither")
+        config = self.config
+        inputs = {
+            "video": self._checked("video", video, config.in_channels, 3),
+            "audio": self._checked("audio", audio, config.audio_in_channels, 1),
+        }
+        blocks = self._checked_blocks(stg_blocks)
+        network = self._transformer.open()
+        names = _matching_probes(probes, network.probe_names) if probes else []
+        result = network.velocity(inputs["video"], inputs["audio"], blocks, bool(isolate), names)
+        return Velocity(
+            video=result["video"] if video is not None else None,
+            audio=result["audio"] if audio is not None else None,
+            probes=result["probes"],
+        )
+
+    def release(self) -> None:
+        self._transformer.release()
+
+    def check_blocks(self, blocks: Sequence[int]) -> None:
+        """Raise unless every number names a transformer block."""
+        self._checked_blocks(blocks)
+
+    def check_context(self, prompt: PromptEmbedding) -> None:
+        """Raise unless both contexts have the widths that this transformer takes."""
+        self._check_context("video", prompt.video)
+        self._check_context("audio", prompt.audio)
+
+    def _check_context(self, kind: str, context: FloatArray) -> None:
+        width = self.context_widths[kind]
+        if context.shape[1] != width or context.shape[0] == 0:
+            raise ShapeError(
+                f"{kind} context: expected (rows, {width}), found {context.shape}; is the prompt "
+                "embedding another model's?"
+            )
+
+    def _files(self) -> Component:
+        return _required(self._models.transformer, "transformer", "transformer")
+
+    def _make(self) -> _core.Transformer:
+        files = self._files()
+        return _core.Transformer(self._backend.table(files), _config(files), self._backend.device)
+
+    def _checked_blocks(self, blocks: Sequence[int]) -> list[int]:
+        layers = self.config.num_layers
+        for block in blocks:
+            if not 0 <= block < layers:
+                raise ArgumentError(
+                    f"stg_blocks: expected 0 to {layers - 1}, the transformer's blocks, "
+                    f"found {block}"
+                )
+        return sorted({int(block) for block in blocks})
+
+    def _checked(
+        self, kind: str, modality: Modality | None, channels: int, axes: int
+    ) -> dict[str, Any] | None:
+        if modality is None:
+            return None
+        if modality.latent.shape[1] != channels:
+            raise ShapeError(
+                f"{kind} latent: expected (tokens, {channels}), found {modality.latent.shape}"
+            )
+        if modality.positions.shape[0] != axes:
+            raise ShapeError(
+                f"{kind} positions: expected {axes} axes, found {modality.positions.shape[0]}"
+            )
+        self._check_context(kind, modality.context)
+        return {
+            "latent": modality.latent,
+            "context": modality.context,
+            "sigma": modality.sigma,
+            "timesteps": modality.timesteps,
+            "positions": modality.positions,
+        }
+
+
+def _matching_probes(patterns: Sequence[str], names: Callable[[], list[str]]) -> list[str]:
+    """Return the probe names that any of ``patterns`` matches, in the model's order.
+
+    Raises:
+        ArgumentError: a pattern matches nothing; the sentence lists near matches.
+    """
+    known = names()
+    found: set[str] = set()
+    for pattern in patterns:
+        matches = fnmatch.filter(known, pattern)
+        if not matches:
+            near = difflib.get_close_matches(pattern, known, n=4, cutoff=0.3)
+            hint = f"; near: {', '.join(near)}" if near else ""
+            raise ArgumentError(f"probes: {pattern!r} matches no probe{hint}")
+        found.update(matches)
+    return [name for name in known if name in found]
+
+
+class VideoDecoder:
+    """Video latent to frames."""
+
+    def __init__(self, models: ModelSet, backend: Backend) -> None:
+        self._models, self._backend = models, backend
+        self._decoder = _Slot("video decoder", self._make, backend.observer)
+
+    def check(self, channels: int) -> None:
+        """Raise unless the files hold a decoder for latents of ``channels`` and the usual sizes."""
+        config = self._files().config
+        if config.latent_channels != channels:
+            raise ConfigError(
+                f"the video VAE has {config.latent_channels} latent channels and the transformer "
+                f"{channels}; they belong to different models"
+            )
+        kinds = [block.kind for block in config.decoder_blocks]
+        time = 2 ** sum(kind in ("compress_time", "compress_all") for kind in kinds)
+        space = config.patch_size * 2 ** sum(
+            kind in ("compress_space", "compress_all") for kind in kinds
+        )
+        if (time, space) != (TIME_FACTOR, SPACE_FACTOR):
+            raise UnsupportedError(
+                f"video VAE: compression {time} in time and {space} in space is not implemented "
+                f"(implemented: {TIME_FACTOR} and {SPACE_FACTOR})"
+            )
+
+    def open(self) -> None:
+        """Load the weights now instead of at the first call."""
+        self._decoder.open()
+
+    def decode(self, latent: FloatArray) -> FloatArray:
+        checked = self.checked(latent)
+        return self._decoder.open().decode(checked)
+
+    def stream(self, latent: FloatArray) -> Iterator[FloatArray]:
+        """Return an iterator over chunks; the latent is checked before it is made."""
+        checked = self.checked(latent)
+        return self._decoder.open().stream(checked, STREAM_CHUNK_LATENTS)
+
+    def checked(self, latent: FloatArray) -> FloatArray:
+        """Return the latent as float32 (C, F, h, w) or raise ShapeError."""
+        channels = self._files().config.latent_channels
+        values = as_float32(latent, "video latent", 4)
+        if values.shape[0] != channels or 0 in values.shape:
+            raise ShapeError(f"video latent: expected ({channels}, F, h, w), found {values.shape}")
+        return values
+
+    def release(self) -> None:
+        self._decoder.release()
+
+    def _files(self) -> Component:
+        return _required(self._models.video_decoder, "video decoder", "video_vae")
+
+    def _make(self) -> _core.VideoDecoder:
+        files = self._files()
+        return _core.VideoDecoder(self._backend.table(files), _config(files), self._backend.device)
+
+
+class VideoEncoder:
+    """Frames to video latent."""
+
+    def __init__(self, models: ModelSet, backend: Backend) -> None:
+        self._models, self._backend = models, backend
+        self._encoder: _Slot[Any] = _Slot("video encoder", self._make, backend.observer)
+
+    def encode(self, frames: NDArray[np.uint8]) -> FloatArray:
+        values = np.asarray(frames)
+        if values.dtype != np.uint8 or values.ndim != 4 or values.shape[3] != 3:
+            raise ShapeError(
+                f"frames: expected uint8 (frames, height, width, 3), found {values.dtype} of "
+                f"shape {values.shape}"
+            )
+        ClipShape(values.shape[2], values.shape[1], values.shape[0], 24.0, max_seconds=math.inf)
+        result: FloatArray = self._encoder.open().encode(np.ascontiguousarray(values))
+        return result
+
+    def release(self) -> None:
+        self._encoder.release()
+
+    def _make(self) -> Any:
+        network = _core_class("VideoEncoder", "encoding pictures")
+        files = _required(self._models.video_encoder, "video encoder", "video_vae")
+        return network(self._backend.table(files), _config(files), self._backend.device)
+
+
+class Upsampler:
+    """Normalised latent to a larger normalised latent, "spatial" or "temporal"."""
+
+    KINDS = ("spatial", "temporal")
+
+    def __init__(self, models: ModelSet, backend: Backend) -> None:
+        self._models, self._backend = models, backend
+        self._networks: dict[str, _Slot[Any]] = {
+            "spatial": _Slot("spatial upsampler", lambda: self._make("spatial"), backend.observer),
+            "temporal": _Slot(
+                "temporal upsampler", lambda: self._make("temporal"), backend.observer
+            ),
+        }
+
+    def run(self, latent: FloatArray, kind: str) -> FloatArray:
+        if kind not in self.KINDS:
+            raise ArgumentError(f"kind: expected 'spatial' or 'temporal', found {kind!r}")
+        values = as_float32(latent, "video latent", 4)
+        network = self._networks[kind].open()
+        mean, deviation = self._statistics(values.shape[0])
+        result: FloatArray = network.upsample(values * deviation + mean)
+        return (result - mean) / deviation
+
+    def release(self) -> None:
+        for slot in self._networks.values():
+            slot.release()
+
+    def _make(self, kind: str) -> Any:
+        network = _core_class("Upsampler", f"{kind} upsampling")
+        files = _required(
+            getattr(self._models, f"{kind}_upsampler"),
+            f"{kind} latent upsampler",
+            f"{kind}_upsampler",
+        )
+        return network(self._backend.table(files), _config(files), self._backend.device)
+
+    def _statistics(self, channels: int) -> tuple[FloatArray, FloatArray]:
+        """Return mean and deviation per latent channel, each (channels, 1, 1, 1)."""
+        files = self._models.video_encoder or self._models.video_decoder
+        tensors = _required(files, "video VAE", "video_vae").tensors
+        found = []
+        for name in ("mean-of-means", "std-of-means"):
+            ref = tensors.get(f"per_channel_statistics.{name}")
+            if ref is None:
+                raise CheckpointError(f"the video VAE holds no per_channel_statistics.{name}")
+            values = read_array(ref.info).astype(np.float32)
+            if values.shape != (channels,):
+                raise ShapeError(f"video latent: expected {values.size} channels, found {channels}")
+            found.append(values.reshape(-1, 1, 1, 1))
+        return found[0], found[1]
+
+
+def _core_class(name: str, feature: str) -> Any:
+    """Return a class that not every build of the core has.
+
+    Raises:
+        UnsupportedError: this build lacks it.
+    """
+    found = getattr(_core, name, None)
+    if found is None:
+        raise UnsupportedError(f"{feature} is not implemented in this version of ltx2cpp")
+    return found
+
+
+def to_uint8(frames: FloatArray) -> NDArray[np.uint8]:
+    """Turn decoder output of about -1..1 into levels 0..255, cutting fractions off.
+
+    The reference cuts instead of rounding; rounding would change half of all values by one.
+    """
+    levels = frames + np.float32(1)
+    levels *= np.float32(0.5)
+    np.clip(levels, 0.0, 1.0, out=levels)
+    levels *= np.float32(255)
+    result: NDArray[np.uint8] = levels.astype(np.uint8)
+    return result

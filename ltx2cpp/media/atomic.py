@@ -16,7 +16,8 @@ from pathlib import Path
 
 from ltx2cpp.errors import OutputError
 
-TEMPORARY_PREFIX = ".ltx2cpp-"
+# The second part tells this process's files from those of others that write into the same folder.
+_TEMPORARY_PREFIX = f".ltx2cpp-{secrets.token_hex(4)}-"
 
 
 @contextlib.contextmanager
@@ -96,6 +97,15 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         probe.unlink()
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Remove what this process has begun in ``folder``, before it ends at once."""
+    for entry in folder.glob(f"{_TEMPORARY_PREFIX}*"):
+        if entry.is_dir():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)
+
+
 def final_file(path: str | os.PathLike[str]) -> Path:
     """Resolve the name of an output file and check that a file may stand there."""
     final = Path(os.path.realpath(path))
@@ -137,7 +147,7 @@ def _check_parent(final: Path) -> None:
 
 def _temporary_name(final: Path) -> Path:
     # Not derived from the final name: a name of 255 bytes leaves no room for an addition.
-    return final.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(6)}{final.suffix}")
+    return final.with_name(f"{_TEMPORARY_PREFIX}{secrets.token_hex(6)}{final.suffix}")
 
 
 def _flush_to_disk(path: Path) -> None:

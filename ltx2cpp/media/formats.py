@@ -59,14 +59,17 @@ def output_format(path: str | os.PathLike[str]) -> OutputFormat:
 
 
 def check_output(
-    path: str | os.PathLike[str], *, num_frames: int, frame_rate: float | Fraction
+    path: str | os.PathLike[str],
+    *,
+    num_frames: int | None = None,
+    frame_rate: float | Fraction | None = None,
 ) -> OutputFormat:
     """Refuse, before anything is computed, an output that could not be written at the end.
 
     Args:
         path: The output name.
-        num_frames: Pixel frames to come.
-        frame_rate: Frames per second.
+        num_frames: Pixel frames to come, where known.
+        frame_rate: Frames per second, where known.
 
     Returns:
         The format that will be written.
@@ -76,7 +79,8 @@ def check_output(
         OutputError: Nothing can be written there.
     """
     chosen = output_format(path)
-    check_fits(chosen, path, num_frames=num_frames, frame_rate=exact_frame_rate(frame_rate))
+    rate = None if frame_rate is None else exact_frame_rate(frame_rate)
+    check_fits(chosen, path, num_frames=num_frames, frame_rate=rate)
     if chosen is OutputFormat.PNG_FOLDER:
         final = final_folder(path, may_replace=is_frame_file)
     else:
@@ -86,14 +90,18 @@ def check_output(
 
 
 def check_fits(
-    chosen: OutputFormat, path: str | os.PathLike[str], *, num_frames: int, frame_rate: Fraction
+    chosen: OutputFormat,
+    path: str | os.PathLike[str],
+    *,
+    num_frames: int | None = None,
+    frame_rate: Fraction | None = None,
 ) -> None:
-    """Check that a format can hold so many frames at that rate.
+    """Check that a format can hold so many frames at that rate, as far as they are known.
 
     Raises:
         ArgumentError: It cannot; the sentence names one that can.
     """
-    if chosen is OutputFormat.PNG and num_frames != 1:
+    if chosen is OutputFormat.PNG and num_frames not in (None, 1):
         raise ArgumentError(
             f"output {os.fspath(path)!r} holds one frame but the clip has {num_frames}; "
             "give a folder name ending in '/' for numbered PNG files"
@@ -101,7 +109,7 @@ def check_fits(
     limit = {OutputFormat.GIF: _GIF_MAX_FRAME_RATE, OutputFormat.WEBP: _WEBP_MAX_FRAME_RATE}.get(
         chosen
     )
-    if limit is not None and frame_rate > limit:
+    if limit is not None and frame_rate is not None and frame_rate > limit:
         raise ArgumentError(
             f"output {os.fspath(path)!r} holds at most {limit} frames per second but the clip has "
             f"{float(frame_rate):g}; choose .mp4"

@@ -171,10 +171,10 @@ def _write(
         return write_png_folder(path, source.frames(), comment=comment)
     if chosen is OutputFormat.PNG:
         frames = list(itertools.islice(source.frames(), 2))
-        check_fits(chosen, path, num_frames=len(frames), frame_rate=rate)
+        check_fits(chosen, path, num_frames=len(frames))
         write_png(path, frames[0], comment=comment)
         return 1
-    check_fits(chosen, path, num_frames=1, frame_rate=rate)
+    check_fits(chosen, path, frame_rate=rate)
     write = write_gif if chosen is OutputFormat.GIF else write_webp
     return write(path, source.frames(), frame_rate=rate, comment=comment)
 

@@ -1,0 +1,69 @@
+"""Making a clip again from the parameters that its file carries."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from ltx2cpp.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from ltx2cpp.options import Guidance
+
+# Parameter of the file -> attribute of the parsed arguments.
+_PARAMETERS = {
+    "prompt": "prompt",
+    "negative_prompt": "negative_prompt",
+    "width": "width",
+    "height": "height",
+    "num_frames": "num_frames",
+    "frame_rate": "frame_rate",
+    "seed": "seed",
+    "sigmas": "sigmas",
+}
+
+
+def fill_from_clip(arguments: argparse.Namespace) -> None:
+    """Fill what the command line leaves out with the parameters of the clip ``--like`` names.
+
+    Raises:
+        ArgumentError: The file carries no parameters, or not those of a generation.
+    """
+    from ltx2cpp.media import read_parameters
+
+    parameters = read_parameters(arguments.like)
+    if not isinstance(parameters.get("prompt"), str) or "seed" not in parameters:
+        raise ArgumentError(
+            f"--like {arguments.like}: its parameters have no prompt and seed to make it again from"
+        )
+    if arguments.prompt_words is not None:
+        arguments.prompt, arguments.prompt_words = arguments.prompt_words, None
+    for name, attribute in _PARAMETERS.items():
+        replaced = name == "sigmas" and arguments.steps is not None
+        if getattr(arguments, attribute) is None and not replaced:
+            setattr(arguments, attribute, parameters.get(name))
+    arguments.no_audio = arguments.no_audio or parameters.get("audio") is False
+    if arguments.guidance_scale is None and "guidance" in parameters:
+        arguments.guidance = _guidance(arguments.like, parameters["guidance"])
+
+
+def _guidance(path: object, stored: Any) -> Guidance:
+    from ltx2cpp.options import Guidance, ModalityGuidance
+
+    try:
+        return Guidance(
+            video=ModalityGuidance(**_known(stored["video"], ModalityGuidance)),
+            audio=ModalityGuidance(**_known(stored["audio"], ModalityGuidance)),
+            stg_blocks=tuple(stored["stg_blocks"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise ArgumentError(f"--like {path}: its guidance cannot be read: {error!r}") from error
+
+
+def _known(stored: Mapping[str, float], options: type) -> dict[str, Any]:
+    names = {field.name for field in fields(options)}
+    if unknown := sorted(set(stored) - names):
+        raise TypeError(f"unknown strengths {', '.join(unknown)}")
+    return dict(stored)

@@ -1,0 +1,337 @@
+"""``ltx2cpp-cli generate``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ltx2cpp.cli.options import add_output_options, frame_rate, number_list
+from ltx2cpp.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from ltx2cpp import ModelFiles
+    from ltx2cpp.cli.display import Display
+    from ltx2cpp.media import OutputFormat, SavedMedia
+    from ltx2cpp.types import GenerationOutput, GenerationStream
+
+DESCRIPTION = """\
+Make a clip from a prompt.
+
+The result is printed on stdout, progress on stderr. Ctrl-C takes effect at the next step and
+leaves nothing behind. Options left out take the values the model was made for."""
+
+EPILOG = """\
+examples:
+  ltx2cpp-cli generate "a red fox trots through fresh snow" --text-encoder gemma-3-12b-it
+      --model ltx-2.3-22b-distilled.safetensors --width 768 --height 512 --num-frames 121
+      --output fox.mp4
+  ltx2cpp-cli generate -m ltx-2.3-q8_0.gguf --text-encoder gemma-3-12b-it -p "a bell" -o frames/
+
+formats of --output: .mp4, .webp, .gif, .png (one frame), a folder name ending in / (numbered
+PNG files), .safetensors (the latents, not decoded)"""
+
+# Attribute of ModelFiles and what its option says.
+_COMPONENTS = {
+    "transformer": "the diffusion transformer",
+    "connectors": "the text connectors",
+    "text_projection": "the projection of the text encoder's states",
+    "video_vae": "the video encoder and decoder",
+    "audio_vae": "the audio decoder and vocoder",
+    "spatial_upsampler": "the spatial latent upsampler",
+    "temporal_upsampler": "the temporal latent upsampler",
+    "tokenizer": "the tokenizer, where the text encoder has none",
+    "duration_head": "the duration head",
+}
+_RANDOM_SEED_LIMIT = 2**32
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument("prompt_words", nargs="?", metavar="PROMPT", help="what to show")
+    parser.add_argument("-p", "--prompt", metavar="TEXT", help="the same as an option")
+    parser.add_argument(
+        "-n", "--negative-prompt", metavar="TEXT", help="what to avoid, for guided models"
+    )
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="FILE", help="file or folder to write"
+    )
+    parser.add_argument(
+        "--latents-out",
+        metavar="FILE.safetensors",
+        help="write the latents as well, before they are decoded; kept if decoding fails",
+    )
+    parser.add_argument(
+        "--like",
+        type=Path,
+        metavar="CLIP",
+        help="take prompt, seed and all else from a clip made by ltx2cpp; options given win",
+    )
+    parser.set_defaults(guidance=None)
+    _add_clip_options(parser)
+    _add_model_options(parser)
+    add_output_options(parser)
+
+
+def _add_clip_options(parser: argparse.ArgumentParser) -> None:
+    clip = parser.add_argument_group("clip")
+    clip.add_argument("-W", "--width", type=int, metavar="W", help="pixels, a multiple of 32")
+    clip.add_argument("-H", "--height", type=int, metavar="H", help="pixels, a multiple of 32")
+    clip.add_argument(
+        "--num-frames",
+        "--video-frames",
+        type=int,
+        metavar="N",
+        help="frames, 8 k + 1: 1, 9, 17 ... 121 ...; 1 for a .png",
+    )
+    clip.add_argument(
+        "--fps",
+        "--frame-rate",
+        dest="frame_rate",
+        type=frame_rate,
+        metavar="R",
+        help="frames per second, also 23.976 or 24000/1001",
+    )
+    clip.add_argument("--no-audio", action="store_true", help="make the pictures only")
+    clip.add_argument("--init-img", type=Path, metavar="FILE", help="picture of the first frame")
+    clip.add_argument("--end-img", type=Path, metavar="FILE", help="picture of the last frame")
+    sampling = parser.add_argument_group("sampling")
+    sampling.add_argument(
+        "-s", "--seed", type=int, metavar="K", help="0 or more; left out or -1: a random one"
+    )
+    sampling.add_argument(
+        "--steps", "--num-inference-steps", type=int, metavar="S", help="denoising steps"
+    )
+    sampling.add_argument(
+        "--sigmas",
+        type=number_list,
+        metavar="A,B,...,0",
+        help="noise levels instead of --steps, descending to 0",
+    )
+    sampling.add_argument(
+        "--guidance-scale",
+        "--cfg-scale",
+        type=float,
+        metavar="G",
+        help="weight of the prompt against the negative prompt; 1 is off",
+    )
+
+
+def _add_model_options(parser: argparse.ArgumentParser) -> None:
+    from ltx2cpp.options import WEIGHT_TYPES
+
+    model = parser.add_argument_group("model files")
+    model.add_argument(
+        "-m", "--model", type=Path, metavar="FILE", help="checkpoint, safetensors or GGUF"
+    )
+    model.add_argument(
+        "--text-encoder",
+        type=Path,
+        metavar="PATH",
+        help="Gemma 3: a folder, a safetensors file or a GGUF",
+    )
+    for name, what in _COMPONENTS.items():
+        model.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=Path,
+            metavar="FILE",
+            help=f"{what}; wins over --model" if name != "tokenizer" else what,
+        )
+    machine = parser.add_argument_group("machine")
+    machine.add_argument(
+        "--device", default="auto", help="cpu, cuda, cuda:1 or auto (default: auto)"
+    )
+    machine.add_argument(
+        "-t", "--threads", type=int, metavar="N", help="CPU threads (default: physical cores)"
+    )
+    machine.add_argument(
+        "--weight-type",
+        default="file",
+        choices=WEIGHT_TYPES,
+        help="convert the weights on load (default: file, as stored)",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """What one run gave."""
+
+    saved: SavedMedia
+    latents: SavedMedia | None
+    info: dict[str, Any]
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Generate, write, and print the result."""
+    started_s = time.perf_counter()
+    if arguments.like is not None:
+        from ltx2cpp.cli.again import fill_from_clip
+
+        fill_from_clip(arguments)
+    prompt = _prompt(arguments)
+    seed = _seed(arguments)
+    chosen = _check_outputs(arguments)
+
+    from ltx2cpp.cli.display import Display, logging_to
+    from ltx2cpp.cli.interrupt import Interrupt, run_interruptibly
+
+    interrupt = Interrupt()
+    display = Display(interrupt, quiet=arguments.quiet)
+    if seed != arguments.seed:
+        display.note(f"seed: {seed}")
+    call = _call_arguments(arguments, seed)
+    outputs = [path for path in (arguments.output, arguments.latents_out) if path]
+    with display, logging_to(display, verbose=arguments.verbose):
+        result = run_interruptibly(
+            lambda: _generate(arguments, chosen, prompt, call, display),
+            interrupt,
+            notice=display.insist,
+            output_folders=[Path(path).resolve().parent for path in outputs],
+        )
+    total_s = time.perf_counter() - started_s
+    display.print_table(total_s)
+    _print_result(arguments, result, display, total_s)
+
+
+def _prompt(arguments: argparse.Namespace) -> str:
+    given = [text for text in (arguments.prompt_words, arguments.prompt) if text is not None]
+    if len(given) != 1:
+        raise ArgumentError(
+            "the prompt is given twice, as a word and as --prompt"
+            if given
+            else "no prompt is given; write it after 'generate' or as --prompt"
+        )
+    return str(given[0])
+
+
+def _seed(arguments: argparse.Namespace) -> int:
+    # sd-cli's spelling of a random seed is -1.
+    if arguments.seed is None or arguments.seed == -1:
+        return secrets.randbelow(_RANDOM_SEED_LIMIT)
+    return int(arguments.seed)
+
+
+def _check_outputs(arguments: argparse.Namespace) -> OutputFormat:
+    from ltx2cpp.media import OutputFormat, check_output, output_format
+
+    if output_format(arguments.output) is OutputFormat.PNG and arguments.num_frames is None:
+        arguments.num_frames = 1
+    chosen = check_output(
+        arguments.output, num_frames=arguments.num_frames, frame_rate=arguments.frame_rate
+    )
+    if arguments.latents_out is not None:
+        if check_output(arguments.latents_out) is not OutputFormat.LATENTS:
+            raise ArgumentError(
+                f"--latents-out {arguments.latents_out!r}: latents are written as .safetensors"
+            )
+        if Path(arguments.latents_out).resolve() == Path(arguments.output).resolve():
+            raise ArgumentError("--latents-out and --output name the same file")
+    return chosen
+
+
+def _model_files(arguments: argparse.Namespace) -> ModelFiles:
+    from ltx2cpp import ModelFiles
+
+    return ModelFiles(
+        checkpoint=arguments.model,
+        text_encoder=arguments.text_encoder,
+        **{name: getattr(arguments, name) for name in _COMPONENTS},
+    )
+
+
+def _call_arguments(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
+    """Collect the arguments of the pipeline call; what was left out is left to the preset."""
+    given = {
+        "negative_prompt": arguments.negative_prompt,
+        "width": arguments.width,
+        "height": arguments.height,
+        "num_frames": arguments.num_frames,
+        "frame_rate": arguments.frame_rate,
+        "num_inference_steps": arguments.steps,
+        "sigmas": arguments.sigmas,
+        "guidance_scale": arguments.guidance_scale,
+        "guidance": arguments.guidance,
+        "images": _images(arguments),
+    }
+    call = {name: value for name, value in given.items() if value is not None}
+    return {**call, "seed": seed, "audio": not arguments.no_audio}
+
+
+def _images(arguments: argparse.Namespace) -> list[tuple[Path, int]] | None:
+    """Give the pictures with the frame each stands for; -1 is the last frame."""
+    given = [(arguments.init_img, 0), (arguments.end_img, -1)]
+    return [(path, frame) for path, frame in given if path is not None] or None
+
+
+def _generate(
+    arguments: argparse.Namespace,
+    chosen: OutputFormat,
+    prompt: str,
+    call: dict[str, Any],
+    display: Display,
+) -> _Result:
+    from ltx2cpp import LTX2Pipeline, media
+
+    with LTX2Pipeline(
+        _model_files(arguments),
+        device=arguments.device,
+        weight_type=arguments.weight_type,
+        threads=arguments.threads,
+        observer=display,
+    ) as pipe:
+        if chosen is media.OutputFormat.LATENTS:
+            output = pipe(prompt, **call, output="latents")
+            saved = media.save(output, arguments.output)
+            return _Result(saved, _save_latents(arguments, output), output.info)
+        stream = pipe.stream(prompt, **call)
+        latents = _save_latents(arguments, stream)
+        return _Result(media.save_stream(stream, arguments.output), latents, stream.info)
+
+
+def _save_latents(
+    arguments: argparse.Namespace, clip: GenerationOutput | GenerationStream
+) -> SavedMedia | None:
+    from ltx2cpp import media
+
+    if arguments.latents_out is None:
+        return None
+    return media.save_latents(
+        arguments.latents_out, clip.video_latent, clip.audio_latent, parameters=clip.info
+    )
+
+
+def _print_result(
+    arguments: argparse.Namespace, result: _Result, display: Display, total_s: float
+) -> None:
+    from ltx2cpp.cli.text import spell_bytes
+
+    saved, info = result.saved, result.info
+    latents = str(result.latents.path) if result.latents else None
+    if arguments.json:
+        phases = [
+            {"name": p.name, "seconds": round(p.seconds, 4), "peak_bytes": p.peak_bytes}
+            for p in display.phases
+        ]
+        report = {
+            "output": str(saved.path),
+            "format": saved.format.value,
+            "num_frames": saved.num_frames,
+            "size_bytes": saved.size_bytes,
+            "latents": latents,
+            "parameters": info,
+            "seconds": round(total_s, 3),
+            "phases": phases,
+        }
+        print(json.dumps(report, indent=2))
+        return
+    held = "latents" if not saved.num_frames else f"{saved.num_frames} frames"
+    print(
+        f"{saved.path}: {held} of {info['width']} x {info['height']}, "
+        f"{info['frame_rate']:g} fps, {spell_bytes(saved.size_bytes)}, seed {info['seed']}"
+    )
+    if latents:
+        print(f"{latents}: latents")

@@ -1,0 +1,120 @@
+"""Ctrl-C that takes effect at the next step.
+
+The work runs in a second thread, so that the main thread, which alone receives signals, can answer
+at once even while the core computes for minutes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Generic, TypeVar
+
+from ltx2cpp.errors import Cancelled
+from ltx2cpp.media.atomic import remove_unfinished
+
+Result = TypeVar("Result")
+_INTERRUPTED = 130
+_POLL_S = 0.5
+
+
+class Interrupt:
+    """Whether the user asked to stop."""
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+
+    def ask(self) -> bool:
+        """Ask to stop; returns False when that had been asked before."""
+        first = not self._asked.is_set()
+        self._asked.set()
+        return first
+
+    def check(self) -> None:
+        """Stop here if the user asked to.
+
+        Raises:
+            Cancelled: The user asked to.
+        """
+        if self._asked.is_set():
+            raise Cancelled("interrupted")
+
+
+def run_interruptibly(
+    work: Callable[[], Result],
+    interrupt: Interrupt,
+    *,
+    notice: Callable[[str], None],
+    output_folders: Sequence[Path] = (),
+) -> Result:
+    """Run ``work`` and return its result; Ctrl-C or SIGTERM sets ``interrupt``, which it polls.
+
+    A second Ctrl-C ends the process at once with exit code 130.
+
+    Args:
+        work: Calls ``interrupt.check()`` between its steps.
+        interrupt: Set by the signal.
+        notice: Tells the user that the request was heard.
+        output_folders: Where unfinished outputs may lie when the process ends at once.
+
+    Raises:
+        Cancelled: The user asked to stop and ``work`` noticed.
+        BaseException: What ``work`` raised.
+    """
+    thread = _Worker(work)
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        if interrupt.ask():
+            notice("stopping at the next step; press Ctrl-C again to stop at once")
+            return
+        for folder in output_folders:
+            remove_unfinished(folder)
+        # No clean exit: the worker may hold locks for as long as its step lasts.
+        os._exit(_INTERRUPTED)
+
+    with _handling((signal.SIGINT, signal.SIGTERM), on_signal):
+        thread.start()
+        while thread.is_alive():
+            thread.join(_POLL_S)
+    return thread.result()
+
+
+class _Worker(threading.Thread, Generic[Result]):
+    def __init__(self, work: Callable[[], Result]) -> None:
+        super().__init__(name="ltx2cpp-work", daemon=True)
+        self._work = work
+        self._outcome: list[Result] = []
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self._outcome.append(self._work())
+        except BaseException as error:  # handed to the main thread by result()
+            self._error = error
+
+    def result(self) -> Result:
+        if self._error is not None:
+            raise self._error
+        return self._outcome[0]
+
+
+@contextlib.contextmanager
+def _handling(
+    numbers: Sequence[signal.Signals], handler: Callable[[int, FrameType | None], None]
+) -> Iterator[None]:
+    # Python takes handlers from the main thread only; inside another program's thread it keeps its
+    # own.
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    old = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, previous in old.items():
+            signal.signal(number, previous)

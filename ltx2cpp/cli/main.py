@@ -1,0 +1,131 @@
+"""Entry point: parses the command line, runs one command, turns errors into exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from ltx2cpp.errors import Error
+
+EXIT_BUG = 1
+EXIT_USAGE = 2
+EXIT_MEMORY = 4
+EXIT_INTERRUPTED = 130
+
+_COMMANDS = {
+    "generate": "make a clip from a prompt",
+    "inspect": "show what a model file or a clip holds",
+    "convert": "write a model file as GGUF, quantised on request",
+    "devices": "list the devices that can compute",
+}
+_EXIT_CODES = """exit codes:
+  0 done, 1 a bug, 2 bad argument or output, 3 model file, 4 memory, 130 interrupted"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as all other errors are said."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_USAGE, f"error: {message}; see '{self.prog} --help'\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of the whole command line."""
+    parser = _Parser(
+        prog="ltx2cpp-cli",
+        description="LTX-2 video and sound generation on your own machine.",
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and stop")
+    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
+    for name, summary in _COMMANDS.items():
+        module = importlib.import_module(f"ltx2cpp.cli.{name}")
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=module.DESCRIPTION,
+            epilog=getattr(module, "EPILOG", None),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: The words after the program's name; default: those of this process.
+
+    Returns:
+        The exit code.
+    """
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    if arguments.version:
+        print(f"ltx2cpp {_version()}")
+        return 0
+    if arguments.command is None:
+        parser.print_help(sys.stderr)
+        return EXIT_USAGE
+    verbose = getattr(arguments, "verbose", False)
+    try:
+        arguments.run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of the results has what it wanted. Python would complain once more at exit.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Error as error:
+        _complain(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        return EXIT_INTERRUPTED
+    except MemoryError:
+        _complain(
+            "the machine has not enough memory for this; try a smaller clip or --weight-type q8_0"
+        )
+        return EXIT_MEMORY
+    except Exception as error:
+        if verbose:
+            _print_traceback(error)
+        _complain(
+            f"internal error: {type(error).__name__}: {error}; this is a bug in ltx2cpp, "
+            "please report it with the output of the same command and --verbose"
+        )
+        return EXIT_BUG
+    return 0
+
+
+def _print_traceback(error: Exception) -> None:
+    """Print the traceback of an error."""
+    import traceback
+
+    traceback.print_exception(error)
+
+
+def _complain(sentence: str) -> None:
+    print(f"error: {' '.join(sentence.split())}", file=sys.stderr)
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("ltx2cpp")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,36 @@
+"""Option types and option groups that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+from fractions import Fraction
+
+
+def add_output_options(parser: argparse.ArgumentParser) -> None:
+    """Add --json, --quiet and --verbose."""
+    group = parser.add_argument_group("messages")
+    group.add_argument("--json", action="store_true", help="print the result as JSON")
+    group.add_argument("-q", "--quiet", action="store_true", help="print no progress")
+    group.add_argument(
+        "-v", "--verbose", action="store_true", help="print the log, and the traceback of a bug"
+    )
+
+
+def number_list(text: str) -> tuple[float, ...]:
+    """Parse comma-separated numbers."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected numbers separated by commas, as in 1,0.9,0.4,0; got {text!r}"
+        ) from None
+
+
+def frame_rate(text: str) -> float:
+    """Parse a number or a fraction of whole numbers."""
+    try:
+        return float(Fraction(text)) if "/" in text else float(text)
+    except (ValueError, ZeroDivisionError, OverflowError):
+        raise argparse.ArgumentTypeError(
+            f"expected frames per second, as in 24, 23.976 or 24000/1001; got {text!r}"
+        ) from None

@@ -124,7 +124,9 @@ def _add_clip_options(parser: argparse.ArgumentParser) -> None:
 def _add_model_options(parser: argparse.ArgumentParser) -> None:
     from ltx2cpp.options import WEIGHT_TYPES
 
-    model = parser.add_argument_group("model files")
+    model = parser.add_argument_group(
+        "model files", "a file for one component wins over what --model holds"
+    )
     model.add_argument(
         "-m", "--model", type=Path, metavar="FILE", help="checkpoint, safetensors or GGUF"
     )
@@ -135,12 +137,7 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
         help="Gemma 3: a folder, a safetensors file or a GGUF",
     )
     for name, what in _COMPONENTS.items():
-        model.add_argument(
-            f"--{name.replace('_', '-')}",
-            type=Path,
-            metavar="FILE",
-            help=f"{what}; wins over --model" if name != "tokenizer" else what,
-        )
+        model.add_argument(f"--{name.replace('_', '-')}", type=Path, metavar="FILE", help=what)
     machine = parser.add_argument_group("machine")
     machine.add_argument(
         "--device", default="auto", help="cpu, cuda, cuda:1 or auto (default: auto)"

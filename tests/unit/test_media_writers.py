@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import textwrap
+import weakref
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -104,17 +105,22 @@ def test_mp4_carries_sound_in_step(tmp_path: Path) -> None:
         assert abs(np.sqrt(np.mean(side**2)) - 0.5 / np.sqrt(2)) < 0.02
 
 
-def test_mp4_takes_one_chunk_at_a_time(tmp_path: Path) -> None:
-    alive: list[int] = []
+def test_mp4_holds_on_to_one_chunk_at_a_time(tmp_path: Path) -> None:
+    given: list[weakref.ref[Frames]] = []
+    most_alive = 0
 
     def chunks() -> Iterator[Frames]:
-        for index in range(6):
-            alive.append(index)
-            yield clip(2)
+        nonlocal most_alive
+        for _ in range(6):
+            chunk = clip(2)
+            given.append(weakref.ref(chunk))
+            yield chunk
+            del chunk
+            most_alive = max(most_alive, sum(reference() is not None for reference in given))
 
-    iterator = chunks()
-    media.save_video(tmp_path / "clip.mp4", iterator, frame_rate=24)
-    assert alive == list(range(6))
+    media.save_video(tmp_path / "clip.mp4", chunks(), frame_rate=24)
+    assert len(given) == 6
+    assert most_alive <= 1
 
 
 def test_audio_track_refuses_mono() -> None:

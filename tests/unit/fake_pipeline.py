@@ -1,0 +1,123 @@
+"""A pipeline of grey frames, for tests of the command line that need no core and no model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ltx2cpp.types import GenerationOutput, Observer, Step
+
+CALLS: list[dict[str, Any]] = []
+
+
+class FakeFiles:
+    """Keeps the paths it is given."""
+
+    def __init__(self, **paths: object) -> None:
+        self.paths = paths
+
+
+class FakePipeline:
+    """Walks through the phases of a pipeline; ``failure`` is a phase and what is raised in it."""
+
+    step_seconds = 0.0
+    failure: tuple[str, BaseException] | None = None
+
+    def __init__(
+        self,
+        files: FakeFiles,
+        *,
+        device: str,
+        weight_type: str,
+        threads: int | None,
+        observer: Observer,
+    ) -> None:
+        self.observer = observer
+        self.made = {
+            "paths": {name: path for name, path in files.paths.items() if path is not None},
+            "device": device,
+            "weight_type": weight_type,
+            "threads": threads,
+        }
+
+    def __enter__(self) -> FakePipeline:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def __call__(self, prompt: str, *, output: str = "media", **call: Any) -> GenerationOutput:
+        assert output == "latents"
+        stream = self.stream(prompt, **call)
+        return GenerationOutput(None, None, None, stream.video_latent, None, stream.info)
+
+    def stream(self, prompt: str, **call: Any) -> FakeStream:
+        CALLS.append({"prompt": prompt, **self.made, **call})
+        steps = call.get("num_inference_steps", 8)
+        self.observer.phase_started("denoise", steps)
+        for index in range(1, steps + 1):
+            time.sleep(self.step_seconds)
+            self._fail_in("denoise")
+            self.observer.step(Step(index, steps, 1.0 - index / steps))
+            self.observer.phase_progress("denoise", index, steps)
+        self.observer.phase_ended("denoise", 0.5, 2_000_000_000)
+        return FakeStream(self, prompt, call)
+
+    def _fail_in(self, phase: str) -> None:
+        if self.failure is not None and self.failure[0] == phase:
+            raise self.failure[1]
+
+
+class FakeStream:
+    """Frames that brighten."""
+
+    def __init__(self, pipe: FakePipeline, prompt: str, call: dict[str, Any]) -> None:
+        self._pipe = pipe
+        self.width, self.height = call.get("width", 64), call.get("height", 32)
+        self.num_frames = call.get("num_frames", 9)
+        self.frame_rate = call.get("frame_rate", 24.0)
+        self.audio = self.sample_rate = self.audio_latent = None
+        self.video_latent: NDArray[np.float32] = np.zeros((4, 2, 1, 2), np.float32)
+        self.info: dict[str, Any] = {
+            "prompt": prompt,
+            "negative_prompt": None,
+            "width": self.width,
+            "height": self.height,
+            "num_frames": self.num_frames,
+            "frame_rate": self.frame_rate,
+            "seed": call["seed"],
+            "num_inference_steps": 2,
+            "sigmas": [1.0, 0.5, 0.0],
+            "guidance": {
+                "video": {
+                    "cfg": 3.0,
+                    "stg": 1.0,
+                    "modality": 3.0,
+                    "rescale": 0.7,
+                    "skip_step": 0,
+                },
+                "audio": {
+                    "cfg": 7.0,
+                    "stg": 1.0,
+                    "modality": 3.0,
+                    "rescale": 0.7,
+                    "skip_step": 0,
+                },
+                "stg_blocks": [2],
+            },
+            "audio": call["audio"],
+        }
+
+    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+        observer = self._pipe.observer
+        observer.phase_started("decode video", self.num_frames)
+        for index in range(self.num_frames):
+            self._pipe._fail_in("decode video")
+            time.sleep(self._pipe.step_seconds)
+            yield np.full((1, self.height, self.width, 3), 10 * index + 20, np.uint8)
+            observer.phase_progress("decode video", index + 1, self.num_frames)
+        observer.phase_ended("decode video", 0.25, 3_000_000_000)

@@ -1,0 +1,379 @@
+"""``ltx2cpp-cli generate`` with a pipeline of grey frames."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import av
+import fake_pipeline
+import numpy as np
+import pytest
+from fake_pipeline import FakeFiles, FakePipeline
+
+from ltx2cpp import media
+from ltx2cpp.cli.main import main
+from ltx2cpp.errors import (
+    ArgumentError,
+    BackendError,
+    CheckpointError,
+    ConfigError,
+    DeviceMemoryError,
+    ShapeError,
+    UnsupportedError,
+    WeightError,
+)
+from ltx2cpp.options import Guidance, ModalityGuidance
+
+
+@pytest.fixture(autouse=True)
+def fake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ltx2cpp.LTX2Pipeline", FakePipeline, raising=False)
+    monkeypatch.setattr("ltx2cpp.ModelFiles", FakeFiles, raising=False)
+    fake_pipeline.CALLS.clear()
+
+
+def generate(*words: object) -> int:
+    return main(["generate", *map(str, words)])
+
+
+def last_call() -> dict[str, Any]:
+    return fake_pipeline.CALLS[-1]
+
+
+def test_generate_writes_the_clip_and_prints_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "boat.mp4"
+    assert generate("a boat", "-m", "x.gguf", "-o", out, "--seed", 7, "--fps", "23.976") == 0
+    with av.open(str(out)) as container:
+        stream = container.streams.video[0]
+        assert (stream.width, stream.height, stream.frames) == (64, 32, 9)
+        assert str(stream.average_rate) == "24000/1001"
+    printed = capsys.readouterr()
+    assert printed.out.startswith(f"{out}: 9 frames of 64 x 32, 23.976 fps, ")
+    assert printed.out.endswith("seed 7\n") and printed.out.count("\n") == 1
+
+
+def test_generate_says_where_time_and_memory_went(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert generate("a boat", "-o", tmp_path / "a.mp4") == 0
+    rows = [line.split() for line in capsys.readouterr().err.splitlines()]
+    table = rows[rows.index(["phase", "time", "share", "peak", "memory"]) :]
+    assert table[1][:3] == ["denoise", "0.50", "s"] and table[1][-2:] == ["2", "GB"]
+    assert table[2][:4] == ["decode", "video", "0.25", "s"] and table[2][-2:] == ["3", "GB"]
+    assert table[-1][0] == "total" and table[-1][-2:] == ["3", "GB"]
+
+
+def test_generate_quiet_prints_the_result_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert generate("a boat", "-o", tmp_path / "a.mp4", "--quiet") == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert "a.mp4" in printed.out
+
+
+def test_generate_passes_every_option_on(tmp_path: Path) -> None:
+    assert (
+        generate(
+            *("--prompt", "a boat", "--negative-prompt", "fog", "--model", "m.safetensors"),
+            *("--text-encoder", "gemma", "--transformer", "t.gguf", "--connectors", "c.gguf"),
+            *("--text-projection", "p.gguf", "--video-vae", "v.gguf", "--audio-vae", "a.gguf"),
+            *("--tokenizer", "tokenizer.model", "--device", "cpu", "--threads", 3),
+            *("--weight-type", "q8_0", "--width", 96, "--height", 64, "--num-frames", 17),
+            *("--fps", "25", "--steps", 2, "--sigmas", "1,0.5,0", "--seed", 5),
+            *("--guidance-scale", 4.5, "--no-audio", "--output", tmp_path / "a.mp4"),
+        )
+        == 0
+    )
+    assert last_call() == {
+        "prompt": "a boat",
+        "negative_prompt": "fog",
+        "paths": {
+            "checkpoint": Path("m.safetensors"),
+            "text_encoder": Path("gemma"),
+            "transformer": Path("t.gguf"),
+            "connectors": Path("c.gguf"),
+            "text_projection": Path("p.gguf"),
+            "video_vae": Path("v.gguf"),
+            "audio_vae": Path("a.gguf"),
+            "tokenizer": Path("tokenizer.model"),
+        },
+        "device": "cpu",
+        "threads": 3,
+        "weight_type": "q8_0",
+        "width": 96,
+        "height": 64,
+        "num_frames": 17,
+        "frame_rate": 25.0,
+        "num_inference_steps": 2,
+        "sigmas": (1.0, 0.5, 0.0),
+        "seed": 5,
+        "guidance_scale": 4.5,
+        "audio": False,
+    }
+
+
+def test_generate_takes_the_names_of_sd_cli(tmp_path: Path) -> None:
+    assert (
+        generate(
+            *("-m", "m.gguf", "-p", "a boat", "-n", "fog", "-W", 96, "-H", 64, "-s", 5, "-t", 2),
+            *("-o", tmp_path / "a.mp4", "-v", "--video-frames", 17, "--cfg-scale", 3, "--fps", 24),
+            *("--steps", 2, "--init-img", "first.png", "--end-img", "last.png"),
+        )
+        == 0
+    )
+    call = last_call()
+    assert (call["prompt"], call["negative_prompt"], call["seed"]) == ("a boat", "fog", 5)
+    assert (call["width"], call["height"], call["num_frames"]) == (96, 64, 17)
+    assert (call["guidance_scale"], call["threads"]) == (3.0, 2)
+    assert call["images"] == [(Path("first.png"), 0), (Path("last.png"), -1)]
+
+
+def test_generate_leaves_unset_values_to_the_pipeline(tmp_path: Path) -> None:
+    assert generate("a boat", "-o", tmp_path / "a.mp4") == 0
+    assert set(last_call()) == {
+        *("prompt", "paths", "device", "weight_type", "threads", "seed", "audio")
+    }
+
+
+@pytest.mark.parametrize("given", [[], ["--seed", "-1"]])
+def test_generate_draws_prints_and_stores_a_seed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], given: list[str]
+) -> None:
+    seeds = set()
+    for name in ("a.mp4", "b.mp4"):
+        assert generate("a boat", "-o", tmp_path / name, *given) == 0
+        seed = last_call()["seed"]
+        printed = capsys.readouterr()
+        assert f"seed: {seed}" in printed.err and printed.out.endswith(f"seed {seed}\n")
+        assert media.read_parameters(tmp_path / name)["seed"] == seed
+        seeds.add(seed)
+    assert len(seeds) == 2
+
+
+def test_generate_json_tells_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    latents = tmp_path / "a.safetensors"
+    assert generate("a boat", "-o", tmp_path / "a.mp4", "--json", "--latents-out", latents) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["output"] == str(tmp_path / "a.mp4")
+    assert report["latents"] == str(latents) and latents.is_file()
+    assert report["num_frames"] == 9
+    assert report["size_bytes"] == (tmp_path / "a.mp4").stat().st_size
+    assert report["parameters"] == media.read_parameters(tmp_path / "a.mp4")
+    assert [phase["name"] for phase in report["phases"]] == ["denoise", "decode video"]
+
+
+def test_generate_writes_latents_without_decoding(tmp_path: Path) -> None:
+    assert generate("a boat", "-o", tmp_path / "a.safetensors", "--seed", 3) == 0
+    video, audio = media.read_latents(tmp_path / "a.safetensors")
+    assert video is not None and video.shape == (4, 2, 1, 2) and audio is None
+    assert media.read_parameters(tmp_path / "a.safetensors")["seed"] == 3
+
+
+def test_generate_asks_for_one_frame_for_a_png(tmp_path: Path) -> None:
+    assert generate("a boat", "-o", tmp_path / "a.png") == 0
+    assert last_call()["num_frames"] == 1
+
+
+def test_generate_like_makes_the_clip_again(tmp_path: Path) -> None:
+    assert generate("a boat", "-o", tmp_path / "a.mp4", "--no-audio", "-W", 96, "-s", 9) == 0
+    assert generate("--like", tmp_path / "a.mp4", "-o", tmp_path / "b.mp4") == 0
+    call = last_call()
+    assert (call["prompt"], call["seed"], call["width"], call["audio"]) == ("a boat", 9, 96, False)
+    assert call["sigmas"] == [1.0, 0.5, 0.0]
+    video = ModalityGuidance(cfg=3.0, stg=1.0, modality=3.0, rescale=0.7)
+    audio = ModalityGuidance(cfg=7.0, stg=1.0, modality=3.0, rescale=0.7)
+    assert call["guidance"] == Guidance(video, audio, (2,))
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
+def test_generate_like_lets_options_win(tmp_path: Path) -> None:
+    assert generate("a boat", "-o", tmp_path / "a.mp4", "-s", 9) == 0
+    changed = ["a ship", "--steps", 3, "--cfg-scale", 2, "-s", 1]
+    assert generate("--like", tmp_path / "a.mp4", "-o", tmp_path / "b.mp4", *changed) == 0
+    call = last_call()
+    assert (call["prompt"], call["seed"], call["num_inference_steps"]) == ("a ship", 1, 3)
+    assert call["guidance_scale"] == 2.0
+    assert "sigmas" not in call and "guidance" not in call
+
+
+def test_generate_like_refuses_a_file_without_parameters(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    media.save_video(tmp_path / "a.mp4", [np.zeros((1, 32, 32, 3), np.uint8)], frame_rate=24)
+    assert generate("--like", tmp_path / "a.mp4", "-o", tmp_path / "b.mp4") == 2
+    assert "no prompt and seed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["-o", "a.mp4"], "no prompt is given"),
+        (["a", "-p", "b", "-o", "a.mp4"], "given twice"),
+        (["a", "-o", "a.avi"], "unknown extension '.avi'"),
+        (["a", "-o", "nowhere/a.mp4"], "does not exist"),
+        (["a", "-o", "a.png", "--num-frames", "9"], "holds one frame"),
+        (["a", "-o", "a.gif", "--fps", "60"], "at most 50"),
+        (["a", "-o", "a.mp4", "--fps", "0"], "out of range"),
+        (["a", "-o", "a.mp4", "--latents-out", "b.mp4"], "written as .safetensors"),
+        (["a", "-o", "a.safetensors", "--latents-out", "a.safetensors"], "the same file"),
+    ],
+)
+def test_generate_refuses_bad_arguments_before_any_work(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    sentence: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert generate(*words) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1
+    assert sentence in error
+    assert fake_pipeline.CALLS == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["a"], "-o/--output"),
+        (["a", "-o", "a.mp4", "--width", "wide"], "invalid int value: 'wide'"),
+        (["a", "-o", "a.mp4", "--fps", "24/0"], "expected frames per second"),
+        (["a", "-o", "a.mp4", "--sigmas", "1;0"], "separated by commas"),
+        (["a", "-o", "a.mp4", "--weight-type", "q3"], "invalid choice: 'q3'"),
+        (["a", "-o", "a.mp4", "--stepz", "3"], "unrecognized arguments: --stepz"),
+    ],
+)
+def test_generate_usage_errors_are_one_line(
+    capsys: pytest.CaptureFixture[str], words: list[str], sentence: str
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        generate(*words)
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1
+    assert sentence in error
+
+
+@pytest.mark.parametrize("phase", ["denoise", "decode video"])
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [
+        (ArgumentError, 2),
+        (ShapeError, 2),
+        (CheckpointError, 3),
+        (WeightError, 3),
+        (ConfigError, 3),
+        (UnsupportedError, 3),
+        (DeviceMemoryError, 4),
+        (MemoryError, 4),
+        (BackendError, 1),
+        (KeyError, 1),
+        (FileNotFoundError, 1),
+    ],
+)
+def test_generate_failures_have_their_exit_code_and_leave_nothing(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    failure: type[Exception],
+    code: int,
+    phase: str,
+) -> None:
+    monkeypatch.setattr(FakePipeline, "failure", (phase, failure("the\nreason")))
+    assert generate("a boat", "-o", tmp_path / "a.mp4", "--quiet") == code
+    printed = capsys.readouterr()
+    assert printed.err.startswith("error: ") and printed.err.count("\n") == 1
+    assert printed.out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_generate_shows_the_traceback_of_a_bug_only_when_verbose(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(FakePipeline, "failure", ("denoise", RuntimeError("broken")))
+    assert generate("a boat", "-o", tmp_path / "a.mp4") == 1
+    error = capsys.readouterr().err
+    assert "RuntimeError: broken; this is a bug" in error and "Traceback" not in error
+    assert generate("a boat", "-o", tmp_path / "a.mp4", "--verbose") == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+INTERRUPTED = """
+import sys
+sys.path.insert(0, {here!r})
+from fake_pipeline import FakeFiles, FakePipeline
+import ltx2cpp
+from ltx2cpp.cli.main import main
+ltx2cpp.LTX2Pipeline, ltx2cpp.ModelFiles = FakePipeline, FakeFiles
+FakePipeline.step_seconds = {step_seconds}
+sys.exit(main(["generate", "a boat", "-o", {out!r}, "--steps", {steps!r}, "--num-frames", "2001"]))
+"""
+
+
+def start(out: Path, *, steps: int, step_seconds: float) -> subprocess.Popen[str]:
+    program = INTERRUPTED.format(
+        here=str(Path(__file__).parent), out=str(out), steps=str(steps), step_seconds=step_seconds
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def wait_for_line(process: subprocess.Popen[str], word: str) -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        if word in line:
+            return
+    raise AssertionError(f"ended without {word!r}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_generate_stops_at_the_next_step_when_interrupted(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    process = start(tmp_path / "a.mp4", steps=10_000, step_seconds=0.05)
+    wait_for_line(process, "seed")
+    time.sleep(0.3)
+    process.send_signal(number)
+    out, error = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "stopping at the next step" in error
+    assert error.splitlines()[-1] == "error: interrupted" and "Traceback" not in error
+    assert out == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_generate_interrupted_while_writing_leaves_nothing(tmp_path: Path) -> None:
+    process = start(tmp_path / "a.mp4", steps=1, step_seconds=0.02)
+    wait_for_line(process, "denoise")
+    while not list(tmp_path.iterdir()):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_generate_interrupted_twice_ends_at_once_and_leaves_nothing(tmp_path: Path) -> None:
+    # One step longer than the test waits: the second request must not depend on it.
+    process = start(tmp_path / "a.mp4", steps=1, step_seconds=60)
+    wait_for_line(process, "seed")
+    time.sleep(0.3)
+    (tmp_path / "foreign").touch()
+    process.send_signal(signal.SIGINT)
+    wait_for_line(process, "stopping")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert [entry.name for entry in tmp_path.iterdir()] == ["foreign"]

@@ -1,7 +1,178 @@
+#include "bindings/arrays.h"
 #include "bindings/register.h"
+#include "session/denoise_stage.h"
+
+namespace py = pybind11;
 
 namespace ltx::bindings {
 
-void register_transformer(pybind11::module_ &) {}
+namespace {
+
+TransformerConfig transformer_config(const py::dict & config) {
+    if (const auto type = config_value<std::string>(config, "rope_type"); type != "split") {
+        throw UnsupportedError("transformer: rope_type is '" + type + "'; only 'split' is implemented");
+    }
+    TransformerConfig result{
+        .num_layers = config_value<int>(config, "num_layers"),
+        .video = {.prefix = "",
+                  .num_heads = config_value<int64_t>(config, "num_heads"),
+                  .head_dim = config_value<int64_t>(config, "head_dim"),
+                  .in_channels = config_value<int64_t>(config, "in_channels"),
+                  .out_channels = config_value<int64_t>(config, "out_channels"),
+                  .context_width = config_value<int64_t>(config, "cross_attention_dim"),
+                  .ff_bias = config_value<bool>(config, "ff_bias"),
+                  .max_pos = config_value<std::vector<double>>(config, "max_pos")},
+        .audio = {.prefix = "audio_",
+                  .num_heads = config_value<int64_t>(config, "audio_num_heads"),
+                  .head_dim = config_value<int64_t>(config, "audio_head_dim"),
+                  .in_channels = config_value<int64_t>(config, "audio_in_channels"),
+                  .out_channels = config_value<int64_t>(config, "audio_out_channels"),
+                  .context_width = config_value<int64_t>(config, "audio_cross_attention_dim"),
+                  .ff_bias = config_value<bool>(config, "audio_ff_bias"),
+                  .max_pos = {config_value<double>(config, "audio_max_pos")}},
+        .gated_attention = config_value<bool>(config, "gated_attention"),
+        .cross_attention_adaln = config_value<bool>(config, "cross_attention_adaln"),
+        .prompt_adaln = config_value<bool>(config, "prompt_adaln"),
+        .caption_projection = config_value<bool>(config, "caption_projection"),
+        .caption_channels = config_value<int64_t>(config, "caption_channels"),
+        .keyframes_embedding = config_value<bool>(config, "keyframes_embedding"),
+        .norm_eps = config_value<float>(config, "norm_eps"),
+        .rope_theta = config_value<double>(config, "rope_theta"),
+        .rope_double = config_value<bool>(config, "rope_double"),
+        .timestep_scale = config_value<float>(config, "timestep_scale"),
+        .av_gate_timestep_scale = config_value<float>(config, "av_gate_timestep_scale"),
+    };
+    if (result.video.max_pos.size() != 3) {
+        throw ConfigError("transformer: max_pos has " + std::to_string(result.video.max_pos.size()) +
+                          " values, expected time, height and width");
+    }
+    return result;
+}
+
+// The arrays of one stream, alive for the length of a call.
+struct ModalityArrays {
+    FloatArray latent, context, timesteps, positions;
+    std::optional<FloatArray> attention_mask;
+    float sigma;
+
+    ModalityArrays(const std::string & name, const py::dict & values)
+        : latent(array(name, values, "latent")),
+          context(array(name, values, "context")),
+          timesteps(array(name, values, "timesteps")),
+          positions(array(name, values, "positions")),
+          sigma(number(name, values, "sigma")) {
+        if (values.contains("attention_mask") && !values["attention_mask"].is_none()) {
+            attention_mask = array(name, values, "attention_mask");
+        }
+    }
+
+    Modality view() const {
+        Modality modality{.latent = view_of(latent),
+                          .context = view_of(context),
+                          .sigma = sigma,
+                          .timesteps = view_of(timesteps),
+                          .positions = view_of(positions),
+                          .attention_mask = std::nullopt};
+        if (attention_mask) {
+            modality.attention_mask = view_of(*attention_mask);
+        }
+        return modality;
+    }
+
+private:
+    static py::object value(const std::string & name, const py::dict & values, const char * key) {
+        if (!values.contains(key)) {
+            throw ArgumentError("velocity: " + name + " lacks '" + key + "'");
+        }
+        return values[key];
+    }
+
+    static FloatArray array(const std::string & name, const py::dict & values, const char * key) {
+        // `ensure` leaves an error behind only as null; what numpy says is replaced by a sentence of ours.
+        FloatArray result = FloatArray::ensure(value(name, values, key));
+        if (!result) {
+            PyErr_Clear();
+            throw ArgumentError("velocity: " + name + " " + key + " is no array of real numbers");
+        }
+        return result;
+    }
+
+    static float number(const std::string & name, const py::dict & values, const char * key) {
+        try {
+            return value(name, values, key).cast<float>();
+        } catch (const py::cast_error &) {
+            throw ArgumentError("velocity: " + name + " " + key + " is no number");
+        }
+    }
+};
+
+py::dict velocity(DenoiseStage & stage, const std::optional<py::dict> & video, const std::optional<py::dict> & audio,
+                  std::vector<int> stg_blocks, bool isolate, const std::vector<std::string> & probes) {
+    std::optional<ModalityArrays> video_arrays;
+    std::optional<ModalityArrays> audio_arrays;
+    std::optional<Modality> video_view;
+    std::optional<Modality> audio_view;
+    if (video) {
+        video_arrays.emplace("video", *video);
+        video_view = video_arrays->view();
+    }
+    if (audio) {
+        audio_arrays.emplace("audio", *audio);
+        audio_view = audio_arrays->view();
+    }
+    Velocities result;
+    {
+        const py::gil_scoped_release release;
+        result = stage.velocity(video_view, audio_view, {std::move(stg_blocks), isolate},
+                                ProbeSet(probes.begin(), probes.end()));
+    }
+    py::dict found;
+    for (auto & [name, tensor] : result.probes) {
+        found[py::str(name)] = to_numpy(std::move(tensor));
+    }
+    py::dict out;
+    out["video"] = result.video ? py::object(to_numpy(std::move(*result.video))) : py::none();
+    out["audio"] = result.audio ? py::object(to_numpy(std::move(*result.audio))) : py::none();
+    out["probes"] = std::move(found);
+    return out;
+}
+
+}  // namespace
+
+void register_transformer(py::module_ & module) {
+    py::class_<DenoiseStage>(module, "Transformer", "The audio-video diffusion transformer.")
+        .def(py::init([](const TensorTable & table, const py::dict & config, std::shared_ptr<Backend> device) {
+                 return std::make_unique<DenoiseStage>(table, transformer_config(config), std::move(device));
+             }),
+             py::arg("table"), py::arg("config"), py::arg("device"),
+             "Binds weights by name and shape without reading them; `config` holds the fields of TransformerConfig.")
+        .def("load", &DenoiseStage::load, py::call_guard<py::gil_scoped_release>(),
+             "Maps or converts the weights; the first velocity does it otherwise.")
+        .def_property_readonly("weight_bytes", &DenoiseStage::weight_bytes, "Bytes of the stored weights.")
+        .def("probe_names", &DenoiseStage::probe_names,
+             "Lists the intermediate results that velocity can hand back: module paths of the reference;\n"
+             "'transformer_blocks.N' is the video stream after block N, 'transformer_blocks.N.audio' the audio stream.")
+        .def("velocity", &velocity, py::arg("video"), py::arg("audio"),
+             py::arg("stg_blocks") = std::vector<int>{}, py::arg("isolate") = false,
+             py::arg("probes") = std::vector<std::string>{},
+             R"(Predicts the velocity (noise minus clean latent) of both streams.
+
+Args:
+    video: None, or a dictionary with latent (tokens, channels), context (rows, width), sigma 0..1,
+        timesteps (tokens,) 0..1, positions (3, tokens, 2) as start and end in seconds and pixels, and
+        optionally attention_mask (tokens, tokens), self-attention weights in 0..1.
+    audio: None, or the same with positions (1, tokens, 2) in seconds.
+    stg_blocks: Blocks in which self-attention passes each token's own value through.
+    isolate: Leaves out the attention between the streams.
+    probes: Names out of probe_names().
+
+Returns:
+    A dictionary: video and audio (tokens, channels) float32 or None, probes by name. Modulation probes have
+    one row per distinct timestep, in the order in which tokens show them.
+
+Raises:
+    ArgumentError: Neither stream, unknown probe or block, values not finite or out of range.
+    ShapeError: An array's shape does not fit the model or the other arrays.)");
+}
 
 }  // namespace ltx::bindings

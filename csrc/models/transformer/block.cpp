@@ -1,0 +1,181 @@
+#include "models/transformer/block.h"
+
+#include "ops/gated_residual/gated_residual.h"
+#include "ops/modulate/modulate.h"
+
+namespace ltx {
+
+namespace {
+
+// Rows of scale_shift_table. The tables of the attention between streams order scale before shift, these two do not.
+enum Row { kShiftSelf, kScaleSelf, kGateSelf, kShiftFf, kScaleFf, kGateFf, kShiftQuery, kScaleQuery, kGateText };
+enum PromptRow { kShiftContext, kScaleContext };
+enum CrossRow { kScaleToVideo, kShiftToVideo, kScaleToAudio, kShiftToAudio, kGateCross };
+
+constexpr int64_t kCrossRows = 5;
+
+// Row `index` of [width, rows, distinct] as [width, distinct].
+ggml_tensor * row_of(Graph & graph, ggml_tensor * modulation, int64_t index) {
+    return ggml_view_2d(graph.ctx(), modulation, modulation->ne[0], modulation->ne[2], modulation->nb[2],
+                        static_cast<size_t>(index) * modulation->nb[1]);
+}
+
+// Rows `first`.. of a table, as many as the timestep has, plus the timestep's rows: [width, rows, distinct].
+ggml_tensor * add_rows(Graph & graph, ggml_tensor * timestep, ggml_tensor * table, int64_t first = 0) {
+    ggml_context * ctx = graph.ctx();
+    if (first != 0 || table->ne[1] != timestep->ne[1]) {
+        table = ggml_view_2d(ctx, table, table->ne[0], timestep->ne[1], table->nb[1],
+                             static_cast<size_t>(first) * table->nb[1]);
+    }
+    return ggml_add(ctx, timestep, table);
+}
+
+}  // namespace
+
+StreamBlock StreamBlock::load(const Scope & scope, const TransformerConfig & config, const StreamConfig & own,
+                              const StreamConfig & other) {
+    const int64_t width = own.width();
+    const bool is_audio = !own.prefix.empty();
+    const auto attention = [&](const std::string & name, int64_t context_width, int64_t num_heads, int64_t head_dim) {
+        return Attention::load(scope.at(name), {.query_width = width,
+                                                .context_width = context_width,
+                                                .output_width = width,
+                                                .num_heads = num_heads,
+                                                .head_dim = head_dim,
+                                                .gated = config.gated_attention,
+                                                .norm_eps = config.norm_eps});
+    };
+    StreamBlock block;
+    block.prefix = own.prefix;
+    block.norm_eps = config.norm_eps;
+    block.attn1 = attention(own.prefix + "attn1", width, own.num_heads, own.head_dim);
+    block.attn2 = attention(own.prefix + "attn2", own.context_width, own.num_heads, own.head_dim);
+    // Both directions work in the heads of the audio stream.
+    block.cross_attention_name = is_audio ? "video_to_audio_attn" : "audio_to_video_attn";
+    block.cross_attention =
+        attention(block.cross_attention_name, other.width(), config.audio.num_heads, config.audio.head_dim);
+    block.ff = FeedForward::load(scope.at(own.prefix + "ff"), width, own.ff_bias);
+    block.scale_shift_table =
+        scope.require(own.prefix + "scale_shift_table", {config.modulation_rows(), width}, WeightKind::Vector);
+    if (config.cross_attention_adaln) {
+        block.prompt_scale_shift_table =
+            scope.require(own.prefix + "prompt_scale_shift_table", {2, width}, WeightKind::Vector);
+    }
+    block.cross_scale_shift_table = scope.require(
+        is_audio ? "scale_shift_table_a2v_ca_audio" : "scale_shift_table_a2v_ca_video", {kCrossRows, width},
+        WeightKind::Vector);
+    return block;
+}
+
+ggml_tensor * StreamBlock::build_modulation(Graph & graph, const StreamContext & stream) const {
+    return add_rows(graph, stream.modulation, scale_shift_table);
+}
+
+ggml_tensor * StreamBlock::build_attention(Graph & graph, ggml_tensor * x, const StreamContext & stream,
+                                           ggml_tensor * modulation, bool pass_values) const {
+    ggml_tensor * normed = modulate(graph, x, row_of(graph, modulation, kScaleSelf),
+                                    row_of(graph, modulation, kShiftSelf), stream.rows, NormKind::Rms, norm_eps);
+    ggml_tensor * self = attn1.build(graph, {.x = normed,
+                                             .context = normed,
+                                             .query_rope = &stream.rope,
+                                             .key_rope = &stream.rope,
+                                             .mask = stream.mask,
+                                             .pass_values = pass_values});
+    graph.probe(prefix + "attn1", self);
+    x = gated_residual(graph, x, self, row_of(graph, modulation, kGateSelf), stream.rows);
+    return build_text(graph, x, stream, modulation);
+}
+
+ggml_tensor * StreamBlock::build_text(Graph & graph, ggml_tensor * x, const StreamContext & stream,
+                                      ggml_tensor * modulation) const {
+    ggml_context * ctx = graph.ctx();
+    const std::string name = prefix + "attn2";
+    if (!prompt_scale_shift_table) {
+        ggml_tensor * normed = ggml_rms_norm(ctx, x, norm_eps);
+        ggml_tensor * text = attn2.build(graph, {.x = normed, .context = stream.context});
+        return ggml_add(ctx, x, graph.probe(name, text));  // ne: [width, tokens]
+    }
+    ggml_tensor * normed = modulate(graph, x, row_of(graph, modulation, kScaleQuery),
+                                    row_of(graph, modulation, kShiftQuery), stream.rows, NormKind::Rms, norm_eps);
+    ggml_tensor * table = prompt_scale_shift_table;
+    ggml_tensor * prompt = stream.prompt ? add_rows(graph, stream.prompt, table)
+                                         : ggml_reshape_3d(ctx, table, table->ne[0], table->ne[1], 1);
+    ggml_tensor * context = modulate(graph, stream.context, row_of(graph, prompt, kScaleContext),
+                                     row_of(graph, prompt, kShiftContext), nullptr, NormKind::None, norm_eps);
+    ggml_tensor * text = attn2.build(graph, {.x = normed, .context = context});
+    graph.probe(name, text);
+    return gated_residual(graph, x, text, row_of(graph, modulation, kGateText), stream.rows);
+}
+
+ggml_tensor * StreamBlock::build_feed_forward(Graph & graph, ggml_tensor * x, const StreamContext & stream,
+                                              ggml_tensor * modulation) const {
+    ggml_tensor * normed = modulate(graph, x, row_of(graph, modulation, kScaleFf),
+                                    row_of(graph, modulation, kShiftFf), stream.rows, NormKind::Rms, norm_eps);
+    ggml_tensor * hidden = graph.probe(prefix + "ff", ff.build(graph, normed));
+    return gated_residual(graph, x, hidden, row_of(graph, modulation, kGateFf), stream.rows);
+}
+
+TransformerBlock TransformerBlock::load(const Scope & scope, const TransformerConfig & config) {
+    return {StreamBlock::load(scope, config, config.video, config.audio),
+            StreamBlock::load(scope, config, config.audio, config.video)};
+}
+
+BlockState TransformerBlock::build_cross(Graph & graph, BlockState state, const StreamContext & video_context,
+                                         const StreamContext & audio_context) const {
+    const auto cross_rows = [&](const StreamBlock & block, const StreamContext & stream) {
+        return add_rows(graph, stream.cross, block.cross_scale_shift_table);  // ne: [width, 4, distinct]
+    };
+    const auto cross_gate = [&](const StreamBlock & block, const StreamContext & stream) {
+        return row_of(graph, add_rows(graph, stream.cross_gate, block.cross_scale_shift_table, kGateCross), 0);
+    };
+    ggml_tensor * video_rows = cross_rows(video, video_context);
+    ggml_tensor * audio_rows = cross_rows(audio, audio_context);
+    const auto normed = [&](ggml_tensor * x, ggml_tensor * rows, const StreamContext & stream, CrossRow scale,
+                            CrossRow shift) {
+        return modulate(graph, x, row_of(graph, rows, scale), row_of(graph, rows, shift), stream.rows, NormKind::Rms,
+                        video.norm_eps);
+    };
+    // Both directions read the state from before either is added.
+    ggml_tensor * to_video = video.cross_attention.build(
+        graph, {.x = normed(state.video, video_rows, video_context, kScaleToVideo, kShiftToVideo),
+                .context = normed(state.audio, audio_rows, audio_context, kScaleToVideo, kShiftToVideo),
+                .query_rope = &video_context.cross_rope,
+                .key_rope = &audio_context.cross_rope});
+    ggml_tensor * to_audio = audio.cross_attention.build(
+        graph, {.x = normed(state.audio, audio_rows, audio_context, kScaleToAudio, kShiftToAudio),
+                .context = normed(state.video, video_rows, video_context, kScaleToAudio, kShiftToAudio),
+                .query_rope = &audio_context.cross_rope,
+                .key_rope = &video_context.cross_rope});
+    graph.probe(video.cross_attention_name, to_video);
+    graph.probe(audio.cross_attention_name, to_audio);
+    return {gated_residual(graph, state.video, to_video, cross_gate(video, video_context), nullptr),
+            gated_residual(graph, state.audio, to_audio, cross_gate(audio, audio_context), nullptr)};
+}
+
+BlockState TransformerBlock::build(Graph & graph, BlockState state, const StreamContext * video_context,
+                                   const StreamContext * audio_context, bool pass_values) const {
+    ggml_tensor * video_modulation = nullptr;
+    ggml_tensor * audio_modulation = nullptr;
+    if (video_context) {
+        video_modulation = video.build_modulation(graph, *video_context);
+        state.video = video.build_attention(graph, state.video, *video_context, video_modulation, pass_values);
+    }
+    if (audio_context) {
+        audio_modulation = audio.build_modulation(graph, *audio_context);
+        state.audio = audio.build_attention(graph, state.audio, *audio_context, audio_modulation, pass_values);
+    }
+    if (video_context && audio_context && video_context->cross && audio_context->cross) {
+        state = build_cross(graph, state, *video_context, *audio_context);
+    }
+    if (video_context) {
+        state.video = video.build_feed_forward(graph, state.video, *video_context, video_modulation);
+        graph.probe("", state.video);
+    }
+    if (audio_context) {
+        state.audio = audio.build_feed_forward(graph, state.audio, *audio_context, audio_modulation);
+        graph.probe("audio", state.audio);
+    }
+    return state;
+}
+
+}  // namespace ltx

@@ -1,0 +1,194 @@
+#include "models/transformer/model.h"
+
+#include "nn/timestep.h"
+#include "ops/bias_gelu/bias_gelu.h"
+#include "ops/modulate/modulate.h"
+
+namespace ltx {
+
+namespace {
+
+constexpr int64_t kCrossModulationRows = 4;
+
+std::string block_name(size_t index) {
+    return "transformer_blocks." + std::to_string(index);
+}
+
+std::string shape_key(const char * stream, const std::optional<StreamShape> & shape) {
+    if (!shape) {
+        return std::string(stream) + "-";
+    }
+    return std::string(stream) + std::to_string(shape->tokens) + "," + std::to_string(shape->context_rows) + "," +
+           std::to_string(shape->distinct) + (shape->masked ? "m" : "");
+}
+
+}  // namespace
+
+std::string TransformerRun::key() const {
+    std::string key = shape_key("v", video) + shape_key("|a", audio) + (isolate ? "|isolated" : "");
+    for (const int block : stg_blocks) {
+        key += "|s" + std::to_string(block);
+    }
+    return key;
+}
+
+CaptionProjection CaptionProjection::load(const Scope & scope, int64_t in, int64_t width) {
+    return {Linear::load(scope.at("linear_1"), in, width), Linear::load(scope.at("linear_2"), width, width)};
+}
+
+ggml_tensor * CaptionProjection::build(Graph & graph, ggml_tensor * x) const {
+    return linear_2.build(graph, bias_gelu(graph, linear_1.build_product(graph, x), linear_1.bias));
+}
+
+StreamHead StreamHead::load(const Scope & scope, const TransformerConfig & config, const StreamConfig & own) {
+    const int64_t width = own.width();
+    const bool is_audio = !own.prefix.empty();
+    StreamHead head;
+    head.config = own;
+    head.norm_eps = config.norm_eps;
+    head.patchify_proj = Linear::load(scope.at(own.prefix + "patchify_proj"), own.in_channels, width);
+    if (config.caption_projection) {
+        head.caption_projection =
+            CaptionProjection::load(scope.at(own.prefix + "caption_projection"), config.caption_channels, width);
+    }
+    head.adaln_single =
+        AdaLayerNormSingle::load(scope, own.prefix + "adaln_single", width, config.modulation_rows());
+    if (config.cross_attention_adaln && config.prompt_adaln) {
+        head.prompt_adaln_single = AdaLayerNormSingle::load(scope, own.prefix + "prompt_adaln_single", width, 2);
+    }
+    head.cross_adaln_single = AdaLayerNormSingle::load(
+        scope, is_audio ? "av_ca_audio_scale_shift_adaln_single" : "av_ca_video_scale_shift_adaln_single", width,
+        kCrossModulationRows);
+    head.cross_gate_adaln_single = AdaLayerNormSingle::load(
+        scope, is_audio ? "av_ca_v2a_gate_adaln_single" : "av_ca_a2v_gate_adaln_single", width, 1);
+    head.scale_shift_table = scope.require(own.prefix + "scale_shift_table", {2, width}, WeightKind::Vector);
+    head.proj_out = Linear::load(scope.at(own.prefix + "proj_out"), width, own.out_channels);
+    return head;
+}
+
+StreamHead::Entry StreamHead::build_entry(Graph & graph, const std::string & stream, const StreamShape & shape,
+                                          bool with_cross, int64_t cross_width) const {
+    const auto input = [&](const char * name, int64_t ne0, int64_t ne1, ggml_type type = GGML_TYPE_F32) {
+        return graph.input(stream + "." + name, type, {ne0, ne1, 1, 1});
+    };
+    const auto rope_input = [&](const std::string & name, int64_t width) {
+        return RopeTables{input((name + "_cos").c_str(), width / 2, shape.tokens),
+                          input((name + "_sin").c_str(), width / 2, shape.tokens)};
+    };
+    Entry entry{};
+    entry.x = patchify_proj.build(graph, input("latent", config.in_channels, shape.tokens));
+    graph.probe(config.prefix + "patchify_proj", entry.x);
+    StreamContext & context = entry.context;
+    if (caption_projection) {
+        context.context = caption_projection->build(
+            graph, input("context", caption_projection->linear_1.weight->ne[0], shape.context_rows));
+        graph.probe(config.prefix + "caption_projection", context.context);
+    } else {
+        context.context = input("context", config.context_width, shape.context_rows);
+    }
+    if (shape.distinct > 1) {
+        context.rows = input("rows", shape.tokens, 1, GGML_TYPE_I32);
+    }
+    if (shape.masked) {
+        context.mask = input("mask", shape.tokens, shape.tokens, GGML_TYPE_F16);
+    }
+    ggml_tensor * levels = input("timesteps", kTimestepChannels, shape.distinct);
+    const AdaLayerNormSingle::Result main = adaln_single.build(graph, levels);
+    context.modulation = main.modulation;
+    entry.embedded = main.embedded;
+    if (prompt_adaln_single) {
+        context.prompt = prompt_adaln_single->build(graph, input("sigma", kTimestepChannels, 1)).modulation;
+    }
+    context.rope = rope_input("rope", config.width());
+    if (with_cross) {
+        context.cross = cross_adaln_single.build(graph, levels).modulation;
+        context.cross_gate =
+            cross_gate_adaln_single.build(graph, input("cross_gate", kTimestepChannels, 1)).modulation;
+        context.cross_rope = rope_input("cross_rope", cross_width);
+    }
+    return entry;
+}
+
+ggml_tensor * StreamHead::build_exit(Graph & graph, ggml_tensor * x, const Entry & entry) const {
+    ggml_context * ctx = graph.ctx();
+    const auto row = [&](size_t index) {  // ne: [width, distinct]
+        ggml_tensor * table =
+            ggml_view_1d(ctx, scale_shift_table, scale_shift_table->ne[0], index * scale_shift_table->nb[1]);
+        return ggml_add(ctx, entry.embedded, table);
+    };
+    // The blocks use RMS norms; only here the mean is subtracted.
+    ggml_tensor * y = modulate(graph, x, row(1), row(0), entry.context.rows, NormKind::Layer, norm_eps);
+    return graph.probe(config.prefix + "proj_out", proj_out.build(graph, y));
+}
+
+Transformer Transformer::load(const Scope & scope, const TransformerConfig & config) {
+    Transformer model;
+    model.video = StreamHead::load(scope, config, config.video);
+    model.audio = StreamHead::load(scope, config, config.audio);
+    model.cross_width = config.cross_width();
+    for (int i = 0; i < config.num_layers; ++i) {
+        model.blocks.push_back(TransformerBlock::load(scope.at("transformer_blocks", i), config));
+    }
+    return model;
+}
+
+void Transformer::build(Graph & graph, const TransformerRun & run) const {
+    std::optional<StreamHead::Entry> video_entry;
+    std::optional<StreamHead::Entry> audio_entry;
+    BlockState state{};
+    if (run.video) {
+        video_entry = video.build_entry(graph, "video", *run.video, run.has_cross(), cross_width);
+        state.video = video_entry->x;
+    }
+    if (run.audio) {
+        audio_entry = audio.build_entry(graph, "audio", *run.audio, run.has_cross(), cross_width);
+        state.audio = audio_entry->x;
+    }
+    for (size_t i = 0; i < blocks.size(); ++i) {
+        const Graph::Scope scope = graph.scope(block_name(i));
+        state = blocks[i].build(graph, state, video_entry ? &video_entry->context : nullptr,
+                                audio_entry ? &audio_entry->context : nullptr,
+                                run.stg_blocks.contains(static_cast<int>(i)));
+    }
+    if (video_entry) {
+        graph.output("video", video.build_exit(graph, state.video, *video_entry));
+    }
+    if (audio_entry) {
+        graph.output("audio", audio.build_exit(graph, state.audio, *audio_entry));
+    }
+}
+
+std::vector<std::string> transformer_probe_names(const TransformerConfig & config) {
+    std::vector<std::string> names;
+    const std::vector<std::string> prefixes{config.video.prefix, config.audio.prefix};
+    for (const std::string & prefix : prefixes) {
+        const std::string stream = prefix.empty() ? "video" : "audio";
+        names.push_back(prefix + "patchify_proj");
+        if (config.caption_projection) {
+            names.push_back(prefix + "caption_projection");
+        }
+        std::vector<std::string> modules{prefix + "adaln_single"};
+        if (config.cross_attention_adaln && config.prompt_adaln) {
+            modules.push_back(prefix + "prompt_adaln_single");
+        }
+        modules.push_back("av_ca_" + stream + "_scale_shift_adaln_single");
+        modules.push_back(prefix.empty() ? "av_ca_a2v_gate_adaln_single" : "av_ca_v2a_gate_adaln_single");
+        for (const std::string & module : modules) {
+            names.push_back(module + ".emb");
+            names.push_back(module);
+        }
+    }
+    for (int i = 0; i < config.num_layers; ++i) {
+        const std::string block = block_name(static_cast<size_t>(i));
+        for (const char * module : {".attn1", ".attn2", ".audio_attn1", ".audio_attn2", ".audio_to_video_attn",
+                                    ".video_to_audio_attn", ".ff", "", ".audio_ff", ".audio"}) {
+            names.push_back(block + module);
+        }
+    }
+    for (const std::string & prefix : prefixes) {
+        names.push_back(prefix + "proj_out");
+    }
+    return names;
+}
+
+}  // namespace ltx

@@ -1,0 +1,92 @@
+// The audio-video diffusion transformer: noisy latent tokens and prompt contexts in, velocities out.
+// Source: ltx-core, transformer/model.py (LTXModel).
+#pragma once
+
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "models/transformer/adaln.h"
+#include "models/transformer/block.h"
+
+namespace ltx {
+
+// Sizes of one stream in one call.
+struct StreamShape {
+    int64_t tokens;
+    int64_t context_rows;
+    int64_t distinct;  // different noise levels among the tokens
+    bool masked;       // self-attention takes an additive mask
+};
+
+// Everything a graph depends on. An absent stream is not computed.
+struct TransformerRun {
+    std::optional<StreamShape> video;
+    std::optional<StreamShape> audio;
+    std::set<int> stg_blocks;  // self-attention of both streams passes values through
+    bool isolate = false;      // no attention between the streams
+
+    bool has_cross() const { return video && audio && !isolate; }
+    std::string key() const;
+};
+
+// Prompt context to the width of a stream (2.0 only): Linear, GELU (tanh form), Linear.
+struct CaptionProjection {
+    Linear linear_1;
+    Linear linear_2;
+
+    static CaptionProjection load(const Scope & scope, int64_t in, int64_t width);
+
+    // x: [caption_channels, rows] -> [width, rows]
+    ggml_tensor * build(Graph & graph, ggml_tensor * x) const;
+};
+
+// What surrounds the blocks for one stream.
+struct StreamHead {
+    StreamConfig config;
+    Linear patchify_proj;
+    std::optional<CaptionProjection> caption_projection;
+    AdaLayerNormSingle adaln_single;
+    std::optional<AdaLayerNormSingle> prompt_adaln_single;
+    AdaLayerNormSingle cross_adaln_single;
+    AdaLayerNormSingle cross_gate_adaln_single;
+    ggml_tensor * scale_shift_table = nullptr;  // ne: [width, 2]
+    Linear proj_out;
+    float norm_eps = 0;
+
+    static StreamHead load(const Scope & scope, const TransformerConfig & config, const StreamConfig & own);
+
+    struct Entry {
+        ggml_tensor * x;         // [width, tokens]
+        ggml_tensor * embedded;  // [width, distinct], for the output layer
+        StreamContext context;
+    };
+
+    // Declares the stream's inputs, named "video.latent" and so on (model.cpp), and embeds them.
+    Entry build_entry(Graph & graph, const std::string & stream, const StreamShape & shape, bool with_cross,
+                      int64_t cross_width) const;
+
+    // x: [width, tokens] -> [out_channels, tokens]
+    ggml_tensor * build_exit(Graph & graph, ggml_tensor * x, const Entry & entry) const;
+};
+
+struct Transformer {
+    StreamHead video;
+    StreamHead audio;
+    std::vector<TransformerBlock> blocks;
+    int64_t cross_width = 0;
+
+    static Transformer load(const Scope & scope, const TransformerConfig & config);
+
+    // Outputs "video" and "audio", F32 [out_channels, tokens], for the streams of `run`.
+    void build(Graph & graph, const TransformerRun & run) const;
+
+    // Nodes that build() may add, with room to spare.
+    size_t max_nodes() const { return 1024 + 512 * blocks.size(); }
+};
+
+// Names that build() offers as probes when both streams run together, in the order of computation.
+std::vector<std::string> transformer_probe_names(const TransformerConfig & config);
+
+}  // namespace ltx

@@ -1,1 +1,33 @@
 """LTX-2 video and sound generation on your own machine."""
+
+from __future__ import annotations
+
+from ltx2cpp.model_files import ModelFiles
+from ltx2cpp.options import Guidance, ModalityGuidance, Sampling
+from ltx2cpp.pipeline import LTX2Pipeline
+from ltx2cpp.types import (
+    Audio,
+    GenerationOutput,
+    GenerationStream,
+    Modality,
+    Observer,
+    PromptEmbedding,
+    Step,
+    Velocity,
+)
+
+__all__ = [
+    "Audio",
+    "GenerationOutput",
+    "GenerationStream",
+    "Guidance",
+    "LTX2Pipeline",
+    "Modality",
+    "ModalityGuidance",
+    "ModelFiles",
+    "Observer",
+    "PromptEmbedding",
+    "Sampling",
+    "Step",
+    "Velocity",
+]

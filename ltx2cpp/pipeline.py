@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,9 +41,6 @@ from ltx2cpp.types import (
     Velocity,
 )
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
 logger = logging.getLogger("ltx2cpp")
 
 # Contexts of the last prompts, 25 MB each for released models; another seed needs no encoder.
@@ -62,7 +59,6 @@ class LTX2Pipeline:
         weight_type: "file" computes with the weights as stored; "f32", "f16", "bf16", "q8_0",
             "q6_k", "q5_k" or "q4_k" converts them on load.
         threads: for the CPU; None takes the physical cores.
-        variant: "dev" or "distilled" where the files do not tell; None trusts them.
         observer: receives phases, steps and progress.
 
     Raises:
@@ -83,13 +79,11 @@ class LTX2Pipeline:
         device: str = "auto",
         weight_type: str = "file",
         threads: int | None = None,
-        variant: str | None = None,
         observer: Observer | None = None,
     ) -> None:
         self._observer = observer or Observer()
         self._backend = Backend(device, weight_type, threads, self._observer)
         self._models = resolve(files)
-        self._variant = variant or self._models.variant
         self._prompt_encoder = PromptEncoder(self._models, self._backend)
         self._denoiser = Denoiser(self._models, self._backend)
         self._video_decoder = VideoDecoder(self._models, self._backend)
@@ -97,7 +91,7 @@ class LTX2Pipeline:
         self._upsampler = Upsampler(self._models, self._backend)
         self._contexts: dict[str, PromptEmbedding] = {}
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> LTX2Pipeline:
         return self
 
     def __exit__(
@@ -123,7 +117,9 @@ class LTX2Pipeline:
     @property
     def preset(self) -> Preset:
         """Defaults of the model found."""
-        return find_preset(self._models.version, self._variant, self._denoiser.config.num_layers)
+        return find_preset(
+            self._models.version, self._models.variant, self._denoiser.config.num_layers
+        )
 
     @property
     def audio_sample_rate(self) -> int:
@@ -380,7 +376,7 @@ class LTX2Pipeline:
             info={
                 "version": self._models.version,
                 "model_version": self._models.model_version,
-                "variant": self._variant,
+                "variant": self._models.variant,
                 "weight_type": self._backend.weight_type,
                 "device": self._backend.device.name,
             },

@@ -105,12 +105,6 @@ class Backend:
         return ref.target if wanted is None else wanted
 
 
-def _required(component: Component | None, what: str, argument: str) -> Component:
-    if component is None:
-        raise CheckpointError(f"the model files hold no {what}; give {argument}=")
-    return component
-
-
 def _config(component: Component) -> dict[str, Any]:
     return dataclasses.asdict(component.config)
 
@@ -133,10 +127,8 @@ class PromptEncoder:
 
     def check(self) -> None:
         """Raise unless the files hold everything that encoding a prompt needs."""
-        _required(self._models.gemma, "text encoder", "text_encoder")
-        _required(self._models.text_projection, "text projection", "text_projection")
-        for kind in ("video", "audio"):
-            self._connector_files(kind)
+        for component in ("gemma", "text_projection", "video_connector", "audio_connector"):
+            self._models.require(component)
 
     def open(self) -> None:
         """Load all weights now instead of at the first call."""
@@ -175,7 +167,7 @@ class PromptEncoder:
                 f"ids: expected 1 to {MAX_TOKENS} whole numbers, found {values.dtype} of shape "
                 f"{values.shape}"
             )
-        rows = _required(self._models.gemma, "text encoder", "text_encoder").config.vocab_size
+        rows = self._models.require("gemma").config.vocab_size
         if values.min() < 0 or values.max() >= rows:
             raise ArgumentError(
                 f"ids: expected 0 to {rows - 1}, the rows of the text encoder's embedding, found "
@@ -184,7 +176,7 @@ class PromptEncoder:
         return np.ascontiguousarray(values, np.int32)
 
     def _make_encoder(self) -> _core.TextEncoder:
-        gemma = _required(self._models.gemma, "text encoder", "text_encoder")
+        gemma = self._models.require("gemma")
         projection = self._models.text_projection
         return _core.TextEncoder(
             self._backend.table(gemma),
@@ -195,12 +187,8 @@ class PromptEncoder:
         )
 
     def _make_connector(self, kind: str) -> _core.TextConnector:
-        files = self._connector_files(kind)
+        files = self._models.require(f"{kind}_connector")
         return _core.TextConnector(self._backend.table(files), _config(files), self._backend.device)
-
-    def _connector_files(self, kind: str) -> Component:
-        component = getattr(self._models, f"{kind}_connector")
-        return _required(component, f"{kind} embeddings connector", "connectors")
 
 
 class Denoiser:
@@ -277,7 +265,7 @@ class Denoiser:
             )
 
     def _files(self) -> Component:
-        return _required(self._models.transformer, "transformer", "transformer")
+        return self._models.require("transformer")
 
     def _make(self) -> _core.Transformer:
         files = self._files()
@@ -385,7 +373,7 @@ class VideoDecoder:
         self._decoder.release()
 
     def _files(self) -> Component:
-        return _required(self._models.video_decoder, "video decoder", "video_vae")
+        return self._models.require("video_decoder")
 
     def _make(self) -> _core.VideoDecoder:
         files = self._files()
@@ -415,7 +403,7 @@ class VideoEncoder:
 
     def _make(self) -> Any:
         network = _core_class("VideoEncoder", "encoding pictures")
-        files = _required(self._models.video_encoder, "video encoder", "video_vae")
+        files = self._models.require("video_encoder")
         return network(self._backend.table(files), _config(files), self._backend.device)
 
 
@@ -448,22 +436,17 @@ class Upsampler:
 
     def _make(self, kind: str) -> Any:
         network = _core_class("Upsampler", f"{kind} upsampling")
-        files = _required(
-            getattr(self._models, f"{kind}_upsampler"),
-            f"{kind} latent upsampler",
-            f"{kind}_upsampler",
-        )
+        files = self._models.require(f"{kind}_upsampler")
         return network(self._backend.table(files), _config(files), self._backend.device)
 
     def _statistics(self, channels: int) -> tuple[FloatArray, FloatArray]:
         """Return mean and deviation per latent channel, each (channels, 1, 1, 1)."""
-        files = self._models.video_encoder or self._models.video_decoder
-        tensors = _required(files, "video VAE", "video_vae").tensors
+        files = self._models.video_encoder or self._models.require("video_decoder")
         found = []
         for name in ("mean-of-means", "std-of-means"):
-            ref = tensors.get(f"per_channel_statistics.{name}")
+            ref = files.tensors.get(f"per_channel_statistics.{name}")
             if ref is None:
-                raise CheckpointError(f"the video VAE holds no per_channel_statistics.{name}")
+                raise CheckpointError(f"{files.source}: holds no per_channel_statistics.{name}")
             values = read_array(ref.info).astype(np.float32)
             if values.shape != (channels,):
                 raise ShapeError(f"video latent: expected {values.size} channels, found {channels}")

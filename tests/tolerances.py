@@ -9,3 +9,12 @@ from __future__ import annotations
 
 # One rounding per step of about five steps; float32 rounds to 6e-8 relative.
 OP_F32 = 5e-7
+
+# --- sampling, numpy ---
+
+# Noise levels, absolute: the reference computes the shift in float32, this package in float64; a few
+# float32 roundings near 1, enlarged by the stretch where the shift is large.
+SIGMA_ABSOLUTE = 5e-6
+
+# Inverse of the normal distribution against Python's statistics module, both float64.
+QUANTILE_F64 = 1e-14

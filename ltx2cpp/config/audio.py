@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from ltx2cpp.config.fields import MAX_LAYERS, Fields, Shapes, count_blocks, dim
 from ltx2cpp.errors import UnsupportedError
@@ -118,15 +118,15 @@ def read_audio_vae_config(fields: Fields, decoder: Shapes, encoder: Shapes) -> A
         ConfigError: Out of range or contradictory.
         UnsupportedError: A feature that no released file has, such as attention.
     """
-    parameters = fields.object("model").object("params")
-    dd = parameters.object("ddconfig")
+    parameters = fields.nested("model").nested("params")
+    dd = parameters.nested("ddconfig")
     dd.require(_DDCONFIG_REQUIRED)
     if dd.integers("attn_resolutions", (), longest=16):
         raise UnsupportedError(f"{dd.where}: attn_resolutions is set, which is not implemented")
     if any(".attn" in name for name in (*decoder, *encoder)):
         raise UnsupportedError(f"{fields.where}: attention in the audio VAE is not implemented")
-    preprocessing = fields.object("preprocessing")
-    stft, mel = preprocessing.object("stft"), preprocessing.object("mel")
+    preprocessing = fields.nested("preprocessing")
+    stft, mel = preprocessing.nested("stft"), preprocessing.nested("mel")
     multipliers = dd.integers("ch_mult", (1, 2, 4), high=64, longest=8)
     if not multipliers:
         raise dd.error("ch_mult is empty")
@@ -178,12 +178,12 @@ def read_vocoder_config(fields: Fields, shapes: Shapes) -> VocoderConfig:
     """
     extended = any(name.startswith("bwe_generator.") for name in shapes)
     if not extended:
-        base = fields.object("vocoder") if "vocoder" in fields else fields
+        base = fields.nested("vocoder") if "vocoder" in fields else fields
         generator = _generator(base, _part(shapes, ""), _LTX_2, final="tanh")
         rate = base.integer("output_sampling_rate", 24000)
         return VocoderConfig(generator, None, rate, rate, 0, 0, 0, 0)
-    main = fields.object("vocoder")
-    bwe = fields.object("bwe")
+    main = fields.nested("vocoder")
+    bwe = fields.nested("bwe")
     mel_bins = dim(shapes, "mel_stft.mel_basis", 0)
     n_fft = dim(shapes, "mel_stft.stft_fn.forward_basis", 2)
     base_rate = bwe.integer("input_sampling_rate", 16000)
@@ -248,7 +248,7 @@ def _generator(
         upsample_kernel_sizes=kernels,
         resblock_kernel_sizes=sizes,
         resblock_dilation_sizes=_dilations(fields, len(sizes)),
-        activation=cast("Activation", "snakebeta" if snake else "leaky_relu"),
+        activation="snakebeta" if snake else "leaky_relu",
         final_bias=fields.agree(
             "use_bias_at_final",
             fields.flag("use_bias_at_final", True),

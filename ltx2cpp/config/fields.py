@@ -69,7 +69,7 @@ class Fields:
     def raw(self, key: str) -> Any:
         return self._values.get(key)
 
-    def object(self, key: str) -> Fields:
+    def nested(self, key: str) -> Fields:
         """The nested object under `key`; empty when absent."""
         value = self._values.get(key)
         if value is None:

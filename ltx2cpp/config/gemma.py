@@ -127,7 +127,7 @@ def read_gemma_config(fields: Fields, shapes: Shapes) -> GemmaConfig:
         UnsupportedError: Not Gemma 3, or a feature that is not implemented.
     """
     _check_model_type(fields)
-    text = fields.object("text_config") if "text_config" in fields else fields
+    text = fields.nested("text_config") if "text_config" in fields else fields
     _check_model_type(text)
     structure = _Structure.read(shapes, fields.where)
     softcaps = ("attn_logit_softcapping", "final_logit_softcapping")
@@ -219,9 +219,9 @@ def _check_model_type(fields: Fields) -> None:
 def _rope(text: Fields, structure: _Structure) -> tuple[float, float, float]:
     """(theta, factor) of global layers and theta of local ones, from either spelling."""
     if "rope_parameters" in text:
-        per_kind = text.object("rope_parameters")
-        full = per_kind.object("full_attention")
-        sliding = per_kind.object("sliding_attention")
+        per_kind = text.nested("rope_parameters")
+        full = per_kind.nested("full_attention")
+        sliding = per_kind.nested("sliding_attention")
         if sliding.choice("rope_type", "default", ("default", "linear")) == "linear" and (
             sliding.number("factor", 1.0) != 1.0
         ):
@@ -234,7 +234,7 @@ def _rope(text: Fields, structure: _Structure) -> tuple[float, float, float]:
     default = _FACTOR_12B if not text and structure.layers == _LAYERS_12B else 1.0
     return (
         text.number("rope_theta", _THETA_GLOBAL, low=1.0),
-        _factor(text.object("rope_scaling"), default),
+        _factor(text.nested("rope_scaling"), default),
         text.number("rope_local_base_freq", _THETA_LOCAL, low=1.0),
     )
 

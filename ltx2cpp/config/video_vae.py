@@ -223,7 +223,7 @@ def _blocks(fields: Fields, half: str, shapes: Shapes) -> tuple[VaeBlock, ...]:
 
 
 def _stated_blocks(fields: Fields, half: str) -> tuple[VaeBlock, ...] | None:
-    nested = fields.object(half) if isinstance(fields.raw(half), dict) else Fields({}, "")
+    nested = fields.nested(half) if isinstance(fields.raw(half), dict) else Fields({}, "")
     stated = fields.raw(f"{half}_blocks") or nested.raw("blocks")
     if stated is None:
         return None
@@ -325,7 +325,7 @@ def _default_padding(fields: Fields, blocks: tuple[VaeBlock, ...]) -> Padding:
 
 
 def _padding(fields: Fields, half: str, default: Padding) -> Padding:
-    nested = fields.object(half) if isinstance(fields.raw(half), dict) else Fields({}, "")
+    nested = fields.nested(half) if isinstance(fields.raw(half), dict) else Fields({}, "")
     for source, key in (
         (fields, "spatial_padding_mode"),
         (fields, f"{half}_spatial_padding_mode"),

@@ -1,0 +1,444 @@
+"""Sort the tensors of any known layout into components, under the official names.
+
+Source: names of the released LTX-2 files, diffusers' conversion tables, llama.cpp's Gemma 3 names,
+ComfyUI's single files.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from ltx2cpp.checkpoint import CheckpointFile, TensorInfo
+from ltx2cpp.errors import CheckpointError, UnsupportedError
+
+Group = Literal[
+    "transformer",
+    "video_connector",
+    "audio_connector",
+    "text_projection",
+    "gemma",
+    "video_vae",
+    "audio_vae",
+    "vocoder",
+    "upsampler",
+    "duration_head",
+    "tokenizer",
+]
+Layout = Literal["official", "diffusers", "llama.cpp"]
+
+GROUP_TITLES: dict[Group, str] = {
+    "transformer": "transformer",
+    "video_connector": "video embeddings connector",
+    "audio_connector": "audio embeddings connector",
+    "text_projection": "text projection",
+    "gemma": "text encoder",
+    "video_vae": "video VAE",
+    "audio_vae": "audio VAE",
+    "vocoder": "vocoder",
+    "upsampler": "latent upsampler",
+    "duration_head": "duration head",
+    "tokenizer": "tokenizer",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SortedTensors:
+    """The tensors of one file by component.
+
+    Attributes:
+        groups: Component -> canonical name -> tensor.
+        ignored: Known names without a use here (vision tower, tied output head, markers).
+        unclaimed: Names that belong to nothing known.
+        layouts: Dialect of each component found.
+    """
+
+    groups: dict[Group, dict[str, TensorInfo]]
+    ignored: tuple[str, ...]
+    unclaimed: tuple[str, ...]
+    layouts: dict[Group, Layout] = field(default_factory=dict)
+
+
+# Prefixes that say the component, longest first where one starts another.
+_DIFFUSION_PREFIXES = ("model.diffusion_model.", "diffusion_model.", "transformer.")
+_PREFIXES: tuple[tuple[str, Group], ...] = (
+    ("video_embeddings_connector.", "video_connector"),
+    ("audio_embeddings_connector.", "audio_connector"),
+    # Spelling of video-only files before LTX-2.
+    ("embeddings_connector.", "video_connector"),
+    ("video_connector.", "video_connector"),
+    ("audio_connector.", "audio_connector"),
+    ("text_embedding_projection.", "text_projection"),
+    ("vae.", "video_vae"),
+    ("audio_vae.", "audio_vae"),
+    ("duration_head.", "duration_head"),
+)
+_PROJECTION_STEMS = {
+    "aggregate_embed": "aggregate_embed",
+    "video_aggregate_embed": "video_aggregate_embed",
+    "audio_aggregate_embed": "audio_aggregate_embed",
+    "text_proj_in": "aggregate_embed",
+    "video_text_proj_in": "video_aggregate_embed",
+    "audio_text_proj_in": "audio_aggregate_embed",
+}
+_TRANSFORMER_STEMS = frozenset(
+    (
+        "transformer_blocks",
+        "patchify_proj",
+        "audio_patchify_proj",
+        "proj_out",
+        "audio_proj_out",
+        "scale_shift_table",
+        "audio_scale_shift_table",
+        "keyframes_abs_pos_embedding",
+        "adaln_single",
+        "audio_adaln_single",
+        "prompt_adaln_single",
+        "audio_prompt_adaln_single",
+        "av_ca_video_scale_shift_adaln_single",
+        "av_ca_audio_scale_shift_adaln_single",
+        "av_ca_a2v_gate_adaln_single",
+        "av_ca_v2a_gate_adaln_single",
+        "caption_projection",
+        "audio_caption_projection",
+    )
+)
+# diffusers' name of a part between dots -> the official one.
+_DIFFUSERS_TRANSFORMER = {
+    "proj_in": "patchify_proj",
+    "audio_proj_in": "audio_patchify_proj",
+    "time_embed": "adaln_single",
+    "audio_time_embed": "audio_adaln_single",
+    "prompt_adaln": "prompt_adaln_single",
+    "audio_prompt_adaln": "audio_prompt_adaln_single",
+    "av_cross_attn_video_scale_shift": "av_ca_video_scale_shift_adaln_single",
+    "av_cross_attn_audio_scale_shift": "av_ca_audio_scale_shift_adaln_single",
+    "av_cross_attn_video_a2v_gate": "av_ca_a2v_gate_adaln_single",
+    "av_cross_attn_audio_v2a_gate": "av_ca_v2a_gate_adaln_single",
+    "video_a2v_cross_attn_scale_shift_table": "scale_shift_table_a2v_ca_video",
+    "audio_a2v_cross_attn_scale_shift_table": "scale_shift_table_a2v_ca_audio",
+    "norm_q": "q_norm",
+    "norm_k": "k_norm",
+}
+_DIFFUSERS_CONNECTOR = {
+    "transformer_blocks": "transformer_1d_blocks",
+    "norm_q": "q_norm",
+    "norm_k": "k_norm",
+}
+_DIFFUSERS_VOCODER = {
+    "upsamplers": "ups",
+    "resnets": "resblocks",
+    "conv_in": "conv_pre",
+    "conv_out": "conv_post",
+    "act_out": "act_post",
+}
+_STATISTICS = {
+    "latents_mean": "per_channel_statistics.mean-of-means",
+    "latents_std": "per_channel_statistics.std-of-means",
+}
+# Further statistics that some files carry; the last one also ends in "std-of-means".
+_UNUSED_STATISTICS = frozenset(
+    f"per_channel_statistics.{name}"
+    for name in ("channel", "mean-of-stds", "mean-of-stds_over_std-of-means")
+)
+_UPSAMPLER_STEMS = frozenset(
+    (
+        "initial_conv",
+        "initial_norm",
+        "res_blocks",
+        "upsampler",
+        "post_upsample_res_blocks",
+        "final_conv",
+    )
+)
+_VOCODER_STEMS = frozenset(("conv_pre", "ups", "resblocks", "conv_post", "act_post"))
+_LLAMA_CPP_LAYER = {
+    "attn_norm": "input_layernorm",
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_q_norm": "self_attn.q_norm",
+    "attn_k_norm": "self_attn.k_norm",
+    "attn_output": "self_attn.o_proj",
+    "post_attention_norm": "post_attention_layernorm",
+    "ffn_norm": "pre_feedforward_layernorm",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+    "post_ffw_norm": "post_feedforward_layernorm",
+}
+_LLAMA_CPP_TOP = {"token_embd": "embed_tokens", "output_norm": "norm"}
+# In this order: a multimodal file also holds names that start with the shorter ones.
+_GEMMA_PREFIXES = ("language_model.model.", "model.language_model.", "model.", "")
+_GEMMA_NAME = re.compile(r"(layers\.\d+\.|embed_tokens\.|norm\.)")
+_GEMMA_MARKER = re.compile(r"(.*?)layers\.\d+\.self_attn\.q_proj\.weight")
+_GEMMA_IGNORED = (
+    "vision_tower.",
+    "multi_modal_projector.",
+    "model.vision_tower.",
+    "model.multi_modal_projector.",
+    "model.embed_vision.",
+    "embed_vision.",
+    "lm_head.",
+    "language_model.lm_head.",
+    "output.weight",
+    "rope_freqs.weight",
+    "v.",
+    "mm.",
+)
+_TOKENIZER_NAMES = frozenset(("spiece_model", "tokenizer_json"))
+_TOKENIZER_PREFIX = "hf_asset__"
+_MARKERS = frozenset(("scaled_fp8",))
+_LTX_2_MARKER = "audio_adaln_single.linear.weight"
+_LTX_VIDEO_MARKER = "adaln_single.emb.timestep_embedder.linear_1.bias"
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    """What all names together say about the meaning of ambiguous ones."""
+
+    gemma_prefix: str | None
+    llama_cpp: bool
+    # Component that bare encoder., decoder. and per_channel_statistics. belong to.
+    autoencoder: Group | None
+    # The vocoder's own prefix is gone: of its names, vocoder. is then the inner generator.
+    vocoder_stripped: bool
+    vocoder_diffusers: bool
+
+
+def sort_tensors(file: CheckpointFile) -> SortedTensors:
+    """Sort all tensors of a file into components.
+
+    Args:
+        file: An opened model file of any layout.
+
+    Raises:
+        UnsupportedError: An LTX-Video file (from before LTX-2).
+        CheckpointError: Two tensors have the same canonical name.
+    """
+    context = _look_around(file)
+    groups: dict[Group, dict[str, TensorInfo]] = {}
+    layouts: dict[Group, Layout] = {}
+    ignored, unclaimed = [], []
+    for name, info in file.tensors.items():
+        claim = _classify(name, context)
+        if claim is None:
+            unclaimed.append(name)
+        elif claim == "ignored":
+            ignored.append(name)
+        else:
+            group, canonical, layout = claim
+            members = groups.setdefault(group, {})
+            if canonical in members:
+                raise CheckpointError(
+                    f"{file.path}: '{name}' and '{members[canonical].name}' both name "
+                    f"'{canonical}' of the {GROUP_TITLES[group]}"
+                )
+            members[canonical] = info
+            if layouts.get(group, "official") == "official":
+                layouts[group] = layout
+    _refuse_ltx_video(file, groups.get("transformer", {}))
+    for group in ("video_vae", "upsampler"):
+        if group in groups:
+            groups[group] = _unflatten(groups[group])
+    if layouts.get("video_vae") == "diffusers":
+        groups["video_vae"] = _number_vae_blocks(groups["video_vae"])
+    return SortedTensors(groups, tuple(ignored), tuple(unclaimed), layouts)
+
+
+def _look_around(file: CheckpointFile) -> _Context:
+    names = file.tensors.keys()
+    found = {match[1] for match in map(_GEMMA_MARKER.fullmatch, names) if match is not None}
+    gemma_prefix = next((prefix for prefix in _GEMMA_PREFIXES if prefix in found), None)
+    return _Context(
+        gemma_prefix=gemma_prefix,
+        llama_cpp="token_embd.weight" in names or "blk.0.attn_norm.weight" in names,
+        autoencoder=_bare_autoencoder(file.tensors),
+        vocoder_stripped=any(name.startswith("bwe_generator.") for name in names),
+        vocoder_diffusers=any(".upsamplers.0." in f".{name}" for name in names)
+        and any("resnets.0.convs1." in name for name in names),
+    )
+
+
+def _bare_autoencoder(tensors: Mapping[str, TensorInfo]) -> Group | None:
+    """Video and audio VAE share their outer names; the levels inside are spelt differently."""
+    for name, info in tensors.items():
+        if name.startswith(("encoder.", "decoder.")):
+            inner = name.partition(".")[2]
+            if inner.startswith(("up_blocks.", "down_blocks.", "conv_in_x_t", "mid_block.")):
+                return "video_vae"
+            if inner.startswith(("up.", "down.", "mid.block_")):
+                return "audio_vae"
+            if inner == "conv_in.conv.weight" and len(info.shape) == 5:
+                return "video_vae"
+    return None
+
+
+def _classify(
+    name: str, context: _Context
+) -> tuple[Group, str, Layout] | Literal["ignored"] | None:
+    if name in _MARKERS or name.rpartition(".")[2] in _MARKERS:
+        return "ignored"
+    if name in _TOKENIZER_NAMES or name.startswith(_TOKENIZER_PREFIX):
+        return "tokenizer", name, "official"
+    if context.llama_cpp and (claim := _llama_cpp(name)) is not None:
+        return claim
+    prefix = context.gemma_prefix
+    if prefix is not None or context.llama_cpp:
+        if prefix is not None and name.startswith(prefix):
+            inner = name[len(prefix) :]
+            if _GEMMA_NAME.match(inner):
+                unused = inner.endswith(".rotary_emb.inv_freq")
+                return "ignored" if unused else ("gemma", inner, "official")
+        if name.startswith(_GEMMA_IGNORED):
+            return "ignored"
+    for diffusion in _DIFFUSION_PREFIXES:
+        if name.startswith(diffusion):
+            return _component(name[len(diffusion) :], context, inside=True)
+    return _component(name, context, inside=False)
+
+
+def _component(
+    name: str, context: _Context, *, inside: bool
+) -> tuple[Group, str, Layout] | Literal["ignored"] | None:
+    """Classify a name without diffusion prefix; `inside` says that it had one."""
+    for prefix, group in _PREFIXES:
+        if name.startswith(prefix):
+            return _within(group, name[len(prefix) :])
+    stem, _, rest = name.partition(".")
+    if stem in _PROJECTION_STEMS:
+        return _within("text_projection", name)
+    if inside or stem in _TRANSFORMER_STEMS or stem in _DIFFUSERS_TRANSFORMER:
+        return _within("transformer", name)
+    if context.vocoder_stripped and stem in ("vocoder", "bwe_generator", "mel_stft"):
+        return "vocoder", name, "official"
+    if stem == "vocoder":
+        return _vocoder(rest, context)
+    if stem in _UPSAMPLER_STEMS:
+        return "upsampler", name, "official"
+    if stem == "attention_pooler":
+        return "duration_head", name, "official"
+    if context.autoencoder is not None and (
+        stem in ("encoder", "decoder", "per_channel_statistics") or name in _STATISTICS
+    ):
+        return _within(context.autoencoder, name)
+    if stem in _VOCODER_STEMS or (context.vocoder_diffusers and stem in _DIFFUSERS_VOCODER):
+        return _vocoder(name, context)
+    return None
+
+
+def _within(group: Group, name: str) -> tuple[Group, str, Layout] | Literal["ignored"]:
+    """Canonical name of a tensor whose component is known and whose prefix is gone."""
+    canonical = name
+    if group == "transformer":
+        canonical = _renamed(name, _DIFFUSERS_TRANSFORMER)
+    elif group in ("video_connector", "audio_connector"):
+        canonical = _renamed(name, _DIFFUSERS_CONNECTOR)
+    elif group == "text_projection":
+        canonical = _renamed(name, _PROJECTION_STEMS)
+    elif group in ("video_vae", "audio_vae"):
+        if name in _UNUSED_STATISTICS:
+            return "ignored"
+        canonical = _STATISTICS.get(name, name)
+        if group == "video_vae" and _DIFFUSERS_VAE.match(name):
+            return group, name, "diffusers"
+    return group, canonical, "official" if canonical == name else "diffusers"
+
+
+def _renamed(name: str, table: Mapping[str, str]) -> str:
+    """Rename whole parts between dots; substrings would collide (adaln_single is in six names)."""
+    return ".".join(table.get(part, part) for part in name.split("."))
+
+
+def _vocoder(name: str, context: _Context) -> tuple[Group, str, Layout]:
+    if not context.vocoder_diffusers:
+        return "vocoder", name, "official"
+    renamed = _renamed(name, _DIFFUSERS_VOCODER)
+    return (
+        "vocoder",
+        renamed.replace(".downsample.filter", ".downsample.lowpass.filter"),
+        "diffusers",
+    )
+
+
+def _llama_cpp(name: str) -> tuple[Group, str, Layout] | None:
+    stem, _, rest = name.partition(".")
+    if stem in _LLAMA_CPP_TOP and rest == "weight":
+        return "gemma", f"{_LLAMA_CPP_TOP[stem]}.weight", "llama.cpp"
+    if stem != "blk":
+        return None
+    layer, _, tail = rest.partition(".")
+    part, _, suffix = tail.rpartition(".")
+    if part not in _LLAMA_CPP_LAYER or suffix != "weight" or not layer.isdecimal():
+        return None
+    return "gemma", f"layers.{layer}.{_LLAMA_CPP_LAYER[part]}.weight", "llama.cpp"
+
+
+# The video VAE as diffusers numbers it
+
+_DIFFUSERS_VAE = re.compile(
+    r"(encoder|decoder)\.(?:(mid_block)|(down_blocks|up_blocks)\.(\d{1,4}))"
+    r"\.(resnets\.\d+|downsamplers\.0|upsamplers\.0)\.(.+)"
+)
+
+
+def _number_vae_blocks(tensors: dict[str, TensorInfo]) -> dict[str, TensorInfo]:
+    """Undo diffusers' grouping: its block k holds the official blocks 2k and 2k+1 (plus one)."""
+    matches = {name: _DIFFUSERS_VAE.fullmatch(name) for name in tensors}
+    stages = [int(m[4]) for m in matches.values() if m and m[3] == "down_blocks"]
+    last = 2 * (max(stages) + 1) if stages else 0
+    renamed: dict[str, TensorInfo] = {}
+    for name, info in tensors.items():
+        match = matches[name]
+        if match is None:
+            renamed[name] = info
+            continue
+        half, middle, _, number, part, tail = match.groups()
+        resnet = part.startswith("resnets.")
+        if half == "encoder":
+            index = last if middle else 2 * int(number) + (0 if resnet else 1)
+            outer = "down_blocks"
+        else:
+            index = 0 if middle else 2 * int(number) + (2 if resnet else 1)
+            outer = "up_blocks"
+        inner = "res_" + part.replace("resnets", "blocks") + "." if resnet else ""
+        canonical = f"{half}.{outer}.{index}.{inner}{tail}"
+        if canonical in renamed:
+            raise CheckpointError(f"{info.path}: two tensors name '{canonical}' of the video VAE")
+        renamed[canonical] = info
+    return renamed
+
+
+# Kernels that a converter flattened
+
+
+def _unflatten(tensors: dict[str, TensorInfo]) -> dict[str, TensorInfo]:
+    """Give 3-D kernels their fifth dimension back where a converter merged the two slowest.
+
+    The bias tells the output channels. Other files are left alone: a 2-D kernel has its bias'
+    length as first extent already.
+    """
+    repaired = dict(tensors)
+    for name, info in tensors.items():
+        if not name.endswith(".weight") or len(info.shape) != 4:
+            continue
+        bias = tensors.get(name[: -len("weight")] + "bias")
+        if bias is None or len(bias.shape) != 1:
+            continue
+        merged, *kernel = info.shape
+        outputs = bias.shape[0]
+        if merged != outputs and merged % outputs == 0:
+            shape = (outputs, merged // outputs, *kernel)
+            repaired[name] = replace(info, shape=shape)
+    return repaired
+
+
+def _refuse_ltx_video(file: CheckpointFile, transformer: Iterable[str]) -> None:
+    names = set(transformer)
+    if _LTX_VIDEO_MARKER in names and _LTX_2_MARKER not in names:
+        raise UnsupportedError(
+            f"{file.path}: this is LTX-Video, the model before LTX-2 (it has no audio stream), "
+            "which is not implemented"
+        )

@@ -1,0 +1,132 @@
+"""Match the scale tensors of fp8 files with their weights; refuse the packings that need more.
+
+Source: official and ComfyUI fp8 files; both spellings of the scale tensors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ltx2cpp.checkpoint import CheckpointFile, DType, TensorInfo, WeightRef, read_array, read_bytes
+from ltx2cpp.checkpoint.safetensors import parse_json, show
+from ltx2cpp.errors import CheckpointError, UnsupportedError
+
+_WEIGHT_SCALES = (".weight_scale", ".scale_weight")
+# Only needed to multiply in fp8, which is not done here.
+_INPUT_SCALES = (".input_scale", ".scale_input")
+_SECOND_SCALE = ".weight_scale_2"
+_FORMAT_TAG = ".comfy_quant"
+_FP8_FORMATS = ("float8_e4m3fn", "float8_e5m2")
+_HEADER_KEY = "_quantization_metadata"
+_CURE = "use the bf16, fp8 or a GGUF file of this model"
+
+
+def attach_scales(tensors: Mapping[str, TensorInfo], where: str) -> dict[str, WeightRef]:
+    """Turn the tensors of a component into weights, with scales folded in.
+
+    Args:
+        tensors: Canonical names, scale tensors among them.
+        where: File, for messages.
+
+    Returns:
+        The weights alone. fp8 without a scale has scale 1.
+
+    Raises:
+        UnsupportedError: NVFP4, INT8, MXFP8 or another block-scaled packing, by its name.
+        CheckpointError: A scale that is no positive finite number or has no weight.
+    """
+    scales: dict[str, float] = {}
+    weights: dict[str, TensorInfo] = {}
+    for name, info in tensors.items():
+        stem, suffix = _split(name)
+        if suffix == _SECOND_SCALE:
+            raise UnsupportedError(
+                f"{where}: '{stem}' is packed as NVFP4, which is not implemented; {_CURE}"
+            )
+        if suffix == _FORMAT_TAG:
+            _check_format(_tag_format(info), f"{where}: '{stem}'")
+        elif suffix in _WEIGHT_SCALES:
+            weight = tensors.get(f"{stem}.weight")
+            if weight is None:
+                raise CheckpointError(f"{where}: '{name}' scales a weight that is not there")
+            scales[f"{stem}.weight"] = _scale(name, info, weight, where)
+        elif suffix not in _INPUT_SCALES:
+            weights[name] = info
+    for name, info in weights.items():
+        if info.dtype in (DType.I8, DType.U8):
+            raise UnsupportedError(
+                f"{where}: '{name}' is stored as packed {info.dtype} (INT8 or NVFP4), which is not "
+                f"implemented; {_CURE}"
+            )
+    return {name: WeightRef(info, scale=scales.get(name, 1.0)) for name, info in weights.items()}
+
+
+def check_header_formats(file: CheckpointFile) -> None:
+    """Refuse a file whose header announces a quantisation that is not plain scaled fp8."""
+    stated = file.metadata.get(_HEADER_KEY)
+    if stated is None:
+        return
+    where = f"{file.path}: {_HEADER_KEY}"
+    parsed = parse_json(stated, where) if isinstance(stated, str) else None
+    layers = parsed.get("layers") if isinstance(parsed, dict) else None
+    if not isinstance(layers, dict):
+        raise CheckpointError(f"{where} does not list layers")
+    for layer, entry in layers.items():
+        _check_format(
+            entry.get("format") if isinstance(entry, dict) else entry, f"{file.path}: {show(layer)}"
+        )
+
+
+def _split(name: str) -> tuple[str, str]:
+    for suffix in (_SECOND_SCALE, *_WEIGHT_SCALES, *_INPUT_SCALES, _FORMAT_TAG):
+        if name.endswith(suffix):
+            return name[: -len(suffix)], suffix
+    return name, ""
+
+
+def _tag_format(info: TensorInfo) -> Any:
+    if info.dtype not in (DType.U8, DType.I8) or info.size_bytes > 1 << 16:
+        raise CheckpointError(f"{info.path}: '{info.name}' is not a short text")
+    parsed = parse_json(read_bytes(info), f"{info.path}: '{info.name}'")
+    return parsed.get("format") if isinstance(parsed, dict) else parsed
+
+
+def _check_format(stated: object, where: str) -> None:
+    if stated not in _FP8_FORMATS:
+        raise UnsupportedError(
+            f"{where} is quantised as {show(stated)}, which is not implemented (of ComfyUI's "
+            f"formats, {' and '.join(_FP8_FORMATS)} are); {_CURE}"
+        )
+
+
+def _scale(name: str, info: TensorInfo, weight: TensorInfo, where: str) -> float:
+    if weight.dtype is DType.I8:
+        raise UnsupportedError(
+            f"{where}: '{weight.name}' is stored as INT8 with scales, which is not implemented; "
+            f"{_CURE}"
+        )
+    if weight.dtype is DType.U8 or info.dtype.is_fp8:
+        raise UnsupportedError(
+            f"{where}: '{weight.name}' is packed as NVFP4, which is not implemented; {_CURE}"
+        )
+    if info.dtype is DType.U8:
+        raise UnsupportedError(
+            f"{where}: '{weight.name}' has block scales (MXFP8), which is not implemented; {_CURE}"
+        )
+    if info.num_elements != 1 or not info.dtype.is_float:
+        raise UnsupportedError(
+            f"{where}: '{name}' is {info.dtype} {list(info.shape)}; only one scale per weight is "
+            "implemented"
+        )
+    value = float(np.asarray(read_array(info), dtype=np.float64).reshape(()))
+    if not math.isfinite(value) or value <= 0:
+        raise CheckpointError(f"{where}: '{name}' is {value}; a scale is positive")
+    if not weight.dtype.is_fp8 and value != 1.0:
+        raise UnsupportedError(
+            f"{where}: '{name}' scales a weight stored as {weight.dtype}; only fp8 has scales"
+        )
+    return value

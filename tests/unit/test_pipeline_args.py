@@ -1,0 +1,200 @@
+"""Arguments of a generation: checked before anything is computed, settled from the preset."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ltx2cpp.errors import ArgumentError, ShapeError, UnsupportedError
+from ltx2cpp.generation import ModelFacts, Plan, Request, make_plan
+from ltx2cpp.latents import NoiseSource
+from ltx2cpp.options import Guidance, ModalityGuidance, Sampling
+from ltx2cpp.presets import find_preset
+from ltx2cpp.schedulers import distilled_sigmas, ltx2_sigmas
+from ltx2cpp.types import PromptEmbedding
+
+DEV = ModelFacts(
+    preset=find_preset("2.3", "dev", 48),
+    video_channels=16,
+    audio_channels=32,
+    max_seconds=20.0,
+    info={"version": "2.3", "variant": "dev"},
+)
+DISTILLED = replace(DEV, preset=find_preset("2.3", "distilled", 48))
+
+REQUEST = Request(
+    prompt="a red boat",
+    negative_prompt=None,
+    width=96,
+    height=64,
+    num_frames=17,
+    frame_rate=24.0,
+    num_inference_steps=None,
+    sigmas=None,
+    guidance_scale=None,
+    guidance=None,
+    seed=None,
+    images=(),
+    noise=None,
+    audio=True,
+    sampling=None,
+)
+
+
+def plan(model: ModelFacts = DISTILLED, **given: Any) -> Plan:
+    return make_plan(replace(REQUEST, **given), model)
+
+
+def test_unset_values_come_from_the_preset() -> None:
+    settled = plan(width=None, height=None, num_frames=None)
+    assert (settled.shape.width, settled.shape.height, settled.shape.num_frames) == (768, 512, 121)
+    assert settled.seed == 10
+    np.testing.assert_array_equal(settled.sigmas, distilled_sigmas())
+    assert settled.guidance == Guidance()
+    assert settled.negative is None
+
+
+def test_dev_models_are_guided_by_default() -> None:
+    settled = plan(DEV)
+    np.testing.assert_array_equal(settled.sigmas, ltx2_sigmas(30))
+    assert settled.guidance.video.cfg == 3.0
+    assert settled.negative == DEV.preset.negative_prompt
+    assert plan(DEV, negative_prompt="rain").negative == "rain"
+
+
+def test_scheduler_can_count_the_clips_tokens() -> None:
+    settled = plan(DEV, num_inference_steps=8, sampling=Sampling(scheduler_tokens="clip"))
+    np.testing.assert_array_equal(settled.sigmas, ltx2_sigmas(8, tokens=18))
+
+
+def test_guidance_scale_is_classifier_free_guidance_alone() -> None:
+    settled = plan(DEV, guidance_scale=4)
+    assert settled.guidance == Guidance(ModalityGuidance(cfg=4.0), ModalityGuidance(cfg=4.0))
+    off = plan(DEV, guidance_scale=1.0)
+    assert off.guidance == Guidance()
+    assert off.negative is None
+
+
+def test_audio_guidance_needs_no_negative_prompt_without_audio() -> None:
+    guidance = Guidance(audio=ModalityGuidance(cfg=7.0))
+    assert plan(guidance=guidance).negative is not None
+    assert plan(guidance=guidance, audio=False).negative is None
+
+
+def test_info_is_complete_and_plain_json() -> None:
+    info = plan(DEV, num_inference_steps=4).info
+    assert json.loads(json.dumps(info)) == info
+    assert info["prompt"] == "a red boat"
+    assert info["num_inference_steps"] == 4
+    assert info["sigmas"][-2:] == [0.1, 0.0]
+    np.testing.assert_array_equal(np.float32(info["sigmas"]), ltx2_sigmas(4))
+    assert info["preset"] == "2.3-dev"
+    assert info["guidance"]["audio"]["cfg"] == 7.0
+    assert info["guidance"]["stg_blocks"] == [28]
+    assert info["version"] == "2.3"
+    assert set(info) >= {"seed", "width", "height", "num_frames", "frame_rate", "ltx2cpp"}
+
+
+def test_info_of_given_contexts_and_noise_has_no_text_and_no_seed() -> None:
+    embedding = PromptEmbedding(np.zeros((4, 8)), np.zeros((4, 8)))
+    noise = (np.zeros((18, 16)), np.zeros((18, 32)))
+    info = plan(prompt=embedding, noise=noise).info
+    assert info["prompt"] is None
+    assert info["seed"] is None
+
+
+def test_exact_frame_rates_are_taken() -> None:
+    assert plan(frame_rate=Fraction(24000, 1001)).shape.frame_rate == 24000 / 1001
+
+
+def test_start_draws_video_then_audio() -> None:
+    video, audio = plan(seed=3).start()
+    source = NoiseSource(3)
+    np.testing.assert_array_equal(video.latent, source.normal((18, 16)))
+    assert audio is not None
+    np.testing.assert_array_equal(audio.latent, source.normal((18, 32)))
+    alone, nothing = plan(seed=3, audio=False).start()
+    assert nothing is None
+    np.testing.assert_array_equal(alone.latent, video.latent)
+
+
+def test_start_takes_given_noise() -> None:
+    random = np.random.default_rng(0)
+    noise = (random.standard_normal((18, 16)), random.standard_normal((18, 32)))
+    video, audio = plan(noise=noise).start()
+    assert audio is not None
+    np.testing.assert_array_equal(video.latent, np.float32(noise[0]))
+    np.testing.assert_array_equal(audio.latent, np.float32(noise[1]))
+    assert plan(noise=(noise[0], None), audio=False).start()[1] is None
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"prompt": None}, r"^prompt: expected a string"),
+        ({"prompt": 7}, r"^prompt: expected a string"),
+        ({"negative_prompt": 7}, r"^negative_prompt: expected a string"),
+        ({"width": 100}, r"nearest valid: 96 and 128$"),
+        ({"height": 20}, r"nearest valid: 32$"),
+        ({"num_frames": 16}, r"nearest valid: 9 and 17$"),
+        ({"num_frames": 489}, r"20 seconds; at this rate give at most 481$"),
+        ({"frame_rate": 0}, r"^frame_rate: expected"),
+        ({"num_frames": 1, "frame_rate": 60.0}, r"too short for sound; give audio=False$"),
+        ({"num_inference_steps": 0}, r"^num_inference_steps: expected 1 to 1000"),
+        ({"num_inference_steps": 3, "sigmas": [1.0, 0.0]}, r"which make 1 steps"),
+        ({"sigmas": [0.5, 1.0, 0.0]}, r"^sigmas: expected descending"),
+        ({"sigmas": 3}, r"^sigmas: expected"),
+        ({"guidance_scale": 3.0, "guidance": Guidance()}, r"give one of them$"),
+        ({"guidance_scale": "3"}, r"^guidance_scale: expected a number"),
+        ({"guidance_scale": float("nan")}, r"^guidance cfg: expected"),
+        ({"guidance": 3.0}, r"^guidance: expected a Guidance"),
+        ({"seed": -1}, r"^seed: expected 0"),
+        ({"seed": 1, "noise": (0, 0)}, r"^seed: noise is given"),
+        ({"noise": 5}, r"^noise: expected the pair"),
+        ({"output": "frames"}, r"^output: expected 'media' or 'latents'"),
+    ],
+)
+def test_wrong_arguments_are_named(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ArgumentError, match=message) as caught:
+        plan(**given)
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("noise", "message"),
+    [
+        ((np.zeros((17, 16)), np.zeros((18, 32))), r"video noise: expected \(18, 16\)"),
+        ((np.zeros((18, 16)), np.zeros((18, 16))), r"audio noise: expected \(18, 32\)"),
+        ((np.zeros((18, 16)), None), r"audio noise: expected"),
+        ((np.zeros((1, 18, 16)), np.zeros((18, 32))), r"video noise: expected 2 axes"),
+        ((np.full((18, 16), np.nan), np.zeros((18, 32))), r"video noise: .* not finite"),
+    ],
+)
+def test_noise_of_another_shape_is_refused(noise: Any, message: str) -> None:
+    with pytest.raises(ShapeError, match=message):
+        plan(noise=noise)
+
+
+def test_pictures_are_refused_by_name_for_now() -> None:
+    with pytest.raises(UnsupportedError, match="images"):
+        plan(images=("first.png",))
+
+
+def test_unknown_sampling_options_are_refused() -> None:
+    with pytest.raises(ArgumentError, match="sampler: expected one of euler"):
+        plan(sampling=Sampling(sampler="heun"))
+    with pytest.raises(ArgumentError, match="scheduler_tokens: expected"):
+        Sampling(scheduler_tokens="some")  # type: ignore[arg-type]
+
+
+def test_distilled_steps_can_be_changed() -> None:
+    assert len(plan(num_inference_steps=4).sigmas) == 5
+
+
+def test_seed_zero_is_a_seed() -> None:
+    assert plan(seed=0).seed == 0

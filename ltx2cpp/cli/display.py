@@ -143,7 +143,7 @@ class _ConsoleHandler(logging.Handler):
         self._display = display
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._display.insist(self.format(record))
+        self._display.insist(f"{record.levelname.lower()}: {self.format(record)}")
 
 
 @contextlib.contextmanager
@@ -151,7 +151,6 @@ def logging_to(display: Display, *, verbose: bool) -> Iterator[None]:
     """Show the package's log: warnings, and everything with ``verbose``."""
     logger = logging.getLogger("ltx2cpp")
     handler = _ConsoleHandler(display)
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     old_level = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG if verbose else logging.WARNING)

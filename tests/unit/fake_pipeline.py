@@ -26,6 +26,7 @@ class FakePipeline:
 
     step_seconds = 0.0
     failure: tuple[str, BaseException] | None = None
+    on_start = staticmethod(lambda: None)
 
     def __init__(
         self,
@@ -59,6 +60,7 @@ class FakePipeline:
         CALLS.append({"prompt": prompt, **self.made, **call})
         steps = call.get("num_inference_steps", 8)
         self.observer.phase_started("denoise", steps)
+        type(self).on_start()
         for index in range(1, steps + 1):
             time.sleep(self.step_seconds)
             self._fail_in("denoise")

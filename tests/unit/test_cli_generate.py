@@ -317,6 +317,7 @@ import ltx2cpp
 from ltx2cpp.cli.main import main
 ltx2cpp.LTX2Pipeline, ltx2cpp.ModelFiles = FakePipeline, FakeFiles
 FakePipeline.step_seconds = {step_seconds}
+FakePipeline.on_start = lambda: print("denoising", file=sys.stderr, flush=True)
 sys.exit(main(["generate", "a boat", "-o", {out!r}, "--steps", {steps!r}, "--num-frames", "2001"]))
 """
 
@@ -343,8 +344,7 @@ def test_generate_stops_at_the_next_step_when_interrupted(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     process = start(tmp_path / "a.mp4", steps=10_000, step_seconds=0.05)
-    wait_for_line(process, "seed")
-    time.sleep(0.3)
+    wait_for_line(process, "denoising")
     process.send_signal(number)
     out, error = process.communicate(timeout=20)
     assert process.returncode == 130
@@ -356,7 +356,7 @@ def test_generate_stops_at_the_next_step_when_interrupted(
 
 def test_generate_interrupted_while_writing_leaves_nothing(tmp_path: Path) -> None:
     process = start(tmp_path / "a.mp4", steps=1, step_seconds=0.02)
-    wait_for_line(process, "denoise")
+    wait_for_line(process, "denoise:")
     while not list(tmp_path.iterdir()):
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
@@ -368,8 +368,7 @@ def test_generate_interrupted_while_writing_leaves_nothing(tmp_path: Path) -> No
 def test_generate_interrupted_twice_ends_at_once_and_leaves_nothing(tmp_path: Path) -> None:
     # One step longer than the test waits: the second request must not depend on it.
     process = start(tmp_path / "a.mp4", steps=1, step_seconds=60)
-    wait_for_line(process, "seed")
-    time.sleep(0.3)
+    wait_for_line(process, "denoising")
     (tmp_path / "foreign").touch()
     process.send_signal(signal.SIGINT)
     wait_for_line(process, "stopping")

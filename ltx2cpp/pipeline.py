@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ltx2cpp.denoising import denoise
 from ltx2cpp.errors import UnsupportedError
 from ltx2cpp.generation import ModelFacts, Plan, Request, make_plan
-from ltx2cpp.latents import unpack_audio, unpack_video
+from ltx2cpp.latents import AUDIO_LATENT_BINS, unpack_audio, unpack_video
 from ltx2cpp.model_files import ModelFiles, resolve
 from ltx2cpp.options import Guidance, Sampling
 from ltx2cpp.phases import peak_memory_bytes, phase
@@ -270,7 +270,7 @@ class LTX2Pipeline:
             output=output,
         )
         stream = self._generate(request, on_step)
-        video = np.concatenate(list(stream)) if output == "media" else None
+        video = stream.frames() if output == "media" else None
         return GenerationOutput(
             video=video,
             audio=stream.audio,
@@ -363,7 +363,9 @@ class LTX2Pipeline:
                 shape.latent_height,
                 shape.latent_width,
             ),
-            audio_latent=None if audio is None else unpack_audio(audio.latent[: audio.generated]),
+            audio_latent=None
+            if audio is None
+            else unpack_audio(audio.latent[: audio.generated], self._audio_bins()),
         )
 
     def _facts(self) -> ModelFacts:
@@ -381,6 +383,10 @@ class LTX2Pipeline:
                 "device": self._backend.device.name,
             },
         )
+
+    def _audio_bins(self) -> int:
+        vae = self._models.audio_config.vae
+        return AUDIO_LATENT_BINS if vae is None else vae.latent_bins
 
     def _check_stages(self, plan: Plan) -> None:
         """Raise for anything a later stage would refuse, before the first one computes."""
@@ -434,6 +440,15 @@ class _Clip:
         self.audio_latent = audio_latent
         self.audio: FloatArray | None = None
         self.sample_rate: int | None = None
+
+    def frames(self) -> ByteArray:
+        """Return all frames, (num_frames, height, width, 3)."""
+        video = np.empty((self.num_frames, self.height, self.width, 3), np.uint8)
+        start = 0
+        for chunk in self:
+            video[start : start + len(chunk)] = chunk
+            start += len(chunk)
+        return video
 
     def __iter__(self) -> Iterator[ByteArray]:
         self._decoder.open()

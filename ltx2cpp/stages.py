@@ -75,7 +75,7 @@ class Backend:
             raise ArgumentError(
                 f"weight_type: expected one of {', '.join(WEIGHT_TYPES)}, found {weight_type!r}"
             )
-        if threads is not None and (isinstance(threads, bool) or not 1 <= threads <= 1024):
+        if threads is not None and (type(threads) is not int or not 1 <= threads <= 1024):
             raise ArgumentError(f"threads: expected 1 to 1024 or None, found {threads!r}")
         self.device = _core.Device(device, threads)
         self.weight_type = weight_type

@@ -1,0 +1,160 @@
+"""A core whose networks are one line of numpy each, and a model of matching dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from ltx2cpp.checkpoint import DType, TensorInfo, WeightRef
+from ltx2cpp.errors import CheckpointError
+
+EVENTS: list[str] = []
+
+CHANNELS, AUDIO_CHANNELS, WIDTH, AUDIO_WIDTH, LAYERS = 4, 32, 6, 5, 3
+
+
+class Device:
+    def __init__(self, name: str, threads: int | None) -> None:
+        self.name, self.threads = name, threads
+
+
+class TensorTable:
+    def __init__(self) -> None:
+        self.rows: list[tuple[Any, ...]] = []
+
+    def add(self, *row: Any) -> None:
+        self.rows.append(row)
+
+
+class _Network:
+    weight_bytes = 0
+
+    def __init__(self, *arguments: Any) -> None:
+        self.arguments = arguments
+        EVENTS.append(f"make {type(self).__name__}")
+
+    def load(self) -> None:
+        EVENTS.append(f"load {type(self).__name__}")
+
+    def __del__(self) -> None:
+        EVENTS.append(f"free {type(self).__name__}")
+
+
+class TextEncoder(_Network):
+    def hidden_states(self, ids: Any) -> Any:
+        return np.zeros((LAYERS + 1, len(ids), 7), np.float32)
+
+    def encode(self, ids: Any) -> tuple[Any, Any]:
+        EVENTS.append("encode")
+        return np.ones((len(ids), WIDTH), np.float32), np.ones((len(ids), AUDIO_WIDTH), np.float32)
+
+
+class TextConnector(_Network):
+    def run(self, features: Any, rows: int) -> Any:
+        return np.broadcast_to(features.mean(axis=0), (rows, features.shape[1])).copy()
+
+
+class Transformer(_Network):
+    def probe_names(self) -> list[str]:
+        return [f"transformer_blocks.{i}{part}" for i in range(LAYERS) for part in ("", ".attn1")]
+
+    def velocity(
+        self, video: Any, audio: Any, stg_blocks: Any, isolate: bool, probes: list[str]
+    ) -> dict[str, Any]:
+        EVENTS.append("velocity")
+        return {
+            "video": None if video is None else video["latent"] * 0.5,
+            "audio": None if audio is None else audio["latent"] * 0.5,
+            "probes": {name: np.zeros(1, np.float32) for name in probes},
+        }
+
+
+class VideoDecoder(_Network):
+    def decode(self, latent: Any) -> Any:
+        return np.concatenate(list(self.stream(latent, 1)))
+
+    def stream(self, latent: Any, chunk_latents: int) -> Iterator[Any]:
+        _, frames, height, width = latent.shape
+        for index in range(frames):
+            EVENTS.append("decode chunk")
+            count = 1 if index == 0 else 8
+            yield np.full((count, height * 32, width * 32, 3), index / 10, np.float32)
+
+
+def make_core(**changes: Any) -> SimpleNamespace:
+    """Return the fake extension module; ``changes`` replaces or (with None) removes classes."""
+    names = (Device, TensorTable, TextEncoder, TextConnector, Transformer, VideoDecoder)
+    found = {each.__name__: each for each in names} | changes
+    return SimpleNamespace(**{name: value for name, value in found.items() if value is not None})
+
+
+@dataclass(frozen=True)
+class Config:
+    """Fields of every configuration in one."""
+
+    num_layers: int = LAYERS
+    in_channels: int = CHANNELS
+    audio_in_channels: int = AUDIO_CHANNELS
+    cross_attention_dim: int = WIDTH
+    audio_cross_attention_dim: int = AUDIO_WIDTH
+    caption_projection: bool = False
+    caption_channels: int = 9
+    max_pos: tuple[int, int, int] = (20, 2048, 2048)
+    latent_channels: int = CHANNELS
+    patch_size: int = 4
+    vocab_size: int = 50
+    decoder_blocks: tuple[Any, ...] = tuple(
+        SimpleNamespace(kind=kind)
+        for kind in ("res_x", "compress_space", "compress_time", "compress_all", "compress_all")
+    )
+
+
+def component(config: Config | None = None, **shapes: tuple[int, ...]) -> SimpleNamespace:
+    """Return a component with float32 weights of ``shapes``."""
+    tensors = {
+        name.replace("__", "."): WeightRef(
+            TensorInfo(
+                name, DType.F32, shape, Path("model.safetensors"), 64, 4 * int(np.prod(shape))
+            )
+        )
+        for name, shape in shapes.items()
+    }
+    return SimpleNamespace(config=config or Config(), tensors=tensors, source="model.safetensors")
+
+
+class FakeTokenizer:
+    def encode(self, prompt: str) -> Any:
+        return np.arange(2, 2 + len(prompt.split()) + 1, dtype=np.int32)
+
+
+@dataclass
+class FakeModels:
+    """A ModelSet of one shape; a component set to None is missing."""
+
+    transformer: Any = field(default_factory=lambda: component(proj__weight=(64, 64)))
+    video_connector: Any = field(default_factory=component)
+    audio_connector: Any = field(default_factory=component)
+    text_projection: Any = field(default_factory=component)
+    gemma: Any = field(default_factory=component)
+    video_decoder: Any = field(default_factory=component)
+    video_encoder: Any = field(default_factory=component)
+    spatial_upsampler: Any = None
+    temporal_upsampler: Any = None
+    version: str = "2.3"
+    model_version: str = "2.3.0"
+    variant: str = "distilled"
+    audio_config: Any = field(default_factory=lambda: SimpleNamespace(vae=None, vocoder=None))
+
+    def require(self, name: str) -> Any:
+        found = getattr(self, name)
+        if found is None:
+            raise CheckpointError(f"model.safetensors holds no {name}")
+        return found
+
+    def open_tokenizer(self) -> FakeTokenizer:
+        return FakeTokenizer()

@@ -1,0 +1,371 @@
+"""What the pipeline does around the networks, with networks of one line each."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import fake_core
+import numpy as np
+import pytest
+from fake_core import AUDIO_CHANNELS, AUDIO_WIDTH, CHANNELS, EVENTS, WIDTH, FakeModels
+
+from ltx2cpp import (
+    Guidance,
+    LTX2Pipeline,
+    Modality,
+    ModalityGuidance,
+    ModelFiles,
+    Observer,
+    PromptEmbedding,
+    Step,
+    pipeline,
+    stages,
+)
+from ltx2cpp.errors import (
+    ArgumentError,
+    CheckpointError,
+    ConfigError,
+    ShapeError,
+    UnsupportedError,
+)
+
+CLIP = {"width": 64, "height": 32, "num_frames": 17}
+
+Make = Callable[..., LTX2Pipeline]
+
+
+@pytest.fixture
+def make(monkeypatch: pytest.MonkeyPatch) -> Make:
+    def build(models: FakeModels | None = None, **arguments: Any) -> LTX2Pipeline:
+        monkeypatch.setattr(stages, "_core", fake_core.make_core())
+        monkeypatch.setattr(pipeline, "resolve", lambda files: models or FakeModels())
+        gc.collect()
+        EVENTS.clear()
+        return LTX2Pipeline(ModelFiles("model.safetensors"), device="cpu", **arguments)
+
+    return build
+
+
+class Recorder(Observer):
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+
+    def phase_started(self, name: str, total: int | None = None) -> None:
+        self.events.append(("start", name, total))
+
+    def phase_progress(self, name: str, done: int, total: int) -> None:
+        self.events.append(("progress", name, done, total))
+
+    def phase_ended(self, name: str, seconds: float, peak_bytes: int) -> None:
+        assert seconds >= 0
+        assert peak_bytes >= 0
+        self.events.append(("end", name))
+
+    def step(self, step: Step) -> None:
+        self.events.append(step)
+
+
+def modality(tokens: int = 3, kind: str = "video", **changes: Any) -> Modality:
+    video = kind == "video"
+    given: dict[str, Any] = {
+        "latent": np.ones((tokens, CHANNELS if video else AUDIO_CHANNELS)),
+        "context": np.zeros((4, WIDTH if video else AUDIO_WIDTH)),
+        "sigma": 0.5,
+        "timesteps": np.full(tokens, 0.5),
+        "positions": np.zeros((3 if video else 1, tokens, 2)),
+    }
+    return Modality(**{**given, **changes})
+
+
+def test_generation_gives_everything(make: Make) -> None:
+    out = make()("a red boat", **CLIP, seed=4)
+    assert out.video is not None
+    assert out.video.shape == (17, 32, 64, 3)
+    assert out.video.dtype == np.uint8
+    assert out.video[0].max() == 127
+    assert out.video[-1].max() == 153
+    assert out.video_latent.shape == (CHANNELS, 3, 1, 2)
+    assert out.audio_latent is not None
+    assert out.audio_latent.shape == (2, 18, 16)
+    assert (out.audio, out.sample_rate) == (None, None)
+    assert out.info["seed"] == 4
+    assert out.info["weight_type"] == "file"
+    assert out.info["device"] == "cpu"
+
+
+def test_nothing_is_opened_before_it_is_needed_and_the_encoder_is_freed(make: Make) -> None:
+    pipe = make()
+    assert EVENTS == []
+    pipe("a red boat", **CLIP, output="latents")
+    order = [event for event in EVENTS if event.startswith(("load", "free", "enc"))]
+    assert order[0] == "load TextEncoder"
+    assert order.index("free TextEncoder") < order.index("load Transformer")
+    assert EVENTS.count("velocity") == 8
+    assert "make VideoDecoder" not in EVENTS
+
+
+def test_another_seed_encodes_no_prompt_again(make: Make) -> None:
+    pipe = make()
+    first = pipe("a red boat", **CLIP, seed=1, output="latents")
+    second = pipe("a red boat", **CLIP, seed=2, output="latents")
+    assert EVENTS.count("encode") == 1
+    assert EVENTS.count("load Transformer") == 1
+    assert not np.array_equal(first.video_latent, second.video_latent)
+
+
+def test_same_seed_gives_the_same_bits(make: Make) -> None:
+    results = [make()("a boat", **CLIP, seed=9) for _ in range(2)]
+    np.testing.assert_array_equal(results[0].video_latent, results[1].video_latent)
+
+
+def test_kept_contexts_are_few(make: Make) -> None:
+    pipe = make()
+    for index in range(7):
+        pipe(f"prompt {index}", **CLIP, output="latents", num_inference_steps=1)
+    pipe("prompt 6", **CLIP, output="latents", num_inference_steps=1)
+    assert EVENTS.count("encode") == 7
+    pipe("prompt 0", **CLIP, output="latents", num_inference_steps=1)
+    assert EVENTS.count("encode") == 8
+
+
+def test_release_frees_and_the_next_call_opens_again(make: Make) -> None:
+    with make() as pipe:
+        pipe("a boat", **CLIP)
+    gc.collect()
+    assert {e[5:] for e in EVENTS if e.startswith("free")} >= {"Transformer", "VideoDecoder"}
+    pipe("a boat", **CLIP)
+    assert EVENTS.count("load Transformer") == 2
+    pipe.release()
+    pipe.release()
+
+
+def test_stream_decodes_while_it_is_iterated(make: Make) -> None:
+    stream = make().stream("a boat", **CLIP, frame_rate=25.0)
+    assert "decode chunk" not in EVENTS
+    assert (stream.width, stream.height, stream.num_frames, stream.frame_rate) == (64, 32, 17, 25.0)
+    iterator = iter(stream)
+    assert next(iterator).shape == (1, 32, 64, 3)
+    assert EVENTS.count("decode chunk") == 1
+    assert sum(len(chunk) for chunk in iterator) == 16
+
+
+def test_observer_hears_phases_steps_and_progress(make: Make) -> None:
+    recorder = Recorder()
+    make(observer=recorder)("a boat", **CLIP)
+    steps = [event for event in recorder.events if isinstance(event, Step)]
+    phases = [event for event in recorder.events if isinstance(event, tuple)]
+    assert [step.index for step in steps] == list(range(1, 9))
+    assert phases.count(("progress", "decode video", 17, 17)) == 1
+    started = [event[1] for event in phases if event[0] == "start"]
+    assert [name for name in started if not name.startswith("load")] == [
+        "encode prompt",
+        "denoise",
+        "decode video",
+    ]
+    # Phases never overlap: each start is followed by its own end.
+    edges = [event[:2] for event in phases if event[0] != "progress"]
+    assert edges == [(edge, name) for name in started for edge in ("start", "end")]
+
+
+def test_callback_exception_stops_at_its_step(make: Make) -> None:
+    def stop(step: Step) -> None:
+        if step.index == 3:
+            raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        make()("a boat", **CLIP, on_step=stop)
+    assert EVENTS.count("velocity") == 3
+
+
+def test_silent_clips_say_so(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "ltx2cpp"):
+        make()("a boat", **CLIP)
+    assert "stays silent" in caplog.text
+    caplog.clear()
+    out = make()("a boat", **CLIP, audio=False)
+    assert out.audio_latent is None
+    assert "silent" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("models", "given", "error"),
+    [
+        (FakeModels(), {"width": 65}, ArgumentError),
+        (FakeModels(), {"num_frames": 489}, ArgumentError),
+        (FakeModels(), {"images": ["a.png"]}, UnsupportedError),
+        (
+            FakeModels(),
+            {"guidance": Guidance(ModalityGuidance(stg=1.0), stg_blocks=(3,))},
+            ArgumentError,
+        ),
+        (FakeModels(), {"prompt": PromptEmbedding(np.zeros((2, 9)), np.zeros((2, 9)))}, ShapeError),
+        (FakeModels(gemma=None), {}, CheckpointError),
+        (FakeModels(audio_connector=None), {}, CheckpointError),
+        (FakeModels(video_decoder=None), {}, CheckpointError),
+        (FakeModels(transformer=None), {}, CheckpointError),
+        (FakeModels(version="1.0"), {}, ConfigError),
+        (
+            FakeModels(video_decoder=fake_core.component(fake_core.Config(latent_channels=5))),
+            {},
+            ConfigError,
+        ),
+        (
+            FakeModels(video_decoder=fake_core.component(fake_core.Config(patch_size=2))),
+            {},
+            UnsupportedError,
+        ),
+    ],
+)
+def test_bad_requests_are_refused_before_any_weight_is_opened(
+    make: Make, models: FakeModels, given: dict[str, Any], error: type[Exception]
+) -> None:
+    pipe = make(models)
+    with pytest.raises(error):
+        pipe(**{"prompt": "a boat", **CLIP, **given})
+    assert EVENTS == []
+
+
+def test_latents_need_no_decoder(make: Make) -> None:
+    out = make(FakeModels(video_decoder=None))("a boat", **CLIP, output="latents")
+    assert out.video is None
+
+
+def test_given_contexts_need_no_text_encoder(make: Make) -> None:
+    contexts = PromptEmbedding(np.zeros((1024, WIDTH)), np.zeros((1024, AUDIO_WIDTH)))
+    out = make(FakeModels(gemma=None, text_projection=None))(contexts, **CLIP, output="latents")
+    assert out.info["prompt"] is None
+
+
+def test_guided_models_encode_both_prompts_and_run_all_passes(make: Make) -> None:
+    pipe = make(FakeModels(variant="dev"))
+    out = pipe("a boat", **CLIP, num_inference_steps=2, output="latents")
+    assert EVENTS.count("encode") == 2
+    assert EVENTS.count("velocity") == 8
+    assert out.info["guidance"]["stg_blocks"] == [1]
+
+
+def test_weight_type_sets_the_types_that_load(make: Make) -> None:
+    for weight_type, want in (("file", None), ("bf16", "bf16"), ("q4_k", "bf16")):
+        pipe = make(weight_type=weight_type)
+        table = pipe._backend.table(FakeModels().transformer)
+        (row,) = table.rows
+        assert row[:3] == ("proj.weight", "f32", (64, 64))
+        assert row[4:6] == (64, 4 * 64 * 64)
+        assert row[6] == want, weight_type
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"weight_type": "q2_k"}, "weight_type: expected one of file, f32"),
+        ({"threads": 0}, "threads: expected 1 to 1024"),
+        ({"threads": True}, "threads: expected 1 to 1024"),
+        ({"threads": 2.5}, "threads: expected 1 to 1024"),
+    ],
+)
+def test_pipeline_options_are_checked(make: Make, arguments: Any, message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        make(**arguments)
+
+
+def test_velocity_runs_one_stream_or_both(make: Make) -> None:
+    pipe = make()
+    both = pipe.velocity(modality(), modality(2, "audio"))
+    assert both.video is not None
+    assert both.audio is not None
+    assert (both.video.shape, both.audio.shape) == ((3, CHANNELS), (2, AUDIO_CHANNELS))
+    alone = pipe.velocity(None, modality(2, "audio"))
+    assert alone.video is None
+    with pytest.raises(ArgumentError, match="found neither"):
+        pipe.velocity(None, None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"latent": np.ones((3, 7))}, r"video latent: expected \(tokens, 4\)"),
+        ({"context": np.ones((3, 7))}, r"video context: expected \(rows, 6\)"),
+        ({"context": np.ones((0, 6))}, r"video context: expected \(rows, 6\)"),
+        ({"positions": np.ones((1, 3, 2))}, r"video positions: expected 3 axes"),
+    ],
+)
+def test_velocity_refuses_arrays_of_another_model(
+    make: Make, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ShapeError, match=message):
+        make().velocity(modality(**changes), None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"latent": np.ones((3, 4, 1))}, "expected 2 axes"),
+        ({"latent": np.ones((0, 4))}, "at least one token"),
+        ({"latent": np.full((3, 4), np.inf)}, "not finite"),
+        ({"latent": [["a"]]}, "expected real numbers"),
+        ({"timesteps": np.ones(4)}, "expected 3 values"),
+        ({"timesteps": np.full(3, 500.0)}, r"expected values in 0\.\.1"),
+        ({"sigma": 1.5}, r"expected a value in 0\.\.1"),
+        ({"positions": np.ones((2, 3, 2))}, "3 axes for video or 1 for audio"),
+    ],
+)
+def test_modality_checks_itself(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ShapeError, match=message):
+        modality(**changes)
+
+
+def test_probes_take_globs_and_name_near_matches(make: Make) -> None:
+    pipe = make()
+    found = pipe.velocity(modality(), None, probes=("transformer_blocks.*.attn1",)).probes
+    assert list(found) == [f"transformer_blocks.{i}.attn1" for i in range(3)]
+    with pytest.raises(ArgumentError, match=r"matches no probe; near: transformer_blocks\.\d"):
+        pipe.velocity(modality(), None, probes=("transformer_block.1",))
+
+
+def test_stg_blocks_have_to_exist(make: Make) -> None:
+    with pytest.raises(ArgumentError, match="stg_blocks: expected 0 to 2"):
+        make().velocity(modality(), None, stg_blocks=(3,))
+
+
+@pytest.mark.parametrize(
+    ("ids", "error"),
+    [
+        ([], ShapeError),
+        ([[1, 2]], ShapeError),
+        ([0.5], ShapeError),
+        (np.zeros(1025, np.int32), ShapeError),
+        ([2, 50], ArgumentError),
+        ([-1], ArgumentError),
+    ],
+)
+def test_ids_are_checked(make: Make, ids: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match=r"^ids: expected"):
+        make().hidden_states(ids)
+
+
+def test_video_latents_are_checked_before_iteration(make: Make) -> None:
+    pipe = make()
+    for call in (pipe.decode_video, pipe.stream_video):
+        with pytest.raises(ShapeError, match=r"video latent: expected \(4, F, h, w\)"):
+            call(np.zeros((5, 1, 1, 1), np.float32))
+    assert EVENTS == []
+    assert pipe.decode_video(np.zeros((4, 2, 1, 1))).shape == (9, 32, 32, 3)
+
+
+def test_stages_of_later_versions_are_refused_by_name(make: Make) -> None:
+    pipe = make()
+    calls: list[Callable[[], Any]] = [
+        lambda: pipe.decode_mel(np.zeros((8, 2, 16))),
+        lambda: pipe.vocode(np.zeros((2, 4, 64))),
+        lambda: pipe.decode_audio(np.zeros((8, 2, 16))),
+        lambda: pipe.encode_audio(np.zeros((2, 100)), 16000),
+        lambda: pipe.audio_sample_rate,
+        lambda: pipe.encode_video(np.zeros((1, 32, 32, 3), np.uint8)),
+        lambda: pipe.upsample(np.zeros((4, 1, 1, 1))),
+    ]
+    for call in calls:
+        with pytest.raises(UnsupportedError, match="not implemented"):
+            call()

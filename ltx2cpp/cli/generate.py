@@ -138,6 +138,11 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     )
     for name, what in _COMPONENTS.items():
         model.add_argument(f"--{name.replace('_', '-')}", type=Path, metavar="FILE", help=what)
+    model.add_argument(
+        "--variant",
+        choices=("dev", "distilled"),
+        help="whose defaults to use (default: what metadata or file names say)",
+    )
     machine = parser.add_argument_group("machine")
     machine.add_argument(
         "--device", default="auto", help="cpu, cuda, cuda:1 or auto (default: auto)"
@@ -236,6 +241,7 @@ def _model_files(arguments: argparse.Namespace) -> ModelFiles:
     return ModelFiles(
         checkpoint=arguments.model,
         text_encoder=arguments.text_encoder,
+        variant=arguments.variant,
         **{name: getattr(arguments, name) for name in _COMPONENTS},
     )
 

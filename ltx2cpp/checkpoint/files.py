@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ltx2cpp.checkpoint.gguf import MAGIC, open_gguf
 from ltx2cpp.checkpoint.safetensors import open_safetensors, parse_json, show
-from ltx2cpp.checkpoint.tensors import CheckpointFile, TensorInfo
+from ltx2cpp.checkpoint.tensors import CheckpointFile, TensorInfo, open_for_reading
 from ltx2cpp.errors import CheckpointError
 
 logger = logging.getLogger("ltx2cpp")
@@ -60,12 +60,10 @@ def open_checkpoint(path: str | Path) -> CheckpointFile:
 def read_head(path: Path, num_bytes: int) -> bytes:
     """The first bytes of a file, fewer when it is shorter."""
     try:
-        with path.open("rb") as stream:
+        with open_for_reading(path) as stream:
             return stream.read(num_bytes)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: no such file or folder") from error
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read: {error}") from error
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def read_json_file(path: Path) -> object:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ltx2cpp.checkpoint.safetensors import MAX_EXTENT, check_name, show
-from ltx2cpp.checkpoint.tensors import CheckpointFile, DType, TensorInfo
+from ltx2cpp.checkpoint.tensors import CheckpointFile, DType, TensorInfo, open_for_reading
 from ltx2cpp.errors import CheckpointError
 
 MAGIC = b"GGUF"
@@ -107,7 +107,7 @@ def open_gguf(path: Path) -> CheckpointFile:
         CheckpointError: Not GGUF, another version or byte order, cut, or wrong in any number.
     """
     try:
-        with path.open("rb") as stream:
+        with open_for_reading(path) as stream:
             return _Reader(path, stream).read()
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
@@ -148,11 +148,12 @@ class _Reader:
         alignment = self._alignment(metadata)
         tensors = [self._tensor() for _ in range(num_tensors)]
         data_start = -(-self._offset // alignment) * alignment
+        seen: set[str] = set()
+        for info in tensors:
+            if info.name in seen:
+                raise CheckpointError(f"{self._path}: tensor '{info.name}' occurs twice")
+            seen.add(info.name)
         placed = self._place(tensors, data_start, alignment)
-        if len(placed) != len(tensors):
-            names = [info.name for info in tensors]
-            twice = next(name for name in names if names.count(name) > 1)
-            raise CheckpointError(f"{self._path}: tensor '{twice}' occurs twice")
         shaped = {name: self._original_shape(info, metadata) for name, info in placed.items()}
         return CheckpointFile(self._path, "gguf", metadata, shaped)
 

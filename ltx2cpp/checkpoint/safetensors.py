@@ -10,7 +10,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from ltx2cpp.checkpoint.tensors import CheckpointFile, DType, TensorInfo
+from ltx2cpp.checkpoint.tensors import CheckpointFile, DType, TensorInfo, open_for_reading
 from ltx2cpp.errors import CheckpointError, UnsupportedError
 
 # The limit of the format's own library.
@@ -131,7 +131,7 @@ def open_safetensors(path: Path) -> CheckpointFile:
 
 def _read_header(path: Path) -> tuple[dict[str, Any], int, int]:
     try:
-        with path.open("rb") as stream:
+        with open_for_reading(path) as stream:
             file_bytes = stream.seek(0, 2)
             stream.seek(0)
             prefix = stream.read(8)

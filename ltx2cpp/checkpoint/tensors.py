@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -175,6 +176,25 @@ class CheckpointFile:
     tensors: Mapping[str, TensorInfo]
 
 
+def open_for_reading(path: Path) -> BinaryIO:
+    """Open a regular file; a pipe or device could block or never end.
+
+    Raises:
+        CheckpointError: No such file, not a regular one, or not readable.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise CheckpointError(f"{path}: is not a regular file")
+        return path.open("rb")
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: no such file or folder") from error
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        # A NUL byte in the name.
+        raise CheckpointError(f"{str(path)!r}: is not a file name") from error
+
+
 # read_array is for scales, tables and tokenizer files, never for weights.
 _MAX_ARRAY_BYTES = 256 << 20
 
@@ -191,7 +211,7 @@ def read_bytes(info: TensorInfo) -> bytes:
             f"that is read whole (at most {_MAX_ARRAY_BYTES})"
         )
     try:
-        with info.path.open("rb") as stream:
+        with open_for_reading(info.path) as stream:
             stream.seek(info.offset)
             stored = stream.read(info.size_bytes)
     except OSError as error:

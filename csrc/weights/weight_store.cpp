@@ -29,6 +29,22 @@ std::array<int64_t, GGML_MAX_DIMS> conv_ne(const Shape & shape) {
     return {shape[1], shape[0], taps, 1};
 }
 
+void set_layout(ggml_tensor * tensor, ggml_type type, const std::array<int64_t, GGML_MAX_DIMS> & ne) {
+    tensor->type = type;
+    std::ranges::copy(ne, tensor->ne);
+    tensor->nb[0] = ggml_type_size(type);
+    tensor->nb[1] = ggml_row_size(type, tensor->ne[0]);
+    for (int i = 2; i < GGML_MAX_DIMS; ++i) {
+        tensor->nb[i] = tensor->nb[i - 1] * static_cast<size_t>(tensor->ne[i - 1]);
+    }
+}
+
+void scale_and_add(std::vector<float> & values, float scale, float addend) {
+    if (scale != 1.0f || addend != 0.0f) {
+        std::ranges::for_each(values, [=](float & v) { v = v * scale + addend; });
+    }
+}
+
 }  // namespace
 
 Scope Scope::at(std::string_view name) const {
@@ -39,8 +55,8 @@ Scope Scope::at(std::string_view name, int index) const {
     return {*store_, prefix_ + std::string(name) + "." + std::to_string(index) + "."};
 }
 
-ggml_tensor * Scope::require(std::string_view name, const Shape & shape, WeightKind kind) const {
-    return store_->claim(prefix_ + std::string(name), shape, kind);
+ggml_tensor * Scope::require(std::string_view name, const Shape & shape, WeightKind kind, float addend) const {
+    return store_->claim(prefix_ + std::string(name), shape, kind, addend);
 }
 
 bool Scope::has(std::string_view name) const {
@@ -75,7 +91,12 @@ WeightStore::WeightStore(std::string owner, TensorTable table) : owner_(std::mov
     ctx_.reset(ggml_init(params));
 }
 
-ggml_tensor * WeightStore::claim(const std::string & name, const Shape & shape, WeightKind kind) {
+bool WeightStore::Claim::keeps_values(ggml_type type) const {
+    return ggml_type_of(source->dtype) == type && source->scale == 1.0f && addend == 0.0f;
+}
+
+ggml_tensor * WeightStore::claim(const std::string & name, const Shape & claimed, WeightKind kind, float addend) {
+    const Shape shape = kind == WeightKind::Grouped ? Shape{claimed[0], claimed[1] * claimed[2]} : claimed;
     if (const auto again = claimed_.find(name); again != claimed_.end()) {
         return again->second;
     }
@@ -94,7 +115,8 @@ ggml_tensor * WeightStore::claim(const std::string & name, const Shape & shape, 
     ggml_tensor * tensor = ggml_new_tensor(ctx_.get(), GGML_TYPE_F32, GGML_MAX_DIMS, ne.data());
     claimed_.emplace(name, tensor);
     if (source) {
-        claims_.push_back({name, source, kind, tensor});
+        const int64_t groups = kind == WeightKind::Grouped ? claimed[2] : 1;
+        claims_.push_back({name, source, kind, groups, addend, tensor});
     }
     return tensor;
 }
@@ -126,7 +148,8 @@ ggml_type WeightStore::held_type(const TensorSource & source, WeightKind kind, c
     switch (kind) {
         case WeightKind::Vector: return GGML_TYPE_F32;
         case WeightKind::Conv: return wanted == DType::F32 || wanted == DType::F64 ? GGML_TYPE_F32 : target.half_type;
-        case WeightKind::Matrix: return ggml_type_of(wanted).value_or(GGML_TYPE_BF16);
+        case WeightKind::Matrix:
+        case WeightKind::Grouped: return ggml_type_of(wanted).value_or(GGML_TYPE_BF16);
     }
     throw Error("unknown weight kind");
 }
@@ -147,14 +170,14 @@ void WeightStore::load(const LoadTarget & target) {
             throw WeightError(owner_ + ": tensor '" + claim.name + "' has rows of " + std::to_string(tensor->ne[0]) +
                               " elements, which " + ggml_type_name(type) + " cannot hold");
         }
-        tensor->type = type;
-        tensor->nb[0] = ggml_type_size(type);
-        tensor->nb[1] = ggml_row_size(type, tensor->ne[0]);
-        for (int i = 2; i < GGML_MAX_DIMS; ++i) {
-            tensor->nb[i] = tensor->nb[i - 1] * static_cast<size_t>(tensor->ne[i - 1]);
+        const bool mapped_in_place =
+            target.zero_copy && claim.keeps_values(type) && claim.kind != WeightKind::Conv;
+        auto ne = std::to_array(tensor->ne);
+        if (claim.kind == WeightKind::Grouped && !mapped_in_place && !ggml_is_quantized(type)) {
+            ne = {ne[0] / claim.groups, ne[1], claim.groups, 1};
         }
-        const bool as_stored = ggml_type_of(source.dtype) == type && source.scale == 1.0f;
-        if (!target.zero_copy || !as_stored || claim.kind == WeightKind::Conv) {
+        set_layout(tensor, type, ne);
+        if (!mapped_in_place) {
             to_fill.push_back(&claim);
             continue;
         }
@@ -183,62 +206,71 @@ void WeightStore::load(const LoadTarget & target) {
 void WeightStore::fill(const Claim & claim, int threads) const {
     const TensorSource & source = *claim.source;
     ggml_tensor * tensor = claim.tensor;
-    const auto stored = source.file->view(source.offset, source.size_bytes);
-    const ggml_type type = tensor->type;
-    if (claim.kind != WeightKind::Conv && ggml_type_of(source.dtype) == type && source.scale == 1.0f) {
+    const bool by_taps = claim.kind == WeightKind::Conv || (claim.kind == WeightKind::Grouped && tensor->ne[2] > 1);
+    if (!by_taps && claim.keeps_values(tensor->type)) {
+        const auto stored = source.file->view(source.offset, source.size_bytes);
         ggml_backend_tensor_set(tensor, stored.data(), 0, stored.size());
         return;
     }
     const bool in_place = ggml_backend_buffer_is_host(tensor->buffer);
     std::vector<std::byte> staging(in_place ? 0 : ggml_nbytes(tensor));
     std::byte * encoded = in_place ? static_cast<std::byte *>(tensor->data) : staging.data();
-    const auto scaled = [&](std::vector<float> & values) {
-        if (source.scale != 1.0f) {
-            std::ranges::for_each(values, [&](float & v) { v *= source.scale; });
-        }
-    };
-    if (claim.kind == WeightKind::Conv) {
-        // (out, in, taps) -> (taps, out, in), one output channel at a time.
-        const int64_t in = tensor->ne[0];
-        const int64_t out = tensor->ne[1];
-        const int64_t taps = tensor->ne[2];
-        parallel_for(out, threads, [&](int64_t begin, int64_t end) {
-            // Quantised blocks may straddle output channels, so such kernels are decoded whole.
-            const bool whole = block_elements(source.dtype) > 1;
-            std::vector<float> kernel(static_cast<size_t>(whole ? out * in * taps : in * taps));
-            if (whole) {
-                to_float(source.dtype, stored, 0, kernel.data(), out * in * taps);
-                scaled(kernel);
-            }
-            std::vector<float> row(static_cast<size_t>(in));
-            for (int64_t o = begin; o < end; ++o) {
-                if (!whole) {
-                    to_float(source.dtype, stored, o * in * taps, kernel.data(), in * taps);
-                    scaled(kernel);
-                }
-                const float * values = kernel.data() + (whole ? o * in * taps : 0);
-                for (int64_t tap = 0; tap < taps; ++tap) {
-                    for (int64_t i = 0; i < in; ++i) {
-                        row[static_cast<size_t>(i)] = values[i * taps + tap];
-                    }
-                    from_float(type, row.data(), 1, in, encoded + tap * tensor->nb[2] + o * tensor->nb[1]);
-                }
-            }
-        });
+    if (by_taps) {
+        fill_taps(claim, threads, encoded);
     } else {
-        const int64_t width = tensor->ne[0];
-        parallel_for(ggml_nrows(tensor), threads, [&](int64_t begin, int64_t end) {
-            std::vector<float> row(static_cast<size_t>(width));
-            for (int64_t r = begin; r < end; ++r) {
-                to_float(source.dtype, stored, r * width, row.data(), width);
-                scaled(row);
-                from_float(type, row.data(), 1, width, encoded + r * tensor->nb[1]);
-            }
-        });
+        fill_rows(claim, threads, encoded);
     }
     if (!in_place) {
         ggml_backend_tensor_set(tensor, staging.data(), 0, staging.size());
     }
+}
+
+// (out, in, taps) -> (taps, out, in), one output channel at a time.
+void WeightStore::fill_taps(const Claim & claim, int threads, std::byte * encoded) const {
+    const TensorSource & source = *claim.source;
+    const ggml_tensor * tensor = claim.tensor;
+    const auto stored = source.file->view(source.offset, source.size_bytes);
+    const int64_t in = tensor->ne[0];
+    const int64_t out = tensor->ne[1];
+    const int64_t taps = tensor->ne[2];
+    // Where quantised blocks straddle output channels, the tensor is decoded whole.
+    const bool whole = (in * taps) % block_elements(source.dtype) != 0;
+    parallel_for(out, threads, [&](int64_t begin, int64_t end) {
+        std::vector<float> kernel(static_cast<size_t>(whole ? out * in * taps : in * taps));
+        if (whole) {
+            to_float(source.dtype, stored, 0, kernel.data(), out * in * taps);
+            scale_and_add(kernel, source.scale, claim.addend);
+        }
+        std::vector<float> row(static_cast<size_t>(in));
+        for (int64_t o = begin; o < end; ++o) {
+            if (!whole) {
+                to_float(source.dtype, stored, o * in * taps, kernel.data(), in * taps);
+                scale_and_add(kernel, source.scale, claim.addend);
+            }
+            const float * values = kernel.data() + (whole ? o * in * taps : 0);
+            for (int64_t tap = 0; tap < taps; ++tap) {
+                for (int64_t i = 0; i < in; ++i) {
+                    row[static_cast<size_t>(i)] = values[i * taps + tap];
+                }
+                from_float(tensor->type, row.data(), 1, in, encoded + tap * tensor->nb[2] + o * tensor->nb[1]);
+            }
+        }
+    });
+}
+
+void WeightStore::fill_rows(const Claim & claim, int threads, std::byte * encoded) const {
+    const TensorSource & source = *claim.source;
+    const ggml_tensor * tensor = claim.tensor;
+    const auto stored = source.file->view(source.offset, source.size_bytes);
+    const int64_t width = tensor->ne[0];
+    parallel_for(ggml_nrows(tensor), threads, [&](int64_t begin, int64_t end) {
+        std::vector<float> row(static_cast<size_t>(width));
+        for (int64_t r = begin; r < end; ++r) {
+            to_float(source.dtype, stored, r * width, row.data(), width);
+            scale_and_add(row, source.scale, claim.addend);
+            from_float(tensor->type, row.data(), 1, width, encoded + r * tensor->nb[1]);
+        }
+    });
 }
 
 void WeightStore::check_files() const {
@@ -265,7 +297,7 @@ std::vector<float> WeightStore::read_f32(const ggml_tensor * weight) const {
     std::vector<float> values(static_cast<size_t>(element_count(source.shape)));
     to_float(source.dtype, source.file->view(source.offset, source.size_bytes), 0, values.data(),
              static_cast<int64_t>(values.size()));
-    std::ranges::for_each(values, [&](float & v) { v *= source.scale; });
+    scale_and_add(values, source.scale, claim->addend);
     return values;
 }
 

@@ -21,6 +21,10 @@ enum class WeightKind {
     // Convolution kernels (out, in, k...): repacked into one matrix per tap, ne [in, out, taps]. F32 when stored or
     // asked for so, else the device's fast 16-bit type.
     Conv,
+    // Matrices whose columns belong to `groups` inputs, the group fastest: claimed as (out, in, groups), stored as
+    // (out, in * groups). Held as stored, ne [in * groups, out], where that needs no copy or where blocks of a quantised
+    // type cannot be reordered; else repacked like Conv into one matrix per group, ne [in, out, groups].
+    Grouped,
 };
 
 // What loading needs to know of the device.
@@ -42,8 +46,9 @@ public:
     Scope at(std::string_view name, int index) const;
 
     // Claims a weight of the given shape (outermost axis first). A missing or misshaped one is noted, reported by
-    // check_claims, and a placeholder is returned.
-    ggml_tensor * require(std::string_view name, const Shape & shape, WeightKind kind) const;
+    // check_claims, and a placeholder is returned. `addend` is added to every value at load, for F32 weights that files
+    // store less a constant.
+    ggml_tensor * require(std::string_view name, const Shape & shape, WeightKind kind, float addend = 0.0f) const;
 
     bool has(std::string_view name) const;
 
@@ -91,12 +96,19 @@ private:
         std::string name;
         const TensorSource * source;
         WeightKind kind;
+        int64_t groups;
+        float addend;
         ggml_tensor * tensor;
+
+        // The stored bytes are what the tensor is to hold, but for the order of a Conv or Grouped one.
+        bool keeps_values(ggml_type type) const;
     };
 
     ggml_type held_type(const TensorSource & source, WeightKind kind, const LoadTarget & target) const;
-    ggml_tensor * claim(const std::string & name, const Shape & shape, WeightKind kind);
+    ggml_tensor * claim(const std::string & name, const Shape & claimed, WeightKind kind, float addend);
     void fill(const Claim & claim, int threads) const;
+    void fill_taps(const Claim & claim, int threads, std::byte * encoded) const;
+    void fill_rows(const Claim & claim, int threads, std::byte * encoded) const;
 
     std::string owner_;
     TensorTable table_;

@@ -1,7 +1,167 @@
+#include "bindings/arrays.h"
 #include "bindings/register.h"
+#include "session/connector_stage.h"
+#include "session/text_stage.h"
+
+namespace py = pybind11;
 
 namespace ltx::bindings {
 
-void register_text(pybind11::module_ &) {}
+namespace {
+
+Gemma3Config gemma_config(const py::dict & config) {
+    return {
+        .num_layers = config_value<int64_t>(config, "num_layers"),
+        .hidden_size = config_value<int64_t>(config, "hidden_size"),
+        .intermediate_size = config_value<int64_t>(config, "intermediate_size"),
+        .num_heads = config_value<int64_t>(config, "num_heads"),
+        .num_kv_heads = config_value<int64_t>(config, "num_kv_heads"),
+        .head_dim = config_value<int64_t>(config, "head_dim"),
+        .rms_norm_eps = config_value<float>(config, "rms_norm_eps"),
+        .query_pre_attn_scalar = config_value<float>(config, "query_pre_attn_scalar"),
+        .sliding_window = config_value<int64_t>(config, "sliding_window"),
+        .global_layers = config_value<std::vector<bool>>(config, "global_layers"),
+        .rope_theta_global = config_value<float>(config, "rope_theta_global"),
+        .rope_factor_global = config_value<float>(config, "rope_factor_global"),
+        .rope_theta_local = config_value<float>(config, "rope_theta_local"),
+        .vocab_size = config_value<int64_t>(config, "vocab_size"),
+        .norm_weight_offset = config_value<float>(config, "norm_weight_offset"),
+        .embedding_scale = config_value<float>(config, "embedding_scale"),
+    };
+}
+
+FeatureExtractorConfig projection_config(const py::dict & config) {
+    const auto variant = config_value<std::string>(config, "variant");
+    if (variant != "v1" && variant != "v2") {
+        throw UnsupportedError("text projection: variant '" + variant + "' is neither v1 nor v2");
+    }
+    return {
+        .variant = variant == "v1" ? FeatureVariant::V1 : FeatureVariant::V2,
+        .hidden_size = config_value<int64_t>(config, "hidden_size"),
+        .num_states = config_value<int64_t>(config, "num_states"),
+        .video_width = config_value<int64_t>(config, "video_width"),
+        .audio_width = config_value<int64_t>(config, "audio_width"),
+    };
+}
+
+TextConnectorConfig connector_config(const py::dict & config) {
+    if (const auto type = config_value<std::string>(config, "rope_type"); type != "split") {
+        throw UnsupportedError("text connector: rope_type '" + type + "' is not implemented, only split");
+    }
+    return {
+        .num_heads = config_value<int64_t>(config, "num_heads"),
+        .head_dim = config_value<int64_t>(config, "head_dim"),
+        .num_layers = config_value<int64_t>(config, "num_layers"),
+        .num_registers = config_value<int64_t>(config, "num_registers"),
+        .gated_attention = config_value<bool>(config, "gated_attention"),
+        .ff_bias = config_value<bool>(config, "ff_bias"),
+        .rope_double = config_value<bool>(config, "rope_double"),
+        .rope_theta = config_value<double>(config, "rope_theta"),
+        .max_pos = config_value<double>(config, "max_pos"),
+        .norm_eps = config_value<float>(config, "norm_eps"),
+    };
+}
+
+std::span<const int32_t> ids_of(const IntArray & ids) {
+    if (ids.ndim() != 1) {
+        throw ShapeError("ids has shape " + to_string(Shape(ids.shape(), ids.shape() + ids.ndim())) +
+                         ", expected (tokens,)");
+    }
+    return {ids.data(), static_cast<size_t>(ids.size())};
+}
+
+py::dict to_dict(std::map<std::string, HostTensor> tensors) {
+    py::dict result;
+    for (auto & [name, tensor] : tensors) {
+        result[name.c_str()] = to_numpy(std::move(tensor));
+    }
+    return result;
+}
+
+// Calls `work` without the interpreter lock. Arrays must have been converted before.
+template <typename Work>
+auto unlocked(Work && work) {
+    const py::gil_scoped_release release;
+    return work();
+}
+
+void register_encoder(py::module_ & module) {
+    py::class_<TextStage>(module, "TextEncoder", "The Gemma-3 text model with the projection of its hidden states.")
+        .def(py::init([](const TensorTable & table, const py::dict & config,
+                         const std::optional<TensorTable> & projection_table,
+                         const std::optional<py::dict> & projection, std::shared_ptr<Backend> device) {
+                 std::optional<TextStage::Projection> features;
+                 if (projection_table && projection) {
+                     features = {*projection_table, projection_config(*projection)};
+                 }
+                 return std::make_unique<TextStage>(table, gemma_config(config), std::move(features), device);
+             }),
+             py::arg("gemma_table"), py::arg("gemma_config"), py::arg("projection_table").none(true),
+             py::arg("projection_config").none(true), py::arg("device"),
+             "Claims names and shapes of both tables; None for the projection leaves `encode` out.")
+        .def("load", &TextStage::load, py::call_guard<py::gil_scoped_release>(), "Maps or converts the weights.")
+        .def_property_readonly("weight_bytes", &TextStage::weight_bytes)
+        .def("probe_names", &TextStage::probe_names)
+        .def(
+            "hidden_states",
+            [](TextStage & stage, const IntArray & ids) {
+                const auto tokens = ids_of(ids);
+                return to_numpy(unlocked([&] { return stage.hidden_states(tokens); }));
+            },
+            py::arg("ids"),
+            "Returns float32 (layers + 1, n, hidden) for token ids (n,): the scaled embedding, the stream after each\n"
+            "layer but the last, the normed stream after the last.")
+        .def(
+            "encode",
+            [](TextStage & stage, const IntArray & ids) {
+                const auto tokens = ids_of(ids);
+                TextFeatures features = unlocked([&] { return stage.encode(tokens); });
+                return py::make_tuple(to_numpy(std::move(features.video)), to_numpy(std::move(features.audio)));
+            },
+            py::arg("ids"),
+            "Returns the projected features of token ids (n,): float32 (n, video width) and (n, audio width).")
+        .def(
+            "probe",
+            [](TextStage & stage, const IntArray & ids, const ProbeSet & names) {
+                const auto tokens = ids_of(ids);
+                return to_dict(unlocked([&] { return stage.probe(tokens, names); }));
+            },
+            py::arg("ids"), py::arg("names"),
+            "Returns intermediate results (n, width) of a run by name; `probe_names` lists them.");
+}
+
+void register_connector(py::module_ & module) {
+    py::class_<ConnectorStage>(module, "TextConnector", "One embeddings connector: features and registers to context.")
+        .def(py::init([](const TensorTable & table, const py::dict & config, std::shared_ptr<Backend> device) {
+                 return std::make_unique<ConnectorStage>(table, connector_config(config), device);
+             }),
+             py::arg("table"), py::arg("config"), py::arg("device"), "Claims names and shapes of the table.")
+        .def("load", &ConnectorStage::load, py::call_guard<py::gil_scoped_release>(), "Maps or converts the weights.")
+        .def_property_readonly("weight_bytes", &ConnectorStage::weight_bytes)
+        .def("probe_names", &ConnectorStage::probe_names)
+        .def(
+            "run",
+            [](ConnectorStage & stage, const FloatArray & features, int64_t rows) {
+                const HostView view = view_of(features);
+                return to_numpy(unlocked([&] { return stage.run(view, rows); }));
+            },
+            py::arg("features"), py::arg("rows") = 1024,
+            "Returns the context (rows, width) of features (n, width) of the real tokens, n at most `rows`.")
+        .def(
+            "probe",
+            [](ConnectorStage & stage, const FloatArray & features, const ProbeSet & names, int64_t rows) {
+                const HostView view = view_of(features);
+                return to_dict(unlocked([&] { return stage.probe(view, rows, names); }));
+            },
+            py::arg("features"), py::arg("names"), py::arg("rows") = 1024,
+            "Returns intermediate results (rows, width) of a run by name; `probe_names` lists them.");
+}
+
+}  // namespace
+
+void register_text(py::module_ & module) {
+    register_encoder(module);
+    register_connector(module);
+}
 
 }  // namespace ltx::bindings

@@ -32,6 +32,7 @@ public:
     const Model & model() const { return model_; }
     Runner & runner() { return runner_; }
     WeightStore & weights() { return *weights_; }
+    const WeightStore & weights() const { return *weights_; }
 
 private:
     std::unique_ptr<WeightStore> weights_;

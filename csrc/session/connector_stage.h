@@ -1,0 +1,38 @@
+// Text features to the context that the transformer attends to.
+#pragma once
+
+#include <map>
+#include <mutex>
+
+#include "models/text_connector/text_connector.h"
+#include "session/component.h"
+
+namespace ltx {
+
+// Calls from several threads run one after the other; a backend is not to be shared between such stages.
+class ConnectorStage {
+public:
+    // Claims names and shapes; reads no data.
+    ConnectorStage(TensorTable table, const TextConnectorConfig & config, const std::shared_ptr<Backend> & backend);
+
+    // Brings in the weights; the calls below do so themselves.
+    void load();
+
+    uint64_t weight_bytes() const;
+
+    // features: (tokens, width), the real tokens only -> (rows, width). Row i past the tokens starts from register
+    // i mod num_registers. `rows` is a multiple of the registers, at least the tokens.
+    HostTensor run(const HostView & features, int64_t rows);
+
+    // Intermediate results of `run`.
+    std::map<std::string, HostTensor> probe(const HostView & features, int64_t rows, const ProbeSet & names);
+    std::vector<std::string> probe_names() const;
+
+private:
+    void compute(const char * function, const HostView & features, int64_t rows, const ProbeSet & probes);
+
+    Component<TextConnector> connector_;
+    std::mutex mutex_;
+};
+
+}  // namespace ltx

@@ -1,0 +1,57 @@
+// Token ids to hidden states or to the features that the connectors take.
+#pragma once
+
+#include <map>
+#include <mutex>
+#include <optional>
+#include <span>
+
+#include "models/gemma3/gemma3.h"
+#include "models/text_connector/feature_extractor.h"
+#include "session/component.h"
+
+namespace ltx {
+
+struct TextFeatures {
+    HostTensor video;  // (tokens, video_width)
+    HostTensor audio;  // (tokens, audio_width)
+};
+
+// Calls from several threads run one after the other; a backend is not to be shared between such stages.
+class TextStage {
+public:
+    struct Projection {
+        TensorTable table;
+        FeatureExtractorConfig config;
+    };
+
+    // Claims names and shapes; reads no data.
+    TextStage(TensorTable table, const Gemma3Config & config, std::optional<Projection> projection,
+              const std::shared_ptr<Backend> & backend);
+
+    // Brings in the weights; the calls below do so themselves.
+    void load();
+
+    uint64_t weight_bytes() const;
+
+    // (layers + 1, tokens, hidden)
+    HostTensor hidden_states(std::span<const int32_t> ids);
+
+    // Throws ArgumentError when the stage has no projection.
+    TextFeatures encode(std::span<const int32_t> ids);
+
+    // Intermediate results of `encode`, or of `hidden_states` when there is no projection.
+    std::map<std::string, HostTensor> probe(std::span<const int32_t> ids, const ProbeSet & names);
+    std::vector<std::string> probe_names() const;
+
+private:
+    void load_weights();
+    void run(const char * function, std::span<const int32_t> ids, const ProbeSet & probes, bool project);
+    void check_ids(const char * function, std::span<const int32_t> ids) const;
+
+    Component<Gemma3> gemma_;
+    std::optional<Component<FeatureExtractor>> projection_;
+    std::mutex mutex_;
+};
+
+}  // namespace ltx

@@ -18,7 +18,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def fixtures_dir(request: pytest.FixtureRequest) -> Path:
-    """Folder of tiny checkpoints with reference outputs; without it a test is skipped and says so."""
+    """Folder of tiny checkpoints with reference outputs; without it a test is skipped."""
     folder: Path = request.config.getoption("--fixtures-dir")
     if not folder.is_dir():
         pytest.skip(f"no reference checkpoints at {folder}; pass --fixtures-dir FOLDER")

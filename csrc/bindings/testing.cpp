@@ -1,13 +1,146 @@
 // Hooks that let the test suite run single operations. Only built with LTX2CPP_TESTING.
-#include "bindings/arrays.h"
+#include "bindings/testing.h"
+
+#include <memory>
+#include <optional>
+
 #include "bindings/register.h"
+#include "ops/bias_gelu/bias_gelu.h"
+#include "ops/gated_residual/gated_residual.h"
+#include "ops/modulate/modulate.h"
+#include "ops/registry.h"
+#include "ops/split_rope/split_rope.h"
 
 namespace py = pybind11;
 
 namespace ltx::bindings {
 
+namespace {
+
+using Case = std::unique_ptr<OpCase>;
+
+// Entry `index` of each row of a table (distinct, entries, width), as the transformer hands over its timestep vectors.
+ggml_tensor * table_entry(Graph & graph, ggml_tensor * table, int64_t index) {
+    if (index < 0 || index >= table->ne[1]) {
+        throw ShapeError("the table has no entry " + std::to_string(index));
+    }
+    return ggml_view_2d(graph.ctx(), table, table->ne[0], table->ne[2], table->nb[2],
+                        static_cast<size_t>(index) * table->nb[1]);  // ne: [width, distinct]
+}
+
+// Rows of a wider matrix: all but the last `gap` elements of each.
+ggml_tensor * without_gap(Graph & graph, ggml_tensor * x, int64_t gap) {
+    return gap == 0 ? x : ggml_view_2d(graph.ctx(), x, x->ne[0] - gap, x->ne[1], x->nb[1], 0);
+}
+
+NormKind parse_norm(const std::string & name) {
+    if (name == "none") {
+        return NormKind::None;
+    }
+    if (name == "rms") {
+        return NormKind::Rms;
+    }
+    if (name == "layer") {
+        return NormKind::Layer;
+    }
+    throw ArgumentError("norm '" + name + "' is none of none, rms, layer");
+}
+
+Case modulate_case(const FloatArray & x, const FloatArray & table, int64_t scale_entry, int64_t shift_entry,
+                   const std::optional<IntArray> & rows, const std::string & norm, float eps, int64_t gap, bool fused,
+                   int threads) {
+    auto result = std::make_unique<OpCase>(fused, threads);
+    result->build([&](Graph & graph) {
+        ggml_tensor * entries = result->input(graph, "table", table);
+        return modulate(graph, without_gap(graph, result->input(graph, "x", x), gap),
+                        table_entry(graph, entries, scale_entry), table_entry(graph, entries, shift_entry),
+                        rows ? result->input(graph, "rows", *rows) : nullptr, parse_norm(norm), eps);
+    });
+    return result;
+}
+
+Case gated_residual_case(const FloatArray & x, const FloatArray & branch, const FloatArray & table, int64_t gate_entry,
+                         const std::optional<IntArray> & rows, int64_t gap, bool fused, int threads) {
+    auto result = std::make_unique<OpCase>(fused, threads);
+    result->build([&](Graph & graph) {
+        return gated_residual(graph, without_gap(graph, result->input(graph, "x", x), gap),
+                              result->input(graph, "branch", branch),
+                              table_entry(graph, result->input(graph, "table", table), gate_entry),
+                              rows ? result->input(graph, "rows", *rows) : nullptr);
+    });
+    return result;
+}
+
+Case bias_gelu_case(const FloatArray & x, const std::optional<FloatArray> & bias, int64_t gap, bool fused,
+                    int threads) {
+    auto result = std::make_unique<OpCase>(fused, threads);
+    result->build([&](Graph & graph) {
+        return bias_gelu(graph, without_gap(graph, result->input(graph, "x", x), gap),
+                         bias ? result->input(graph, "bias", *bias) : nullptr);
+    });
+    return result;
+}
+
+Case norm_split_rope_case(const FloatArray & x, const FloatArray & weight, const std::optional<FloatArray> & cos,
+                          const std::optional<FloatArray> & sin, int64_t num_heads, float eps, int64_t gap, bool fused,
+                          int threads) {
+    auto result = std::make_unique<OpCase>(fused, threads);
+    result->build([&](Graph & graph) {
+        RopeTables tables{};
+        if (cos && sin) {
+            tables = {result->input(graph, "cos", *cos), result->input(graph, "sin", *sin)};
+        }
+        return norm_split_rope(graph, without_gap(graph, result->input(graph, "x", x), gap),
+                               result->input(graph, "weight", weight), tables.cos ? &tables : nullptr, num_heads, eps);
+    });
+    return result;
+}
+
+}  // namespace
+
 void register_testing(py::module_ & module) {
-    module.def_submodule("_testing", "Single operations, for the test suite.");
+    py::module_ testing = module.def_submodule("_testing", "Single operations, for the test suite.");
+
+    py::class_<OpCase>(testing, "OpCase", "One operation on given arrays, on the CPU.")
+        .def(
+            "run",
+            [](OpCase & self) {
+                HostTensor result;
+                {
+                    const py::gil_scoped_release release;
+                    result = self.run();
+                }
+                return to_numpy(std::move(result));
+            },
+            "Computes; returns float32, trailing axes of one dropped from ggml's order.")
+        .def("time", &OpCase::time, py::arg("repeats"), py::call_guard<py::gil_scoped_release>(),
+             "Computes several times; returns the seconds of each, without uploads.");
+
+    testing.def(
+        "custom_op_names",
+        [] {
+            std::vector<std::string> names;
+            for (const CustomOp & op : custom_ops()) {
+                names.emplace_back(op.name);
+            }
+            return names;
+        },
+        "Names of the operations that have a kernel of their own.");
+
+    testing.def("modulate", &modulate_case, py::arg("x"), py::arg("table"), py::arg("scale_entry"),
+                py::arg("shift_entry"), py::arg("rows"), py::arg("norm"), py::arg("eps"), py::arg("gap") = 0,
+                py::kw_only(), py::arg("fused"), py::arg("threads") = 1,
+                "x (tokens, width + gap), table (distinct, entries, width), rows int32 (tokens,) or None.");
+    testing.def("gated_residual", &gated_residual_case, py::arg("x"), py::arg("branch"), py::arg("table"),
+                py::arg("gate_entry"), py::arg("rows"), py::arg("gap") = 0, py::kw_only(), py::arg("fused"),
+                py::arg("threads") = 1,
+                "x (tokens, width + gap), branch (tokens, width), table and rows as in modulate.");
+    testing.def("bias_gelu", &bias_gelu_case, py::arg("x"), py::arg("bias"), py::arg("gap") = 0, py::kw_only(),
+                py::arg("fused"), py::arg("threads") = 1, "x (tokens, width + gap), bias (width,) or None.");
+    testing.def("norm_split_rope", &norm_split_rope_case, py::arg("x"), py::arg("weight"), py::arg("cos"),
+                py::arg("sin"), py::arg("num_heads"), py::arg("eps"), py::arg("gap") = 0, py::kw_only(),
+                py::arg("fused"), py::arg("threads") = 1,
+                "x (tokens, width + gap), weight (width,), cos and sin (tokens, width / 2) or None.");
 }
 
 }  // namespace ltx::bindings

@@ -58,6 +58,12 @@ bool is_cpu_device(ggml_backend_dev_t device) {
     return ggml_backend_dev_type(device) == GGML_BACKEND_DEVICE_TYPE_CPU;
 }
 
+// A foreign ggml (providers source and system) lacks the hook.
+bool has_custom_op_hook(ggml_backend_dev_t device) {
+    return ggml_backend_reg_get_proc_address(ggml_backend_dev_backend_reg(device), "ggml_backend_cuda_set_custom_op") !=
+           nullptr;
+}
+
 ggml_backend_dev_t find_device(const std::string & name) {
     std::string known;
     ggml_backend_dev_t cpu = nullptr;
@@ -101,6 +107,7 @@ std::shared_ptr<Backend> Backend::open(const std::string & name, int threads) {
     }
     backend->name_ = public_name(device);
     backend->is_cpu_ = is_cpu_device(device);
+    backend->runs_custom_ops_ = backend->is_cpu_ || has_custom_op_hook(device);
     backend->threads_ = threads > 0 ? threads : physical_cores();
     if (backend->is_cpu_) {
         const auto features = cpu_features(device);

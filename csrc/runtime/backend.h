@@ -37,6 +37,10 @@ public:
     // The 16-bit type whose products this device computes fastest: F16 on a CPU without BF16 instructions.
     ggml_type fast_half_type() const { return fast_half_type_; }
 
+    // Whether nodes with our own CPU function can run: always on a CPU, elsewhere where the backend offers a hook for
+    // them (third_party/ggml/patch_ggml.py).
+    bool runs_custom_ops() const { return runs_custom_ops_; }
+
     // Computes and waits. Throws BackendError.
     void compute(ggml_cgraph * graph);
 
@@ -46,6 +50,7 @@ private:
     ggml_backend_ptr handle_;
     std::string name_;
     bool is_cpu_ = true;
+    bool runs_custom_ops_ = true;
     int threads_ = 1;
     ggml_type fast_half_type_ = GGML_TYPE_BF16;
 };

@@ -37,14 +37,13 @@ void Runner::prepare(const std::string & key, const RunOptions & options,
         return;
     }
     key_.clear();
-    graph_ = std::make_unique<Graph>(options.max_nodes, options.probes, options.form);
-    build(*graph_);
-    compute_graph_ = graph_->finish();
-    for (int i = 0; i < ggml_graph_n_nodes(compute_graph_); ++i) {
-        const ggml_tensor * node = ggml_graph_node(compute_graph_, i);
-        if (!ggml_backend_supports_op(backend_->handle(), node)) {
-            throw UnsupportedError("device '" + backend_->name() + "' cannot compute " + ggml_op_desc(node));
-        }
+    const OpForm form = backend_->runs_custom_ops() ? options.form : OpForm::Composed;
+    const ggml_tensor * lacking = rebuild(options, form, build);
+    if (lacking && lacking->op == GGML_OP_CUSTOM && form == OpForm::Fused) {
+        lacking = rebuild(options, OpForm::Composed, build);
+    }
+    if (lacking) {
+        throw UnsupportedError("device '" + backend_->name() + "' cannot compute " + ggml_op_desc(lacking));
     }
     if (!allocator_) {
         allocator_.reset(ggml_gallocr_new(backend_->buffer_type()));
@@ -54,6 +53,20 @@ void Runner::prepare(const std::string & key, const RunOptions & options,
                                 "'; use a smaller size or fewer frames");
     }
     key_ = std::move(full_key);
+}
+
+const ggml_tensor * Runner::rebuild(const RunOptions & options, OpForm form,
+                                    const std::function<void(Graph &)> & build) {
+    graph_ = std::make_unique<Graph>(options.max_nodes, options.probes, form);
+    build(*graph_);
+    compute_graph_ = graph_->finish();
+    for (int i = 0; i < ggml_graph_n_nodes(compute_graph_); ++i) {
+        const ggml_tensor * node = ggml_graph_node(compute_graph_, i);
+        if (!ggml_backend_supports_op(backend_->handle(), node)) {
+            return node;
+        }
+    }
+    return nullptr;
 }
 
 void Runner::set(std::string_view input, const void * values, size_t size_bytes) {

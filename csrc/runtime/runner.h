@@ -24,7 +24,8 @@ public:
     explicit Runner(std::shared_ptr<Backend> backend);
 
     // Builds the graph by `build` unless the last one was made under the same key and options. The key must say
-    // everything the build depends on (shapes, switches, state). Throws UnsupportedError when the device lacks an
+    // everything the build depends on (shapes, switches, state). A device that cannot run fused operations gets their
+    // composed form, for which `build` may be called a second time. Throws UnsupportedError when the device lacks an
     // operation, DeviceMemoryError when the activations do not fit.
     void prepare(const std::string & key, const RunOptions & options, const std::function<void(Graph &)> & build);
 
@@ -49,6 +50,9 @@ public:
     Backend & backend() const { return *backend_; }
 
 private:
+    // Builds in the given form; returns a node that the device cannot compute, or null.
+    const ggml_tensor * rebuild(const RunOptions & options, OpForm form, const std::function<void(Graph &)> & build);
+
     std::shared_ptr<Backend> backend_;
     std::string key_;
     std::unique_ptr<Graph> graph_;

@@ -19,7 +19,14 @@ ggml_tensor * bias_gelu_composed(ggml_context * ctx, ggml_tensor * x, ggml_tenso
 }  // namespace
 
 ggml_tensor * bias_gelu(Graph & graph, ggml_tensor * x, ggml_tensor * bias) {
-    return bias_gelu_composed(graph.ctx(), x, bias);
+    expect_rows("bias_gelu", "x", x, GGML_TYPE_F32, {kAny, kAny, 1, 1});
+    if (bias) {
+        expect_rows("bias_gelu", "bias", bias, GGML_TYPE_F32, {x->ne[0], 1, 1, 1});
+    }
+    if (graph.form() == OpForm::Composed) {
+        return bias_gelu_composed(graph.ctx(), x, bias);
+    }
+    return custom_node(graph, GGML_TYPE_F32, {x->ne[0], x->ne[1], 1, 1}, {x, bias}, &bias_gelu_cpu);
 }
 
 }  // namespace ltx

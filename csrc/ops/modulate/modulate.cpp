@@ -24,7 +24,16 @@ ggml_tensor * modulate_composed(ggml_context * ctx, ggml_tensor * x, ggml_tensor
 
 ggml_tensor * modulate(Graph & graph, ggml_tensor * x, ggml_tensor * scale, ggml_tensor * shift, ggml_tensor * rows,
                        NormKind norm, float eps) {
-    return modulate_composed(graph.ctx(), x, scale, shift, rows, norm, eps);
+    const int64_t width = x->ne[0];
+    const int64_t tokens = x->ne[1];
+    expect_rows("modulate", "x", x, GGML_TYPE_F32, {width, tokens, 1, 1});
+    expect_row_table("modulate", "scale", scale, rows, width, tokens);
+    expect_row_table("modulate", "shift", shift, rows, width, tokens);
+    if (graph.form() == OpForm::Composed) {
+        return modulate_composed(graph.ctx(), x, scale, shift, rows, norm, eps);
+    }
+    return custom_node_with(graph, GGML_TYPE_F32, {width, tokens, 1, 1}, {x, scale, shift, rows}, &modulate_cpu,
+                            ModulateConstants{norm, eps});
 }
 
 }  // namespace ltx

@@ -1,5 +1,9 @@
 #include "ops/split_rope/split_rope.h"
 
+#include <string>
+
+#include "base/error.h"
+
 namespace ltx {
 
 namespace {
@@ -14,13 +18,13 @@ ggml_tensor * norm_split_rope_composed(ggml_context * ctx, ggml_tensor * x, ggml
     if (!rope) {
         return ggml_reshape_3d(ctx, x, head_dim, num_heads, tokens);
     }
-    const auto half_view = [&](int64_t start) {  // ne: [half, num_heads, tokens]
-        return ggml_view_3d(ctx, x, half, num_heads, tokens, x->nb[0] * head_dim, x->nb[1], x->nb[0] * start);
+    const auto per_head = [&](ggml_tensor * rows, int64_t step, int64_t start) {  // ne: [half, num_heads, tokens]
+        return ggml_view_3d(ctx, rows, half, num_heads, tokens, rows->nb[0] * step, rows->nb[1], rows->nb[0] * start);
     };
-    ggml_tensor * first = half_view(0);
-    ggml_tensor * second = half_view(half);
-    ggml_tensor * cos = ggml_reshape_3d(ctx, rope->cos, half, num_heads, tokens);
-    ggml_tensor * sin = ggml_reshape_3d(ctx, rope->sin, half, num_heads, tokens);
+    ggml_tensor * first = per_head(x, head_dim, 0);
+    ggml_tensor * second = per_head(x, head_dim, half);
+    ggml_tensor * cos = per_head(rope->cos, half, 0);
+    ggml_tensor * sin = per_head(rope->sin, half, 0);
     ggml_tensor * low = ggml_sub(ctx, ggml_mul(ctx, first, cos), ggml_mul(ctx, second, sin));
     ggml_tensor * high = ggml_add(ctx, ggml_mul(ctx, second, cos), ggml_mul(ctx, first, sin));
     return ggml_concat(ctx, low, high, 0);  // ne: [head_dim, num_heads, tokens]
@@ -30,7 +34,26 @@ ggml_tensor * norm_split_rope_composed(ggml_context * ctx, ggml_tensor * x, ggml
 
 ggml_tensor * norm_split_rope(Graph & graph, ggml_tensor * x, ggml_tensor * weight, const RopeTables * rope,
                               int64_t num_heads, float eps) {
-    return norm_split_rope_composed(graph.ctx(), x, weight, rope, num_heads, eps);
+    const int64_t width = x->ne[0];
+    const int64_t tokens = x->ne[1];
+    if (num_heads < 1 || width % (num_heads * (rope ? 2 : 1)) != 0) {
+        throw ShapeError("norm_split_rope: a width of " + std::to_string(width) + " does not divide into " +
+                         std::to_string(num_heads) + " heads" + (rope ? " of two halves" : ""));
+    }
+    expect_rows("norm_split_rope", "x", x, GGML_TYPE_F32, {width, tokens, 1, 1});
+    expect_rows("norm_split_rope", "weight", weight, GGML_TYPE_F32, {width, 1, 1, 1});
+    if (rope) {
+        for (const ggml_tensor * table : {rope->cos, rope->sin}) {
+            expect_rows("norm_split_rope", table == rope->cos ? "cos" : "sin", table, GGML_TYPE_F32,
+                        {width / 2, tokens, 1, 1});
+        }
+    }
+    if (graph.form() == OpForm::Composed) {
+        return norm_split_rope_composed(graph.ctx(), x, weight, rope, num_heads, eps);
+    }
+    return custom_node_with(graph, GGML_TYPE_F32, {width / num_heads, num_heads, tokens, 1},
+                            {x, weight, rope ? rope->cos : nullptr, rope ? rope->sin : nullptr}, &norm_split_rope_cpu,
+                            NormSplitRopeConstants{eps});
 }
 
 }  // namespace ltx

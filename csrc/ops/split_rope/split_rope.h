@@ -1,9 +1,7 @@
 // RMS norm over the full width of all heads, then rotation of the halves of each head by tabulated angles.
 #pragma once
 
-#include <cstdint>
-
-#include "graph/graph.h"
+#include "ops/custom.h"
 
 namespace ltx {
 
@@ -15,8 +13,15 @@ struct RopeTables {
 
 // x: F32 [width, tokens]; weight: F32 [width] (q_norm or k_norm). `rope` null: no rotation (text cross-attention).
 // Within a head of d elements: out[r] = x[r] cos - x[r + d/2] sin; out[r + d/2] = x[r + d/2] cos + x[r] sin.
-// Result: F32 [head_dim, num_heads, tokens].
+// Result: F32 [head_dim, num_heads, tokens]. Throws ShapeError for other layouts; rows of x may lie apart.
 ggml_tensor * norm_split_rope(Graph & graph, ggml_tensor * x, ggml_tensor * weight, const RopeTables * rope,
                               int64_t num_heads, float eps);
+
+struct NormSplitRopeConstants {
+    float eps;
+};
+
+// Sources: x, weight, then cos and sin if it rotates.
+void norm_split_rope_cpu(ggml_tensor * node, int thread, int num_threads, void * unused);
 
 }  // namespace ltx

@@ -1,0 +1,72 @@
+// One operation in a graph of its own, for the hooks of the test suite.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "bindings/arrays.h"
+#include "runtime/runner.h"
+
+namespace ltx::bindings {
+
+// Declares its inputs as it builds: case.input(graph, "x", array) in the function given to build().
+class OpCase {
+public:
+    OpCase(bool fused, int threads)
+        : runner_(Backend::open("cpu", threads)), form_(fused ? OpForm::Fused : OpForm::Composed) {}
+
+    // The array as a graph input, its axes reversed; at most four.
+    template <typename T, int flags>
+    ggml_tensor * input(Graph & graph, const std::string & name, const pybind11::array_t<T, flags> & array) {
+        static_assert(std::is_same_v<T, float> || std::is_same_v<T, int32_t>);
+        if (array.ndim() > GGML_MAX_DIMS) {
+            throw ShapeError("input '" + name + "' has more than four axes");
+        }
+        std::array<int64_t, 4> ne{1, 1, 1, 1};
+        for (int axis = 0; axis < array.ndim(); ++axis) {
+            ne[static_cast<size_t>(array.ndim() - 1 - axis)] = array.shape(axis);
+        }
+        const auto * bytes = reinterpret_cast<const std::byte *>(array.data());
+        feeds_[name].assign(bytes, bytes + array.nbytes());
+        return graph.input(name, std::is_same_v<T, float> ? GGML_TYPE_F32 : GGML_TYPE_I32, ne);
+    }
+
+    void build(const std::function<ggml_tensor *(Graph &)> & function) {
+        runner_.prepare("case", {.probes = {}, .form = form_},
+                        [&](Graph & graph) { graph.output("result", function(graph)); });
+    }
+
+    HostTensor run() {
+        feed();
+        runner_.compute();
+        return runner_.fetch("result");
+    }
+
+    // Seconds of each of `repeats` computations, without the upload of inputs.
+    std::vector<double> time(int repeats) {
+        std::vector<double> seconds;
+        for (int i = 0; i < repeats; ++i) {
+            feed();
+            const auto start = std::chrono::steady_clock::now();
+            runner_.compute();
+            seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+        }
+        return seconds;
+    }
+
+private:
+    // Before every run, because operations may work in place on an input.
+    void feed() {
+        for (const auto & [name, bytes] : feeds_) {
+            runner_.set(name, bytes.data(), bytes.size());
+        }
+    }
+
+    Runner runner_;
+    OpForm form_;
+    std::map<std::string, std::vector<std::byte>> feeds_;
+};
+
+}  // namespace ltx::bindings

@@ -100,8 +100,9 @@ def check_name(name: str, where: str) -> None:
             f"{where} has a tensor name of {size_bytes} bytes ({show(name)}); "
             f"1 to {MAX_NAME_BYTES} are allowed"
         )
-    if any(ord(letter) < 0x20 or 0x7F <= ord(letter) < 0xA0 for letter in name):
-        raise CheckpointError(f"{where} has control characters in the tensor name {show(name)}")
+    # Control and direction characters.
+    if not name.isprintable():
+        raise CheckpointError(f"{where} has unprintable characters in the tensor name {show(name)}")
 
 
 def open_safetensors(path: Path) -> CheckpointFile:

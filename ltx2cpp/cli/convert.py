@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ltx2cpp.cli.options import add_output_options
+
+if TYPE_CHECKING:
+    from ltx2cpp.convert import ConversionReport
 
 DESCRIPTION = """\
 Write a model file as GGUF, quantised on request.
@@ -37,38 +40,55 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Convert and print what was written."""
-    from ltx2cpp.cli.display import Display, logging_to
+    from ltx2cpp.cli.display import Display
     from ltx2cpp.cli.interrupt import Interrupt, run_interruptibly
-    from ltx2cpp.cli.text import spell_bytes, spell_seconds
+    from ltx2cpp.cli.log import level_of, logging_to
+    from ltx2cpp.cli.text import spell_bytes
     from ltx2cpp.convert import convert
 
     interrupt = Interrupt()
-    display = Display(interrupt, quiet=arguments.quiet)
-    started_s = time.perf_counter()
+    display = Display(interrupt, quiet=arguments.quiet, spell_count=spell_bytes)
 
     def on_progress(done: int, total: int) -> None:
         display.phase_progress("convert", done, total)
 
-    def work() -> None:
+    def work() -> ConversionReport:
         display.phase_started("convert")
-        convert(arguments.input, arguments.output, arguments.type, on_progress)
+        return convert(arguments.input, arguments.output, arguments.type, on_progress)
 
-    with display, logging_to(display, verbose=arguments.verbose):
-        run_interruptibly(
-            work, interrupt, notice=display.insist, output_folders=[arguments.output.parent]
+    with display, logging_to(display.insist, level=level_of(arguments.verbose)):
+        report = run_interruptibly(
+            work,
+            interrupt,
+            notice=display.insist,
+            output_folders=[arguments.output.resolve().parent],
         )
-    seconds = time.perf_counter() - started_s
-    size_bytes = arguments.output.stat().st_size
     if arguments.json:
-        print(
-            json.dumps(
-                {
-                    "output": str(arguments.output),
-                    "type": arguments.type,
-                    "size_bytes": size_bytes,
-                    "seconds": round(seconds, 3),
-                }
-            )
-        )
+        print(json.dumps(_plain(report), indent=2))
     else:
-        print(f"{arguments.output}: {spell_bytes(size_bytes)}, {spell_seconds(seconds)}")
+        print(_sentence(report))
+
+
+def _plain(report: ConversionReport) -> dict[str, Any]:
+    return {
+        "output": str(report.path),
+        "type": str(report.recipe),
+        "architecture": report.architecture,
+        "num_tensors": report.num_tensors,
+        "source_bytes": report.source_bytes,
+        "size_bytes": report.size_bytes,
+        "bytes_by_type": {str(dtype): size for dtype, size in report.dtypes.items()},
+        "dropped": list(report.dropped),
+        "requantized": report.requantized,
+        "seconds": round(report.seconds, 3),
+    }
+
+
+def _sentence(report: ConversionReport) -> str:
+    from ltx2cpp.cli.text import spell_bytes, spell_seconds
+
+    speed = spell_bytes(round(report.source_bytes / max(report.seconds, 1e-9)))
+    return (
+        f"{report.path}: {report.num_tensors} tensors, {spell_bytes(report.size_bytes)} of "
+        f"{spell_bytes(report.source_bytes)}, {spell_seconds(report.seconds)}, {speed}/s"
+    )

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     TaskID,
     TextColumn,
@@ -32,9 +29,23 @@ class Display(PhaseRecorder):
     A context manager; between the phases and outside of it `note` prints single lines.
     """
 
-    def __init__(self, interrupt: Interrupt, *, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        interrupt: Interrupt,
+        *,
+        quiet: bool = False,
+        spell_count: Callable[[int], str] = str,
+    ) -> None:
+        """Prepare the display.
+
+        Args:
+            interrupt: Checked at each event.
+            quiet: Print nothing but what `insist` is given.
+            spell_count: Gives the words for a number of units.
+        """
         super().__init__()
         self._interrupt = interrupt
+        self._spell_count = spell_count
         self._quiet = quiet
         self._console = Console(stderr=True, highlight=False)
         self._bars: Progress | None = None
@@ -47,7 +58,7 @@ class Display(PhaseRecorder):
             self._bars = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),
-                MofNCompleteColumn(),
+                TextColumn("{task.fields[count]}"),
                 TimeElapsedColumn(),
                 TextColumn("{task.fields[left]}"),
                 console=self._console,
@@ -75,7 +86,7 @@ class Display(PhaseRecorder):
         now_s = time.monotonic()
         self._left, self._last_line_s = TimeLeft(now_s), now_s
         if self._bars is not None:
-            self._task = self._bars.add_task(name, total=total, left="")
+            self._task = self._bars.add_task(name, total=total, count="", left="")
 
     def phase_progress(self, name: str, done: int, total: int) -> None:
         """Advance the bar, or print a line now and then."""
@@ -83,11 +94,12 @@ class Display(PhaseRecorder):
         now_s = time.monotonic()
         left_s = self._left.estimate(now_s, done, total)
         left = "" if left_s is None else f"{spell_seconds(left_s)} left"
+        count = f"{self._spell_count(done)} of {self._spell_count(total)}"
         if self._bars is not None and self._task is not None:
-            self._bars.update(self._task, completed=done, total=total, left=left)
+            self._bars.update(self._task, completed=done, total=total, count=count, left=left)
         elif now_s - self._last_line_s >= _PLAIN_INTERVAL_S:
             self._last_line_s = now_s
-            self.note(f"{name}: {done} of {total}, {left}")
+            self.note(f"{name}: {count}, {left}")
 
     def phase_ended(self, name: str, seconds: float, peak_bytes: int) -> None:
         """Close the bar."""
@@ -133,29 +145,3 @@ class Display(PhaseRecorder):
 def _with_rest(phases: Sequence[PhaseRecord], total_s: float) -> list[PhaseRecord]:
     rest_s = total_s - sum(phase.seconds for phase in phases)
     return [*phases, PhaseRecord("start, encode, write", max(rest_s, 0.0), 0)]
-
-
-class _ConsoleHandler(logging.Handler):
-    """Prints log records above the bars."""
-
-    def __init__(self, display: Display) -> None:
-        super().__init__()
-        self._display = display
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._display.insist(f"{record.levelname.lower()}: {self.format(record)}")
-
-
-@contextlib.contextmanager
-def logging_to(display: Display, *, verbose: bool) -> Iterator[None]:
-    """Show the package's log: warnings, and everything with ``verbose``."""
-    logger = logging.getLogger("ltx2cpp")
-    handler = _ConsoleHandler(display)
-    old_level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.DEBUG if verbose else logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(old_level)

@@ -178,8 +178,9 @@ def run(arguments: argparse.Namespace) -> None:
     seed = _seed(arguments)
     chosen = _check_outputs(arguments)
 
-    from ltx2cpp.cli.display import Display, logging_to
+    from ltx2cpp.cli.display import Display
     from ltx2cpp.cli.interrupt import Interrupt, run_interruptibly
+    from ltx2cpp.cli.log import level_of, logging_to
 
     interrupt = Interrupt()
     display = Display(interrupt, quiet=arguments.quiet)
@@ -187,7 +188,7 @@ def run(arguments: argparse.Namespace) -> None:
         display.note(f"seed: {seed}")
     call = _call_arguments(arguments, seed)
     outputs = [path for path in (arguments.output, arguments.latents_out) if path]
-    with display, logging_to(display, verbose=arguments.verbose):
+    with display, logging_to(display.insist, level=level_of(arguments.verbose)):
         result = run_interruptibly(
             lambda: _generate(arguments, chosen, prompt, call, display),
             interrupt,

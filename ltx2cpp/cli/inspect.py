@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
+import logging
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ltx2cpp.cli.log import logging_to
 from ltx2cpp.cli.text import spell_bytes, spell_count
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from ltx2cpp.inspection import Inspection
 
 DESCRIPTION = """\
@@ -19,6 +24,7 @@ Show what a file holds.
 For a model file or folder: family, version, components with their types and sizes, and what is
 missing. For a clip or latents made by ltx2cpp: the parameters to make it again."""
 
+_SHOWN_NAMES = 8
 _MEDIA_SUFFIXES = (".mp4", ".webp", ".gif", ".png")
 
 
@@ -26,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument("file", metavar="FILE", type=Path, help="model file, folder, or clip")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
-    parser.add_argument("-v", "--verbose", action="store_true", help="print the traceback of a bug")
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="print the log, and the traceback of a bug"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -39,40 +47,50 @@ def run(arguments: argparse.Namespace) -> None:
         return
     from ltx2cpp.inspection import inspect_file
 
-    inspection = inspect_file(path)
+    # The warnings of a pipeline, what it assumes and why, say no more than the result does.
+    level = logging.DEBUG if arguments.verbose else logging.ERROR
+    with logging_to(lambda line: print(line, file=sys.stderr), level=level):
+        inspection = inspect_file(path)
     if arguments.json:
-        print(json.dumps(dataclasses.asdict(inspection), indent=2, default=str))
+        print(json.dumps(inspection.to_dict(), indent=2, ensure_ascii=False))
     else:
-        _print(path, inspection)
+        _print(inspection)
 
 
-def _print(path: Path, inspection: Inspection) -> None:
+def _print(inspection: Inspection) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False, markup=False)
-    version = " ".join(part for part in (inspection.version, inspection.variant) if part)
-    console.print(f"{path}: {inspection.family} {version}".rstrip(), soft_wrap=True)
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console.print(f"{inspection.path}: {inspection.description}")
+    console.print(
+        f"{inspection.kind}, {inspection.tensors} tensors, {spell_bytes(inspection.size_bytes)}"
+    )
     table = Table(box=None, pad_edge=False)
-    for heading in ("component", "tensors", "parameters", "size", "types", ""):
-        table.add_column(
-            heading, justify="left" if heading in ("component", "types", "") else "right"
-        )
-    for name, tensors, parameters, size_bytes, dtypes, complete in inspection.components:
+    table.add_column("component")
+    for heading in ("tensors", "parameters", "size"):
+        table.add_column(heading, justify="right")
+    table.add_column("types")
+    for part in inspection.components:
         table.add_row(
-            name,
-            str(tensors),
-            spell_count(parameters),
-            spell_bytes(size_bytes),
-            ", ".join(map(str, dtypes)),
-            "" if complete else "incomplete",
+            part.name,
+            str(part.tensors),
+            spell_count(part.parameters),
+            spell_bytes(part.size_bytes),
+            ", ".join(f"{dtype} ({count})" for dtype, count in part.dtypes.items()),
         )
-    console.print(table)
-    _print_list(console, "missing", inspection.missing)
-    _print_list(console, "unknown tensors", inspection.unknown)
+    console.print(table, soft_wrap=False)
+    problems = dict.fromkeys(part.problem for part in inspection.components if part.problem)
+    for problem in problems:
+        console.print(f"cannot be used: {problem}")
+    for sentence in inspection.missing.values():
+        console.print(f"missing: {sentence.removeprefix(f'{inspection.path} has no ')}")
+    _print_names(console, "not used here", inspection.ignored)
+    _print_names(console, "unknown", inspection.unknown)
 
 
-def _print_list(console: Any, heading: str, names: list[str]) -> None:
+def _print_names(console: Console, heading: str, names: Sequence[str]) -> None:
     if names:
-        shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-        console.print(f"{heading}: {shown}", soft_wrap=True)
+        more = len(names) - _SHOWN_NAMES
+        shown = ", ".join(names[:_SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")
+        console.print(f"{heading}: {shown}")

@@ -6,11 +6,10 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from ltx2cpp import media
 from ltx2cpp.cli.main import main
@@ -76,25 +75,79 @@ def test_results_may_be_piped_into_a_reader_that_stops(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "{\n", "")
 
 
-def test_convert_reports_progress_and_result(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.fixture
+def tiny_file(tmp_path: Path) -> Path:
+    path = tmp_path / "projection.safetensors"
+    weights = np.random.default_rng(0).standard_normal((64, 256)).astype(np.float32)
+    name = "text_embedding_projection.aggregate_embed.weight"
+    save_file({name: weights}, path, metadata={"model_version": "2.0"})
+    return path
+
+
+def test_inspect_shows_a_model_file(tiny_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(tiny_file)]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    lines = printed.out.splitlines()
+    assert lines[0].startswith(f"{tiny_file}: LTX-2")
+    assert lines[1] == "safetensors, 1 tensors, 65.5 kB"
+    (row,) = (line.split() for line in lines if line.startswith("text_projection"))
+    assert row == ["text_projection", "1", "16.4", "k", "65.5", "kB", "f32", "(1)"]
+    assert any(line.startswith("missing: transformer") for line in lines)
+
+
+def test_inspect_json_is_the_whole_inspection(
+    tiny_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    calls: list[tuple[Path, Path, str]] = []
-
-    def convert(source: Path, target: Path, kind: str, on_progress: Any) -> None:
-        calls.append((source, target, kind))
-        on_progress(1, 2)
-        target.write_bytes(b"x" * 1234)
-        on_progress(2, 2)
-
-    module = ModuleType("ltx2cpp.convert")
-    monkeypatch.setattr(module, "convert", convert, raising=False)
-    monkeypatch.setitem(sys.modules, "ltx2cpp.convert", module)
-    out = tmp_path / "out.gguf"
-    assert main(["convert", "in.safetensors", str(out), "--type", "Q6_K", "--json"]) == 0
-    assert calls == [(Path("in.safetensors"), out, "q6_k")]
+    assert main(["inspect", str(tiny_file), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert (report["output"], report["type"], report["size_bytes"]) == (str(out), "q6_k", 1234)
+    assert report["path"] == str(tiny_file) and report["tensors"] == 1
+    assert [part["name"] for part in report["components"]] == ["text_projection"]
+
+
+def test_inspect_refuses_a_damaged_file(
+    tiny_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_file.write_bytes(tiny_file.read_bytes()[:100])
+    assert main(["inspect", str(tiny_file)]) == 3
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {tiny_file}") and error.count("\n") == 1
+
+
+def test_convert_writes_a_file_that_inspect_reads(
+    tiny_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tiny_file.with_name("out.gguf")
+    assert main(["convert", str(tiny_file), str(out), "--type", "Q8_0", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["output"], report["type"], report["num_tensors"]) == (str(out), "q8_0", 1)
+    assert report["size_bytes"] == out.stat().st_size
+    assert main(["inspect", str(out), "--json"]) == 0
+    (part,) = json.loads(capsys.readouterr().out)["components"]
+    assert part["dtypes"] == {"q8_0": 1}
+
+
+def test_convert_prints_one_line(tiny_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tiny_file.with_name("out.gguf")
+    assert main(["convert", str(tiny_file), str(out)]) == 0
+    line = capsys.readouterr().out
+    assert line.startswith(f"{out}: 1 tensors, ") and line.count("\n") == 1
+
+
+def test_convert_refuses_another_extension_and_leaves_nothing(
+    tiny_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["convert", str(tiny_file), str(tiny_file.with_name("out.bin"))]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+    assert [entry.name for entry in tiny_file.parent.iterdir()] == [tiny_file.name]
+
+
+def test_devices_lists_the_cpu_first(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["devices", "--json"]) == 0
+    names = [device["name"] for device in json.loads(capsys.readouterr().out)]
+    assert "cpu" in names
+    assert main(["devices"]) == 0
+    assert any(line.startswith("cpu: ") for line in capsys.readouterr().out.splitlines())
 
 
 @pytest.mark.parametrize(

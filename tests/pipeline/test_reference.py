@@ -1,0 +1,199 @@
+"""Whole denoising runs and frames against the reference, from its own noise."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tolerances
+from harness import compare
+
+from ltx2cpp import Guidance, LTX2Pipeline, ModalityGuidance, ModelFiles, PromptEmbedding, Step
+from ltx2cpp.conditioning import LatentState
+from ltx2cpp.denoising import denoise
+from ltx2cpp.latents import (
+    audio_positions,
+    pack_audio,
+    pack_video,
+    unpack_audio,
+    unpack_video,
+    video_positions,
+)
+from ltx2cpp.schedulers import DISTILLED_STAGE_2_SIGMAS, ltx2_sigmas
+
+GRID = (3, 2, 3)
+AUDIO_FRAMES = 18
+
+
+@pytest.fixture(scope="module")
+def pipe(fixture_a: Path) -> Iterator[LTX2Pipeline]:
+    files = ModelFiles(
+        fixture_a / "ltx-2.3-tiny.safetensors", text_encoder=fixture_a / "gemma-3-tiny"
+    )
+    with LTX2Pipeline(files, device="cpu", weight_type="f32", threads=2) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def golden(fixture_a: Path) -> dict[str, Any]:
+    return dict(np.load(fixture_a / "ref" / "sampling.npz"))
+
+
+@pytest.fixture(scope="module")
+def run(fixture_a: Path) -> dict[str, Any]:
+    run: dict[str, Any] = json.loads((fixture_a / "manifest.json").read_text())["run"]
+    return run
+
+
+@pytest.fixture(scope="module")
+def contexts(fixture_a: Path) -> PromptEmbedding:
+    text = np.load(fixture_a / "ref" / "text.npz")
+    return PromptEmbedding(text["P0.video_context"], text["P0.audio_context"])
+
+
+def clip(run: dict[str, Any]) -> dict[str, Any]:
+    e2e = run["e2e"]
+    return {
+        "width": e2e["width"],
+        "height": e2e["height"],
+        "num_frames": e2e["frames"],
+        "frame_rate": e2e["fps"],
+    }
+
+
+def given_noise(golden: dict[str, Any]) -> tuple[Any, Any]:
+    return golden["t2v.video.noise"][0], golden["t2v.audio.noise"][0]
+
+
+def test_prompt_to_frames(pipe: LTX2Pipeline, golden: dict[str, Any], run: dict[str, Any]) -> None:
+    steps: list[Step] = []
+    out = pipe(
+        run["e2e"]["prompt"],
+        **clip(run),
+        sigmas=golden["t2v.sigmas"].tolist(),
+        guidance_scale=1.0,
+        noise=given_noise(golden),
+        on_step=steps.append,
+    )
+    bound = tolerances.RUN_F32
+    compare("video latent", out.video_latent, golden["t2v.video.latent"][0], bound)
+    compare("audio latent", out.audio_latent, golden["t2v.audio.latent"][0], bound)
+    assert len(steps) == 8
+    assert out.video is not None
+    difference = np.abs(out.video.astype(int) - golden["t2v.frames_u8"].astype(int))
+    assert difference.max() <= 2
+    assert out.video.shape == golden["t2v.frames_u8"].shape
+
+
+def test_distilled_sigmas_are_the_models_default(
+    pipe: LTX2Pipeline, golden: dict[str, Any], run: dict[str, Any], contexts: PromptEmbedding
+) -> None:
+    out = pipe(contexts, **clip(run), noise=given_noise(golden), output="latents")
+    compare("latent", out.video_latent, golden["t2v.video.latent"][0], tolerances.RUN_F32)
+
+
+def test_held_first_frame(
+    pipe: LTX2Pipeline, golden: dict[str, Any], contexts: PromptEmbedding
+) -> None:
+    image = pack_video(golden["i2v.image_latent"][0])
+    video_noise, audio_noise = given_noise(golden)
+    video = LatentState.empty(18, 16, video_positions(*GRID, 24.0)).hold_frames(image, 0)
+    audio = LatentState.empty(AUDIO_FRAMES, 32, audio_positions(AUDIO_FRAMES))
+    video, after = denoise(
+        pipe.velocity,
+        video.noised(video_noise),
+        audio.noised(audio_noise),
+        contexts,
+        None,
+        sigmas=golden["t2v.sigmas"],
+        guidance=Guidance(),
+    )
+    bound = tolerances.RUN_F32
+    compare("video", unpack_video(video.latent, *GRID), golden["i2v.video.latent"][0], bound)
+    assert after is not None
+    compare("audio", unpack_audio(after.latent), golden["i2v.audio.latent"][0], bound)
+    np.testing.assert_array_equal(video.latent[:6], image)
+
+
+def test_second_stage(
+    pipe: LTX2Pipeline, golden: dict[str, Any], contexts: PromptEmbedding
+) -> None:
+    grid = (3, 4, 6)
+    sigmas = np.float32(DISTILLED_STAGE_2_SIGMAS)
+    video = LatentState.empty(72, 16, video_positions(*grid, 24.0))
+    video = replace(video, latent=pack_video(golden["stage2.upsampled"][0]))
+    audio = LatentState.empty(AUDIO_FRAMES, 32, audio_positions(AUDIO_FRAMES))
+    audio = replace(audio, latent=pack_audio(golden["t2v.audio.latent"][0]))
+    video, after = denoise(
+        pipe.velocity,
+        video.noised(golden["stage2.video.noise"][0], float(sigmas[0])),
+        audio.noised(golden["stage2.audio.noise"][0], float(sigmas[0])),
+        contexts,
+        None,
+        sigmas=sigmas,
+        guidance=Guidance(),
+    )
+    bound = tolerances.RUN_F32
+    compare("video", unpack_video(video.latent, *grid), golden["stage2.video.latent"][0], bound)
+    assert after is not None
+    compare("audio", unpack_audio(after.latent), golden["stage2.audio.latent"][0], bound)
+
+
+def test_guided_run(pipe: LTX2Pipeline, golden: dict[str, Any], run: dict[str, Any]) -> None:
+    used = run["guided"]
+    video = ModalityGuidance(
+        cfg=used["cfg_video"],
+        stg=used["stg_scale"],
+        modality=used["modality_scale"],
+        rescale=used["rescale_scale"],
+        skip_step=used["skip_step"],
+    )
+    guidance = Guidance(video, replace(video, cfg=used["cfg_audio"]), tuple(used["stg_blocks"]))
+    out = pipe(
+        run["e2e"]["prompt"],
+        **clip(run),
+        negative_prompt=used["negative_prompt"],
+        sigmas=golden["guided.sigmas"].tolist(),
+        guidance=guidance,
+        noise=given_noise(golden),
+        output="latents",
+    )
+    bound = tolerances.RUN_F32
+    compare("video", out.video_latent, golden["guided.video.latent"][0], bound)
+    compare("audio", out.audio_latent, golden["guided.audio.latent"][0], bound)
+    np.testing.assert_allclose(
+        ltx2_sigmas(4, tokens=18), golden["guided.sigmas"], atol=tolerances.SIGMA_ABSOLUTE
+    )
+
+
+def test_same_seed_gives_the_same_bits(
+    pipe: LTX2Pipeline, run: dict[str, Any], contexts: PromptEmbedding
+) -> None:
+    given = {**clip(run), "seed": 5, "num_inference_steps": 2, "output": "latents"}
+    first, second = pipe(contexts, **given), pipe(contexts, **given)
+    np.testing.assert_array_equal(first.video_latent, second.video_latent)
+    other = pipe(contexts, **{**given, "seed": 6})
+    assert not np.array_equal(first.video_latent, other.video_latent)
+
+
+def test_pictures_alone_leave_the_audio_stream_out(
+    pipe: LTX2Pipeline, run: dict[str, Any], contexts: PromptEmbedding
+) -> None:
+    given = {**clip(run), "seed": 5, "num_inference_steps": 2, "output": "latents"}
+    alone = pipe(contexts, **given, audio=False)
+    assert alone.audio_latent is None
+    assert not np.array_equal(alone.video_latent, pipe(contexts, **given).video_latent)
+
+
+def test_embeddings_saved_and_loaded_give_the_same_clip(
+    pipe: LTX2Pipeline, run: dict[str, Any], contexts: PromptEmbedding, tmp_path: Path
+) -> None:
+    contexts.save(tmp_path / "prompt.safetensors")
+    loaded = PromptEmbedding.load(tmp_path / "prompt.safetensors")
+    np.testing.assert_array_equal(loaded.video, contexts.video)
+    np.testing.assert_array_equal(loaded.audio, contexts.audio)

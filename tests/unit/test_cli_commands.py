@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 from ltx2cpp import media
 from ltx2cpp.cli.main import main
 from ltx2cpp.cli.text import spell_bytes, spell_count, spell_seconds
+from ltx2cpp.inspection import ComponentSummary, Inspection
 
 
 def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,7 +94,41 @@ def test_inspect_shows_a_model_file(tiny_file: Path, capsys: pytest.CaptureFixtu
     assert lines[1] == "safetensors, 1 tensors, 65.5 kB"
     (row,) = (line.split() for line in lines if line.startswith("text_projection"))
     assert row == ["text_projection", "1", "16.4", "k", "65.5", "kB", "f32", "(1)"]
-    assert any(line.startswith("missing: transformer") for line in lines)
+    assert any(line.startswith("cannot be used: ") for line in lines)
+
+
+def test_inspect_lists_what_is_missing_and_unknown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inspection = Inspection(
+        path=Path("model.gguf"),
+        kind="gguf",
+        family="ltx-2",
+        description="LTX-2.3 distilled, 1 of its components",
+        version="2.3",
+        model_version="2.3.0",
+        variant="distilled",
+        num_blocks=48,
+        components=(
+            ComponentSummary("transformer", 3, 18_800_000_000, 20_000_000_000, {"q8_0": 3}, True),
+        ),
+        missing={"gemma": "model.gguf has no text encoder; give text_encoder="},
+        metadata={},
+        layouts={},
+        ignored=(),
+        unknown=tuple(f"stray.{index}" for index in range(10)),
+        tensors=13,
+        size_bytes=20_000_000_000,
+    )
+    monkeypatch.setattr("ltx2cpp.inspection.inspect_file", lambda path: inspection)
+    assert main(["inspect", "model.gguf"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "model.gguf: LTX-2.3 distilled, 1 of its components"
+    assert lines[1] == "gguf, 13 tensors, 20 GB"
+    assert lines[3].split() == ["transformer", "3", "18.8", "B", "20", "GB", "q8_0", "(3)"]
+    assert "missing: text encoder; give text_encoder=" in lines
+    strays = ", ".join(f"stray.{index}" for index in range(8))
+    assert lines[-1] == f"unknown: {strays} and 2 more"
 
 
 def test_inspect_json_is_the_whole_inspection(

@@ -135,7 +135,7 @@ class _Reader:
                 raise CheckpointError(
                     f"{self._path}: GGUF version 1 is not read; convert the model again"
                 )
-        elif version & 0xFFFF == 0:
+        elif version and version & 0xFFFF == 0:
             raise CheckpointError(f"{self._path}: big-endian GGUF is not read")
         else:
             raise CheckpointError(f"{self._path}: GGUF version {version} is not read (2 and 3 are)")

@@ -183,9 +183,8 @@ def open_for_reading(path: Path) -> BinaryIO:
         CheckpointError: No such file, not a regular one, or not readable.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise CheckpointError(f"{path}: is not a regular file")
-        return path.open("rb")
+        regular = stat.S_ISREG(path.stat().st_mode)
+        stream = path.open("rb") if regular else None
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such file or folder") from error
     except OSError as error:
@@ -193,6 +192,9 @@ def open_for_reading(path: Path) -> BinaryIO:
     except ValueError as error:
         # A NUL byte in the name.
         raise CheckpointError(f"{str(path)!r}: is not a file name") from error
+    if stream is None:
+        raise CheckpointError(f"{path}: is not a regular file")
+    return stream
 
 
 # read_array is for scales, tables and tokenizer files, never for weights.

@@ -85,7 +85,8 @@ def check_sigmas(sigmas: Sequence[float] | FloatArray) -> FloatArray:
             descending, or a last value that is not 0.
     """
     try:
-        values = np.asarray(sigmas, np.float32)
+        with np.errstate(over="ignore"):  # what overflows is refused below
+            values = np.asarray(sigmas, np.float32)
     except (TypeError, ValueError) as error:
         raise ArgumentError(f"sigmas: expected a list of numbers, found {sigmas!r}") from error
     if values.ndim != 1 or not 2 <= values.size <= MAX_STEPS + 1:

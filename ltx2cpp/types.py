@@ -37,7 +37,8 @@ def as_float32(array: object, name: str, ndim: int) -> FloatArray:
         raise ShapeError(f"{name}: expected real numbers, found dtype {given.dtype}")
     if given.ndim != ndim:
         raise ShapeError(f"{name}: expected {ndim} axes, found shape {given.shape}")
-    values = np.ascontiguousarray(given, dtype=np.float32)
+    with np.errstate(over="ignore"):  # what overflows is refused below
+        values = np.ascontiguousarray(given, dtype=np.float32)
     if not np.isfinite(values).all():
         raise ShapeError(f"{name}: holds values that are not finite")
     return values

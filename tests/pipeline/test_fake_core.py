@@ -305,6 +305,7 @@ def test_velocity_refuses_arrays_of_another_model(
         ({"latent": np.ones((3, 4, 1))}, "expected 2 axes"),
         ({"latent": np.ones((0, 4))}, "at least one token"),
         ({"latent": np.full((3, 4), np.inf)}, "not finite"),
+        ({"latent": np.full((3, 4), 1e300)}, "not finite"),
         ({"latent": [["a"]]}, "expected real numbers"),
         ({"timesteps": np.ones(4)}, "expected 3 values"),
         ({"timesteps": np.full(3, 500.0)}, r"expected values in 0\.\.1"),

@@ -92,6 +92,7 @@ def test_schedulers_refuse_step_counts(steps: object) -> None:
         ([1.0, -0.1], r"in 0\.\.1"),
         ([1.0, float("nan"), 0.0], r"in 0\.\.1"),
         ([float("inf"), 0.0], r"in 0\.\.1"),
+        (np.float64([1e300, 0.0]), r"in 0\.\.1"),
         (["a", "b"], "list of numbers"),
         ([1.0, None], r"list of numbers|in 0\.\.1"),
     ],

@@ -27,7 +27,8 @@ class PhaseRecorder(Observer):
 
     Example:
         >>> recorder = PhaseRecorder()
-        >>> stream = pipe.stream("a red boat", num_frames=17, observer=recorder)
+        >>> with LTX2Pipeline(files, observer=recorder) as pipe:
+        ...     pipe("a red boat", num_frames=17).save("boat.mp4")
         >>> [(phase.name, phase.seconds) for phase in recorder.phases]
     """
 

@@ -11,6 +11,7 @@ from ltx2cpp.errors import ArgumentError
 from ltx2cpp.media.atomic import check_writable, final_file, final_folder
 from ltx2cpp.media.frame_rate import exact_frame_rate
 from ltx2cpp.media.images import is_frame_file
+from ltx2cpp.media.video import check_encoder
 
 
 class OutputFormat(enum.Enum):
@@ -77,10 +78,13 @@ def check_output(
     Raises:
         ArgumentError: Unknown extension, or the format cannot hold this clip.
         OutputError: Nothing can be written there.
+        UnsupportedError: An encoder is missing on this machine.
     """
     chosen = output_format(path)
     rate = None if frame_rate is None else exact_frame_rate(frame_rate)
     check_fits(chosen, path, num_frames=num_frames, frame_rate=rate)
+    if chosen is OutputFormat.MP4:
+        check_encoder()
     if chosen is OutputFormat.PNG_FOLDER:
         final = final_folder(path, may_replace=is_frame_file)
     else:

@@ -17,9 +17,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ltx2cpp.errors import ArgumentError, BackendError, OutputError, ShapeError
+from ltx2cpp.errors import (
+    ArgumentError,
+    BackendError,
+    OutputError,
+    ShapeError,
+    UnsupportedError,
+)
 from ltx2cpp.media.atomic import atomic_file
 
+_ENCODER = "libx264"
 # Same quality and speed as the model authors' own writer.
 _H264_OPTIONS = {"crf": "19", "preset": "veryfast"}
 # Code point 1 of ITU-T H.273 names BT.709 for primaries, transfer and matrix alike; range 1 is the
@@ -82,19 +89,36 @@ def write_mp4(
     Raises:
         OutputError: The file cannot be written; nothing is left.
         ShapeError: A picture has an odd side.
-        BackendError: The encoder failed or is missing from this build of PyAV.
+        BackendError: The encoder failed.
+        UnsupportedError: This build of PyAV lacks the encoder.
     """
     import av
 
+    check_encoder()
     with atomic_file(path) as temporary:
         try:
             count = _encode(temporary, frames, frame_rate, comment, audio)
-            _check_complete(temporary, count)
+            _check_complete(temporary, count, final=path)
         except av.FFmpegError as error:
             if isinstance(error, OSError):
                 raise
             raise BackendError(f"{os.fspath(path)}: the video encoder failed: {error}") from error
     return count
+
+
+def check_encoder() -> None:
+    """Check that H.264 can be written.
+
+    Raises:
+        UnsupportedError: This build of PyAV lacks the encoder.
+    """
+    import av
+
+    if _ENCODER not in av.codecs_available:
+        raise UnsupportedError(
+            f"this build of PyAV ({av.__version__}) has no {_ENCODER}, which MP4 needs; install the "
+            "wheel of the package 'av', or write .webp, .gif or PNG files"
+        )
 
 
 def _encode(
@@ -150,7 +174,7 @@ def _encode_streams(
 def _add_video(container: Any, *, width: int, height: int, frame_rate: Fraction) -> Any:
     if width % 2 or height % 2:
         raise ShapeError(f"4:2:0 video needs even sides, got {width} x {height} (width x height)")
-    stream = container.add_stream("libx264", rate=frame_rate)
+    stream = container.add_stream(_ENCODER, rate=frame_rate)
     stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
     stream.options = dict(_H264_OPTIONS)
     context = stream.codec_context
@@ -210,7 +234,7 @@ class _SoundEncoder:
             self._container.mux(packet)
 
 
-def _check_complete(path: Path, count: int) -> None:
+def _check_complete(path: Path, count: int, *, final: str | os.PathLike[str]) -> None:
     """Read the index back: libav may drop a failed write of its last buffer without a word."""
     import av
 
@@ -218,6 +242,10 @@ def _check_complete(path: Path, count: int) -> None:
         with av.open(str(path)) as container:
             found = container.streams.video[0].frames
     except (av.FFmpegError, IndexError) as error:
-        raise OutputError(f"{path.name}: cannot be read back after writing: {error}") from error
+        raise OutputError(
+            f"{os.fspath(final)}: cannot be read back after writing; is the disk full? ({error})"
+        ) from error
     if found != count:
-        raise OutputError(f"only {found} of {count} frames reached the file; is the disk full?")
+        raise OutputError(
+            f"{os.fspath(final)}: only {found} of {count} frames reached the file; is the disk full?"
+        )

@@ -77,8 +77,7 @@ def check_output(
 
     Raises:
         ArgumentError: Unknown extension, or the format cannot hold this clip.
-        OutputError: Nothing can be written there.
-        UnsupportedError: An encoder is missing on this machine.
+        OutputError: Nothing can be written there, or an encoder is missing on this machine.
     """
     chosen = output_format(path)
     rate = None if frame_rate is None else exact_frame_rate(frame_rate)

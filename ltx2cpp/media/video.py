@@ -22,7 +22,6 @@ from ltx2cpp.errors import (
     BackendError,
     OutputError,
     ShapeError,
-    UnsupportedError,
 )
 from ltx2cpp.media.atomic import atomic_file
 
@@ -87,10 +86,10 @@ def write_mp4(
         How many frames were written.
 
     Raises:
-        OutputError: The file cannot be written; nothing is left.
+        OutputError: The file cannot be written, or this build of PyAV lacks the encoder; nothing is
+            left.
         ShapeError: A picture has an odd side.
         BackendError: The encoder failed.
-        UnsupportedError: This build of PyAV lacks the encoder.
     """
     import av
 
@@ -110,14 +109,14 @@ def check_encoder() -> None:
     """Check that H.264 can be written.
 
     Raises:
-        UnsupportedError: This build of PyAV lacks the encoder.
+        OutputError: This build of PyAV lacks the encoder.
     """
     import av
 
     if _ENCODER not in av.codecs_available:
-        raise UnsupportedError(
-            f"this build of PyAV ({av.__version__}) has no {_ENCODER}, which MP4 needs; install the "
-            "wheel of the package 'av', or write .webp, .gif or PNG files"
+        raise OutputError(
+            f"this build of PyAV ({av.__version__}) has no {_ENCODER}, which MP4 needs; install "
+            "the wheel of the package 'av', or write .webp, .gif or PNG files"
         )
 
 
@@ -247,5 +246,6 @@ def _check_complete(path: Path, count: int, *, final: str | os.PathLike[str]) ->
         ) from error
     if found != count:
         raise OutputError(
-            f"{os.fspath(final)}: only {found} of {count} frames reached the file; is the disk full?"
+            f"{os.fspath(final)}: only {found} of {count} frames reached the file; "
+            "is the disk full?"
         )

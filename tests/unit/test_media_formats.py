@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ltx2cpp.errors import ArgumentError, OutputError, UnsupportedError
+from ltx2cpp.errors import ArgumentError, OutputError
 from ltx2cpp.media import OutputFormat, check_output, output_format
 
 
@@ -66,7 +66,7 @@ def test_check_output_says_that_the_encoder_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("av.codecs_available", {"mpeg4"})
-    with pytest.raises(UnsupportedError, match="has no libx264"):
+    with pytest.raises(OutputError, match="has no libx264"):
         check_output(tmp_path / "a.mp4")
     assert check_output(tmp_path / "a.webp") is OutputFormat.WEBP
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
+from pathlib import Path
 
 from ltx2cpp.types import Observer
 
@@ -14,7 +16,8 @@ class PhaseRecord:
     Attributes:
         name: As the pipeline calls it, for example "denoise".
         seconds: Wall time.
-        peak_bytes: Highest resident memory of the process up to its end; 0 where unknown.
+        peak_bytes: Highest resident memory of the process up to its end, or within it where
+            `restart_peak_memory` was called at its start and works; 0 where unknown.
     """
 
     name: str
@@ -38,6 +41,16 @@ class PhaseRecorder(Observer):
     def phase_ended(self, name: str, seconds: float, peak_bytes: int) -> None:
         """Keep the phase."""
         self.phases.append(PhaseRecord(name, seconds, peak_bytes))
+
+
+def restart_peak_memory() -> None:
+    """Let the system's record of the highest resident memory start again from the present value.
+
+    Only Linux can; elsewhere nothing happens and the record goes on from the start of the process.
+    """
+    with contextlib.suppress(OSError):
+        # 5 resets VmHWM of /proc/self/status and touches nothing else (proc_pid_clear_refs(5)).
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 class TimeLeft:

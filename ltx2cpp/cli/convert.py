@@ -85,10 +85,10 @@ def _plain(report: ConversionReport) -> dict[str, Any]:
 
 
 def _sentence(report: ConversionReport) -> str:
-    from ltx2cpp.cli.text import spell_bytes, spell_seconds
+    from ltx2cpp.cli.text import count_noun, spell_bytes, spell_seconds
 
     speed = spell_bytes(round(report.source_bytes / max(report.seconds, 1e-9)))
     return (
-        f"{report.path}: {report.num_tensors} tensors, {spell_bytes(report.size_bytes)} of "
+        f"{report.path}: {count_noun(report.num_tensors, 'tensor')}, {spell_bytes(report.size_bytes)} of "
         f"{spell_bytes(report.source_bytes)}, {spell_seconds(report.seconds)}, {speed}/s"
     )

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from ltx2cpp.cli.interrupt import Interrupt
 from ltx2cpp.cli.text import spell_bytes, spell_seconds
-from ltx2cpp.progress import PhaseRecord, PhaseRecorder, TimeLeft
+from ltx2cpp.progress import PhaseRecord, PhaseRecorder, TimeLeft, restart_peak_memory
 from ltx2cpp.types import Step
 
 _PLAIN_INTERVAL_S = 30.0
@@ -83,6 +83,7 @@ class Display(PhaseRecorder):
     def phase_started(self, name: str, total: int | None = None) -> None:
         """Open a bar."""
         self._interrupt.check()
+        restart_peak_memory()
         now_s = time.monotonic()
         self._left, self._last_line_s = TimeLeft(now_s), now_s
         if self._bars is not None:

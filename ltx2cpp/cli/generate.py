@@ -311,7 +311,7 @@ def _save_latents(
 def _print_result(
     arguments: argparse.Namespace, result: _Result, display: Display, total_s: float
 ) -> None:
-    from ltx2cpp.cli.text import spell_bytes
+    from ltx2cpp.cli.text import count_noun, spell_bytes
 
     saved, info = result.saved, result.info
     latents = str(result.latents.path) if result.latents else None
@@ -332,7 +332,7 @@ def _print_result(
         }
         print(json.dumps(report, indent=2))
         return
-    held = "latents" if not saved.num_frames else f"{saved.num_frames} frames"
+    held = "latents" if not saved.num_frames else count_noun(saved.num_frames, "frame")
     print(
         f"{saved.path}: {held} of {info['width']} x {info['height']}, "
         f"{info['frame_rate']:g} fps, {spell_bytes(saved.size_bytes)}, seed {info['seed']}"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ltx2cpp.cli.log import logging_to
-from ltx2cpp.cli.text import spell_bytes, spell_count
+from ltx2cpp.cli.text import count_noun, spell_bytes, spell_count
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,7 +64,8 @@ def _print(inspection: Inspection) -> None:
     console = Console(highlight=False, markup=False, soft_wrap=True)
     console.print(f"{inspection.path}: {inspection.description}")
     console.print(
-        f"{inspection.kind}, {inspection.tensors} tensors, {spell_bytes(inspection.size_bytes)}"
+        f"{inspection.kind}, {count_noun(inspection.tensors, 'tensor')}, "
+        f"{spell_bytes(inspection.size_bytes)}"
     )
     table = Table(box=None, pad_edge=False)
     table.add_column("component")

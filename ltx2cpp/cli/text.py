@@ -33,3 +33,8 @@ def spell_count(count: int) -> str:
             return f"{number:.3g}{unit}"
         number /= 1000
     return f"{number:.3g} B"
+
+
+def count_noun(count: int, noun: str) -> str:
+    """Give a number with its noun: 1 frame, 17 frames."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -91,7 +91,7 @@ def test_inspect_shows_a_model_file(tiny_file: Path, capsys: pytest.CaptureFixtu
     assert printed.err == ""
     lines = printed.out.splitlines()
     assert lines[0].startswith(f"{tiny_file}: LTX-2")
-    assert lines[1] == "safetensors, 1 tensors, 65.5 kB"
+    assert lines[1] == "safetensors, 1 tensor, 65.5 kB"
     (row,) = (line.split() for line in lines if line.startswith("text_projection"))
     assert row == ["text_projection", "1", "16.4", "k", "65.5", "kB", "f32", "(1)"]
     assert any(line.startswith("cannot be used: ") for line in lines)
@@ -166,7 +166,7 @@ def test_convert_prints_one_line(tiny_file: Path, capsys: pytest.CaptureFixture[
     out = tiny_file.with_name("out.gguf")
     assert main(["convert", str(tiny_file), str(out)]) == 0
     line = capsys.readouterr().out
-    assert line.startswith(f"{out}: 1 tensors, ") and line.count("\n") == 1
+    assert line.startswith(f"{out}: 1 tensor, ") and line.count("\n") == 1
 
 
 def test_convert_refuses_another_extension_and_leaves_nothing(

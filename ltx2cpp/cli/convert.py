@@ -89,6 +89,6 @@ def _sentence(report: ConversionReport) -> str:
 
     speed = spell_bytes(round(report.source_bytes / max(report.seconds, 1e-9)))
     return (
-        f"{report.path}: {count_noun(report.num_tensors, 'tensor')}, {spell_bytes(report.size_bytes)} of "
-        f"{spell_bytes(report.source_bytes)}, {spell_seconds(report.seconds)}, {speed}/s"
+        f"{report.path}: {count_noun(report.num_tensors, 'tensor')}, "
+        f"{spell_bytes(report.size_bytes)} of {spell_bytes(report.source_bytes)}, {spell_seconds(report.seconds)}, {speed}/s"
     )

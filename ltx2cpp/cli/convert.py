@@ -87,8 +87,7 @@ def _plain(report: ConversionReport) -> dict[str, Any]:
 def _sentence(report: ConversionReport) -> str:
     from ltx2cpp.cli.text import count_noun, spell_bytes, spell_seconds
 
+    sizes = f"{spell_bytes(report.size_bytes)} of {spell_bytes(report.source_bytes)}"
     speed = spell_bytes(round(report.source_bytes / max(report.seconds, 1e-9)))
-    return (
-        f"{report.path}: {count_noun(report.num_tensors, 'tensor')}, "
-        f"{spell_bytes(report.size_bytes)} of {spell_bytes(report.source_bytes)}, {spell_seconds(report.seconds)}, {speed}/s"
-    )
+    tensors = count_noun(report.num_tensors, "tensor")
+    return f"{report.path}: {tensors}, {sizes}, {spell_seconds(report.seconds)}, {speed}/s"

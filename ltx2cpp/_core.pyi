@@ -70,9 +70,9 @@ class Transformer:
         self,
         video: Mapping[str, Any] | None,
         audio: Mapping[str, Any] | None,
-        stg_blocks: Sequence[int],
-        isolate: bool,
-        probes: Sequence[str],
+        stg_blocks: Sequence[int] = ...,
+        isolate: bool = False,
+        probes: Sequence[str] = ...,
     ) -> dict[str, Any]: ...
 
 class VideoDecoder:

@@ -30,8 +30,8 @@ RUN_F32 = 2e-5
 
 # --- transformer, CPU ---
 
-# Float32 against the reference in float32, torch, and numpy in float64 with float32 angles: measured
-# up to 2e-6 in all three, at toy sizes and for a block 4096 wide.
+# Float32 against the reference in float32, torch, and numpy in float64 with float32 angles:
+# measured up to 2e-6 in all three, at toy sizes and for a block 4096 wide.
 TRANSFORMER_F32 = 1e-5
 
 # BF16 weights multiply activations rounded to BF16 (4e-3 relative); measured 3e-3 to 5e-3 after

@@ -358,7 +358,7 @@ def fixture_transformer(
             request.param,
             ref.scale,
         )
-    core = _core.Transformer(table, dataclasses.asdict(component.config), _core.Device("cpu", 2))
+    core = _core.Transformer(table, dataclasses.asdict(component.config), _core.Device("cpu", 1))
     bound = tolerances.TRANSFORMER_F32 if request.param else tolerances.TRANSFORMER_BF16
     return core, bound
 

@@ -101,10 +101,11 @@ def compare_with_diffusers(
     stg_blocks: tuple[int, ...] = (),
     isolate: bool = False,
     mask: Any = None,
+    threads: int = 1,
 ) -> None:
     weights = random_weights(config, seed=7)
     model = diffusers_model(config, weights)
-    core = open_transformer(write_weights(path / "t.safetensors", weights), config)
+    core = open_transformer(write_weights(path / "t.safetensors", weights), config, threads=threads)
     import torch
 
     def batch(array: Any) -> Any:
@@ -184,7 +185,7 @@ def test_one_block_at_released_size_is_diffusers(tmp_path: Path) -> None:
     config = dataclasses.replace(RELEASED_23, num_layers=1)
     sizes = {"grid": (4, 16, 16), "audio_tokens": 26, "context_rows": 1024}
     try:
-        compare_with_diffusers(tmp_path, config, *streams(config, **sizes))
+        compare_with_diffusers(tmp_path, config, *streams(config, **sizes), threads=2)
     finally:
         # 3 GB, which pytest would keep for a while.
         (tmp_path / "t.safetensors").unlink(missing_ok=True)

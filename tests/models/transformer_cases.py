@@ -105,7 +105,7 @@ def write_weights(path: Path, weights: Mapping[str, NDArray[np.float32]]) -> Pat
 
 
 def open_transformer(
-    path: Path, config: TransformerConfig, *, dtype: str | None = None, threads: int = 2
+    path: Path, config: TransformerConfig, *, dtype: str | None = None, threads: int = 1
 ) -> _core.Transformer:
     """Open a file that holds nothing but a transformer under canonical names."""
     table = _core.TensorTable()

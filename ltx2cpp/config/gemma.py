@@ -180,7 +180,6 @@ def read_gemma_gguf_config(fields: Fields, shapes: Shapes) -> GemmaConfig:
         structure.layers,
     )
     head_dim = _agree(fields, key("attention.key_length"), structure.head_dim)
-    pattern = fields.integer(key("attention.sliding_window_pattern"), _PATTERN, high=MAX_LAYERS)
     return GemmaConfig(
         num_layers=layers,
         hidden_size=_agree(fields, key("embedding_length"), structure.hidden),
@@ -194,7 +193,9 @@ def read_gemma_gguf_config(fields: Fields, shapes: Shapes) -> GemmaConfig:
             key("attention.query_pre_attn_scalar"), float(head_dim), high=1e6
         ),
         sliding_window=fields.integer(key("attention.sliding_window"), 1024, high=1 << 30),
-        global_layers=tuple((layer + 1) % pattern == 0 for layer in range(layers)),
+        global_layers=_gguf_global_layers(
+            fields, key("attention.sliding_window_pattern"), layers
+        ),
         rope_theta_global=fields.number(key("rope.freq_base"), _THETA_GLOBAL, low=1.0),
         rope_factor_global=factor if scaling == "linear" else 1.0,
         rope_theta_local=fields.number(key("rope.freq_base_swa"), _THETA_LOCAL, low=1.0),
@@ -259,6 +260,17 @@ def _global_layers(text: Fields, layers: int) -> tuple[bool, ...]:
     allowed = ("full_attention", "sliding_attention")
     each = Fields({f"layer_types[{i}]": kind for i, kind in enumerate(kinds)}, text.where)
     return tuple(each.choice(key, allowed[1], allowed) == allowed[0] for key in each)
+
+
+def _gguf_global_layers(fields: Fields, key: str, layers: int) -> tuple[bool, ...]:
+    """The pattern as a period, or as one flag per layer that is true where attention is local."""
+    stated = fields.raw(key)
+    if isinstance(stated, np.ndarray) and stated.dtype == np.bool_:
+        if stated.shape != (layers,):
+            raise fields.error(f"{key} has {stated.size} flags for {layers} layers")
+        return tuple(not local for local in stated.tolist())
+    pattern = fields.integer(key, _PATTERN, high=MAX_LAYERS + 1)
+    return tuple((layer + 1) % pattern == 0 for layer in range(layers))
 
 
 def _agree(fields: Fields, key: str, found: int) -> int:

@@ -10,7 +10,6 @@ import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from ltx2cpp.checkpoint import CheckpointFile, TensorInfo
@@ -283,18 +282,15 @@ def find_variant(file: CheckpointFile) -> tuple[Variant, str]:
         stated = file.metadata.get(key)
         if isinstance(stated, str) and (variant := _variant_in(stated)) is not None:
             return variant, "metadata"
-    variant = _variant_in(_telling_name(file.path))
-    if variant is not None:
-        return variant, "file name"
+    names = [file.path.name, *(info.path.name for info in file.tensors.values())]
+    for name in dict.fromkeys(names):
+        if (variant := _variant_in(name)) is not None:
+            return variant, "file name"
     logger.warning(
         "%s: neither metadata nor name say whether this model is distilled; assuming it is",
         file.path,
     )
     return "distilled", "default"
-
-
-def _telling_name(path: Path) -> str:
-    return f"{path.parent.name}/{path.name}" if path.stem in ("model", "transformer") else path.name
 
 
 def _variant_in(text: str) -> Variant | None:

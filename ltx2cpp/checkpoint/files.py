@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from ltx2cpp.checkpoint.gguf import MAGIC, open_gguf
@@ -91,7 +92,8 @@ def _open_folder(folder: Path) -> CheckpointFile:
     if indices:
         raise CheckpointError(f"{folder}: holds {len(indices)} index files; name one of {indices}")
     if len(files) == 1:
-        return open_safetensors(folder / files[0])
+        # The folder stays the path: a text encoder's config.json and tokenizer belong to it.
+        return replace(open_safetensors(folder / files[0]), path=folder)
     if files:
         return _open_unindexed(folder, files)
     if len(ggufs) == 1:

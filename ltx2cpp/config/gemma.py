@@ -193,9 +193,7 @@ def read_gemma_gguf_config(fields: Fields, shapes: Shapes) -> GemmaConfig:
             key("attention.query_pre_attn_scalar"), float(head_dim), high=1e6
         ),
         sliding_window=fields.integer(key("attention.sliding_window"), 1024, high=1 << 30),
-        global_layers=_gguf_global_layers(
-            fields, key("attention.sliding_window_pattern"), layers
-        ),
+        global_layers=_gguf_global_layers(fields, key("attention.sliding_window_pattern"), layers),
         rope_theta_global=fields.number(key("rope.freq_base"), _THETA_GLOBAL, low=1.0),
         rope_factor_global=factor if scaling == "linear" else 1.0,
         rope_theta_local=fields.number(key("rope.freq_base_swa"), _THETA_LOCAL, low=1.0),

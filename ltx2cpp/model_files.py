@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -208,6 +209,8 @@ _GROUP_SLOTS: dict[Group, tuple[str, ...]] = {
     "vocoder": ("audio_vae", "checkpoint", "video_vae", "transformer"),
 }
 
+_ADAPTER_NAME = re.compile(r"(\.lora_(A|B|down|up)\b|^lora_unet_)")
+
 
 def resolve(files: ModelFiles) -> ModelSet:
     """Open all files, sort their tensors into components and read the configurations.
@@ -254,6 +257,8 @@ def resolve(files: ModelFiles) -> ModelSet:
 def _open_slot(slot: str, path: Path) -> Source:
     source = Source(slot, open_checkpoint(path))
     groups = source.tensors.groups
+    if any(_ADAPTER_NAME.search(name) for name in source.file.tensors):
+        raise CheckpointError(f"{path}: given as {slot}, but it is a LoRA, not a model")
     if slot == "checkpoint":
         if not groups:
             raise CheckpointError(

@@ -83,7 +83,8 @@ def show(value: object, limit: int = 60) -> str:
     """A value from a file for an error sentence: printable, quoted and cut to `limit`."""
     if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 128:
         return f"an integer of {value.bit_length()} bits"
-    text = ascii(value)
+    # The text of an array has line breaks.
+    text = " ".join(ascii(value).split())
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 

@@ -126,12 +126,12 @@ class Fields:
         if value is None:
             return default
         options = tuple(allowed)
-        if value not in options:
+        if not isinstance(value, str) or value not in options:
             raise UnsupportedError(
                 f"{self.where}: {key} is {show(value)}, which is not implemented "
                 f"(implemented: {', '.join(options)})"
             )
-        return str(value)
+        return value
 
     def integers(
         self,

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from checkpoint_writers import STRING, gguf_key, write_gguf, write_safetensors
+from checkpoint_writers import ARRAY, F32, STRING, U64, gguf_key, write_gguf, write_safetensors
 from released_layouts import released_config, released_gemma_tensors, released_tensors
 
 from ltx2cpp.errors import (
@@ -320,6 +320,21 @@ def test_wrong_component_in_a_slot(
     assert str(path) in str(caught.value) and f"given as {slot}" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "diffusion_model.transformer_blocks.0.attn1.to_k.lora_A.weight",
+        "transformer_blocks.0.attn1.to_k.lora_A.default.weight",
+        "lora_unet_transformer_blocks_0_attn1_to_k.lora_down.weight",
+    ],
+)
+@pytest.mark.parametrize("slot", ["checkpoint", "transformer"])
+def test_lora_instead_of_a_model(slot: str, name: str, tmp_path: Path) -> None:
+    path = _write(tmp_path / "x.safetensors", {name: ("BF16", (8, 4))}, None)
+    with pytest.raises(CheckpointError, match="it is a LoRA"):
+        resolve(ModelFiles(**{slot: path}))  # type: ignore[arg-type]
+
+
 def test_upsamplers_in_each_others_slot(fixture_a: Path) -> None:
     spatial = fixture_a / "ltx-2.3-tiny-spatial-upscaler-x2.safetensors"
     with pytest.raises(CheckpointError, match="given as temporal_upsampler, but it is a spatial"):
@@ -529,6 +544,63 @@ def test_damaged_text_encoder_config(content: str, tmp_path: Path) -> None:
     with pytest.raises(Error) as caught:
         resolve(ModelFiles(text_encoder=folder))
     assert caught.value.exit_code == 3 and "config.json" in str(caught.value)
+
+
+_LAYER = {
+    "attn_q": (64, 32),
+    "attn_k": (32, 32),
+    "attn_v": (32, 32),
+    "attn_output": (32, 64),
+    "attn_q_norm": (16,),
+    "attn_k_norm": (16,),
+    "attn_norm": (32,),
+    "post_attention_norm": (32,),
+    "ffn_norm": (32,),
+    "ffn_gate": (96, 32),
+    "ffn_up": (96, 32),
+    "ffn_down": (32, 96),
+    "post_ffw_norm": (32,),
+}
+
+
+def _gemma_gguf(path: Path, *keys: bytes) -> Path:
+    tensors: Tensors = {f"blk.0.{name}.weight": ("F32", shape) for name, shape in _LAYER.items()}
+    tensors |= {"token_embd.weight": ("F32", (64, 32)), "output_norm.weight": ("F32", (32,))}
+    architecture = gguf_key("general.architecture", STRING, "gemma3")
+    return write_gguf(path, tensors, [architecture, *keys])
+
+
+def test_llama_cpp_text_encoder(tmp_path: Path) -> None:
+    path = _gemma_gguf(tmp_path / "g.gguf", gguf_key("tokenizer.ggml.model", STRING, "llama"))
+    models = resolve(ModelFiles(text_encoder=path))
+    gemma = models.require("gemma")
+    assert len(gemma.tensors) == 15
+    assert (gemma.config.num_heads, gemma.config.num_kv_heads, gemma.config.head_dim) == (4, 2, 16)
+    assert gemma.config.norm_weight_offset == 0.0 and gemma.config.query_pre_attn_scalar == 16.0
+    assert models.tokenizer_source is not None and models.tokenizer_source.kind == "gguf"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "block_count",
+        "embedding_length",
+        "attention.head_count",
+        "attention.key_length",
+        "attention.layer_norm_rms_epsilon",
+        "attention.sliding_window",
+        "attention.sliding_window_pattern",
+        "rope.freq_base",
+        "rope.scaling.type",
+        "rope.scaling.factor",
+    ],
+)
+def test_text_encoder_keys_of_the_wrong_kind(name: str, tmp_path: Path) -> None:
+    for kind, value in ((STRING, "x\ny"), (ARRAY, (F32, [1.5] * 3000)), (F32, -1.0), (U64, 2**63)):
+        path = _gemma_gguf(tmp_path / "g.gguf", gguf_key(f"gemma3.{name}", kind, value))
+        with pytest.raises(Error, match=name.replace(".", r"\.")) as caught:
+            resolve(ModelFiles(text_encoder=path))
+        assert caught.value.exit_code == 3 and str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize("what", ["folder", "empty", "weights"])

@@ -6,13 +6,16 @@ import logging
 import math
 import os
 import shutil
+import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import gguf
 import numpy as np
@@ -38,11 +41,11 @@ ProgressCallback = Callable[[int, int], None]
 ARCHITECTURE = "ltxv"
 SUFFIX = ".gguf"
 
-# Elements converted at a time: a few megabytes as float32, which stay in the cache of the CPU.
-# A multiple of every block, so that pieces need not end where rows do.
+# Elements converted at a time: a few megabytes as float32. A multiple of every block, so that
+# pieces need not end where rows do.
 _PIECE_ELEMENTS = 1 << 20
-_ROW_ELEMENTS = (1024, 256, 32)
 _F16_MAX = 65504.0
+_MAX_THREADS = 1024
 # Room for the header when the space on the disk is checked.
 _HEADER_MARGIN_BYTES = 32 << 20
 
@@ -182,6 +185,8 @@ def convert(
     recipe = parse_recipe(type)
     if Path(destination).suffix.lower() != SUFFIX:
         raise ArgumentError(f"{destination}: expected a name that ends in {SUFFIX}")
+    if threads is not None and not 1 <= threads <= _MAX_THREADS:
+        raise ArgumentError(f"threads: expected 1 to {_MAX_THREADS} or None, found {threads}")
     opened = _open(Path(source))
     _check_destination(Path(destination), opened)
     plan = _make_plan(opened, recipe)
@@ -191,7 +196,7 @@ def convert(
     )
     requantized = _warn_about_requantizing(items, recipe, opened.path)
     _check_space(final_file(destination), items)
-    converter = _Converter(threads or _core.Device("cpu").threads)
+    threads = threads or _core.Device("cpu").threads
     source_bytes = sum(item.weight.info.size_bytes for item in items)
     done_bytes = 0
     outputs = [item.output for item in items]
@@ -199,13 +204,13 @@ def convert(
         atomic_file(destination) as temporary,
         _Reader() as reader,
         GgufWriter(temporary, plan.architecture, plan.metadata, outputs) as writer,
+        closing(_encode_all(items, reader, threads)) as pieces,
     ):
-        for item in items:
-            for piece, taken_bytes in converter.pieces(item, reader):
-                writer.write(piece)
-                done_bytes += taken_bytes
-                if on_progress is not None:
-                    on_progress(done_bytes, source_bytes)
+        for piece, taken_bytes in pieces:
+            writer.write(piece)
+            done_bytes += taken_bytes
+            if on_progress is not None:
+                on_progress(done_bytes, source_bytes)
         size_bytes = writer.finish()
     dtypes: Counter[DType] = Counter()
     for output in outputs:
@@ -340,13 +345,13 @@ def _check_space(destination: Path, items: list[_Item]) -> None:
 
 
 class _Reader:
-    """Reads parts of tensors into one buffer; keeps the file of the last read open."""
+    """Reads parts of tensors for any thread; keeps the file of the last read open."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._stack = ExitStack()
         self._path: Path | None = None
-        self._stream: BinaryIO | None = None
-        self._buffer = np.empty(0, np.uint8)
+        self._stream: FileIO | None = None
 
     def __enter__(self) -> _Reader:
         return self
@@ -355,64 +360,76 @@ class _Reader:
         self._stack.close()
 
     def read(self, info: TensorInfo, offset: int, size_bytes: int) -> NDArray[np.uint8]:
-        """Bytes `offset` to `offset + size_bytes` of a tensor, valid until the next call."""
-        if self._buffer.size < size_bytes:
-            self._buffer = np.empty(size_bytes, np.uint8)
-        part = self._buffer[:size_bytes]
+        """Bytes `offset` to `offset + size_bytes` of a tensor."""
+        part = np.empty(size_bytes, np.uint8)
         try:
-            stream = self._open(info.path)
-            stream.seek(info.offset + offset)
-            read = stream.readinto(part.data)  # type: ignore[attr-defined]
+            with self._lock:
+                stream = self._open(info.path)
+                stream.seek(info.offset + offset)
+                done = 0
+                while done < size_bytes and (got := stream.readinto(part[done:].data)):
+                    done += got
         except OSError as error:
             raise CheckpointError(
                 f"{info.path}: tensor '{info.name}' cannot be read: {error.strerror or error}"
             ) from error
-        if read != size_bytes:
+        if done != size_bytes:
             raise CheckpointError(
                 f"{info.path}: the file ends inside tensor '{info.name}'; it was cut after opening"
             )
         return part
 
-    def _open(self, path: Path) -> BinaryIO:
+    def _open(self, path: Path) -> FileIO:
         if self._stream is None or path != self._path:
             self._stack.close()
-            self._stream = self._stack.enter_context(path.open("rb"))
+            self._stream = self._stack.enter_context(FileIO(path, "r"))
             self._path = path
             if hasattr(os, "posix_fadvise"):
                 os.posix_fadvise(self._stream.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
         return self._stream
 
 
-class _Converter:
-    """Turns stored bytes into the bytes of another type, piece by piece."""
+def _encode_all(
+    items: Sequence[_Item], reader: _Reader, threads: int
+) -> Generator[tuple[memoryview, int], None, None]:
+    """Yield the encoded bytes of all tensors, in order, with the source bytes of each piece.
 
-    def __init__(self, threads: int) -> None:
-        self._threads = threads
+    Whole pieces are shared among threads, and more are begun than there are threads, so that
+    reading, encoding and writing go on at the same time.
+    """
+    pending: deque[Future[tuple[memoryview, int]]] = deque()
+    with ThreadPoolExecutor(threads, thread_name_prefix="ltx2cpp-convert") as pool:
+        try:
+            for item in items:
+                for start in range(0, item.weight.info.num_elements, _PIECE_ELEMENTS):
+                    pending.append(pool.submit(_encode, item, start, reader))
+                    if len(pending) > 2 * threads:
+                        yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
 
-    def pieces(self, item: _Item, reader: _Reader) -> Iterator[tuple[memoryview, int]]:
-        """Yield encoded bytes, in order, with the number of source bytes each is made of."""
-        info = item.weight.info
-        block = info.dtype.block_elements
-        for start in range(0, info.num_elements, _PIECE_ELEMENTS):
-            count = min(_PIECE_ELEMENTS, info.num_elements - start)
-            size_bytes = count // block * info.dtype.block_bytes
-            stored = reader.read(info, start // block * info.dtype.block_bytes, size_bytes)
-            encoded = stored if item.as_stored else self._encode(item, stored, count)
-            yield encoded.reshape(-1).data, size_bytes
 
-    def _encode(self, item: _Item, stored: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
-        # Blocks never span rows and pieces hold whole blocks, so any row length that blocks divide
-        # gives the same bytes; short ones are shared among threads evenly.
-        columns = next((length for length in _ROW_ELEMENTS if count % length == 0), count)
-        rows = count // columns
-        info = item.weight.info
-        values = _core.dequantize(stored, info.dtype.value, rows, columns, self._threads)
-        if item.weight.scale != 1.0:
-            values *= np.float32(item.weight.scale)
-        if item.offset != 0.0:
-            values += np.float32(item.offset)
-        _check_values(values, item)
-        return _core.quantize(values, item.output.dtype.value, self._threads)
+def _encode(item: _Item, start: int, reader: _Reader) -> tuple[memoryview, int]:
+    """Encode the piece of a tensor that begins with element `start`."""
+    info = item.weight.info
+    count = min(_PIECE_ELEMENTS, info.num_elements - start)
+    blocks = count // info.dtype.block_elements
+    size_bytes = blocks * info.dtype.block_bytes
+    offset = start // info.dtype.block_elements * info.dtype.block_bytes
+    stored = reader.read(info, offset, size_bytes)
+    if item.as_stored:
+        return stored.data, size_bytes
+    # Blocks never span rows and pieces hold whole blocks, so one long row gives the same bytes.
+    values = _core.dequantize(stored, info.dtype.value, 1, count)
+    if item.weight.scale != 1.0:
+        values *= np.float32(item.weight.scale)
+    if item.offset != 0.0:
+        values += np.float32(item.offset)
+    _check_values(values, item)
+    return _core.quantize(values, item.output.dtype.value).reshape(-1).data, size_bytes
 
 
 def _check_values(values: NDArray[np.float32], item: _Item) -> None:

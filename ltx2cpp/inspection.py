@@ -12,7 +12,7 @@ from typing import Any
 
 from ltx2cpp.checkpoint import CheckpointFile, TensorInfo, open_checkpoint
 from ltx2cpp.components import Source
-from ltx2cpp.detect import Detection, Variant, detect, half_of
+from ltx2cpp.detect import COMPONENT_TITLES, Detection, Variant, detect, half_of
 from ltx2cpp.errors import Error
 from ltx2cpp.model_files import ModelFiles, ModelSet, resolve
 from ltx2cpp.names import SortedTensors
@@ -213,7 +213,7 @@ def _describe(
     title = " ".join(part for part in ("LTX-" + (version or "2"), variant) if part)
     if "transformer" in components and "video_decoder" in components:
         return f"{title}, whole checkpoint"
-    return f"{title}, {len(components)} of its components"
+    return f"{title}: {', '.join(COMPONENT_TITLES[name] for name in components)}"
 
 
 def _missing(found: Detection, models: ModelSet | None) -> dict[str, str]:

@@ -1,0 +1,153 @@
+"""What inspect says of files of every kind."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import pytest
+from checkpoint_writers import write_safetensors
+from make_synthetic import choose_tensors
+
+from ltx2cpp.errors import CheckpointError, UnsupportedError
+from ltx2cpp.inspection import inspect_file, lora_kind, summarise_metadata
+
+
+def test_inspect_describes_a_whole_checkpoint(fixture_a: Path) -> None:
+    found = inspect_file(fixture_a / "ltx-2.3-tiny.safetensors")
+    assert (found.family, found.version, found.model_version) == ("ltx-2", "2.3", "2.3.0")
+    assert (found.kind, found.tensors, found.num_blocks) == ("safetensors", 1737, 4)
+    assert found.description == "LTX-2.3, whole checkpoint"
+    assert found.variant == ""
+    assert [part.name for part in found.components] == [
+        "text_projection",
+        "video_connector",
+        "audio_connector",
+        "transformer",
+        "video_decoder",
+        "audio_decoder",
+        "vocoder",
+        "video_encoder",
+        "audio_encoder",
+    ]
+    assert all(part.complete and not part.problem for part in found.components)
+    assert set(found.missing) == {"gemma", "tokenizer"}
+    assert "text_encoder=" in found.missing["gemma"]
+    transformer = found.components[3]
+    assert transformer.dtypes == {"bf16": 402}
+    assert transformer.size_bytes == 2 * transformer.parameters
+    plain = json.loads(json.dumps(found.to_dict()))
+    assert plain["components"][3]["name"] == "transformer"
+    assert plain["metadata"]["model_version"] == "2.3.0"
+
+
+def test_inspect_describes_a_text_encoder(fixture_a: Path) -> None:
+    found = inspect_file(fixture_a / "gemma-3-tiny")
+    assert (found.family, found.kind) == ("gemma-3", "sharded")
+    assert found.description == "Gemma 3 text encoder"
+    assert [(part.name, part.tensors, part.complete) for part in found.components] == [
+        ("gemma", 106, True)
+    ]
+    assert found.missing == {}
+    assert len(found.ignored) == 23
+
+
+def test_inspect_names_parts_and_does_not_blame_them_for_being_parts(fixture_a: Path) -> None:
+    found = inspect_file(fixture_a / "ltx-2.3-tiny-temporal-upscaler-x2.safetensors")
+    assert found.description == "LTX-2: temporal upsampler"
+    assert found.missing == {}
+    assert found.components[0].complete
+
+
+@pytest.mark.parametrize("version", ["2.0", "2.3"])
+def test_inspect_reads_headers_only(
+    tmp_path: Path, version: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    tensors = choose_tensors(version, 48, ("transformer", "connectors"), 1)
+    # A sparse file of 40 GB: reading its weights would take minutes.
+    path = write_safetensors(tmp_path / "ltx-2-dev.safetensors", tensors)
+    found = inspect_file(path)
+    assert (found.version, found.variant, found.num_blocks) == (version, "dev", 48)
+    assert found.size_bytes > 38e9
+    assert found.unknown == ()
+    assert set(found.missing) >= {"gemma", "text_projection", "video_decoder"}
+    transformer = next(part for part in found.components if part.name == "transformer")
+    assert transformer.complete, transformer.problem
+    assert 18.5e9 < transformer.parameters < 19.1e9
+    assert caplog.text == ""
+
+
+def test_inspect_lists_what_one_block_lacks(tmp_path: Path) -> None:
+    tensors = choose_tensors("2.3", 6, ("transformer",), 1)
+    lost = "transformer_blocks.4.ff.net.2.weight"
+    del tensors[f"model.diffusion_model.{lost}"]
+    found = inspect_file(write_safetensors(tmp_path / "ltx-dev.safetensors", tensors))
+    (transformer,) = found.components
+    assert not transformer.complete
+    assert transformer.missing == (lost,)
+    assert transformer.problem == f"1 tensors are missing, such as '{lost}'"
+
+
+def test_inspect_says_why_a_component_cannot_be_used(tmp_path: Path) -> None:
+    tensors = choose_tensors("2.3", 2, ("transformer",), 1)
+    config = {"transformer": {"rope_type": "spiral"}}
+    path = tmp_path / "ltx-dev.safetensors"
+    found = inspect_file(write_safetensors(path, tensors, {"config": json.dumps(config)}))
+    (transformer,) = found.components
+    assert not transformer.complete
+    assert "rope_type is 'spiral'" in transformer.problem
+
+
+@pytest.mark.parametrize(
+    ("names", "kind"),
+    [
+        (["diffusion_model.a.lora_A.weight", "diffusion_model.a.lora_B.weight"], "LoRA"),
+        (["a.lora_A.default.weight"], "LoRA"),
+        (["lora_unet_a.alpha", "lora_unet_a.lora_down.weight"], "LoRA"),
+        (["a.lokr_w1", "a.lokr_w2"], "LoKr adapter"),
+        (["a.hada_w1_a"], "LoHa adapter"),
+        (["transformer_blocks.0.attn1.to_q.weight", "explored.weight"], None),
+    ],
+)
+def test_lora_kind_goes_by_names(names: list[str], kind: str | None) -> None:
+    assert lora_kind(names) == kind
+
+
+def test_inspect_says_that_a_lora_is_no_model(tmp_path: Path) -> None:
+    stem = "diffusion_model.transformer_blocks.0.attn1."
+    tensors = {
+        f"{stem}{layer}.lora_{half}.weight": ("BF16", (4, 4))
+        for layer in ("to_q", "to_k")
+        for half in "AB"
+    }
+    found = inspect_file(write_safetensors(tmp_path / "lora.safetensors", tensors))
+    assert found.family == "lora"
+    assert found.description == "LoRA for 2 modules: it changes a model but is none"
+    assert [(part.name, part.tensors) for part in found.components] == [("lora", 4)]
+
+
+def test_inspect_admits_what_it_does_not_know(tmp_path: Path) -> None:
+    tensors = {"unet.conv.weight": ("F32", (4, 4))}
+    found = inspect_file(write_safetensors(tmp_path / "a.safetensors", tensors))
+    assert (found.family, found.components) == ("unknown", ())
+    assert found.unknown == ("unet.conv.weight",)
+
+
+def test_inspect_refuses_what_is_no_model_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(struct.pack("<Q", 1 << 40) + b"{}")
+    with pytest.raises(CheckpointError, match="announces a header"):
+        inspect_file(path)
+    marker = "adaln_single.emb.timestep_embedder.linear_1.bias"
+    old = write_safetensors(tmp_path / "old.safetensors", {marker: ("BF16", (4,))})
+    with pytest.raises(UnsupportedError, match="LTX-Video"):
+        inspect_file(old)
+
+
+def test_summarise_metadata_cuts_long_values() -> None:
+    summary = summarise_metadata(
+        {"config": "x" * 250, "tokens": ["a"] * 9, "short": [1, 2], "n": 3}
+    )
+    assert summary["config"] == "x" * 200 + "... (50 more characters)"
+    assert (summary["tokens"], summary["short"], summary["n"]) == ("9 values", "[1, 2]", "3")

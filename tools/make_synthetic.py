@@ -1,0 +1,208 @@
+"""Write a checkpoint of random weights at the dimensions of a released model.
+
+For measuring and for comparing with references where real weights are out of reach: the names,
+shapes and metadata are those of the released single file, the number of transformer blocks is free.
+The numbers depend on the seed and on each tensor's name alone, so files with more components hold
+the same transformer.
+
+Example:
+    python tools/make_synthetic.py --blocks 2 --components transformer,connectors out.safetensors
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from released_layouts import (
+    VERSIONS,
+    Layout,
+    released_config,
+    released_gemma_tensors,
+    released_tensors,
+)
+
+from ltx2cpp.errors import Error
+from ltx2cpp.media.atomic import atomic_file
+
+_DIFFUSION = "model.diffusion_model."
+_CONNECTORS = (
+    f"{_DIFFUSION}video_embeddings_connector.",
+    f"{_DIFFUSION}audio_embeddings_connector.",
+)
+_PREFIXES = {
+    "connectors": _CONNECTORS,
+    "transformer": (_DIFFUSION,),
+    "text_projection": ("text_embedding_projection.",),
+    "video_vae": ("vae.",),
+    "audio_vae": ("audio_vae.",),
+    "vocoder": ("vocoder.",),
+    "gemma": ("language_model.",),
+}
+COMPONENTS = tuple(_PREFIXES)
+
+# Values made at a time.
+_PIECE_ELEMENTS = 1 << 22
+_BYTES_PER_ELEMENT = 2
+
+# Gemma's structure beyond what its tensors show; the released model's numbers.
+_GEMMA_CONFIG = {
+    "model_type": "gemma3_text",
+    "query_pre_attn_scalar": 256,
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 1000000.0,
+    "rope_local_base_freq": 10000.0,
+    "rope_scaling": {"factor": 8.0, "rope_type": "linear"},
+    "sliding_window": 1024,
+    "sliding_window_pattern": 6,
+}
+
+
+def choose_tensors(
+    version: str, num_blocks: int, components: Sequence[str], vocab_size: int
+) -> Layout:
+    """List the tensors of the chosen components.
+
+    Args:
+        version: "2.0" or "2.3".
+        num_blocks: Blocks of the transformer, and layers of the text encoder.
+        components: Some of COMPONENTS.
+        vocab_size: Rows of the text encoder's embedding.
+
+    Returns:
+        Name -> (safetensors dtype, shape outermost first).
+    """
+    everything = released_tensors(version, num_blocks)
+    if "gemma" in components:
+        everything |= released_gemma_tensors(num_blocks, vocab_size)
+    return {
+        name: entry for name, entry in everything.items() if _component(name) in set(components)
+    }
+
+
+def write_checkpoint(path: Path, tensors: Layout, metadata: Mapping[str, str], seed: int) -> int:
+    """Write a safetensors file of random bfloat16 values; returns its size in bytes.
+
+    Args:
+        path: Appears only when it is complete.
+        tensors: Name -> (dtype, shape); the dtype has to be BF16.
+        metadata: Strings for the header.
+        seed: Of all values.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    header: dict[str, object] = {"__metadata__": dict(metadata)}
+    position = 0
+    for name, (dtype, shape) in tensors.items():
+        if dtype != "BF16":
+            raise ValueError(f"{name}: expected BF16, found {dtype}")
+        end = position + math.prod(shape) * _BYTES_PER_ELEMENT
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [position, end]}
+        position = end
+    encoded = json.dumps(header).encode()
+    # The format asks for data at a multiple of eight.
+    encoded += b" " * (-len(encoded) % 8)
+    with atomic_file(path) as temporary, temporary.open("wb") as stream:
+        stream.write(len(encoded).to_bytes(8, "little") + encoded)
+        for name, (_, shape) in tensors.items():
+            for piece in random_values(name, shape, seed):
+                stream.write(to_bfloat16(piece).data)
+    return 8 + len(encoded) + position
+
+
+def random_values(name: str, shape: Sequence[int], seed: int) -> Iterator[NDArray[np.float32]]:
+    """Yield the values of a tensor, flat and in order.
+
+    Scales are chosen so that activations neither grow nor vanish from layer to layer.
+    """
+    mean, deviation = _distribution(name, shape)
+    generator = np.random.default_rng([seed, zlib.crc32(name.encode())])
+    count = math.prod(shape)
+    for start in range(0, count, _PIECE_ELEMENTS):
+        piece = generator.standard_normal(min(_PIECE_ELEMENTS, count - start), dtype=np.float32)
+        piece *= np.float32(deviation)
+        piece += np.float32(mean)
+        # Filter banks and deviations are never negative.
+        yield np.abs(piece) if name.endswith((".mel_basis", ".std-of-means")) else piece
+
+
+def to_bfloat16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """Round finite values to the nearest bfloat16, ties to even; returns its bits."""
+    bits = values.view(np.uint32)
+    bits = bits + 0x7FFF + ((bits >> 16) & 1)
+    return (bits >> 16).astype(np.uint16)
+
+
+def _component(name: str) -> str:
+    # Connectors come before the transformer, whose prefix they share.
+    return next(component for component, prefixes in _PREFIXES.items() if name.startswith(prefixes))
+
+
+def _distribution(name: str, shape: Sequence[int]) -> tuple[float, float]:
+    """(mean, standard deviation) of a tensor's values."""
+    part = name.rpartition(".")[2]
+    if part == "filter":
+        return 1 / shape[-1], 0.0
+    if part == "std-of-means" or name.endswith(("q_norm.weight", "k_norm.weight")):
+        # Hugging Face keeps w of Gemma's norms, which multiply by 1 + w.
+        return (0.0 if name.startswith("language_model.") else 1.0), 0.02
+    if part == "learnable_registers":
+        return 0.0, 1.0
+    if name.endswith("embed_tokens.weight"):
+        return 0.0, shape[1] ** -0.5
+    if len(shape) < 2 or "scale_shift_table" in part:
+        return 0.0, 0.02
+    if ".ups." in name:
+        return 0.0, shape[0] ** -0.5
+    return 0.0, math.prod(shape[1:]) ** -0.5
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("out", type=Path, metavar="OUT.safetensors")
+    parser.add_argument("--version", choices=VERSIONS, default="2.3")
+    parser.add_argument("--blocks", type=int, default=2, help="transformer blocks (default: 2)")
+    parser.add_argument(
+        "--components",
+        default="transformer",
+        help=f"comma-separated, of {', '.join(COMPONENTS)} (default: transformer)",
+    )
+    parser.add_argument("--vocab", type=int, default=262208, help="rows of Gemma's embedding")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args(arguments)
+    components = given.components.split(",")
+    unknown = sorted(set(components) - set(COMPONENTS))
+    if unknown:
+        parser.error(f"--components: unknown {', '.join(unknown)}")
+    if given.blocks < 1 or given.vocab < 1 or given.seed < 0:
+        parser.error("--blocks and --vocab have to be at least 1, --seed at least 0")
+    tensors = choose_tensors(given.version, given.blocks, components, given.vocab)
+    metadata = {
+        "config": json.dumps(released_config(given.version, given.blocks)),
+        "model_version": f"{given.version}.0",
+        "license": "random values, no licence needed",
+    }
+    if "gemma" in components:
+        metadata["gemma_config"] = json.dumps(_GEMMA_CONFIG)
+    try:
+        size_bytes = write_checkpoint(given.out, tensors, metadata, given.seed)
+    except Error as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    print(f"{given.out}: {len(tensors)} tensors, {size_bytes / 1e9:.3f} GB")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import math
+import subprocess
+import sys
 from collections import namedtuple
 from pathlib import Path
 from typing import Any
@@ -144,6 +146,27 @@ def test_convert_reports_progress_up_to_all_bytes(model: Path, tmp_path: Path) -
     assert seen == sorted(seen)
     assert {total for _, total in seen} == {report.source_bytes}
     assert seen[-1][0] == report.source_bytes == sum(2 * math.prod(s) for s in MODEL.values())
+
+
+_MEASURED = """
+import sys
+from ltx2cpp.convert import convert
+from ltx2cpp.phases import peak_memory_bytes
+before = peak_memory_bytes()
+convert(sys.argv[1], sys.argv[2], "q8_0", threads=2)
+print(peak_memory_bytes() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the peak memory of a process is not known")
+def test_convert_needs_little_memory_for_a_large_tensor(tmp_path: Path) -> None:
+    name = f"{BLOCK}attn1.to_q.weight"
+    source = write_safetensors(tmp_path / "a.safetensors", {name: ("BF16", (8192, 16384))})
+    command = [sys.executable, "-c", _MEASURED, str(source), str(tmp_path / "out.gguf")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    # Seven pieces under way, each at most 2 + 4 + 1 MB, and what Python needs for threads.
+    assert int(done.stdout) < 80e6
+    assert source.stat().st_size > 268e6
 
 
 # -- other sources ---------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from released_layouts import released_tensors
 
 from ltx2cpp.checkpoint import DType
 from ltx2cpp.errors import ArgumentError
@@ -114,6 +115,22 @@ def test_target_dtype_keeps_f16_of_the_file_as_its_half_type() -> None:
 @pytest.mark.parametrize("dtype", [DType.U8, DType.I8, DType.I32, DType.BOOL])
 def test_target_dtype_leaves_bytes_and_integers(dtype: DType) -> None:
     assert target_dtype("spiece_model", (4_689_074,), dtype, "q8_0") is None
+
+
+@pytest.mark.parametrize(
+    ("recipe", "gigabytes"),
+    [("bf16", 42.03), ("q8_0", 22.78), ("q6_k", 17.81), ("q5_k_m", 15.97), ("q4_k_m", 14.24)],
+)
+def test_target_dtype_gives_the_sizes_that_the_policy_was_chosen_for(
+    recipe: str, gigabytes: float
+) -> None:
+    total = 0
+    for name, (_, shape) in released_tensors("2.3").items():
+        if name.startswith("model.diffusion_model."):
+            dtype = target_dtype(name, shape, BF16, recipe)
+            assert dtype is not None
+            total += dtype.storage_bytes(shape)
+    assert total / 1e9 == pytest.approx(gigabytes, abs=0.01)
 
 
 def test_weight_class_never_takes_a_codec_matrix_for_a_block_of_the_transformer() -> None:

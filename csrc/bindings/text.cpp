@@ -101,6 +101,7 @@ void register_encoder(py::module_ & module) {
              "Claims names and shapes of both tables; None for the projection leaves `encode` out.")
         .def("load", &TextStage::load, py::call_guard<py::gil_scoped_release>(), "Maps or converts the weights.")
         .def_property_readonly("weight_bytes", &TextStage::weight_bytes)
+        .def_property_readonly("activation_bytes", &TextStage::activation_bytes)
         .def("probe_names", &TextStage::probe_names)
         .def(
             "hidden_states",
@@ -138,6 +139,7 @@ void register_connector(py::module_ & module) {
              py::arg("table"), py::arg("config"), py::arg("device"), "Claims names and shapes of the table.")
         .def("load", &ConnectorStage::load, py::call_guard<py::gil_scoped_release>(), "Maps or converts the weights.")
         .def_property_readonly("weight_bytes", &ConnectorStage::weight_bytes)
+        .def_property_readonly("activation_bytes", &ConnectorStage::activation_bytes)
         .def("probe_names", &ConnectorStage::probe_names)
         .def(
             "run",

@@ -43,6 +43,11 @@ uint64_t ConnectorStage::weight_bytes() const {
     return connector_.weights().stored_bytes();
 }
 
+uint64_t ConnectorStage::activation_bytes() {
+    const std::lock_guard lock(mutex_);
+    return connector_.runner().activation_bytes();
+}
+
 void ConnectorStage::compute(const char * function, const HostView & features, int64_t rows, const ProbeSet & probes) {
     const TextConnector & model = connector_.model();
     const TextConnectorConfig & config = model.config;

@@ -20,6 +20,9 @@ public:
 
     uint64_t weight_bytes() const;
 
+    // Memory of intermediate results that the last run took and the next may reuse.
+    uint64_t activation_bytes();
+
     // features: (tokens, width), the real tokens only -> (rows, width). Row i past the tokens starts from register
     // i mod num_registers. `rows` is a multiple of the registers, at least the tokens.
     HostTensor run(const HostView & features, int64_t rows);

@@ -73,6 +73,11 @@ uint64_t TextStage::weight_bytes() const {
     return gemma_.weights().stored_bytes() + (projection_ ? projection_->weights().stored_bytes() : 0);
 }
 
+uint64_t TextStage::activation_bytes() {
+    const std::lock_guard lock(mutex_);
+    return gemma_.runner().activation_bytes();
+}
+
 void TextStage::check_ids(const char * function, std::span<const int32_t> ids) const {
     if (ids.empty()) {
         throw ShapeError(std::string(function) + ": ids has shape (0,), expected at least one token");

@@ -34,6 +34,9 @@ public:
 
     uint64_t weight_bytes() const;
 
+    // Memory of intermediate results that the last run took and the next may reuse.
+    uint64_t activation_bytes();
+
     // (layers + 1, tokens, hidden)
     HostTensor hidden_states(std::span<const int32_t> ids);
 

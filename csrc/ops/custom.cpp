@@ -33,8 +33,8 @@ ggml_tensor * custom_node(Graph & graph, ggml_type type, std::array<int64_t, 4> 
         }
     }
     ggml_tensor * node =
-        ggml_custom_4d(graph.ctx(), type, ne[0], ne[1], ne[2], ne[3], present.data(),
-                       static_cast<int>(present.size()), kernel, GGML_N_TASKS_MAX, /*userdata=*/nullptr);
+        ggml_custom_4d(graph.ctx(), type, ne[0], ne[1], ne[2], ne[3], present.data(), static_cast<int>(present.size()),
+                       kernel, GGML_N_TASKS_MAX, /*userdata=*/nullptr);
     if (constants_bytes > 0) {
         std::memcpy(reinterpret_cast<std::byte *>(node->op_params) + kConstantsOffset, constants, constants_bytes);
     }
@@ -54,8 +54,8 @@ void expect_rows(std::string_view op, std::string_view argument, const ggml_tens
     }
 }
 
-void expect_row_table(std::string_view op, std::string_view argument, const ggml_tensor * table, const ggml_tensor * rows,
-                      int64_t width, int64_t tokens) {
+void expect_row_table(std::string_view op, std::string_view argument, const ggml_tensor * table,
+                      const ggml_tensor * rows, int64_t width, int64_t tokens) {
     expect_rows(op, argument, table, GGML_TYPE_F32, {width, rows ? kAny : 1, 1, 1});
     if (rows) {
         expect_rows(op, "rows", rows, GGML_TYPE_I32, {tokens, 1, 1, 1});

@@ -56,7 +56,8 @@ inline RowRange rows_of_thread(int64_t rows, int thread, int num_threads) {
 
 // Row `index` of a matrix whose rows may lie apart.
 inline float * row_of(const ggml_tensor * tensor, int64_t index) {
-    return reinterpret_cast<float *>(static_cast<std::byte *>(tensor->data) + index * static_cast<int64_t>(tensor->nb[1]));
+    return reinterpret_cast<float *>(static_cast<std::byte *>(tensor->data) +
+                                     index * static_cast<int64_t>(tensor->nb[1]));
 }
 
 inline constexpr int64_t kAny = -1;
@@ -68,8 +69,8 @@ void expect_rows(std::string_view op, std::string_view argument, const ggml_tens
 
 // A table with a row per distinct timestep and the row each token takes: F32 [width, distinct] and I32 [tokens], or one
 // row and no list. Throws ShapeError.
-void expect_row_table(std::string_view op, std::string_view argument, const ggml_tensor * table, const ggml_tensor * rows,
-                      int64_t width, int64_t tokens);
+void expect_row_table(std::string_view op, std::string_view argument, const ggml_tensor * table,
+                      const ggml_tensor * rows, int64_t width, int64_t tokens);
 
 // The row of `table` for a token; null when the list points outside of the table.
 inline const float * table_row(const ggml_tensor * table, const ggml_tensor * rows, int64_t token) {

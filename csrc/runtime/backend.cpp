@@ -12,7 +12,8 @@ namespace ltx {
 namespace {
 
 std::string lower(std::string text) {
-    std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    std::transform(text.begin(), text.end(), text.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     return text;
 }
 
@@ -113,8 +114,8 @@ std::shared_ptr<Backend> Backend::open(const std::string & name, int threads) {
         const auto features = cpu_features(device);
         const bool bf16 = std::find(features.begin(), features.end(), "AVX512_BF16") != features.end();
         backend->fast_half_type_ = bf16 ? GGML_TYPE_BF16 : GGML_TYPE_F16;
-        const auto set_threads = reinterpret_cast<ggml_backend_set_n_threads_t>(ggml_backend_reg_get_proc_address(
-            ggml_backend_dev_backend_reg(device), "ggml_backend_set_n_threads"));
+        const auto set_threads = reinterpret_cast<ggml_backend_set_n_threads_t>(
+            ggml_backend_reg_get_proc_address(ggml_backend_dev_backend_reg(device), "ggml_backend_set_n_threads"));
         if (set_threads) {
             set_threads(backend->handle(), backend->threads_);
         }

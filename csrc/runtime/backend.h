@@ -24,8 +24,8 @@ std::vector<DeviceDescription> list_devices();
 // A compute device with its buffers and threads. Not thread safe: one run at a time.
 class Backend {
 public:
-    // `name` is "cpu", "cuda", "cuda:N" or "auto" (the first GPU, else the CPU). `threads` <= 0 takes the physical cores.
-    // Throws ArgumentError for an unknown device, BackendError when it cannot be initialised.
+    // `name` is "cpu", "cuda", "cuda:N" or "auto" (the first GPU, else the CPU). `threads` <= 0 takes the physical
+    // cores. Throws ArgumentError for an unknown device, BackendError when it cannot be initialised.
     static std::shared_ptr<Backend> open(const std::string & name, int threads);
 
     ggml_backend_t handle() const { return handle_.get(); }

@@ -27,8 +27,7 @@ HostTensor read(const ggml_tensor * tensor) {
 
 Runner::Runner(std::shared_ptr<Backend> backend) : backend_(std::move(backend)) {}
 
-void Runner::prepare(const std::string & key, const RunOptions & options,
-                     const std::function<void(Graph &)> & build) {
+void Runner::prepare(const std::string & key, const RunOptions & options, const std::function<void(Graph &)> & build) {
     std::string full_key = key + (options.form == OpForm::Fused ? "|fused" : "|composed");
     for (const std::string & probe : options.probes) {
         full_key += "|" + probe;

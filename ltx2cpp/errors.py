@@ -1,7 +1,8 @@
 """Typed errors of ltx2cpp.
 
-Every failure that a user can cause or cure is raised as one of these, with one sentence that says where it happened,
-what was expected, what was found and, where known, the cure. The C++ core raises the same classes.
+Every failure that a user can cause or cure is raised as one of these, with one sentence that says
+where it happened, what was expected, what was found and, where known, the cure. The C++ core raises
+the same classes.
 """
 
 from __future__ import annotations

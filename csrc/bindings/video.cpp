@@ -1,7 +1,191 @@
+#include "bindings/arrays.h"
 #include "bindings/register.h"
+#include "session/video_stage.h"
+
+namespace py = pybind11;
 
 namespace ltx::bindings {
 
-void register_video(pybind11::module_ &) {}
+namespace {
+
+using ByteArray = py::array_t<uint8_t, py::array::c_style>;
+
+// Encoder samplers are named with "_res", because each has a shuffled shortcut; a decoder's says so by `residual`.
+VaeBlockKind parse_kind(const std::string & half, const std::string & name) {
+    const std::string suffix = half == "encoder" ? "_res" : "";
+    if (name == "res_x") {
+        return VaeBlockKind::ResX;
+    }
+    if (name == "compress_space" + suffix) {
+        return VaeBlockKind::CompressSpace;
+    }
+    if (name == "compress_time" + suffix) {
+        return VaeBlockKind::CompressTime;
+    }
+    if (name == "compress_all" + suffix) {
+        return VaeBlockKind::CompressAll;
+    }
+    throw UnsupportedError("video " + half + ": blocks of kind '" + name + "' are not implemented");
+}
+
+SpatialPad parse_padding(const std::string & half, const std::string & name) {
+    if (name == "zeros") {
+        return SpatialPad::Zeros;
+    }
+    if (name == "reflect") {
+        return SpatialPad::Reflect;
+    }
+    throw UnsupportedError("video " + half + ": padding '" + name + "' is not implemented");
+}
+
+VideoVaeConfig parse_config(const py::dict & config, const std::string & half) {
+    VideoVaeConfig result{
+        .latent_channels = config_value<int64_t>(config, "latent_channels"),
+        .patch_size = config_value<int64_t>(config, "patch_size"),
+        .base_channels = config_value<int64_t>(config, "decoder_base_channels"),
+        .blocks = {},
+        .padding = parse_padding(half, config_value<std::string>(config, (half + "_padding").c_str())),
+    };
+    for (const py::handle entry : config_value<py::sequence>(config, (half + "_blocks").c_str())) {
+        const auto block = entry.cast<py::dict>();
+        result.blocks.push_back({parse_kind(half, config_value<std::string>(block, "kind")),
+                                 config_value<int64_t>(block, "num_layers"), config_value<int64_t>(block, "multiplier"),
+                                 config_value<bool>(block, "residual")});
+        if (result.blocks.back().num_layers < 1 || result.blocks.back().multiplier < 1) {
+            throw ConfigError("video " + half + ": a block has num_layers or multiplier below 1");
+        }
+    }
+    if (result.blocks.empty() || result.latent_channels < 1 || result.patch_size < 1 || result.base_channels < 1) {
+        throw ConfigError("video " + half + ": no blocks, or a width or patch size below 1");
+    }
+    return result;
+}
+
+py::dict to_dict(std::map<std::string, HostTensor> tensors) {
+    py::dict result;
+    for (auto & [name, tensor] : tensors) {
+        result[py::str(name)] = to_numpy(std::move(tensor));
+    }
+    return result;
+}
+
+VideoDecodeOptions options_of(std::optional<int64_t> chunk_latents, const std::vector<std::string> & probes,
+                              bool composed) {
+    if (chunk_latents && *chunk_latents < 1) {
+        throw ArgumentError("chunk_latents is " + std::to_string(*chunk_latents) + ", expected at least 1");
+    }
+    return {.chunk_latents = chunk_latents.value_or(0), .probes = {probes.begin(), probes.end()}, .composed = composed};
+}
+
+void register_decoder(py::module_ & module) {
+    py::class_<VideoDecodeStream>(module, "VideoDecodeStream", "Frames of one clip, decoded as they are asked for.")
+        .def("__iter__", [](py::object self) { return self; })
+        .def("__next__",
+             [](VideoDecodeStream & stream) {
+                 std::optional<HostTensor> frames;
+                 {
+                     const py::gil_scoped_release release;
+                     frames = stream.next();
+                 }
+                 if (!frames) {
+                     throw py::stop_iteration();
+                 }
+                 return to_numpy(std::move(*frames));
+             })
+        .def_property_readonly("num_frames", &VideoDecodeStream::num_frames, "Frames of the whole clip.")
+        .def_property_readonly("activation_bytes", &VideoDecodeStream::activation_bytes,
+                               "Largest working memory of a run so far.")
+        .def_property_readonly("state_bytes", &VideoDecodeStream::state_bytes, "Memory kept between runs.");
+
+    py::class_<VideoDecodeStage, std::shared_ptr<VideoDecodeStage>>(module, "VideoDecoder",
+                                                                    "The convolutional decoder of the video VAE.")
+        .def(py::init([](const TensorTable & table, const py::dict & config, std::shared_ptr<Backend> device) {
+                 return std::make_shared<VideoDecodeStage>(table, parse_config(config, "decoder"), std::move(device));
+             }),
+             py::arg("table"), py::arg("config"), py::arg("device"), "Claims weights; data is read by load().")
+        .def("load", &VideoDecodeStage::load, py::call_guard<py::gil_scoped_release>())
+        .def_property_readonly("weight_bytes", &VideoDecodeStage::weight_bytes)
+        .def("probe_names", &VideoDecodeStage::probe_names)
+        .def(
+            "decode",
+            [](VideoDecodeStage & stage, const FloatArray & latent, std::optional<int64_t> chunk_latents,
+               bool composed) {
+                const VideoDecodeOptions options = options_of(chunk_latents, {}, composed);
+                const HostView view = view_of(latent);
+                HostTensor frames;
+                {
+                    const py::gil_scoped_release release;
+                    frames = stage.decode(view, options);
+                }
+                return to_numpy(std::move(frames));
+            },
+            py::arg("latent"), py::arg("chunk_latents") = py::none(), py::arg("composed") = false,
+            "Normalised latent (C, F, h, w) -> frames (n, height, width, 3), about -1..1, not clamped. chunk_latents\n"
+            "(None: by the picture's size) bounds the memory and changes no number; composed uses stock operations.")
+        .def(
+            "probe",
+            [](VideoDecodeStage & stage, const FloatArray & latent, const std::vector<std::string> & probes,
+               std::optional<int64_t> chunk_latents, bool composed) {
+                const auto stream = stage.stream(view_of(latent), options_of(chunk_latents, probes, composed));
+                {
+                    const py::gil_scoped_release release;
+                    while (stream->next()) {
+                    }
+                }
+                return to_dict(stream->probes());
+            },
+            py::arg("latent"), py::arg("probes"), py::arg("chunk_latents") = py::none(), py::arg("composed") = false,
+            "Decodes and returns what the named modules gave, (frames, height, width, channels) each.")
+        .def(
+            "stream",
+            [](VideoDecodeStage & stage, const FloatArray & latent, std::optional<int64_t> chunk_latents,
+               bool composed) { return stage.stream(view_of(latent), options_of(chunk_latents, {}, composed)); },
+            py::arg("latent"), py::arg("chunk_latents") = py::none(), py::arg("composed") = false,
+            "An iterator over the frames of decode, in chunks (n, height, width, 3); memory does not grow with F.");
+}
+
+void register_encoder(py::module_ & module) {
+    const auto encode = [](VideoEncodeStage & stage, const ByteArray & frames, const VideoDecodeOptions & options,
+                           std::map<std::string, HostTensor> & probes) {
+        const Shape shape(frames.shape(), frames.shape() + frames.ndim());
+        const std::span bytes(frames.data(), static_cast<size_t>(frames.size()));
+        const py::gil_scoped_release release;
+        return stage.encode(shape, bytes, options, probes);
+    };
+    py::class_<VideoEncodeStage>(module, "VideoEncoder", "The encoder of the video VAE.")
+        .def(py::init([](const TensorTable & table, const py::dict & config, std::shared_ptr<Backend> device) {
+                 return std::make_unique<VideoEncodeStage>(table, parse_config(config, "encoder"), std::move(device));
+             }),
+             py::arg("table"), py::arg("config"), py::arg("device"), "Claims weights; data is read by load().")
+        .def("load", &VideoEncodeStage::load, py::call_guard<py::gil_scoped_release>())
+        .def_property_readonly("weight_bytes", &VideoEncodeStage::weight_bytes)
+        .def("probe_names", &VideoEncodeStage::probe_names)
+        .def(
+            "encode",
+            [encode](VideoEncodeStage & stage, const ByteArray & frames, std::optional<int64_t> chunk_latents,
+                     bool composed) {
+                std::map<std::string, HostTensor> probes;
+                return to_numpy(encode(stage, frames, options_of(chunk_latents, {}, composed), probes));
+            },
+            py::arg("frames"), py::arg("chunk_latents") = py::none(), py::arg("composed") = false,
+            "RGB bytes (frames, height, width, 3) -> normalised latent (C, F, h, w).")
+        .def(
+            "probe",
+            [encode](VideoEncodeStage & stage, const ByteArray & frames, const std::vector<std::string> & names,
+                     std::optional<int64_t> chunk_latents, bool composed) {
+                std::map<std::string, HostTensor> probes;
+                encode(stage, frames, options_of(chunk_latents, names, composed), probes);
+                return to_dict(std::move(probes));
+            },
+            py::arg("frames"), py::arg("probes"), py::arg("chunk_latents") = py::none(), py::arg("composed") = false,
+            "Encodes and returns what the named modules gave, (frames, height, width, channels) each.");
+}
+
+}  // namespace
+
+void register_video(py::module_ & module) {
+    register_decoder(module);
+    register_encoder(module);
+}
 
 }  // namespace ltx::bindings

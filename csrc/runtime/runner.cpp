@@ -9,16 +9,16 @@ namespace ltx {
 
 namespace {
 
-Shape shape_of(const ggml_tensor * tensor) {
+Shape shape_of(const ggml_tensor * tensor, int min_axes) {
     Shape shape;
-    for (int i = std::max(1, ggml_n_dims(tensor)) - 1; i >= 0; --i) {
+    for (int i = std::max(min_axes, ggml_n_dims(tensor)) - 1; i >= 0; --i) {
         shape.push_back(tensor->ne[i]);
     }
     return shape;
 }
 
-HostTensor read(const ggml_tensor * tensor) {
-    HostTensor result{shape_of(tensor), std::vector<float>(static_cast<size_t>(ggml_nelements(tensor)))};
+HostTensor read(const ggml_tensor * tensor, int min_axes) {
+    HostTensor result{shape_of(tensor, min_axes), std::vector<float>(static_cast<size_t>(ggml_nelements(tensor)))};
     ggml_backend_tensor_get(tensor, result.values.data(), 0, ggml_nbytes(tensor));
     return result;
 }
@@ -96,18 +96,18 @@ void Runner::compute() {
     backend_->compute(compute_graph_);
 }
 
-HostTensor Runner::fetch(std::string_view output) const {
+HostTensor Runner::fetch(std::string_view output, int min_axes) const {
     const auto found = graph_->outputs().find(output);
     if (found == graph_->outputs().end()) {
         throw Error("graph has no output '" + std::string(output) + "'");
     }
-    return read(found->second);
+    return read(found->second, min_axes);
 }
 
-std::map<std::string, HostTensor> Runner::fetch_probes() const {
+std::map<std::string, HostTensor> Runner::fetch_probes(int min_axes) const {
     std::map<std::string, HostTensor> result;
     for (const auto & [name, tensor] : graph_->probes()) {
-        result.emplace(name, read(tensor));
+        result.emplace(name, read(tensor, min_axes));
     }
     return result;
 }

@@ -37,9 +37,10 @@ public:
 
     void compute();
 
-    // An F32 output of the last run; its shape is the reverse of `ne` without trailing ones ({1} at least).
-    HostTensor fetch(std::string_view output) const;
-    std::map<std::string, HostTensor> fetch_probes() const;
+    // An F32 output of the last run; its shape is the reverse of `ne` without trailing ones, but of `min_axes` axes at
+    // least.
+    HostTensor fetch(std::string_view output, int min_axes = 1) const;
+    std::map<std::string, HostTensor> fetch_probes(int min_axes = 1) const;
 
     // Bytes of the activation buffer.
     size_t activation_bytes() const;

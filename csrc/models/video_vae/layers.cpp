@@ -1,0 +1,80 @@
+#include "models/video_vae/layers.h"
+
+namespace ltx {
+
+namespace {
+
+// A kernel covers this many frames besides the result's own place.
+constexpr int64_t kReach = 2;
+
+PadOptions pad_options(const Conv & conv, const VaePadding & padding, Activation activation, bool ended) {
+    return {
+        .type = conv.input_type(),
+        .back = ended ? padding.trail : 0,
+        .spatial = padding.spatial,
+        .norm_silu = activation == Activation::PixelNormSilu,
+        .eps = kPixelNormEps,
+    };
+}
+
+}  // namespace
+
+ggml_tensor * pad_stream(Graph & graph, FrameStream & stream, const std::string & layer, const Conv & conv,
+                         FrameChunk in, const VaePadding & padding, Activation activation) {
+    StreamPosition & at = stream.position(layer);
+    if (at.closed || (!in.frames && !in.ended)) {
+        return nullptr;
+    }
+    // The frames kept are those of the last buffer, normalised, padded and in the kernel's type.
+    PadOptions options = pad_options(conv, padding, activation, in.ended);
+    options.front = at.kept ? 0 : padding.lead;
+    options.earlier_is_padded = true;
+    ggml_tensor * padded = pad_frames(graph, stream.with_kept(graph, layer, in.frames), options);
+    at.closed = in.ended;
+    if (!in.ended) {
+        stream.keep(graph, layer, padded, {});
+    }
+    return padded->ne[3] > kReach ? padded : nullptr;
+}
+
+FrameChunk stream_conv(Graph & graph, FrameStream & stream, const Conv & conv, FrameChunk in,
+                       const VaePadding & padding, Activation activation) {
+    ggml_tensor * padded = pad_stream(graph, stream, graph.path(""), conv, in, padding, activation);
+    return {padded ? graph.probe("", conv.build(graph, padded)) : nullptr, in.ended};
+}
+
+VaeResBlock VaeResBlock::load(const Scope & scope, int64_t channels, const VaePadding & padding) {
+    return {Conv::load(scope.at("conv1.conv"), channels, channels), Conv::load(scope.at("conv2.conv"), channels, channels),
+            padding};
+}
+
+FrameChunk VaeResBlock::build(Graph & graph, FrameStream & stream, FrameChunk in) const {
+    const std::string layer = graph.path("");
+    StreamPosition & at = stream.position(layer);
+    if (at.closed || (!in.frames && !in.ended)) {
+        return {nullptr, in.ended};
+    }
+    const FramePieces x = stream.with_kept(graph, layer, in.frames);
+    const int64_t kept = frame_count(x.earlier);
+    PadOptions options = pad_options(conv1, padding, Activation::PixelNormSilu, in.ended);
+    options.front = kept ? static_cast<int32_t>(kReach - kept) : padding.lead;
+    ggml_tensor * padded = pad_frames(graph, x, options);  // ne: [C, W + 2, H + 2, results + 2]
+    FrameChunk hidden{padded->ne[3] > kReach ? conv1.build(graph, padded) : nullptr, in.ended};
+
+    ggml_tensor * padded2 =
+        pad_stream(graph, stream, layer + ".conv2", conv2, hidden, padding, Activation::PixelNormSilu);
+    ggml_tensor * out = nullptr;
+    if (padded2) {
+        // Centred convolutions still owe the results for the frames kept; causal ones gave them.
+        const int64_t first = padding.trail ? 0 : kept;
+        out = conv2.build(graph, padded2, slice_frames(graph, x, first, padded2->ne[3] - kReach));
+        graph.probe("", out);
+    }
+    at.closed = in.ended;
+    if (!in.ended) {
+        stream.keep(graph, layer, in.frames, {padded, out});
+    }
+    return {out, in.ended};
+}
+
+}  // namespace ltx

@@ -1,0 +1,28 @@
+// A convolution with kernel 3x3x3 or 3x3 (frames as they are), stride 1.
+#pragma once
+
+#include "ops/conv3d/conv3d.h"
+#include "ops/pad/pad.h"
+#include "weights/weight_store.h"
+
+namespace ltx {
+
+struct Conv {
+    ggml_tensor * weight = nullptr;  // ne: [in, out, taps]
+    ggml_tensor * bias = nullptr;    // ne: [out]
+
+    // Claims "weight" (out, in, kernel_frames, 3, 3) and "bias" (out); kernel_frames 0 stands for (out, in, 3, 3).
+    static Conv load(const Scope & scope, int64_t in, int64_t out, int64_t kernel_frames = 3);
+
+    int64_t out_channels() const { return weight->ne[1]; }
+
+    // The type the padded input must have.
+    ggml_type input_type() const { return weight->type; }
+
+    // padded: [in, W + 2, H + 2, T + kernel_frames - 1] -> [out, W, H, T]
+    ggml_tensor * build(Graph & graph, ggml_tensor * padded, const FramePieces & residual = {}) const {
+        return conv3d(graph, weight, bias, padded, residual);
+    }
+};
+
+}  // namespace ltx

@@ -1,0 +1,40 @@
+// Tensors that keep their values between runs.
+#pragma once
+
+#include <array>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "runtime/backend.h"
+
+namespace ltx {
+
+// Tensors lie in buffers of their own, so graphs may refer to them by address until clear().
+class StateStore {
+public:
+    explicit StateStore(std::shared_ptr<Backend> backend) : backend_(std::move(backend)) {}
+
+    // Makes the tensor, contents undefined, or gives it again; then `type` and `ne` must be those of before.
+    // Throws DeviceMemoryError.
+    ggml_tensor * make(const std::string & name, ggml_type type, const std::array<int64_t, 4> & ne);
+
+    // A tensor that make() made.
+    ggml_tensor * get(const std::string & name) const;
+
+    size_t size_bytes() const;
+
+    void clear() { entries_.clear(); }
+
+private:
+    struct Entry {
+        ggml_context_ptr ctx;
+        ggml_backend_buffer_ptr buffer;
+        ggml_tensor * tensor;
+    };
+
+    std::shared_ptr<Backend> backend_;
+    std::map<std::string, Entry> entries_;
+};
+
+}  // namespace ltx

@@ -3,8 +3,12 @@
 #include <array>
 
 #include "ops/bias_gelu/bias_gelu.h"
+#include "ops/conv3d/conv3d.h"
+#include "ops/depth_to_space/depth_to_space.h"
 #include "ops/gated_residual/gated_residual.h"
 #include "ops/modulate/modulate.h"
+#include "ops/pad/pad.h"
+#include "ops/pixel_norm/pixel_norm.h"
 #include "ops/split_rope/split_rope.h"
 
 namespace ltx {
@@ -13,9 +17,14 @@ namespace {
 
 constexpr std::array kOps{
     CustomOp{"bias_gelu", &bias_gelu_cpu},
+    CustomOp{"conv3d_finish", &conv3d_finish_cpu},
+    CustomOp{"depth_to_space", &depth_to_space_cpu},
     CustomOp{"gated_residual", &gated_residual_cpu},
     CustomOp{"modulate", &modulate_cpu},
     CustomOp{"norm_split_rope", &norm_split_rope_cpu},
+    CustomOp{"pad_frames", &pad_frames_cpu},
+    CustomOp{"pixel_norm_silu", &pixel_norm_silu_cpu},
+    CustomOp{"space_to_depth", &space_to_depth_cpu},
 };
 
 }  // namespace

@@ -15,10 +15,8 @@ constexpr int64_t kRunBytes = int64_t{1} << 30;
 constexpr int64_t kBytesPerPixel = 100;
 constexpr int64_t kMaxChunkLatents = 8;
 
-RunOptions run_options(const VideoDecodeOptions & options, const Backend & backend) {
-    // Our operations run on the CPU; other devices compute the composed forms.
-    return {.probes = options.probes,
-            .form = options.composed || !backend.is_cpu() ? OpForm::Composed : OpForm::Fused};
+RunOptions run_options(const VideoDecodeOptions & options) {
+    return {.probes = options.probes, .form = options.composed ? OpForm::Composed : OpForm::Fused};
 }
 
 std::vector<std::string> block_names(const std::string & half, const std::string & list, const VideoVaeConfig & config,
@@ -137,7 +135,7 @@ bool VideoDecodeStream::run(int64_t first, int64_t count, bool ended) {
     const VideoDecoder & decoder = stage_->component_.model();
     const int64_t channels = decoder.config.latent_channels;
     const std::string key = std::to_string(count) + (ended ? "e" : "") + ":" + stream_.key();
-    runner_.prepare(key, run_options(options_, *stage_->backend_), [&](Graph & graph) {
+    runner_.prepare(key, run_options(options_), [&](Graph & graph) {
         stream_.begin_build();
         ggml_tensor * latent =
             count ? graph.input("latent", GGML_TYPE_F32, {channels, width_, height_, count}) : nullptr;
@@ -197,7 +195,7 @@ HostTensor VideoEncodeStage::encode(const Shape & shape, std::span<const uint8_t
     for (int64_t first = 0; first < shape[0];) {
         // The very first frame is a latent of its own, so it goes alone.
         const int64_t count = first == 0 ? 1 : std::min(chunk * pixels.time, shape[0] - first);
-        runner.prepare(std::to_string(count) + ":" + stream.key(), run_options(options, *backend_), [&](Graph & graph) {
+        runner.prepare(std::to_string(count) + ":" + stream.key(), run_options(options), [&](Graph & graph) {
             stream.begin_build();
             ggml_tensor * input = graph.input("frames", GGML_TYPE_F32, {kColours, shape[2], shape[1], count});
             graph.output("latent", encoder.build(graph, stream, input));

@@ -1,58 +1,6 @@
 #include "ops/conv3d/conv3d.h"
 
-#include "base/simd.h"
-#include "graph/custom_node.h"
-
 namespace ltx {
-
-namespace {
-
-struct Params {
-    int64_t padded_width, padded_height;
-};
-
-LTX_TARGET_CLONES
-void add_row(const float * sum, const float * bias, const float * residual, float * out, int64_t count) {
-    if (residual) {
-        for (int64_t i = 0; i < count; ++i) {
-            out[i] = residual[i] + (sum[i] + bias[i]);
-        }
-    } else {
-        for (int64_t i = 0; i < count; ++i) {
-            out[i] = sum[i] + bias[i];
-        }
-    }
-}
-
-// Takes the rows outside the padding, adds bias and residual.
-void kernel(ggml_tensor * dst, int ith, int nth, void *) {
-    const auto params = custom_params<Params>(dst);
-    const ggml_tensor * sums = dst->src[0];
-    const auto * bias = static_cast<const float *>(dst->src[1]->data);
-    const FramePieces residual{dst->src[2], dst->src[3]};
-    const int64_t split = frame_count(residual.earlier);
-    const int64_t channels = dst->ne[0];
-    const int64_t width = dst->ne[1];
-    const int64_t lines = dst->ne[2] * dst->ne[3];
-    for (int64_t line = lines * ith / nth; line < lines * (ith + 1) / nth; ++line) {
-        const int64_t row = line % dst->ne[2];
-        const int64_t frame = line / dst->ne[2];
-        const float * sum = static_cast<const float *>(sums->data) +
-                            (frame * params.padded_height + row) * params.padded_width * channels;
-        float * out = static_cast<float *>(dst->data) + line * width * channels;
-        const ggml_tensor * piece = frame < split ? residual.earlier : residual.frames;
-        const char * added = piece ? static_cast<const char *>(piece->data) + row * piece->nb[2] +
-                                         (frame < split ? frame : frame - split) * piece->nb[3]
-                                   : nullptr;
-        for (int64_t x = 0; x < width; ++x) {
-            add_row(sum + x * channels, bias,
-                    piece ? reinterpret_cast<const float *>(added + x * piece->nb[1]) : nullptr, out + x * channels,
-                    channels);
-        }
-    }
-}
-
-}  // namespace
 
 ggml_tensor * conv3d(Graph & graph, ggml_tensor * weight, ggml_tensor * bias, ggml_tensor * padded,
                      const FramePieces & residual) {
@@ -76,8 +24,10 @@ ggml_tensor * conv3d(Graph & graph, ggml_tensor * weight, ggml_tensor * bias, gg
         sums = sums ? ggml_add(ctx, sums, product) : product;
     }
     if (graph.form() == OpForm::Fused) {
-        return custom_node(ctx, GGML_TYPE_F32, {out, width, height, frames},
-                           {sums, bias, residual.earlier, residual.frames}, kernel, Params{row_pitch, padded->ne[2]});
+        return custom_node_with(graph, GGML_TYPE_F32, {out, width, height, frames},
+                                {sums, bias, residual.earlier, residual.frames}, &conv3d_finish_cpu,
+                                ConvFinishConstants{static_cast<int32_t>(row_pitch),
+                                                    static_cast<int32_t>(padded->ne[2]), piece_set(residual)});
     }
     ggml_tensor * inner = ggml_view_4d(ctx, sums, out, width, height, frames, sums->nb[1], row_pitch * sums->nb[1],
                                        frame_pitch * sums->nb[1], 0);

@@ -15,4 +15,13 @@ namespace ltx {
 ggml_tensor * conv3d(Graph & graph, ggml_tensor * weight, ggml_tensor * bias, ggml_tensor * padded,
                      const FramePieces & residual = {});
 
+struct ConvFinishConstants {
+    int32_t padded_width, padded_height;
+    PieceSet residual;
+};
+
+// Takes the sums at positions outside the padding, adds bias and residual.
+// Sources: sums [out, rows], bias, the residual's pieces.
+void conv3d_finish_cpu(ggml_tensor * node, int thread, int num_threads, void * unused);
+
 }  // namespace ltx

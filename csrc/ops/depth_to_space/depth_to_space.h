@@ -30,4 +30,23 @@ ggml_tensor * depth_to_space(Graph & graph, ggml_tensor * x, SpaceTimeFactor fac
 ggml_tensor * space_to_depth(Graph & graph, ggml_tensor * x, SpaceTimeFactor factor, Packing packing,
                              ggml_tensor * shortcut = nullptr, int32_t lead = 0);
 
+struct DepthToSpaceConstants {
+    SpaceTimeFactor factor;
+    Packing packing;
+    int32_t drop_first;
+    PieceSet shortcut;
+};
+
+// Sources: x, the shortcut's pieces.
+void depth_to_space_cpu(ggml_tensor * node, int thread, int num_threads, void * unused);
+
+struct SpaceToDepthConstants {
+    SpaceTimeFactor factor;
+    Packing packing;
+    int32_t lead;
+};
+
+// Sources: x, then the shortcut if there is one.
+void space_to_depth_cpu(ggml_tensor * node, int thread, int num_threads, void * unused);
+
 }  // namespace ltx

@@ -1,54 +1,8 @@
-#include <algorithm>
-
-#include "graph/custom_node.h"
-#include "ops/depth_to_space/cell.h"
 #include "ops/depth_to_space/depth_to_space.h"
 
 namespace ltx {
 
 namespace {
-
-struct Params {
-    SpaceTimeFactor factor;
-    Packing packing;
-    int32_t lead;
-};
-
-void kernel(ggml_tensor * dst, int ith, int nth, void *) {
-    const auto params = custom_params<Params>(dst);
-    const ggml_tensor * in = dst->src[0];
-    const ggml_tensor * shortcut = dst->src[1];
-    const SpaceTimeFactor f = params.factor;
-    const int64_t p = f.product();
-    const int64_t group = shortcut ? shortcut->ne[0] * p / dst->ne[0] : 0;
-    std::vector<const float *> rows(static_cast<size_t>(p));
-    const int64_t positions = ggml_nrows(dst);
-    for (int64_t position = positions * ith / nth; position < positions * (ith + 1) / nth; ++position) {
-        const int64_t x = position % dst->ne[1];
-        const int64_t y = position / dst->ne[1] % dst->ne[2];
-        const int64_t t = position / (dst->ne[1] * dst->ne[2]);
-        float * to = static_cast<float *>(dst->data) + position * dst->ne[0];
-        for (int64_t index = 0; index < p; ++index) {
-            const CellOffset at = cell_offset(f, params.packing, index);
-            const int64_t frame = t * f.time + at.time;
-            const float * from = channels_at(in, x * f.width + at.width, y * f.height + at.height, frame);
-            for (int64_t c = 0; c < in->ne[0]; ++c) {
-                to[c * p + index] = from[c];
-            }
-            if (shortcut) {
-                rows[static_cast<size_t>(index)] = channels_at(shortcut, x * f.width + at.width, y * f.height + at.height,
-                                                          std::max<int64_t>(0, frame - params.lead));
-            }
-        }
-        for (int64_t o = 0; group && o < dst->ne[0]; ++o) {
-            float sum = 0.0f;
-            for (int64_t k = o * group; k < (o + 1) * group; ++k) {
-                sum += rows[static_cast<size_t>(k % p)][k / p];
-            }
-            to[o] += sum / static_cast<float>(group);
-        }
-    }
-}
 
 // Makes `factor` neighbours along dimension `axis` the fastest channels.
 // [K, ... with dimension `axis` = factor * n ...] -> [factor * K, ... n ...]
@@ -69,7 +23,7 @@ ggml_tensor * fold(ggml_context * ctx, ggml_tensor * x, int64_t factor, int axis
                      : ggml_reshape_4d(ctx, x, factor * ne[0], ne[1], ne[2], ne[3] / factor);
 }
 
-ggml_tensor * shuffle(Graph & graph, ggml_tensor * x, const Params & params) {
+ggml_tensor * shuffle(Graph & graph, ggml_tensor * x, const SpaceToDepthConstants & params) {
     ggml_context * ctx = graph.ctx();
     const SpaceTimeFactor f = params.factor;
     x = fold(ctx, ggml_is_contiguous(x) ? x : ggml_cont(ctx, x), f.time, 3);
@@ -84,11 +38,11 @@ ggml_tensor * shuffle(Graph & graph, ggml_tensor * x, const Params & params) {
 ggml_tensor * space_to_depth(Graph & graph, ggml_tensor * x, SpaceTimeFactor factor, Packing packing,
                              ggml_tensor * shortcut, int32_t lead) {
     ggml_context * ctx = graph.ctx();
-    const Params params{factor, packing, lead};
+    const SpaceToDepthConstants params{factor, packing, lead};
     const std::array<int64_t, 4> ne{x->ne[0] * factor.product(), x->ne[1] / factor.width, x->ne[2] / factor.height,
                                     x->ne[3] / factor.time};
     if (graph.form() == OpForm::Fused) {
-        return custom_node(ctx, GGML_TYPE_F32, ne, {x, shortcut}, kernel, params);
+        return custom_node_with(graph, GGML_TYPE_F32, ne, {x, shortcut}, &space_to_depth_cpu, params);
     }
     ggml_tensor * result = shuffle(graph, x, params);
     if (shortcut) {

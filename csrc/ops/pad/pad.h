@@ -30,4 +30,16 @@ struct PadOptions {
 // pieces: F32 [C, W, H, frames], rows of C contiguous. -> [C, W + 2, H + 2, front + frames + back]
 ggml_tensor * pad_frames(Graph & graph, const FramePieces & pieces, const PadOptions & options);
 
+struct PadConstants {
+    int32_t front, back;
+    SpatialPad spatial;
+    TemporalPad temporal;
+    int32_t norm_silu, earlier_is_padded;
+    PieceSet pieces;
+    float eps;
+};
+
+// Sources: the pieces.
+void pad_frames_cpu(ggml_tensor * node, int thread, int num_threads, void * unused);
+
 }  // namespace ltx

@@ -2,15 +2,21 @@
 // Source: ltx-core, PixelNorm without weights.
 #pragma once
 
-#include "graph/graph.h"
+#include "ops/custom.h"
 
 namespace ltx {
 
-// x: F32 [C, ...]. Result: F32 of the same shape.
+// x: F32 [C, ...], channels of a position contiguous. Result: F32 of the same shape. Throws ShapeError.
 ggml_tensor * pixel_norm_silu(Graph & graph, ggml_tensor * x, float eps);
 
-// Writes the normalised and activated row of `channels` values. The kernel of pixel_norm_silu, and of operations that
-// fuse it with what follows.
+struct PixelNormConstants {
+    float eps;
+};
+
+// Source: x.
+void pixel_norm_silu_cpu(ggml_tensor * node, int thread, int num_threads, void * unused);
+
+// One row, for operations that fuse it with what follows. x and y may be the same.
 void pixel_norm_silu_row(const float * x, float * y, int64_t channels, float eps);
 
 }  // namespace ltx

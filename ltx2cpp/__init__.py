@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ltx2cpp.model_files import ModelFiles
-from ltx2cpp.options import Guidance, ModalityGuidance, Sampling
+from ltx2cpp.options import BinnedGuidance, Guidance, ModalityGuidance, Sampling
 from ltx2cpp.pipeline import LTX2Pipeline
 from ltx2cpp.types import (
     Audio,
@@ -18,6 +18,7 @@ from ltx2cpp.types import (
 
 __all__ = [
     "Audio",
+    "BinnedGuidance",
     "GenerationOutput",
     "GenerationStream",
     "Guidance",

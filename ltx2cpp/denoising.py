@@ -8,8 +8,8 @@ from typing import Protocol
 
 from ltx2cpp.conditioning import LatentState
 from ltx2cpp.guidance import Pass, combine, passes_needed
-from ltx2cpp.options import Guidance, ModalityGuidance
-from ltx2cpp.samplers import denoised_from_velocity, make_sampler
+from ltx2cpp.options import BinnedGuidance, Guidance, ModalityGuidance
+from ltx2cpp.samplers import EulerSampler, Query, Sampler, Walk, denoised_from_velocity
 from ltx2cpp.types import FloatArray, Modality, PromptEmbedding, Step, Velocity
 
 
@@ -28,11 +28,12 @@ class VelocityCall(Protocol):
 
 @dataclass
 class _Stream:
-    """One modality inside the loop: its state and how to read it from a call's arguments."""
+    """One modality inside the loop: its state, its sampler and its last estimate."""
 
     name: str  # "video" or "audio"
     state: LatentState
-    strengths: ModalityGuidance
+    guidance: ModalityGuidance | BinnedGuidance
+    walk: Walk
     last: FloatArray | None = None
 
     def modality(self, prompt: PromptEmbedding, sigma: float) -> Modality:
@@ -45,8 +46,19 @@ class _Stream:
             positions=self.state.positions,
         )
 
-    def evaluated_at(self, index: int) -> bool:
-        return index % (self.strengths.skip_step + 1) == 0
+    def due(self, query: Query) -> bool:
+        skipped = self.guidance.at(query.sigma).skip_step
+        return self.last is None or query.index % (skipped + 1) == 0
+
+    def advance(self) -> Query | None:
+        """Hand the sampler the last estimate; return what it wants next, None at the end."""
+        try:
+            query = next(self.walk) if self.last is None else self.walk.send(self.last)
+        except StopIteration as stop:
+            self.state = replace(self.state, latent=stop.value)
+            return None
+        self.state = replace(self.state, latent=query.latent)
+        return query
 
 
 def denoise(
@@ -58,7 +70,7 @@ def denoise(
     *,
     sigmas: FloatArray,
     guidance: Guidance,
-    sampler: str = "euler",
+    sampler: Callable[[], Sampler] = EulerSampler,
     on_step: Callable[[Step], None] | None = None,
 ) -> tuple[LatentState, LatentState | None]:
     """Walk both streams down the noise levels.
@@ -71,29 +83,34 @@ def denoise(
         negative: contexts of the negative prompt; needed when ``guidance`` uses cfg.
         sigmas: (steps + 1,), descending, 0 at the end.
         guidance: strengths per stream.
-        sampler: name in `ltx2cpp.samplers.SAMPLERS`.
+        sampler: makes the sampler of one stream; called for video first.
         on_step: called after each step; what it raises ends the loop and reaches the caller.
 
     Returns:
         The final states of both streams, appended condition tokens still in place.
     """
-    streams = [_Stream("video", video, guidance.video)]
-    if audio is not None:
-        streams.append(_Stream("audio", audio, guidance.audio))
-    samplers = {stream.name: make_sampler(sampler) for stream in streams}
+    given = {"video": video} if audio is None else {"video": video, "audio": audio}
+    streams = [
+        _Stream(name, state, getattr(guidance, name), sampler().walk(state, sigmas))
+        for name, state in given.items()
+    ]
     total = len(sigmas) - 1
-    for index in range(total):
-        sigma, sigma_next = float(sigmas[index]), float(sigmas[index + 1])
-        due = [stream for stream in streams if stream.evaluated_at(index)]
+    query = _advance(streams)
+    while query is not None:
+        due = [stream for stream in streams if stream.due(query)]
         if due:
-            _estimate(velocity, streams, due, prompt, negative, sigma, guidance)
-        for stream in streams:
-            assert stream.last is not None  # step 0 evaluates every stream
-            latent = samplers[stream.name].step(stream.state, stream.last, sigma, sigma_next)
-            stream.state = replace(stream.state, latent=latent)
-        if on_step is not None:
-            on_step(Step(index=index + 1, total=total, sigma=sigma))
+            _estimate(velocity, streams, due, prompt, negative, query.sigma, guidance)
+        index = query.index
+        query = _advance(streams)
+        if on_step is not None and (query is None or query.index > index):
+            on_step(Step(index=index + 1, total=total, sigma=float(sigmas[index])))
     return streams[0].state, streams[1].state if audio is not None else None
+
+
+def _advance(streams: list[_Stream]) -> Query | None:
+    """Advance all streams, in order; their samplers ask for the same levels."""
+    queries = [stream.advance() for stream in streams]
+    return queries[0]
 
 
 def _estimate(
@@ -107,7 +124,8 @@ def _estimate(
 ) -> None:
     """Set ``last`` of the due streams to the guided and blended estimate at ``sigma``."""
     estimates: dict[str, dict[Pass, FloatArray]] = {stream.name: {} for stream in due}
-    for kind in passes_needed((s.strengths for s in due), both_present=len(streams) > 1):
+    strengths = {stream.name: stream.guidance.at(sigma) for stream in due}
+    for kind in passes_needed(strengths.values(), both_present=len(streams) > 1):
         context = prompt
         if kind is Pass.UNCONDITIONAL:
             assert negative is not None
@@ -126,4 +144,4 @@ def _estimate(
                 stream.state.latent, flow, inputs[stream.name].timesteps
             )
     for stream in due:
-        stream.last = stream.state.blend(combine(estimates[stream.name], stream.strengths))
+        stream.last = stream.state.blend(combine(estimates[stream.name], strengths[stream.name]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,12 +23,15 @@ from ltx2cpp.latents import (
 )
 from ltx2cpp.options import Guidance, Sampling
 from ltx2cpp.presets import Preset
-from ltx2cpp.samplers import make_sampler
+from ltx2cpp.res2s import check_levels
+from ltx2cpp.sampling import SamplerChoice
 from ltx2cpp.schedulers import (
     DEFAULT_TOKENS,
     check_sigmas,
     check_steps,
     distilled_sigmas,
+    flow_shift_sigmas,
+    linear_quadratic_sigmas,
     ltx2_sigmas,
 )
 from ltx2cpp.types import FloatArray, PromptEmbedding, as_float32
@@ -88,7 +92,7 @@ class Plan:
         shape: of the clip.
         sigmas: (steps + 1,) noise levels.
         guidance: of both streams.
-        sampler: name of the sampler.
+        sampler: with its options.
         seed: of the noise; None when noise was given.
         noise: video tokens (N, C) and audio tokens (L, C'), or None to draw them.
         audio: whether the audio stream runs.
@@ -101,7 +105,7 @@ class Plan:
     shape: ClipShape
     sigmas: FloatArray
     guidance: Guidance
-    sampler: str
+    sampler: SamplerChoice
     seed: int | None
     noise: tuple[FloatArray, FloatArray | None] | None
     audio: bool
@@ -169,7 +173,6 @@ def make_plan(request: Request, model: ModelFacts) -> Plan:
             "short for sound; give audio=False"
         )
     sampling = request.sampling or Sampling()
-    make_sampler(sampling.sampler)
     guidance = _settle_guidance(request, preset)
     sigmas = _settle_sigmas(request, preset, sampling, shape)
     seed = None if request.noise is not None else preset.seed
@@ -177,6 +180,7 @@ def make_plan(request: Request, model: ModelFacts) -> Plan:
         if request.noise is not None:
             raise ArgumentError("seed: noise is given, so there is nothing to draw; leave one out")
         seed = check_seed(request.seed)
+    sampler = _settle_sampler(sampling, preset, sigmas, seed)
     negative = _settle_negative(request, preset, guidance)
     return Plan(
         prompt=request.prompt,
@@ -184,7 +188,7 @@ def make_plan(request: Request, model: ModelFacts) -> Plan:
         shape=shape,
         sigmas=sigmas,
         guidance=guidance,
-        sampler=sampling.sampler,
+        sampler=sampler,
         seed=seed,
         noise=_settle_noise(request, model, shape),
         audio=bool(request.audio),
@@ -201,11 +205,8 @@ def make_plan(request: Request, model: ModelFacts) -> Plan:
             "seed": seed,
             "num_inference_steps": len(sigmas) - 1,
             "sigmas": [float(str(sigma)) for sigma in sigmas],
-            "sampler": sampling.sampler,
-            "guidance": {
-                **dataclasses.asdict(guidance),
-                "stg_blocks": list(guidance.stg_blocks),
-            },
+            "sampler": dataclasses.asdict(sampler),
+            "guidance": json.loads(json.dumps(dataclasses.asdict(guidance))),
             "audio": bool(request.audio),
             "preset": preset.name,
             **model.info,
@@ -258,7 +259,12 @@ def _settle_sigmas(
         steps = preset.num_inference_steps
     else:
         steps = check_steps(request.num_inference_steps)
-    if preset.distilled:
+    scheduler = sampling.scheduler
+    if scheduler == "linear_quadratic":
+        return linear_quadratic_sigmas(steps)
+    if scheduler == "flow_shift":
+        return flow_shift_sigmas(steps, sampling.flow_shift)
+    if scheduler == "auto" and preset.distilled:
         if steps != preset.num_inference_steps:
             logger.warning(
                 "the distilled model was trained for %d steps; its noise levels are interpolated "
@@ -271,11 +277,23 @@ def _settle_sigmas(
     return ltx2_sigmas(steps, DEFAULT_TOKENS if constant else shape.video_tokens)
 
 
+def _settle_sampler(
+    sampling: Sampling, preset: Preset, sigmas: FloatArray, seed: int | None
+) -> SamplerChoice:
+    noise_seed = sampling.noise_seed
+    if noise_seed is None:
+        noise_seed = preset.seed if seed is None else seed
+    choice = SamplerChoice(sampling.sampler or preset.sampler, sampling.eta, check_seed(noise_seed))
+    if choice.name == "res_2s":
+        check_levels(sigmas)
+    return choice
+
+
 def _settle_negative(
     request: Request, preset: Preset, guidance: Guidance
 ) -> str | PromptEmbedding | None:
     streams = [guidance.video] + ([guidance.audio] if request.audio else [])
-    if all(stream.cfg == 1.0 for stream in streams):
+    if all(each.cfg == 1.0 for stream in streams for each in stream.all_strengths):
         if request.negative_prompt is not None:
             logger.warning("negative_prompt has no effect: classifier-free guidance is off")
         return None

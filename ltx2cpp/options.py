@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -9,11 +10,13 @@ from typing import Literal, get_args
 from ltx2cpp.errors import ArgumentError
 
 SchedulerTokens = Literal["constant", "clip"]
+Scheduler = Literal["auto", "ltx2", "linear_quadratic", "flow_shift"]
 WeightType = Literal["file", "f32", "f16", "bf16", "q8_0", "q6_k", "q5_k", "q4_k"]
 
 WEIGHT_TYPES: tuple[str, ...] = get_args(WeightType)
 
 _MAX_SCALE = 100.0
+_MAX_FLOW_SHIFT = 20.0
 
 
 @dataclass(frozen=True)
@@ -46,26 +49,75 @@ class ModalityGuidance:
         if self.skip_step < 0:
             raise ArgumentError(f"guidance skip_step: expected 0 or more, found {self.skip_step}")
 
+    def at(self, sigma: float) -> ModalityGuidance:
+        """Return the strengths at a noise level: these, at every level."""
+        return self
+
+    @property
+    def all_strengths(self) -> tuple[ModalityGuidance, ...]:
+        """Everything that `at` may return."""
+        return (self,)
+
+
+@dataclass(frozen=True)
+class BinnedGuidance:
+    """Guidance strengths of one stream that change with the noise level.
+
+    Attributes:
+        bins: pairs of a noise level and strengths, levels descending in 0..1. A level takes the
+            strengths of the smallest bin level that is not below it; levels above the first bin
+            take the first, so the last bin reaches down to 0.
+
+    Example:
+        >>> BinnedGuidance(((1.0, ModalityGuidance(cfg=4.0)), (0.5, ModalityGuidance())))
+    """
+
+    bins: tuple[tuple[float, ModalityGuidance], ...]
+
+    def __post_init__(self) -> None:
+        bins = tuple((float(level), strengths) for level, strengths in self.bins)
+        levels = [level for level, _ in bins]
+        if not bins or any(not 0.0 <= level <= 1.0 for level in levels):
+            raise ArgumentError(f"guidance bins: expected noise levels in 0..1, found {levels}")
+        if any(low >= high for high, low in itertools.pairwise(levels)):
+            raise ArgumentError(f"guidance bins: expected descending levels, found {levels}")
+        object.__setattr__(self, "bins", bins)
+
+    def at(self, sigma: float) -> ModalityGuidance:
+        """Return the strengths at a noise level."""
+        chosen = self.bins[0][1]
+        for level, strengths in self.bins[1:]:
+            if sigma > level:
+                break
+            chosen = strengths
+        return chosen
+
+    @property
+    def all_strengths(self) -> tuple[ModalityGuidance, ...]:
+        """Everything that `at` may return."""
+        return tuple(strengths for _, strengths in self.bins)
+
 
 @dataclass(frozen=True)
 class Guidance:
     """Guidance of both streams.
 
     Attributes:
-        video, audio: strengths of each stream.
+        video, audio: strengths of each stream, the same at all noise levels or binned.
         stg_blocks: transformer blocks, from 0, whose self-attention the STG pass perturbs.
 
     Example:
         >>> Guidance(video=ModalityGuidance(cfg=3.0, stg=1.0), stg_blocks=(28,))
     """
 
-    video: ModalityGuidance = field(default_factory=ModalityGuidance)
-    audio: ModalityGuidance = field(default_factory=ModalityGuidance)
+    video: ModalityGuidance | BinnedGuidance = field(default_factory=ModalityGuidance)
+    audio: ModalityGuidance | BinnedGuidance = field(default_factory=ModalityGuidance)
     stg_blocks: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stg_blocks", tuple(int(block) for block in self.stg_blocks))
-        if (self.video.stg or self.audio.stg) and not self.stg_blocks:
+        strengths = (*self.video.all_strengths, *self.audio.all_strengths)
+        if any(each.stg for each in strengths) and not self.stg_blocks:
             raise ArgumentError(
                 "guidance stg_blocks: stg is on but no block is named; give for example (28,)"
             )
@@ -82,16 +134,43 @@ class Sampling:
     """How the noise levels are made and walked down.
 
     Attributes:
-        sampler: name in `ltx2cpp.samplers.SAMPLERS`.
+        sampler: "euler", "gradient_estimation", "euler_ancestral" or "res_2s"; None takes the
+            model's own. res_2s calls the network 2 N + 1 times for N steps, the others N times.
+        scheduler: "auto" takes the fixed list of a distilled model and "ltx2" else; "ltx2" shifts
+            by the token count; "linear_quadratic" starts with small steps; "flow_shift" shifts by
+            ``flow_shift`` alone.
         scheduler_tokens: the token count that shifts the LTX2 scheduler: "constant" takes 4096, as
             the official pipelines do; "clip" takes the video tokens of the clip, as diffusers does.
+        flow_shift: exponent of the "flow_shift" scheduler; higher spends more steps on noise.
+        eta: share of noise, 0..1, that a step of "euler_ancestral" (default 1) or "res_2s"
+            (default 0.5) renews.
+        noise_seed: of the renewed noise; None takes the seed of the clip.
+
+    Raises:
+        ArgumentError: a value is unknown or out of range.
     """
 
-    sampler: str = "euler"
+    sampler: str | None = None
+    scheduler: Scheduler = "auto"
     scheduler_tokens: SchedulerTokens = "constant"
+    flow_shift: float = 2.37
+    eta: float | None = None
+    noise_seed: int | None = None
 
     def __post_init__(self) -> None:
+        if self.scheduler not in get_args(Scheduler):
+            raise ArgumentError(
+                f"scheduler: expected one of {', '.join(get_args(Scheduler))}, "
+                f"found {self.scheduler!r}"
+            )
         if self.scheduler_tokens not in get_args(SchedulerTokens):
             raise ArgumentError(
                 f"scheduler_tokens: expected 'constant' or 'clip', found {self.scheduler_tokens!r}"
             )
+        if not math.isfinite(self.flow_shift) or abs(self.flow_shift) > _MAX_FLOW_SHIFT:
+            raise ArgumentError(
+                f"flow_shift: expected -{_MAX_FLOW_SHIFT:g} to {_MAX_FLOW_SHIFT:g}, "
+                f"found {self.flow_shift}"
+            )
+        if self.eta is not None and not 0.0 <= self.eta <= 1.0:
+            raise ArgumentError(f"eta: expected 0 to 1, found {self.eta}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any
@@ -11,13 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ltx2cpp.clip import Clip
 from ltx2cpp.denoising import denoise
 from ltx2cpp.errors import UnsupportedError
 from ltx2cpp.generation import ModelFacts, Plan, Request, make_plan
 from ltx2cpp.latents import AUDIO_LATENT_BINS, unpack_audio, unpack_video
 from ltx2cpp.model_files import ModelFiles, resolve
 from ltx2cpp.options import Guidance, Sampling
-from ltx2cpp.phases import peak_memory_bytes, phase
+from ltx2cpp.phases import phase
 from ltx2cpp.presets import Preset, find_preset
 from ltx2cpp.stages import (
     Backend,
@@ -26,11 +26,9 @@ from ltx2cpp.stages import (
     Upsampler,
     VideoDecoder,
     VideoEncoder,
-    to_uint8,
 )
 from ltx2cpp.types import (
     Audio,
-    ByteArray,
     FloatArray,
     GenerationOutput,
     GenerationStream,
@@ -324,7 +322,7 @@ class LTX2Pipeline:
         )
         return self._generate(request, on_step)
 
-    def _generate(self, request: Request, on_step: Callable[[Step], None] | None) -> _Clip:
+    def _generate(self, request: Request, on_step: Callable[[Step], None] | None) -> Clip:
         plan = make_plan(request, self._facts())
         self._check_stages(plan)
         prompt, negative = self._encode(plan)
@@ -347,13 +345,13 @@ class LTX2Pipeline:
                 negative,
                 sigmas=plan.sigmas,
                 guidance=plan.guidance,
-                sampler=plan.sampler,
+                sampler=plan.sampler.factory(),
                 on_step=report,
             )
         shape = plan.shape
         if plan.audio and plan.decode:
             logger.warning("sound is not decoded yet: the clip stays silent, its latent is kept")
-        return _Clip(
+        return Clip(
             decoder=self._video_decoder,
             observer=self._observer,
             plan=plan,
@@ -418,53 +416,6 @@ class LTX2Pipeline:
             del self._contexts[next(iter(self._contexts))]
         assert prompt is not None
         return prompt, negative
-
-
-class _Clip:
-    """A denoised clip; see `GenerationStream`."""
-
-    def __init__(
-        self,
-        *,
-        decoder: VideoDecoder,
-        observer: Observer,
-        plan: Plan,
-        video_latent: FloatArray,
-        audio_latent: FloatArray | None,
-    ) -> None:
-        self._decoder, self._observer = decoder, observer
-        self.info = plan.info
-        self.width, self.height = plan.shape.width, plan.shape.height
-        self.num_frames, self.frame_rate = plan.shape.num_frames, plan.shape.frame_rate
-        self.video_latent = video_latent
-        self.audio_latent = audio_latent
-        self.audio: FloatArray | None = None
-        self.sample_rate: int | None = None
-
-    def frames(self) -> ByteArray:
-        """Return all frames, (num_frames, height, width, 3)."""
-        video = np.empty((self.num_frames, self.height, self.width, 3), np.uint8)
-        start = 0
-        for chunk in self:
-            video[start : start + len(chunk)] = chunk
-            start += len(chunk)
-        return video
-
-    def __iter__(self) -> Iterator[ByteArray]:
-        self._decoder.open()
-        name, done = "decode video", 0
-        self._observer.phase_started(name, self.num_frames)
-        # Only the decoder's share of the time; the consumer works between the chunks.
-        seconds, start = 0.0, time.perf_counter()
-        for chunk in self._decoder.stream(self.video_latent):
-            frames = to_uint8(chunk)
-            done += len(frames)
-            seconds += time.perf_counter() - start
-            self._observer.phase_progress(name, done, self.num_frames)
-            yield frames
-            start = time.perf_counter()
-        seconds += time.perf_counter() - start
-        self._observer.phase_ended(name, seconds, peak_memory_bytes())
 
 
 def _no_sound() -> UnsupportedError:

@@ -34,6 +34,8 @@ class Preset:
         distilled: True uses the fixed noise levels, False the LTX2 scheduler.
         guidance: of both streams.
         negative_prompt: for guided models.
+        sampler: name of the sampler.
+        image_crf: compression of pictures that a clip starts from, 0 to 51; 0 is none.
     """
 
     name: str
@@ -46,9 +48,11 @@ class Preset:
     distilled: bool
     guidance: Guidance
     negative_prompt: str
+    sampler: str = "euler"
+    image_crf: int = 33
 
 
-def _dev(version: str, steps: int, stg_block: int) -> Preset:
+def _dev(version: str, steps: int, stg_block: int, image_crf: int = 33) -> Preset:
     strengths = ModalityGuidance(cfg=3.0, stg=1.0, modality=3.0, rescale=0.7)
     return Preset(
         name=f"{version}-dev",
@@ -61,6 +65,7 @@ def _dev(version: str, steps: int, stg_block: int) -> Preset:
         distilled=False,
         guidance=Guidance(strengths, replace(strengths, cfg=7.0), stg_blocks=(stg_block,)),
         negative_prompt=NEGATIVE_PROMPT,
+        image_crf=image_crf,
     )
 
 
@@ -72,13 +77,14 @@ def _distilled(base: Preset) -> Preset:
         distilled=True,
         guidance=Guidance(),
         negative_prompt="",
+        sampler="euler_ancestral" if base.name.startswith("2.5") else "euler",
     )
 
 
 _DEV = {
     "2.0": _dev("2.0", steps=40, stg_block=29),
     "2.3": _dev("2.3", steps=30, stg_block=28),
-    "2.5": _dev("2.5", steps=30, stg_block=28),
+    "2.5": _dev("2.5", steps=30, stg_block=28, image_crf=18),
 }
 PRESETS = {
     (version, variant): preset if variant == "dev" else _distilled(preset)

@@ -1,4 +1,4 @@
-"""Noise-level lists: the fixed lists of distilled models and the LTX2 scheduler.
+"""Noise-level lists: the fixed lists of distilled models and the schedulers.
 
 A list has one value more than steps, starts at the first noise level and ends with 0; all float32.
 
@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.types import FloatArray
@@ -24,6 +25,7 @@ DEFAULT_TOKENS = 4096
 _BASE_TOKENS, _MAX_TOKENS = 1024, 4096
 _BASE_SHIFT, _MAX_SHIFT = 0.95, 2.05
 _TERMINAL = 0.1  # the last level above 0
+_LINEAR_FALL = 0.025  # of the linear half of the linear-quadratic list
 
 MAX_STEPS = 1000
 
@@ -45,12 +47,59 @@ def ltx2_sigmas(num_steps: int, tokens: int = DEFAULT_TOKENS) -> FloatArray:
         # The stretch below would divide by zero.
         return np.array([1.0, 0.0], np.float32)
     slope = (_MAX_SHIFT - _BASE_SHIFT) / (_MAX_TOKENS - _BASE_TOKENS)
-    shift = math.exp(slope * tokens + _BASE_SHIFT - slope * _BASE_TOKENS)
+    shift = slope * tokens + _BASE_SHIFT - slope * _BASE_TOKENS
     level = np.arange(num_steps, 0, -1, dtype=np.float64) / num_steps
-    shifted = shift / (shift + (1.0 / level - 1.0))
+    shifted = _shifted(level, shift)
     stretch = (1.0 - shifted[-1]) / (1.0 - _TERMINAL)
     sigmas = np.append(1.0 - (1.0 - shifted) / stretch, 0.0)
     return sigmas.astype(np.float32)
+
+
+def linear_quadratic_sigmas(num_steps: int) -> FloatArray:
+    """Return a list whose first half falls evenly by 1/40 in all and whose rest is a parabola.
+
+    Args:
+        num_steps: 1 to 1000.
+
+    Raises:
+        ArgumentError: a value out of range.
+    """
+    check_steps(num_steps)
+    if num_steps == 1:
+        return np.array([1.0, 0.0], np.float32)
+    linear = num_steps // 2
+    quadratic = num_steps - linear
+    change = linear - _LINEAR_FALL * num_steps
+    a = change / (linear * quadratic**2)
+    b = _LINEAR_FALL / linear - 2.0 * change / quadratic**2
+    c = a * linear**2
+    i = np.arange(num_steps + 1, dtype=np.float64)
+    fallen = np.where(i < linear, i * _LINEAR_FALL / linear, a * i**2 + b * i + c)
+    fallen[-1] = 1.0
+    sigmas: FloatArray = (1.0 - fallen).astype(np.float32)
+    return sigmas
+
+
+def flow_shift_sigmas(num_steps: int, shift: float) -> FloatArray:
+    """Return evenly spaced levels shifted by e^shift, (num_steps + 1,).
+
+    Args:
+        num_steps: 1 to 1000.
+        shift: 0 leaves the levels even; higher moves them towards 1.
+
+    Raises:
+        ArgumentError: a value out of range.
+    """
+    check_steps(num_steps)
+    level = np.arange(num_steps, 0, -1, dtype=np.float64) / num_steps
+    sigmas = np.append(_shifted(level, shift), 0.0)
+    return sigmas.astype(np.float32)
+
+
+def _shifted(level: NDArray[np.float64], shift: float) -> NDArray[np.float64]:
+    factor = math.exp(shift)
+    result: NDArray[np.float64] = factor / (factor + (1.0 / level - 1.0))
+    return result
 
 
 def distilled_sigmas(num_steps: int | None = None) -> FloatArray:

@@ -59,3 +59,8 @@ VIDEO_F32 = 1e-5
 # Kernels in BF16 multiply activations rounded to BF16 before every convolution; measured 3e-3 to
 # 9e-3 after 40 of them.
 VIDEO_BF16 = 2e-2
+
+# --- samplers, numpy ---
+
+# Ten steps in float32 against float64, through a network that doubles differences at each step.
+SAMPLER_F32 = 1e-5

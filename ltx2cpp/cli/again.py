@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ltx2cpp.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from ltx2cpp.options import Guidance
+    from ltx2cpp.options import BinnedGuidance, Guidance, ModalityGuidance
 
 # Parameter of the file -> attribute of the parsed arguments.
 _PARAMETERS = {
@@ -50,20 +50,30 @@ def fill_from_clip(arguments: argparse.Namespace) -> None:
 
 
 def _guidance(path: object, stored: Any) -> Guidance:
-    from ltx2cpp.options import Guidance, ModalityGuidance
+    from ltx2cpp.options import Guidance
 
     try:
         return Guidance(
-            video=ModalityGuidance(**_known(stored["video"], ModalityGuidance)),
-            audio=ModalityGuidance(**_known(stored["audio"], ModalityGuidance)),
+            video=_stream(stored["video"]),
+            audio=_stream(stored["audio"]),
             stg_blocks=tuple(stored["stg_blocks"]),
         )
     except (KeyError, TypeError) as error:
         raise ArgumentError(f"--like {path}: its guidance cannot be read: {error!r}") from error
 
 
-def _known(stored: Mapping[str, float], options: type) -> dict[str, Any]:
-    names = {field.name for field in fields(options)}
+def _stream(stored: Mapping[str, Any]) -> ModalityGuidance | BinnedGuidance:
+    from ltx2cpp.options import BinnedGuidance
+
+    if "bins" in stored:
+        return BinnedGuidance(tuple((level, _strengths(each)) for level, each in stored["bins"]))
+    return _strengths(stored)
+
+
+def _strengths(stored: Mapping[str, Any]) -> ModalityGuidance:
+    from ltx2cpp.options import ModalityGuidance
+
+    names = {field.name for field in fields(ModalityGuidance)}
     if unknown := sorted(set(stored) - names):
         raise TypeError(f"unknown strengths {', '.join(unknown)}")
-    return dict(stored)
+    return ModalityGuidance(**stored)

@@ -12,7 +12,8 @@ from ltx2cpp.denoising import denoise
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.guidance import Pass, combine, passes_needed
 from ltx2cpp.latents import audio_positions, video_positions
-from ltx2cpp.options import Guidance, ModalityGuidance
+from ltx2cpp.options import BinnedGuidance, Guidance, ModalityGuidance
+from ltx2cpp.sampling import SamplerChoice
 from ltx2cpp.schedulers import distilled_sigmas, ltx2_sigmas
 from ltx2cpp.types import FloatArray, Modality, PromptEmbedding, Step, Velocity
 
@@ -261,3 +262,85 @@ def test_what_a_callback_raises_ends_the_loop() -> None:
             on_step=stop,
         )
     assert len(network.calls) == 2
+
+
+OFF = ModalityGuidance()
+CFG, STG, ISOLATION = (
+    ModalityGuidance(cfg=3.0),
+    ModalityGuidance(stg=1.0),
+    ModalityGuidance(modality=3.0),
+)
+
+
+@pytest.mark.parametrize(
+    ("video", "audio", "per_step"),
+    [
+        (OFF, OFF, 1),
+        (ModalityGuidance(rescale=0.7), OFF, 1),
+        (CFG, OFF, 2),
+        (OFF, CFG, 2),
+        (CFG, CFG, 2),
+        (STG, OFF, 2),
+        (ISOLATION, OFF, 2),
+        (CFG, STG, 3),
+        (CFG, ISOLATION, 3),
+        (FULL, OFF, 4),
+        (FULL, FULL, 4),
+    ],
+)
+@pytest.mark.parametrize(
+    ("sampler", "estimates"),
+    [("euler", 5), ("gradient_estimation", 5), ("euler_ancestral", 5), ("res_2s", 11)],
+)
+def test_only_the_calls_that_are_needed_are_made(
+    video: ModalityGuidance, audio: ModalityGuidance, per_step: int, sampler: str, estimates: int
+) -> None:
+    network, steps = Recorder(), list[Step]()
+    denoise(
+        network,
+        *starts(),
+        prompt(0.0),
+        prompt(5.0),
+        sigmas=ltx2_sigmas(5),
+        guidance=Guidance(video, audio, stg_blocks=(1,)),
+        sampler=SamplerChoice(sampler).factory(),
+        on_step=steps.append,
+    )
+    assert len(network.calls) == per_step * estimates
+    assert [step.index for step in steps] == [1, 2, 3, 4, 5]
+    assert [step.sigma for step in steps] == [float(s) for s in ltx2_sigmas(5)[:-1]]
+
+
+def test_binned_guidance_changes_with_the_level() -> None:
+    network = Recorder()
+    binned = BinnedGuidance(((1.0, FULL), (0.5, CFG), (0.3, OFF)))
+    levels = (1.0, 0.51, 0.5, 0.31, 0.3, 0.01)
+    assert [binned.at(level) for level in levels] == [FULL, FULL, CFG, CFG, OFF, OFF]
+    denoise(
+        network,
+        *starts(),
+        prompt(0.0),
+        prompt(5.0),
+        sigmas=np.float32([1.0, 0.6, 0.4, 0.2, 0.0]),
+        guidance=Guidance(binned, OFF, stg_blocks=(1,)),
+    )
+    assert len(network.calls) == 4 + 4 + 2 + 1
+
+
+@pytest.mark.parametrize(
+    ("bins", "message"),
+    [
+        ((), r"in 0\.\.1"),
+        (((1.5, OFF),), r"in 0\.\.1"),
+        (((0.5, OFF), (0.5, OFF)), "descending"),
+        (((0.5, OFF), (1.0, OFF)), "descending"),
+    ],
+)
+def test_bins_are_checked(bins: Any, message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        BinnedGuidance(bins)
+
+
+def test_stg_in_a_bin_needs_blocks() -> None:
+    with pytest.raises(ArgumentError, match="no block is named"):
+        Guidance(BinnedGuidance(((1.0, OFF), (0.5, STG))))

@@ -13,9 +13,14 @@ import pytest
 from ltx2cpp.errors import ArgumentError, ShapeError, UnsupportedError
 from ltx2cpp.generation import ModelFacts, Plan, Request, make_plan
 from ltx2cpp.latents import NoiseSource
-from ltx2cpp.options import Guidance, ModalityGuidance, Sampling
+from ltx2cpp.options import BinnedGuidance, Guidance, ModalityGuidance, Sampling
 from ltx2cpp.presets import find_preset
-from ltx2cpp.schedulers import distilled_sigmas, ltx2_sigmas
+from ltx2cpp.schedulers import (
+    distilled_sigmas,
+    flow_shift_sigmas,
+    linear_quadratic_sigmas,
+    ltx2_sigmas,
+)
 from ltx2cpp.types import PromptEmbedding
 
 DEV = ModelFacts(
@@ -190,6 +195,51 @@ def test_unknown_sampling_options_are_refused() -> None:
         plan(sampling=Sampling(sampler="heun"))
     with pytest.raises(ArgumentError, match="scheduler_tokens: expected"):
         Sampling(scheduler_tokens="some")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("given", [{"flow_shift": float("nan")}, {"eta": 1.5}, {"eta": -0.1}])
+def test_sampling_options_out_of_range_are_refused(given: dict[str, float]) -> None:
+    with pytest.raises(ArgumentError, match=f"^{next(iter(given))}: expected"):
+        Sampling(**given)  # type: ignore[arg-type]
+
+
+def test_schedulers_are_chosen_by_name() -> None:
+    steps = 5
+    for scheduler, want in (
+        ("auto", distilled_sigmas(steps)),
+        ("ltx2", ltx2_sigmas(steps)),
+        ("linear_quadratic", linear_quadratic_sigmas(steps)),
+        ("flow_shift", flow_shift_sigmas(steps, 1.5)),
+    ):
+        sampling = Sampling(scheduler=scheduler, flow_shift=1.5)  # type: ignore[arg-type]
+        got = plan(num_inference_steps=steps, sampling=sampling).sigmas
+        np.testing.assert_array_equal(got, want)
+    with pytest.raises(ArgumentError, match="scheduler: expected one of auto, ltx2"):
+        Sampling(scheduler="beta")  # type: ignore[arg-type]
+
+
+def test_samplers_take_the_presets_choice_and_the_clips_seed() -> None:
+    assert plan(seed=4).sampler.name == "euler"
+    newer = replace(DEV, preset=find_preset("2.5", "distilled", 48))
+    assert plan(newer, seed=4).sampler.name == "euler_ancestral"
+    assert plan(newer, seed=4).sampler.noise_seed == 4
+    chosen = plan(newer, seed=4, sampling=Sampling("res_2s", eta=0.25, noise_seed=7))
+    assert chosen.info["sampler"] == {"name": "res_2s", "eta": 0.25, "noise_seed": 7}
+    with pytest.raises(ArgumentError, match=r"^seed: expected"):
+        plan(sampling=Sampling(noise_seed=-1))
+
+
+def test_res_2s_needs_levels_it_can_take_logarithms_of() -> None:
+    with pytest.raises(ArgumentError, match=r"^sigmas: res_2s expects"):
+        plan(sigmas=[1.0, 0.001, 0.0], sampling=Sampling("res_2s"))
+
+
+def test_binned_guidance_is_told_in_plain_json() -> None:
+    bins = BinnedGuidance(((1.0, ModalityGuidance(cfg=3.0)), (0.5, ModalityGuidance())))
+    settled = plan(DEV, guidance=Guidance(bins, ModalityGuidance()))
+    assert settled.negative is not None
+    assert json.loads(json.dumps(settled.info)) == settled.info
+    assert settled.info["guidance"]["video"]["bins"][1][0] == 0.5
 
 
 def test_distilled_steps_can_be_changed() -> None:

@@ -15,6 +15,8 @@ from ltx2cpp.schedulers import (
     DISTILLED_STAGE_2_SIGMAS,
     check_sigmas,
     distilled_sigmas,
+    flow_shift_sigmas,
+    linear_quadratic_sigmas,
     ltx2_sigmas,
 )
 
@@ -100,3 +102,28 @@ def test_schedulers_refuse_step_counts(steps: object) -> None:
 def test_custom_sigmas_are_checked(sigmas: object, message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         check_sigmas(sigmas)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("steps", [2, 3, 8, 25])
+def test_linear_quadratic_list_is_two_smooth_halves(steps: int) -> None:
+    sigmas = linear_quadratic_sigmas(steps).astype(np.float64)
+    np.testing.assert_array_equal(check_sigmas(sigmas), np.float32(sigmas))
+    linear = steps // 2
+    # The first half falls by 0.025 in all, evenly.
+    straight = 1 - 0.025 * np.arange(linear + 1) / linear
+    np.testing.assert_allclose(sigmas[: linear + 1], straight, atol=1e-6)
+    # A parabola has equal second differences, the first of which joins the straight part.
+    bends = np.diff(sigmas[max(linear - 1, 0) :], 2)[1:]
+    np.testing.assert_allclose(bends, bends[:1].repeat(bends.size), atol=1e-6)
+
+
+def test_linear_quadratic_list_of_one_step() -> None:
+    np.testing.assert_array_equal(linear_quadratic_sigmas(1), [1.0, 0.0])
+
+
+def test_flow_shift_equals_the_linear_shift_of_its_exponential() -> None:
+    level = np.linspace(1, 0, 9)
+    factor = np.exp(2.37)
+    want = factor * level / (1 + (factor - 1) * level)
+    np.testing.assert_allclose(flow_shift_sigmas(8, 2.37), want, atol=1e-7)
+    np.testing.assert_allclose(flow_shift_sigmas(8, 0.0), level, atol=1e-7)

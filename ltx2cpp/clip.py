@@ -1,0 +1,60 @@
+"""A denoised clip, decoded while it is read."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+
+from ltx2cpp.generation import Plan
+from ltx2cpp.phases import peak_memory_bytes
+from ltx2cpp.stages import VideoDecoder, to_uint8
+from ltx2cpp.types import ByteArray, FloatArray, Observer
+
+
+class Clip:
+    """A denoised clip; see `GenerationStream`."""
+
+    def __init__(
+        self,
+        *,
+        decoder: VideoDecoder,
+        observer: Observer,
+        plan: Plan,
+        video_latent: FloatArray,
+        audio_latent: FloatArray | None,
+    ) -> None:
+        self._decoder, self._observer = decoder, observer
+        self.info = plan.info
+        self.width, self.height = plan.shape.width, plan.shape.height
+        self.num_frames, self.frame_rate = plan.shape.num_frames, plan.shape.frame_rate
+        self.video_latent = video_latent
+        self.audio_latent = audio_latent
+        self.audio: FloatArray | None = None
+        self.sample_rate: int | None = None
+
+    def frames(self) -> ByteArray:
+        """Return all frames, (num_frames, height, width, 3)."""
+        video = np.empty((self.num_frames, self.height, self.width, 3), np.uint8)
+        start = 0
+        for chunk in self:
+            video[start : start + len(chunk)] = chunk
+            start += len(chunk)
+        return video
+
+    def __iter__(self) -> Iterator[ByteArray]:
+        self._decoder.open()
+        name, done = "decode video", 0
+        self._observer.phase_started(name, self.num_frames)
+        # Only the decoder's share of the time; the consumer works between the chunks.
+        seconds, start = 0.0, time.perf_counter()
+        for chunk in self._decoder.stream(self.video_latent):
+            frames = to_uint8(chunk)
+            done += len(frames)
+            seconds += time.perf_counter() - start
+            self._observer.phase_progress(name, done, self.num_frames)
+            yield frames
+            start = time.perf_counter()
+        seconds += time.perf_counter() - start
+        self._observer.phase_ended(name, seconds, peak_memory_bytes())

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <numbers>
+#include <unordered_map>
 
 #include "base/error.h"
 
@@ -28,18 +29,31 @@ RopeValues make_rope_values(const RopeConfig & config, const std::vector<float> 
     }
     RopeValues values{std::vector<float>(static_cast<size_t>(tokens * half), 1.0f),
                       std::vector<float>(static_cast<size_t>(tokens * half), 0.0f)};
-    for (int64_t token = 0; token < tokens; ++token) {
-        for (int64_t axis = 0; axis < axes; ++axis) {
+    // Few positions of an axis differ (frames, rows, columns), so their angles are taken once.
+    std::vector<float> cos(static_cast<size_t>(per_axis));
+    std::vector<float> sin(static_cast<size_t>(per_axis));
+    for (int64_t axis = 0; axis < axes; ++axis) {
+        std::unordered_map<float, std::vector<int64_t>> tokens_at;
+        for (int64_t token = 0; token < tokens; ++token) {
+            tokens_at[positions[static_cast<size_t>(axis * tokens + token)]].push_back(token);
+        }
+        const auto extent = static_cast<float>(config.max_pos[static_cast<size_t>(axis)]);
+        for (const auto & [position, members] : tokens_at) {
             // float32 steps in the reference's order; only the cosine itself is taken in double, because the
             // angle reaches 15708 and float range reduction would lose digits.
-            const float position = positions[static_cast<size_t>(axis * tokens + token)];
-            const float centred =
-                position / static_cast<float>(config.max_pos[static_cast<size_t>(axis)]) * 2.0f - 1.0f;
-            for (int64_t i = 0; i < per_axis; ++i) {
-                const float angle = ladder[static_cast<size_t>(i)] * centred;
-                const auto at = static_cast<size_t>(token * half + pad + i * axes + axis);
-                values.cos[at] = static_cast<float>(std::cos(static_cast<double>(angle)));
-                values.sin[at] = static_cast<float>(std::sin(static_cast<double>(angle)));
+            const float centred = position / extent * 2.0f - 1.0f;
+            for (size_t i = 0; i < cos.size(); ++i) {
+                const auto angle = static_cast<double>(ladder[i] * centred);
+                cos[i] = static_cast<float>(std::cos(angle));
+                sin[i] = static_cast<float>(std::sin(angle));
+            }
+            for (const int64_t token : members) {
+                float * cos_out = values.cos.data() + token * half + pad + axis;
+                float * sin_out = values.sin.data() + token * half + pad + axis;
+                for (int64_t i = 0; i < per_axis; ++i) {
+                    cos_out[i * axes] = cos[static_cast<size_t>(i)];
+                    sin_out[i * axes] = sin[static_cast<size_t>(i)];
+                }
             }
         }
     }

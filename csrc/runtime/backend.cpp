@@ -128,6 +128,7 @@ ggml_backend_buffer_type_t Backend::buffer_type() const {
 }
 
 void Backend::compute(ggml_cgraph * graph) {
+    const std::lock_guard lock(mutex_);
     const ggml_status status = ggml_backend_graph_compute(handle(), graph);
     if (status == GGML_STATUS_ABORTED) {
         throw Cancelled("the computation was stopped");

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -21,7 +22,7 @@ struct DeviceDescription {
 
 std::vector<DeviceDescription> list_devices();
 
-// A compute device with its buffers and threads. Not thread safe: one run at a time.
+// A compute device with its buffers and threads. Shared by networks, whose computations run one after the other.
 class Backend {
 public:
     // `name` is "cpu", "cuda", "cuda:N" or "auto" (the first GPU, else the CPU). `threads` <= 0 takes the physical
@@ -41,13 +42,15 @@ public:
     // them (third_party/ggml/patch_ggml.py).
     bool runs_custom_ops() const { return runs_custom_ops_; }
 
-    // Computes and waits. Throws BackendError.
+    // Computes and waits; several threads take turns, because scratch memory belongs to the device. Throws
+    // BackendError.
     void compute(ggml_cgraph * graph);
 
 private:
     Backend() = default;
 
     ggml_backend_ptr handle_;
+    std::mutex mutex_;
     std::string name_;
     bool is_cpu_ = true;
     bool runs_custom_ops_ = true;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,20 @@ def test_calls_do_not_depend_on_earlier_calls(tiny: Tiny) -> None:
     again = tiny.core.velocity(video, audio, [], False, [])
     for kind in ("video", "audio"):
         np.testing.assert_array_equal(first[kind], again[kind])
+
+
+def test_calls_from_several_threads_take_turns(tiny: Tiny) -> None:
+    def call(blocks: list[int]) -> NDArray[np.float32]:
+        result = tiny.core.velocity(as_dict(tiny.video), as_dict(tiny.audio), blocks, False, [])
+        video: NDArray[np.float32] = result["video"]
+        return video
+
+    switches = [[], [0], [1], [0, 1]] * 4
+    want = [call(blocks) for blocks in switches]
+    with ThreadPoolExecutor(4) as pool:
+        got = list(pool.map(call, switches))
+    for first, second in zip(got, want, strict=True):
+        np.testing.assert_array_equal(first, second)
 
 
 def test_thread_counts_agree(tiny: Tiny, tmp_path: Path) -> None:

@@ -152,9 +152,8 @@ void register_transformer(py::module_ & module) {
         .def("probe_names", &DenoiseStage::probe_names,
              "Lists the intermediate results that velocity can hand back: module paths of the reference;\n"
              "'transformer_blocks.N' is the video stream after block N, 'transformer_blocks.N.audio' the audio stream.")
-        .def("velocity", &velocity, py::arg("video"), py::arg("audio"),
-             py::arg("stg_blocks") = std::vector<int>{}, py::arg("isolate") = false,
-             py::arg("probes") = std::vector<std::string>{},
+        .def("velocity", &velocity, py::arg("video"), py::arg("audio"), py::arg("stg_blocks") = std::vector<int>{},
+             py::arg("isolate") = false, py::arg("probes") = std::vector<std::string>{},
              R"(Predicts the velocity (noise minus clean latent) of both streams.
 
 Args:

@@ -22,10 +22,9 @@ RopeValues make_rope_values(const RopeConfig & config, const std::vector<float> 
     for (int64_t i = 0; i < per_axis; ++i) {
         const double exponent = static_cast<double>(i) / static_cast<double>(per_axis - 1);
         ladder[static_cast<size_t>(i)] =
-            config.double_ladder
-                ? static_cast<float>(std::numbers::pi / 2 * std::pow(config.theta, exponent))
-                : std::numbers::pi_v<float> / 2 *
-                      std::pow(static_cast<float>(config.theta), static_cast<float>(exponent));
+            config.double_ladder ? static_cast<float>(std::numbers::pi / 2 * std::pow(config.theta, exponent))
+                                 : std::numbers::pi_v<float> / 2 *
+                                       std::pow(static_cast<float>(config.theta), static_cast<float>(exponent));
     }
     RopeValues values{std::vector<float>(static_cast<size_t>(tokens * half), 1.0f),
                       std::vector<float>(static_cast<size_t>(tokens * half), 0.0f)};

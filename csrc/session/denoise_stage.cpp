@@ -144,8 +144,8 @@ Velocities DenoiseStage::velocity(const std::optional<Modality> & video, const s
     run.isolate = perturbation.isolate;
     for (const int block : perturbation.stg_blocks) {
         if (block < 0 || block >= config_.num_layers) {
-            throw ArgumentError("velocity: stg_blocks names block " + std::to_string(block) +
-                                ", expected 0 to " + std::to_string(config_.num_layers - 1));
+            throw ArgumentError("velocity: stg_blocks names block " + std::to_string(block) + ", expected 0 to " +
+                                std::to_string(config_.num_layers - 1));
         }
         run.stg_blocks.insert(block);
     }

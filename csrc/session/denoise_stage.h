@@ -16,11 +16,11 @@ namespace ltx {
 
 // One stream of a call.
 struct Modality {
-    HostView latent;     // (tokens, in_channels)
-    HostView context;    // (rows, context width)
-    float sigma;         // noise level of the stream, 0..1
-    HostView timesteps;  // (tokens,), noise level of each token, 0..1
-    HostView positions;  // (axes, tokens, 2), start and end: seconds, pixels
+    HostView latent;                         // (tokens, in_channels)
+    HostView context;                        // (rows, context width)
+    float sigma;                             // noise level of the stream, 0..1
+    HostView timesteps;                      // (tokens,), noise level of each token, 0..1
+    HostView positions;                      // (axes, tokens, 2), start and end: seconds, pixels
     std::optional<HostView> attention_mask;  // (tokens, tokens), self-attention weights in 0..1
 };
 

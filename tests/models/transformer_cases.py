@@ -70,13 +70,6 @@ RELEASED_23 = dataclasses.replace(
     audio_cross_attention_dim=2048,
     av_gate_timestep_scale=1000.0,
 )
-RELEASED_20 = dataclasses.replace(
-    RELEASED_23,
-    gated_attention=False,
-    cross_attention_adaln=False,
-    caption_projection=True,
-    caption_channels=3840,
-)
 
 
 def random_weights(config: TransformerConfig, seed: int) -> dict[str, NDArray[np.float32]]:

@@ -61,9 +61,9 @@ StreamBlock StreamBlock::load(const Scope & scope, const TransformerConfig & con
         block.prompt_scale_shift_table =
             scope.require(own.prefix + "prompt_scale_shift_table", {2, width}, WeightKind::Vector);
     }
-    block.cross_scale_shift_table = scope.require(
-        is_audio ? "scale_shift_table_a2v_ca_audio" : "scale_shift_table_a2v_ca_video", {kCrossRows, width},
-        WeightKind::Vector);
+    block.cross_scale_shift_table =
+        scope.require(is_audio ? "scale_shift_table_a2v_ca_audio" : "scale_shift_table_a2v_ca_video",
+                      {kCrossRows, width}, WeightKind::Vector);
     return block;
 }
 
@@ -109,8 +109,8 @@ ggml_tensor * StreamBlock::build_text(Graph & graph, ggml_tensor * x, const Stre
 
 ggml_tensor * StreamBlock::build_feed_forward(Graph & graph, ggml_tensor * x, const StreamContext & stream,
                                               ggml_tensor * modulation) const {
-    ggml_tensor * normed = modulate(graph, x, row_of(graph, modulation, kScaleFf),
-                                    row_of(graph, modulation, kShiftFf), stream.rows, NormKind::Rms, norm_eps);
+    ggml_tensor * normed = modulate(graph, x, row_of(graph, modulation, kScaleFf), row_of(graph, modulation, kShiftFf),
+                                    stream.rows, NormKind::Rms, norm_eps);
     ggml_tensor * hidden = graph.probe(prefix + "ff", ff.build(graph, normed));
     return gated_residual(graph, x, hidden, row_of(graph, modulation, kGateFf), stream.rows);
 }

@@ -51,8 +51,7 @@ StreamHead StreamHead::load(const Scope & scope, const TransformerConfig & confi
         head.caption_projection =
             CaptionProjection::load(scope.at(own.prefix + "caption_projection"), config.caption_channels, width);
     }
-    head.adaln_single =
-        AdaLayerNormSingle::load(scope, own.prefix + "adaln_single", width, config.modulation_rows());
+    head.adaln_single = AdaLayerNormSingle::load(scope, own.prefix + "adaln_single", width, config.modulation_rows());
     if (config.cross_attention_adaln && config.prompt_adaln) {
         head.prompt_adaln_single = AdaLayerNormSingle::load(scope, own.prefix + "prompt_adaln_single", width, 2);
     }
@@ -102,8 +101,7 @@ StreamHead::Entry StreamHead::build_entry(Graph & graph, const std::string & str
     context.rope = rope_input("rope", config.width());
     if (with_cross) {
         context.cross = cross_adaln_single.build(graph, levels).modulation;
-        context.cross_gate =
-            cross_gate_adaln_single.build(graph, input("cross_gate", kTimestepChannels, 1)).modulation;
+        context.cross_gate = cross_gate_adaln_single.build(graph, input("cross_gate", kTimestepChannels, 1)).modulation;
         context.cross_rope = rope_input("cross_rope", cross_width);
     }
     return entry;

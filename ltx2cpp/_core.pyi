@@ -1,6 +1,6 @@
 """Stub of the C++ extension; arrays are C-ordered, outermost axis first."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -78,6 +78,13 @@ class Transformer:
         isolate: bool = False,
         probes: Sequence[str] = ...,
     ) -> dict[str, Any]: ...
+
+class Upsampler:
+    def __init__(self, table: TensorTable, config: Mapping[str, Any], device: Device) -> None: ...
+    def load(self) -> None: ...
+    @property
+    def weight_bytes(self) -> int: ...
+    def upsample(self, latent: Floats, composed: bool = False) -> Floats: ...
 
 class VideoDecodeStream:
     def __iter__(self) -> VideoDecodeStream: ...

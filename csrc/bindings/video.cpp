@@ -1,5 +1,8 @@
+#include <tuple>
+
 #include "bindings/arrays.h"
 #include "bindings/register.h"
+#include "session/upsample_stage.h"
 #include "session/video_stage.h"
 
 namespace py = pybind11;
@@ -181,11 +184,77 @@ void register_encoder(py::module_ & module) {
             "Encodes and returns what the named modules gave, (frames, height, width, channels) each.");
 }
 
+// Scales that the reference's resampler knows, as fractions.
+std::pair<int64_t, int64_t> parse_scale(double scale) {
+    if (scale == 1.5) {
+        return {3, 2};
+    }
+    if (scale == 2.0 || scale == 4.0) {
+        return {static_cast<int64_t>(scale), 1};
+    }
+    throw UnsupportedError("latent upsampler: spatial_scale " + std::to_string(scale) + " is not implemented");
+}
+
+UpsamplerConfig parse_upsampler(const py::dict & config) {
+    UpsamplerConfig result{
+        .in_channels = config_value<int64_t>(config, "in_channels"),
+        .mid_channels = config_value<int64_t>(config, "mid_channels"),
+        .num_blocks_per_stage = config_value<int64_t>(config, "num_blocks_per_stage"),
+        .spatial = config_value<bool>(config, "spatial_upsample"),
+        .temporal = config_value<bool>(config, "temporal_upsample"),
+        .rational = config_value<bool>(config, "rational_resampler"),
+        .scale_numerator = 1,
+        .scale_denominator = 1,
+    };
+    if (config_value<int64_t>(config, "dims") != 3 || result.spatial == result.temporal) {
+        throw UnsupportedError(
+            "latent upsampler: only three-dimensional ones that enlarge either space or time are "
+            "implemented");
+    }
+    if (result.in_channels < 1 || result.mid_channels < 32 || result.mid_channels % 32 != 0 ||
+        result.num_blocks_per_stage < 0) {
+        throw ConfigError(
+            "latent upsampler: in_channels, mid_channels (a multiple of 32) or num_blocks_per_stage is "
+            "out of range");
+    }
+    // The reference looks at the resampler's flag only when the network is spatial, and at the scale only then.
+    result.rational = result.rational && result.spatial;
+    if (result.spatial) {
+        const double scale = config_value<double>(config, "spatial_scale");
+        std::tie(result.scale_numerator, result.scale_denominator) = parse_scale(result.rational ? scale : 2.0);
+    }
+    return result;
+}
+
+void register_upsampler(py::module_ & module) {
+    py::class_<UpsampleStage>(module, "Upsampler", "A latent upsampler.")
+        .def(py::init([](const TensorTable & table, const py::dict & config, std::shared_ptr<Backend> device) {
+                 return std::make_unique<UpsampleStage>(table, parse_upsampler(config), std::move(device));
+             }),
+             py::arg("table"), py::arg("config"), py::arg("device"), "Claims weights; data is read by load().")
+        .def("load", &UpsampleStage::load, py::call_guard<py::gil_scoped_release>())
+        .def_property_readonly("weight_bytes", &UpsampleStage::weight_bytes)
+        .def(
+            "upsample",
+            [](UpsampleStage & stage, const FloatArray & latent, bool composed) {
+                const HostView view = view_of(latent);
+                HostTensor result;
+                {
+                    const py::gil_scoped_release release;
+                    result = stage.upsample(view, composed);
+                }
+                return to_numpy(std::move(result));
+            },
+            py::arg("latent"), py::arg("composed") = false,
+            "Latent (C, F, h, w) with its statistics undone (z * std + mean) -> (C, F', h', w'), likewise.");
+}
+
 }  // namespace
 
 void register_video(py::module_ & module) {
     register_decoder(module);
     register_encoder(module);
+    register_upsampler(module);
 }
 
 }  // namespace ltx::bindings

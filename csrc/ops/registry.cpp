@@ -6,6 +6,7 @@
 #include "ops/conv3d/conv3d.h"
 #include "ops/depth_to_space/depth_to_space.h"
 #include "ops/gated_residual/gated_residual.h"
+#include "ops/group_norm/group_norm.h"
 #include "ops/modulate/modulate.h"
 #include "ops/pad/pad.h"
 #include "ops/pixel_norm/pixel_norm.h"
@@ -20,6 +21,8 @@ constexpr std::array kOps{
     CustomOp{"conv3d_finish", &conv3d_finish_cpu},
     CustomOp{"depth_to_space", &depth_to_space_cpu},
     CustomOp{"gated_residual", &gated_residual_cpu},
+    CustomOp{"group_norm_silu", &group_norm_silu_cpu},
+    CustomOp{"group_statistics", &group_statistics_cpu},
     CustomOp{"modulate", &modulate_cpu},
     CustomOp{"norm_split_rope", &norm_split_rope_cpu},
     CustomOp{"pad_frames", &pad_frames_cpu},

@@ -1,4 +1,4 @@
-"""The video VAE in numpy, in float64 and as a whole clip at once: what the streamed core has to give.
+"""The video VAE in numpy, in float64 and over whole clips: what the streamed core has to give.
 
 Arrays are channels-last, (frames, height, width, channels). Written from the formulas, one network
 at a time, with nothing shared with the core.

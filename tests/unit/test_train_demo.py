@@ -1,0 +1,121 @@
+"""The demo's training data, pixel checks, latents and products."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the training tools need torch (extra `reference`)")
+
+from train_demo import data  # noqa: E402
+from train_demo.checks import draw_template, read_clip  # noqa: E402
+from train_demo.latents import CELLS, CHANNELS, design_latents  # noqa: E402
+from train_demo.products import convolve, linear  # noqa: E402
+from train_demo.vae_training import to_bytes  # noqa: E402
+
+
+def test_checks_read_rendered_clips() -> None:
+    rng = np.random.default_rng(3)
+    scenes = data.sample_scenes(rng, data.all_combinations(), 48)
+    clips, _ = data.render(scenes)
+    for scene, clip in zip(scenes, clips, strict=True):
+        reading = read_clip(to_bytes(clip))
+        expected = scene.combination
+        found = data.Combination(reading.shape, reading.colour, reading.motion, reading.background)
+        assert found == expected
+        assert reading.shape_overlap > 0.9
+
+
+def test_checks_survive_an_empty_clip() -> None:
+    reading = read_clip(np.full((17, 64, 64, 3), 120, dtype=np.uint8))
+    assert reading.background == "gray"
+    assert reading.shape_overlap == 0.0
+
+
+@pytest.mark.parametrize("shape", ["circle", "square", "triangle"])
+def test_templates_have_the_asked_area(shape: str) -> None:
+    template = draw_template(shape, np.array([31.0, 33.0], dtype=np.float32), 400.0, (64, 64))
+    assert template.sum() == pytest.approx(400.0, rel=0.02)
+
+
+def test_split_holds_out_combinations_of_every_word() -> None:
+    training, held_out = data.TRAIN_COMBINATIONS, data.HELD_OUT_COMBINATIONS
+    assert not set(training) & set(held_out)
+    assert len(training) + len(held_out) == len(data.all_combinations()) == 462
+    assert len(held_out) >= 40
+    for words in (training, held_out):
+        assert {one.shape for one in words} == set(data.SHAPES)
+        assert {one.colour for one in words} == set(data.COLOURS)
+        assert {one.motion for one in words} == set(data.MOTIONS)
+        assert {one.background for one in words} == set(data.BACKGROUNDS)
+
+
+def test_scenes_repeat_with_the_seed() -> None:
+    first, second = (
+        data.render(data.sample_scenes(np.random.default_rng(5), data.TRAIN_COMBINATIONS, 3))[0]
+        for _ in range(2)
+    )
+    assert torch.equal(first, second)
+
+
+def test_window_of_a_clip_is_the_clip_cut() -> None:
+    scenes = data.sample_scenes(np.random.default_rng(6), data.TRAIN_COMBINATIONS, 2)
+    whole, _ = data.render(scenes)
+    part, _ = data.render(scenes, starts=[3, 5], num_frames=9)
+    assert torch.equal(part[0], whole[0, :, 3:12])
+    assert torch.equal(part[1], whole[1, :, 5:14])
+
+
+def test_plain_caption_names_every_word() -> None:
+    caption = data.plain_caption(data.Combination("circle", "red", "right", "black"))
+    assert caption == "a red circle moves right on a black background"
+
+
+def test_latents_tell_clips_apart() -> None:
+    scenes = data.sample_scenes(np.random.default_rng(7), data.TRAIN_COMBINATIONS, 6)
+    latents = design_latents(scenes)
+    assert latents.shape == (6, CHANNELS, 3, CELLS, CELLS)
+    assert torch.isfinite(latents).all()
+    distances = torch.cdist(latents.flatten(1), latents.flatten(1))
+    assert float((distances + 100 * torch.eye(6)).min()) > 1.0
+
+
+@pytest.mark.parametrize("frames", [1, 3, 5])
+@pytest.mark.parametrize("before", [1, 2])
+@pytest.mark.parametrize("channels", [(6, 4), (4, 20)])
+def test_convolution_equals_the_library(
+    frames: int, before: int, channels: tuple[int, int]
+) -> None:
+    torch.manual_seed(0)
+    inputs, outputs = channels
+    x = torch.randn(2, frames, 4, 3, inputs, requires_grad=True)
+    weight = torch.randn(outputs, inputs, 3, 3, 3, requires_grad=True)
+    bias = torch.randn(outputs)
+    found = convolve(x, weight, bias, before, torch.float32)
+    ahead = x.permute(0, 4, 1, 2, 3)
+    parts = [ahead[:, :, :1]] * before + [ahead] + [ahead[:, :, -1:]] * (2 - before)
+    expected = torch.nn.functional.conv3d(torch.cat(parts, dim=2), weight, bias, padding=(0, 1, 1))
+    expected = expected.permute(0, 2, 3, 4, 1)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    pull = torch.randn_like(found)
+    found_grads = torch.autograd.grad(found, (x, weight), pull)
+    expected_grads = torch.autograd.grad(expected, (x, weight), pull)
+    for one, other in zip(found_grads, expected_grads, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
+
+
+def test_linear_equals_the_library() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 5, 8, requires_grad=True)
+    weight = torch.randn(3, 8, requires_grad=True)
+    bias = torch.randn(3)
+    found = linear(x, weight, bias, torch.float32)
+    expected = torch.nn.functional.linear(x, weight, bias)
+    torch.testing.assert_close(found, expected)
+    pull = torch.randn_like(found)
+    for one, other in zip(
+        torch.autograd.grad(found, (x, weight), pull),
+        torch.autograd.grad(expected, (x, weight), pull),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other)

@@ -44,6 +44,7 @@ class _Stream:
             sigma=0.0 if held else sigma,
             timesteps=self.state.timesteps(sigma),
             positions=self.state.positions,
+            attention_mask=self.state.attention,
         )
 
     def due(self, query: Query) -> bool:

@@ -176,7 +176,18 @@ def video_positions(frames: int, height: int, width: int, frame_rate: float) -> 
     The first latent frame stands for one pixel frame: the time bounds are moved back by 7 frames
     and cut at 0. Everything is float32; rounding positions further moves the result visibly.
     """
-    rate = np.float32(frame_rate)
+    bounds = video_bounds(frames, height, width, causal=True)
+    bounds[0] /= np.float32(frame_rate)
+    return bounds
+
+
+def video_bounds(frames: int, height: int, width: int, *, causal: bool) -> FloatArray:
+    """Return (3, N, 2): start and end of each token in pixel frames, pixels, pixels.
+
+    Args:
+        frames, height, width: of the latent.
+        causal: the first latent frame stands for one pixel frame; else for eight like the others.
+    """
     f, y, x = np.meshgrid(
         np.arange(frames), np.arange(height), np.arange(width), indexing="ij"
     )  # each (F, h, w)
@@ -186,7 +197,8 @@ def video_positions(frames: int, height: int, width: int, frame_rate: float) -> 
     ):
         bounds[axis, :, 0] = index.reshape(-1) * factor
         bounds[axis, :, 1] = (index.reshape(-1) + 1) * factor
-    bounds[0] = np.maximum(bounds[0] + np.float32(1 - TIME_FACTOR), np.float32(0)) / rate
+    if causal:
+        bounds[0] = np.maximum(bounds[0] + np.float32(1 - TIME_FACTOR), np.float32(0))
     return bounds
 
 

@@ -295,13 +295,16 @@ class Denoiser:
                 f"{kind} positions: expected {axes} axes, found {modality.positions.shape[0]}"
             )
         self._check_context(kind, modality.context)
-        return {
+        arrays = {
             "latent": modality.latent,
             "context": modality.context,
             "sigma": modality.sigma,
             "timesteps": modality.timesteps,
             "positions": modality.positions,
         }
+        if modality.attention_mask is not None:
+            arrays["attention_mask"] = modality.attention_mask
+        return arrays
 
 
 def _matching_probes(patterns: Sequence[str], names: Callable[[], list[str]]) -> list[str]:

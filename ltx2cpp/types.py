@@ -55,6 +55,8 @@ class Modality:
         timesteps: (tokens,), noise level of each token, 0..1; 0 for given tokens.
         positions: (axes, tokens, 2), start and end per token: seconds on the time axis, pixels on
             height and width. Three axes for video, one for audio.
+        attention_mask: (tokens, tokens) in 0..1, how much each token (row) looks at each other one
+            of its stream; None means fully.
 
     Raises:
         ShapeError: on construction, when shapes or ranges do not fit together.
@@ -65,6 +67,7 @@ class Modality:
     sigma: float
     timesteps: FloatArray
     positions: FloatArray
+    attention_mask: FloatArray | None = None
 
     def __post_init__(self) -> None:
         latent = as_float32(self.latent, "Modality.latent", 2)
@@ -91,11 +94,23 @@ class Modality:
                 "Modality.timesteps: expected values in 0..1 (the model scales them itself), "
                 f"found {float(timesteps.min())} to {float(timesteps.max())}"
             )
+        if self.attention_mask is not None:
+            object.__setattr__(self, "attention_mask", self._checked_mask(tokens))
         object.__setattr__(self, "latent", latent)
         object.__setattr__(self, "context", as_float32(self.context, "Modality.context", 2))
         object.__setattr__(self, "sigma", sigma)
         object.__setattr__(self, "timesteps", timesteps)
         object.__setattr__(self, "positions", positions)
+
+    def _checked_mask(self, tokens: int) -> FloatArray:
+        mask = as_float32(self.attention_mask, "Modality.attention_mask", 2)
+        if mask.shape != (tokens, tokens):
+            raise ShapeError(
+                f"Modality.attention_mask: expected ({tokens}, {tokens}), found {mask.shape}"
+            )
+        if mask.min() < 0.0 or mask.max() > 1.0:
+            raise ShapeError("Modality.attention_mask: expected values in 0..1")
+        return mask
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from ltx2cpp.media.clips import SourceVideo, read_video
 from ltx2cpp.media.formats import OutputFormat, check_output, output_format
 from ltx2cpp.media.frame_rate import exact_frame_rate
 from ltx2cpp.media.latents_io import read_latents
 from ltx2cpp.media.parameters import read_parameters
+from ltx2cpp.media.pictures import compress_picture, fit_frames, read_picture
 from ltx2cpp.media.video import AudioTrack
 from ltx2cpp.media.writer import SavedMedia, save, save_latents, save_stream, save_video
 
@@ -13,11 +15,16 @@ __all__ = [
     "AudioTrack",
     "OutputFormat",
     "SavedMedia",
+    "SourceVideo",
     "check_output",
+    "compress_picture",
     "exact_frame_rate",
+    "fit_frames",
     "output_format",
     "read_latents",
     "read_parameters",
+    "read_picture",
+    "read_video",
     "save",
     "save_latents",
     "save_stream",

@@ -24,6 +24,7 @@ class LatentState:
         positions: (axes, tokens, 2), see `Modality`.
         generated: number of leading tokens that belong to the clip; the rest are appended
             conditions, dropped at the end.
+        attention: (tokens, tokens) in 0..1, how much tokens look at each other, or None for fully.
     """
 
     latent: FloatArray
@@ -31,6 +32,7 @@ class LatentState:
     mask: FloatArray
     positions: FloatArray
     generated: int
+    attention: FloatArray | None = None
 
     @classmethod
     def empty(cls, tokens: int, channels: int, positions: FloatArray) -> LatentState:
@@ -82,3 +84,27 @@ class LatentState:
         clean[first:end] = tokens
         mask[first:end] = np.float32(1.0 - strength)
         return replace(self, clean=clean, mask=mask)
+
+    def append(
+        self, tokens: FloatArray, positions: FloatArray, strength: float = 1.0
+    ) -> LatentState:
+        """Return a state with tokens beside the clip, which the network sees and the end drops.
+
+        Args:
+            tokens: (n, channels), the encoded condition in token layout.
+            positions: (axes, n, 2).
+            strength: 1 holds exactly, 0 is pure noise.
+        """
+        if tokens.shape[1] != self.clean.shape[1] or positions.shape[1] != tokens.shape[0]:
+            raise ShapeError(
+                f"conditioning: {tokens.shape} tokens with positions {positions.shape} do not go "
+                f"with a clip of {self.clean.shape}"
+            )
+        held = np.full(tokens.shape[0], 1.0 - strength, np.float32)
+        return replace(
+            self,
+            latent=np.concatenate([self.latent, np.zeros_like(tokens)]),
+            clean=np.concatenate([self.clean, tokens]),
+            mask=np.concatenate([self.mask, held]),
+            positions=np.concatenate([self.positions, positions], axis=1),
+        )

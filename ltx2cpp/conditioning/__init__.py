@@ -1,0 +1,23 @@
+"""What a clip is held to: pictures, videos, regions and references, and the state they act on."""
+
+from __future__ import annotations
+
+from ltx2cpp.conditioning.items import (
+    Condition,
+    ImageCondition,
+    ReferenceVideo,
+    Retake,
+    VideoCondition,
+    as_condition,
+)
+from ltx2cpp.conditioning.state import LatentState
+
+__all__ = [
+    "Condition",
+    "ImageCondition",
+    "LatentState",
+    "ReferenceVideo",
+    "Retake",
+    "VideoCondition",
+    "as_condition",
+]

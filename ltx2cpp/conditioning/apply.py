@@ -1,0 +1,179 @@
+"""Encoded conditions put into the states of both modalities.
+
+Source: Lightricks LTX-2, ltx_core conditioning types and latent tools.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ltx2cpp.conditioning.placement import Kind, Placement
+from ltx2cpp.conditioning.state import LatentState
+from ltx2cpp.latents import (
+    SPACE_FACTOR,
+    TIME_FACTOR,
+    ClipShape,
+    pack_audio,
+    pack_video,
+    video_bounds,
+)
+from ltx2cpp.media import fit_frames
+from ltx2cpp.types import FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """A condition with its latents.
+
+    Attributes:
+        placement: where it belongs.
+        latent: (C, F, h, w), normalised.
+        audio_latent: (C, L, M) of a source's sound, or None.
+    """
+
+    placement: Placement
+    latent: FloatArray
+    audio_latent: FloatArray | None = None
+
+
+def condition_video(
+    state: LatentState, shape: ClipShape, conditions: Sequence[Encoded]
+) -> LatentState:
+    """Return the video state with all conditions, in the order given.
+
+    Args:
+        state: nothing held yet.
+        shape: of the clip at this stage's size.
+        conditions: sources, then held frames, then keyframes, then references.
+    """
+    references: list[tuple[int, FloatArray]] = []
+    for each in conditions:
+        item, tokens = each.placement, pack_video(each.latent)
+        if item.kind is Kind.SOURCE:
+            state = _source(state, shape, item, tokens)
+        elif item.kind is Kind.HOLD:
+            per_frame = shape.latent_height * shape.latent_width
+            state = state.hold_frames(tokens, item.frame // TIME_FACTOR * per_frame, item.strength)
+        elif item.kind is Kind.KEYFRAME:
+            positions = keyframe_positions(each.latent.shape[1:], item, shape.frame_rate)
+            state = state.append(tokens, positions, item.strength)
+        else:
+            positions = reference_positions(each.latent.shape[1:], item, shape.frame_rate)
+            first = len(state.mask)
+            state = state.append(tokens, positions, item.strength)
+            references.append((first, _attention(item, each.latent.shape)))
+    return replace(state, attention=reference_attention(len(state.mask), references))
+
+
+def condition_audio(state: LatentState, source: Encoded | None) -> LatentState:
+    """Return the audio state with the sound of a retaken clip, where it has some.
+
+    Its latent is cut to the clip or filled up; what lies past its end is made anew.
+    """
+    if source is None or source.audio_latent is None:
+        return state
+    tokens = pack_audio(source.audio_latent)[: state.generated]
+    clean = np.zeros_like(state.clean)
+    clean[: len(tokens)] = tokens
+    again = _inside(state.positions, source.placement.region_s)
+    if not source.placement.new_audio:
+        again[:] = False
+    again[len(tokens) :] = True
+    return replace(state, latent=clean, clean=clean, mask=again.astype(np.float32))
+
+
+def keyframe_positions(grid: tuple[int, ...], item: Placement, frame_rate: float) -> FloatArray:
+    """Return (3, n, 2) of frames that stand at a pixel frame of the clip.
+
+    The frames are a clip of their own: only at frame 0 does the first latent frame stand for one
+    pixel frame. A single picture lasts one frame anywhere.
+    """
+    bounds = video_bounds(*grid, causal=item.frame == 0)
+    bounds[0] += np.float32(item.frame)
+    if len(item.frames) == 1:
+        bounds[0, :, 1] = bounds[0, :, 0] + np.float32(1)
+    bounds[0] /= np.float32(frame_rate)
+    return bounds
+
+
+def reference_positions(grid: tuple[int, ...], item: Placement, frame_rate: float) -> FloatArray:
+    """Return (3, n, 2) of a reference, spread over the clip's time and picture."""
+    scale = np.float32(item.temporal_scale)
+    bounds = video_bounds(*grid, causal=True)
+    bounds[0] /= np.float32(frame_rate) / scale
+    if item.temporal_scale != 1:
+        shift = (scale - np.float32(1)) / np.float32(frame_rate)
+        bounds[0] = np.maximum(bounds[0] - shift, np.float32(0))
+    bounds[1:] *= np.float32(item.downscale)
+    return bounds
+
+
+def reference_attention(
+    tokens: int, references: Sequence[tuple[int, FloatArray]]
+) -> FloatArray | None:
+    """Return the attention between all tokens, (tokens, tokens), or None where all is full.
+
+    The clip and a reference see each other as the reference's attention says, each sees itself
+    fully, and references do not see each other.
+
+    Args:
+        tokens: of clip, keyframes and references.
+        references: first token and attention (n,) of each.
+    """
+    if all((attention == 1.0).all() for _, attention in references):
+        return None
+    clip = references[0][0]
+    matrix = np.zeros((tokens, tokens), np.float32)
+    matrix[:clip, :clip] = 1.0
+    for first, attention in references:
+        end = first + len(attention)
+        matrix[first:end, first:end] = 1.0
+        matrix[:clip, first:end] = attention
+        matrix[first:end, :clip] = attention[:, None]
+    return matrix
+
+
+def latent_mask(mask: FloatArray, width: int, height: int) -> FloatArray:
+    """Return a pixel mask (n, h, w) averaged over each latent cell, (tokens,).
+
+    The mask is first fitted to the clip as its pictures are; the first frame is a latent frame of
+    its own, then eight make one.
+    """
+    fitted = fit_frames(mask[..., None], width, height)[..., 0]
+    rows, columns = height // SPACE_FACTOR, width // SPACE_FACTOR
+    cells = fitted.reshape(len(mask), rows, SPACE_FACTOR, columns, SPACE_FACTOR).mean(axis=(2, 4))
+    later = cells[1:].reshape(-1, TIME_FACTOR, rows, columns).mean(axis=1)
+    result: FloatArray = np.concatenate([cells[:1], later]).reshape(-1).astype(np.float32)
+    return result
+
+
+def _source(
+    state: LatentState, shape: ClipShape, item: Placement, tokens: FloatArray
+) -> LatentState:
+    if item.new_video:
+        mask = _inside(state.positions, item.region_s).astype(np.float32)
+        if item.mask is not None:
+            mask *= latent_mask(item.mask, shape.width, shape.height)
+    else:
+        mask = np.zeros_like(state.mask)
+    return replace(state, latent=tokens, clean=tokens, mask=mask)
+
+
+def _inside(
+    positions: FloatArray, region_s: tuple[float, float]
+) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    start, end = region_s
+    inside: np.ndarray[tuple[int], np.dtype[np.bool_]] = (positions[0, :, 1] > start) & (
+        positions[0, :, 0] < end
+    )
+    return inside
+
+
+def _attention(item: Placement, shape: tuple[int, ...]) -> FloatArray:
+    tokens = int(np.prod(shape[1:]))
+    if not isinstance(item.attention, np.ndarray):
+        return np.full(tokens, item.attention, np.float32)
+    return latent_mask(item.attention, shape[3] * SPACE_FACTOR, shape[2] * SPACE_FACTOR)

@@ -1,0 +1,235 @@
+"""The conditions a caller gives, as they are written in a call; nothing is read here.
+
+Source: Lightricks LTX-2, ltx_core conditioning types.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ltx2cpp.errors import ArgumentError
+from ltx2cpp.types import Audio
+
+# A file, or uint8 (height, width, 3).
+Picture = str | os.PathLike[str] | NDArray[np.uint8]
+# A file, or uint8 (frames, height, width, 3).
+Video = str | os.PathLike[str] | NDArray[np.uint8]
+
+_MAX_CRF = 51
+_MAX_FACTOR = 64
+
+
+@dataclass(frozen=True, eq=False)
+class ImageCondition:
+    """A picture that the clip shows at one frame.
+
+    At frame 0 it replaces what would be generated there; elsewhere it is shown to the model beside
+    the clip, which follows it without being cut to it. Several pictures make an interpolation.
+
+    Attributes:
+        picture: a file, or uint8 (height, width, 3); scaled and cropped to the clip.
+        frame: pixel frame, 0 the first, -1 the last.
+        strength: 1 holds the picture exactly, 0 ignores it.
+        crf: video compression applied to it first, 0 (none) to 51; None takes the model's default.
+            The model tends to leave a picture without compression standing still.
+        append: show it beside the clip at frame 0 too, as keyframe interpolation does.
+
+    Raises:
+        ArgumentError: a value is out of range.
+
+    Example:
+        >>> pipe("She turns around.", images=[ImageCondition("her.png", strength=0.9)])
+    """
+
+    picture: Picture
+    frame: int = 0
+    strength: float = 1.0
+    crf: int | None = None
+    append: bool = False
+
+    def __post_init__(self) -> None:
+        _check_source("picture", self.picture, 3)
+        _check_whole("image frame", self.frame)
+        _check_share("image strength", self.strength)
+        if self.crf is not None:
+            _check_whole("image crf", self.crf)
+            if not 0 <= self.crf <= _MAX_CRF:
+                raise ArgumentError(f"image crf: expected 0 to {_MAX_CRF}, found {self.crf}")
+
+
+@dataclass(frozen=True, eq=False)
+class VideoCondition:
+    """Frames that the clip begins with, ends with or passes through.
+
+    At frame 0 they replace the beginning, so that the clip continues them; elsewhere they are shown
+    to the model beside the clip.
+
+    Attributes:
+        video: a file, or uint8 (frames, height, width, 3); the first 8k + 1 frames are used.
+        frame: pixel frame of its first frame; -1 lets it end with the clip.
+        strength: 1 holds the frames exactly, 0 ignores them.
+
+    Raises:
+        ArgumentError: a value is out of range.
+    """
+
+    video: Video
+    frame: int = 0
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_source("video", self.video, 4)
+        _check_whole("video frame", self.frame)
+        _check_share("video strength", self.strength)
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceVideo:
+    """A video that an IC-LoRA translates into the clip; it is seen, not shown.
+
+    Attributes:
+        video: a file, or uint8 (frames, height, width, 3).
+        strength: 1 gives it without noise, 0 as pure noise.
+        attention: how much the clip looks at it, 0..1: one number, or an array (height, width) or
+            (frames, height, width) of the reference's own parts.
+        downscale: the reference is this many times smaller than the clip each way; as the LoRA's
+            metadata says.
+        temporal_scale: the reference keeps one of so many frames; as the LoRA's metadata says.
+
+    Raises:
+        ArgumentError: a value is out of range.
+    """
+
+    video: Video
+    strength: float = 1.0
+    attention: float | NDArray[Any] = 1.0
+    downscale: int = 1
+    temporal_scale: int = 1
+
+    def __post_init__(self) -> None:
+        _check_source("reference video", self.video, 4)
+        _check_share("reference strength", self.strength)
+        if isinstance(self.attention, np.ndarray):
+            object.__setattr__(self, "attention", as_mask("reference attention", self.attention))
+        else:
+            _check_share("reference attention", self.attention)
+        for name in ("downscale", "temporal_scale"):
+            value = getattr(self, name)
+            _check_whole(f"reference {name}", value)
+            if not 1 <= value <= _MAX_FACTOR:
+                raise ArgumentError(f"reference {name}: expected 1 to {_MAX_FACTOR}, found {value}")
+
+
+@dataclass(frozen=True, eq=False)
+class Retake:
+    """A given clip of which a part is made again; the rest stays.
+
+    Attributes:
+        video: a file, or uint8 (frames, height, width, 3) with at least the clip's frames.
+        start_s, end_s: the part in time, in seconds.
+        mask: the part of the picture, (height, width) or (frames, height, width): 1 is made again,
+            0 stays; None takes the whole picture.
+        audio: the clip's sound; None takes that of the file. Without any, sound is made for the
+            whole length.
+        new_video: False keeps all pictures.
+        new_audio: False keeps all sound.
+
+    Raises:
+        ArgumentError: a value is out of range, or nothing would be made again.
+    """
+
+    video: Video
+    start_s: float = 0.0
+    end_s: float = math.inf
+    mask: NDArray[Any] | None = None
+    audio: Audio | None = None
+    new_video: bool = True
+    new_audio: bool = True
+
+    def __post_init__(self) -> None:
+        _check_source("retake video", self.video, 4)
+        if not 0.0 <= self.start_s < self.end_s:
+            raise ArgumentError(
+                f"retake: expected 0 <= start < end in seconds, found {self.start_s} to "
+                f"{self.end_s}"
+            )
+        if not (self.new_video or self.new_audio):
+            raise ArgumentError("retake: neither video nor audio is to be made again")
+        if self.mask is not None:
+            object.__setattr__(self, "mask", as_mask("retake mask", self.mask))
+
+
+Condition = ImageCondition | VideoCondition | ReferenceVideo | Retake
+
+
+def as_condition(given: object) -> Condition:
+    """Return a condition: itself, or a picture written as a path, an array or a tuple.
+
+    Args:
+        given: a condition, a path, uint8 (height, width, 3), or (picture, frame[, strength[,
+            crf]]).
+
+    Raises:
+        ArgumentError: something else.
+    """
+    if isinstance(given, Condition):
+        return given
+    if isinstance(given, (str, os.PathLike, np.ndarray)):
+        return ImageCondition(given)
+    if isinstance(given, (tuple, list)) and 1 <= len(given) <= 4:
+        return ImageCondition(*given)
+    raise ArgumentError(
+        "images: expected pictures, (picture, frame, strength) or conditions, found "
+        f"{type(given).__name__}"
+    )
+
+
+def as_mask(name: str, mask: object) -> NDArray[np.float32]:
+    """Return a mask as float32 (frames, height, width) of 0..1; bytes count up to 255.
+
+    Raises:
+        ArgumentError: other axes, or values out of range.
+    """
+    values = np.asarray(mask)
+    if values.ndim == 2:
+        values = values[None]
+    if values.ndim != 3 or 0 in values.shape or values.dtype.kind not in "fiub":
+        raise ArgumentError(
+            f"{name}: expected (height, width) or (frames, height, width), found {values.dtype} of "
+            f"shape {values.shape}"
+        )
+    result = values.astype(np.float32)
+    if values.dtype == np.uint8 and values.max() > 1:
+        result /= np.float32(255)
+    if not (np.isfinite(result).all() and result.min() >= 0.0 and result.max() <= 1.0):
+        raise ArgumentError(f"{name}: expected values in 0..1, or bytes")
+    return result
+
+
+def _check_source(name: str, value: object, axes: int) -> None:
+    if isinstance(value, np.ndarray):
+        if value.dtype != np.uint8 or value.ndim != axes or value.shape[-1] != 3 or not value.size:
+            shape = "(height, width, 3)" if axes == 3 else "(frames, height, width, 3)"
+            raise ArgumentError(
+                f"{name}: expected a file or uint8 {shape}, found {value.dtype} of shape "
+                f"{value.shape}"
+            )
+    elif not isinstance(value, (str, os.PathLike)):
+        raise ArgumentError(f"{name}: expected a file or an array, found {type(value).__name__}")
+
+
+def _check_whole(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise ArgumentError(f"{name}: expected a whole number, found {value!r}")
+
+
+def _check_share(name: str, value: object) -> None:
+    numeric = isinstance(value, (int, float, np.integer, np.floating))
+    if isinstance(value, bool) or not numeric or not 0.0 <= float(value) <= 1.0:  # type: ignore[arg-type]
+        raise ArgumentError(f"{name}: expected 0 to 1, found {value!r}")

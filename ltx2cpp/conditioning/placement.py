@@ -1,0 +1,319 @@
+"""From conditions to pixels at their places: media are read and checked, nothing is encoded.
+
+Source: Lightricks LTX-2, ltx_pipelines conditioning helpers.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ltx2cpp.conditioning.items import (
+    Condition,
+    ImageCondition,
+    Picture,
+    ReferenceVideo,
+    Retake,
+    Video,
+    VideoCondition,
+)
+from ltx2cpp.errors import ArgumentError
+from ltx2cpp.latents import SPACE_FACTOR, TIME_FACTOR, ClipShape
+from ltx2cpp.media import compress_picture, fit_frames, read_picture, read_video
+from ltx2cpp.types import Audio, ByteArray, FloatArray
+
+logger = logging.getLogger("ltx2cpp")
+
+# Frame rates closer than this count as equal.
+_RATE_SHARE = 0.01
+
+
+class Kind(Enum):
+    """What is done with a condition's tokens."""
+
+    SOURCE = "source"  # the clip itself, of which a part is made again
+    HOLD = "hold"  # replace tokens of the clip
+    KEYFRAME = "keyframe"  # append, at a place of the clip
+    REFERENCE = "reference"  # append, with positions of the whole clip
+
+
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """One condition with its pixels.
+
+    Attributes:
+        kind: what is done with it.
+        name: for messages.
+        frames: uint8 (n, height, width, 3) at their own size; n is 8k + 1.
+        frame: pixel frame of the first.
+        strength: 1 holds exactly.
+        downscale, temporal_scale: of a reference.
+        attention: of a reference: 0..1, or a mask (n, height, width).
+        mask: of a source: (n, height, width), 1 is made again.
+        region_s: of a source: the part in time that is made again.
+        audio: of a source.
+        new_video, new_audio: of a source: what is made again.
+    """
+
+    kind: Kind
+    name: str
+    frames: ByteArray
+    frame: int = 0
+    strength: float = 1.0
+    downscale: int = 1
+    temporal_scale: int = 1
+    attention: float | FloatArray = 1.0
+    mask: FloatArray | None = None
+    region_s: tuple[float, float] = (0.0, float("inf"))
+    audio: Audio | None = None
+    new_video: bool = True
+    new_audio: bool = True
+
+    @property
+    def latent_frames(self) -> int:
+        return (len(self.frames) - 1) // TIME_FACTOR + 1
+
+    def pixels(self, shape: ClipShape) -> ByteArray:
+        """Return the frames fitted to a clip's size, or to the reference's share of it."""
+        return np.rint(fit_frames(self.frames, *self._size(shape))).astype(np.uint8)
+
+    def appended_tokens(self, shape: ClipShape) -> int:
+        """Return how many tokens join the clip's."""
+        if self.kind in (Kind.SOURCE, Kind.HOLD):
+            return 0
+        width, height = self._size(shape)
+        return self.latent_frames * (height // SPACE_FACTOR) * (width // SPACE_FACTOR)
+
+    def _size(self, shape: ClipShape) -> tuple[int, int]:
+        return shape.width // self.downscale, shape.height // self.downscale
+
+
+@dataclass(frozen=True, eq=False)
+class Placements:
+    """All conditions of a clip, in the order they are applied."""
+
+    items: tuple[Placement, ...] = ()
+
+    def appended_tokens(self, shape: ClipShape) -> int:
+        """Return how many tokens join the clip's at a size."""
+        return sum(item.appended_tokens(shape) for item in self.items)
+
+    @property
+    def source(self) -> Placement | None:
+        """The clip of which a part is made again, or None."""
+        return next((item for item in self.items if item.kind is Kind.SOURCE), None)
+
+    def without_references(self) -> Placements:
+        """Return what a second stage is held to."""
+        return Placements(tuple(item for item in self.items if item.kind is not Kind.REFERENCE))
+
+
+@dataclass
+class _Held:
+    """Latent frames that are taken, by the condition that holds them."""
+
+    frames: dict[int, str] = field(default_factory=dict)
+
+    def take(self, item: Placement) -> None:
+        first = item.frame // TIME_FACTOR
+        for index in range(first, first + item.latent_frames):
+            if index in self.frames:
+                raise ArgumentError(
+                    f"{item.name}: frames from {item.frame} on are already held by "
+                    f"{self.frames[index]}; give each part of the clip once"
+                )
+            self.frames[index] = item.name
+
+
+def place(conditions: Sequence[Condition], shape: ClipShape, image_crf: int) -> Placements:
+    """Read the media of all conditions and settle their places.
+
+    Args:
+        conditions: as given.
+        shape: of the clip, at its final size.
+        image_crf: compression of pictures that name none.
+
+    Raises:
+        ArgumentError: a file cannot be read, a place lies outside the clip, two conditions claim
+            the same place, or a size does not fit.
+    """
+    items: list[Placement] = []
+    held, keyframes = _Held(), dict[int, str]()
+    for condition in conditions:
+        item = _place(condition, shape, image_crf)
+        if item.kind is Kind.SOURCE and any(each.kind is Kind.SOURCE for each in items):
+            raise ArgumentError("retake: only one clip can be retaken at a time")
+        if item.kind is Kind.HOLD:
+            held.take(item)
+        elif item.kind is Kind.KEYFRAME:
+            if item.frame in keyframes:
+                raise ArgumentError(
+                    f"{item.name}: frame {item.frame} is already held by {keyframes[item.frame]}"
+                )
+            keyframes[item.frame] = item.name
+        items.append(item)
+    order = list(Kind)
+    return Placements(tuple(sorted(items, key=lambda item: order.index(item.kind))))
+
+
+def _place(condition: Condition, shape: ClipShape, image_crf: int) -> Placement:
+    if isinstance(condition, ImageCondition):
+        return _place_image(condition, shape, image_crf)
+    if isinstance(condition, VideoCondition):
+        return _place_video(condition, shape)
+    if isinstance(condition, ReferenceVideo):
+        return _place_reference(condition, shape)
+    return _place_retake(condition, shape)
+
+
+def _place_image(image: ImageCondition, shape: ClipShape, image_crf: int) -> Placement:
+    name = _name("picture", image.picture)
+    frame = _frame_inside(name, image.frame, shape)
+    crf = image_crf if image.crf is None else int(image.crf)
+    if crf == 0 and image.strength == 1.0 and shape.num_frames > 1:
+        logger.warning(
+            "%s: held exactly and without compression; the clip may stand still, give a crf of 18 "
+            "to 33 or a strength below 1",
+            name,
+        )
+    picture = image.picture
+    pixels = picture if isinstance(picture, np.ndarray) else read_picture(picture)
+    frames = compress_picture(pixels, crf)[None]
+    replace = frame == 0 and not image.append
+    return Placement(
+        Kind.HOLD if replace else Kind.KEYFRAME, name, frames, frame, float(image.strength)
+    )
+
+
+def _place_video(video: VideoCondition, shape: ClipShape) -> Placement:
+    name = _name("video", video.video)
+    frames = _whole_chunks(name, _read(name, video.video, shape, shape.num_frames)[0])
+    frame = int(video.frame)
+    if frame == -1:
+        frame = shape.num_frames - len(frames)
+    if frame < 0 or frame + len(frames) > shape.num_frames:
+        raise ArgumentError(
+            f"{name}: {len(frames)} frames from frame {frame} on pass the clip's "
+            f"{shape.num_frames} frames"
+        )
+    kind = Kind.KEYFRAME if frame else Kind.HOLD
+    return Placement(kind, name, frames, frame, float(video.strength))
+
+
+def _place_reference(reference: ReferenceVideo, shape: ClipShape) -> Placement:
+    name = _name("reference", reference.video)
+    factor, step = int(reference.downscale), int(reference.temporal_scale)
+    if shape.width % (factor * SPACE_FACTOR) or shape.height % (factor * SPACE_FACTOR):
+        raise ArgumentError(
+            f"{name}: at downscale {factor} the clip's sides have to be multiples of "
+            f"{factor * SPACE_FACTOR}, found {shape.width} x {shape.height}"
+        )
+    frames, _ = _read(name, reference.video, shape, shape.num_frames)
+    chosen = [0, *range(1, len(frames), step)]
+    frames = _whole_chunks(name, frames[chosen])
+    attention = reference.attention
+    if isinstance(attention, np.ndarray):
+        attention = _mask_of(name, attention, len(frames), chosen)
+    return Placement(
+        Kind.REFERENCE,
+        name,
+        frames,
+        strength=float(reference.strength),
+        downscale=factor,
+        temporal_scale=step,
+        attention=attention,
+    )
+
+
+def _place_retake(retake: Retake, shape: ClipShape) -> Placement:
+    name = _name("retake", retake.video)
+    frames, audio = _read(name, retake.video, shape, shape.num_frames, same_rate=True)
+    if len(frames) < shape.num_frames:
+        raise ArgumentError(
+            f"{name}: has {len(frames)} frames, the clip {shape.num_frames}; give a num_frames of "
+            f"at most {(len(frames) - 1) // TIME_FACTOR * TIME_FACTOR + 1}"
+        )
+    if retake.start_s >= shape.num_frames / shape.frame_rate:
+        raise ArgumentError(
+            f"{name}: the part from {retake.start_s:g} seconds on lies past the clip's end at "
+            f"{shape.num_frames / shape.frame_rate:g} seconds"
+        )
+    mask = None
+    if retake.mask is not None:
+        mask = _mask_of(name, np.asarray(retake.mask), len(frames), range(len(frames)))
+    return Placement(
+        Kind.SOURCE,
+        name,
+        frames,
+        mask=mask,
+        region_s=(float(retake.start_s), float(retake.end_s)),
+        audio=audio if retake.audio is None else retake.audio,
+        new_video=bool(retake.new_video),
+        new_audio=bool(retake.new_audio),
+    )
+
+
+def _read(
+    name: str, video: Video, shape: ClipShape, max_frames: int, *, same_rate: bool = False
+) -> tuple[ByteArray, Audio | None]:
+    if isinstance(video, np.ndarray):
+        return video[:max_frames], None
+    source = read_video(video, max_frames=max_frames, with_audio=same_rate)
+    rate = float(source.frame_rate)
+    if abs(rate - shape.frame_rate) > _RATE_SHARE * shape.frame_rate:
+        if same_rate:
+            raise ArgumentError(
+                f"{name}: has {rate:g} frames per second and the clip {shape.frame_rate:g}; give "
+                f"frame_rate={rate:g}"
+            )
+        logger.warning(
+            "%s: has %g frames per second and the clip %g; its frames are taken one for one",
+            name,
+            rate,
+            shape.frame_rate,
+        )
+    return source.frames, source.audio
+
+
+def _whole_chunks(name: str, frames: ByteArray) -> ByteArray:
+    kept = (len(frames) - 1) // TIME_FACTOR * TIME_FACTOR + 1
+    if kept < len(frames):
+        logger.warning(
+            "%s: of its %d frames the first %d (8 k + 1) are used", name, len(frames), kept
+        )
+    return frames[:kept]
+
+
+def _mask_of(
+    name: str, mask: NDArray[Any], frames: int, chosen: Sequence[int] | range
+) -> FloatArray:
+    """Return a mask for each of ``frames``; one picture's mask serves all."""
+    if len(mask) == 1:
+        return np.repeat(mask, frames, axis=0)
+    if len(mask) <= max(chosen[:frames]):
+        raise ArgumentError(f"{name}: its mask has {len(mask)} frames, expected 1 or {len(chosen)}")
+    picked: FloatArray = mask[list(chosen[:frames])]
+    return picked
+
+
+def _frame_inside(name: str, frame: int, shape: ClipShape) -> int:
+    settled = int(frame) + shape.num_frames if frame < 0 else int(frame)
+    if not 0 <= settled < shape.num_frames:
+        raise ArgumentError(
+            f"{name}: frame {frame} lies outside the clip, expected 0 to {shape.num_frames - 1}, "
+            "or -1 for the last"
+        )
+    return settled
+
+
+def _name(kind: str, source: Picture | Video) -> str:
+    if isinstance(source, np.ndarray):
+        return f"{kind} of {source.shape[-2]} x {source.shape[-3]} pixels"
+    return f"{kind} {os.fspath(source)}"

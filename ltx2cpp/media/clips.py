@@ -1,0 +1,97 @@
+"""Videos a clip continues or follows: decoded frames and their sound."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ltx2cpp.errors import ArgumentError
+from ltx2cpp.types import Audio
+
+# Code points of ITU-T H.273 that mean the matrix of BT.709.
+_BT709 = 1
+
+
+@dataclass(frozen=True, eq=False)
+class SourceVideo:
+    """A decoded video.
+
+    Attributes:
+        frames: uint8 ``(frames, height, width, 3)`` RGB, turned as the file says.
+        frame_rate: Frames per second.
+        audio: Its sound as stereo, or None.
+    """
+
+    frames: NDArray[np.uint8]
+    frame_rate: Fraction
+    audio: Audio | None
+
+
+def read_video(
+    path: str | os.PathLike[str], *, max_frames: int | None = None, with_audio: bool = False
+) -> SourceVideo:
+    """Decode a video file.
+
+    Args:
+        path: Any container and codec that FFmpeg reads.
+        max_frames: Stop after so many frames; None reads all.
+        with_audio: Decode the sound too.
+
+    Raises:
+        ArgumentError: The file cannot be read, or holds no pictures.
+    """
+    import av
+
+    name = os.fspath(path)
+    try:
+        with av.open(name) as container:
+            if not container.streams.video:
+                raise ArgumentError(f"video {name}: holds no video stream")
+            stream = container.streams.video[0]
+            rate = stream.average_rate or stream.guessed_rate
+            frames = []
+            for frame in container.decode(stream):
+                frames.append(_to_rgb(frame))
+                if max_frames is not None and len(frames) >= max_frames:
+                    break
+        audio = _read_audio(name) if with_audio else None
+    except FileNotFoundError as error:
+        raise ArgumentError(f"video {name}: does not exist") from error
+    except (OSError, av.FFmpegError) as error:
+        raise ArgumentError(f"video {name}: cannot be decoded: {error}") from error
+    if not frames:
+        raise ArgumentError(f"video {name}: holds no frames")
+    if any(frame.shape != frames[0].shape for frame in frames):
+        raise ArgumentError(f"video {name}: its frames differ in size")
+    return SourceVideo(np.stack(frames), Fraction(rate or 24), audio)
+
+
+def _to_rgb(frame: Any) -> NDArray[np.uint8]:
+    # Without the name the scaler takes the matrix of BT.601 for files tagged otherwise.
+    source = "ITU709" if frame.colorspace == _BT709 else None
+    rgb: NDArray[np.uint8] = frame.reformat(format="rgb24", src_colorspace=source).to_ndarray()
+    quarter_turns = round(getattr(frame, "rotation", 0) / 90) % 4
+    return np.ascontiguousarray(np.rot90(rgb, quarter_turns))
+
+
+def _read_audio(name: str) -> Audio | None:
+    import av
+
+    with av.open(name) as container:
+        if not container.streams.audio:
+            return None
+        stream = container.streams.audio[0]
+        resampler = av.AudioResampler(format="fltp", layout="stereo", rate=stream.rate)
+        chunks = [
+            part.to_ndarray()
+            for frame in (*container.decode(stream), None)
+            for part in resampler.resample(frame)
+        ]
+    if not chunks:
+        return None
+    return Audio(np.concatenate(chunks, axis=1).astype(np.float32), int(stream.rate))

@@ -9,7 +9,7 @@
 
 namespace ltx {
 
-// Calls from several threads run one after the other; a backend is not to be shared between such stages.
+// Calls from several threads run one after the other. Stages that share a backend must not run at the same time.
 class ConnectorStage {
 public:
     // Claims names and shapes; reads no data.

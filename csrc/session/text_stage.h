@@ -17,7 +17,7 @@ struct TextFeatures {
     HostTensor audio;  // (tokens, audio_width)
 };
 
-// Calls from several threads run one after the other; a backend is not to be shared between such stages.
+// Calls from several threads run one after the other. Stages that share a backend must not run at the same time.
 class TextStage {
 public:
     struct Projection {

@@ -146,10 +146,13 @@ ggml_type WeightStore::held_type(const TensorSource & source, WeightKind kind, c
     check_weight_dtype(source.dtype);
     const DType wanted = source.target.value_or(source.dtype);
     switch (kind) {
-        case WeightKind::Vector: return GGML_TYPE_F32;
-        case WeightKind::Conv: return wanted == DType::F32 || wanted == DType::F64 ? GGML_TYPE_F32 : target.half_type;
+        case WeightKind::Vector:
+            return GGML_TYPE_F32;
+        case WeightKind::Conv:
+            return wanted == DType::F32 || wanted == DType::F64 ? GGML_TYPE_F32 : target.half_type;
         case WeightKind::Matrix:
-        case WeightKind::Grouped: return ggml_type_of(wanted).value_or(GGML_TYPE_BF16);
+        case WeightKind::Grouped:
+            return ggml_type_of(wanted).value_or(GGML_TYPE_BF16);
     }
     throw Error("unknown weight kind");
 }
@@ -170,8 +173,7 @@ void WeightStore::load(const LoadTarget & target) {
             throw WeightError(owner_ + ": tensor '" + claim.name + "' has rows of " + std::to_string(tensor->ne[0]) +
                               " elements, which " + ggml_type_name(type) + " cannot hold");
         }
-        const bool mapped_in_place =
-            target.zero_copy && claim.keeps_values(type) && claim.kind != WeightKind::Conv;
+        const bool mapped_in_place = target.zero_copy && claim.keeps_values(type) && claim.kind != WeightKind::Conv;
         auto ne = std::to_array(tensor->ne);
         if (claim.kind == WeightKind::Grouped && !mapped_in_place && !ggml_is_quantized(type)) {
             ne = {ne[0] / claim.groups, ne[1], claim.groups, 1};

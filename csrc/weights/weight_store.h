@@ -22,8 +22,8 @@ enum class WeightKind {
     // asked for so, else the device's fast 16-bit type.
     Conv,
     // Matrices whose columns belong to `groups` inputs, the group fastest: claimed as (out, in, groups), stored as
-    // (out, in * groups). Held as stored, ne [in * groups, out], where that needs no copy or where blocks of a quantised
-    // type cannot be reordered; else repacked like Conv into one matrix per group, ne [in, out, groups].
+    // (out, in * groups). Held as stored, ne [in * groups, out], where that needs no copy or where blocks of a
+    // quantised type cannot be reordered; else repacked like Conv into one matrix per group, ne [in, out, groups].
     Grouped,
 };
 

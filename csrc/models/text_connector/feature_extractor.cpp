@@ -9,14 +9,16 @@ namespace ltx {
 
 namespace {
 
-constexpr float kEps = 1e-6f;    // of both variants
-constexpr float kRange = 8.0f;   // V1 maps the range of a state to this width
+constexpr float kEps = 1e-6f;   // of both variants
+constexpr float kRange = 8.0f;  // V1 maps the range of a state to this width
 
 // The largest value of a matrix. ne: [1]
 ggml_tensor * largest(ggml_context * ctx, ggml_tensor * x) {
     const auto width = static_cast<int>(x->ne[0]);
     const auto rows = static_cast<int>(x->ne[1]);
-    return ggml_pool_2d(ctx, x, GGML_OP_POOL_MAX, width, rows, width, rows, 0.0f, 0.0f);
+    // By rows first, which devices do side by side.
+    x = ggml_pool_2d(ctx, x, GGML_OP_POOL_MAX, width, 1, width, 1, 0.0f, 0.0f);  // ne: [1, rows]
+    return ggml_pool_2d(ctx, x, GGML_OP_POOL_MAX, 1, rows, 1, rows, 0.0f, 0.0f);
 }
 
 bool is_per_state(const FeatureProjection & projection) {
@@ -27,8 +29,9 @@ bool is_per_state(const FeatureProjection & projection) {
 
 FeatureExtractor FeatureExtractor::load(const Scope & scope, const FeatureExtractorConfig & c) {
     if (c.hidden_size < 1 || c.num_states < 2 || c.video_width < 1 || c.audio_width < 1) {
-        throw ConfigError("text projection: hidden_size, num_states, video_width and audio_width must be positive, found " +
-                          to_string(Shape{c.hidden_size, c.num_states, c.video_width, c.audio_width}));
+        throw ConfigError(
+            "text projection: hidden_size, num_states, video_width and audio_width must be positive, found " +
+            to_string(Shape{c.hidden_size, c.num_states, c.video_width, c.audio_width}));
     }
     const auto projection = [&](const char * name, int64_t width, bool with_bias, float factor) {
         const Scope own = scope.at(name);
@@ -58,8 +61,8 @@ std::vector<std::string> FeatureExtractor::probe_names() const {
 
 FeatureAccumulator::FeatureAccumulator(Graph & graph, const FeatureExtractor & extractor, int64_t tokens)
     : graph_(graph), extractor_(extractor), tokens_(tokens), sums_(extractor.projections.size(), nullptr) {
-    // A product converts its right operand to the type that goes with the weight; 16-bit weights take their own type, so
-    // the conversion may as well happen on the way into the interleaved array, which it halves.
+    // A product converts its right operand to the type that goes with the weight; 16-bit weights take their own type,
+    // so the conversion may as well happen on the way into the interleaved array, which it halves.
     ggml_type type = GGML_TYPE_COUNT;
     for (const FeatureProjection & projection : extractor.projections) {
         if (!is_per_state(projection)) {
@@ -69,8 +72,8 @@ FeatureAccumulator::FeatureAccumulator(Graph & graph, const FeatureExtractor & e
         }
     }
     if (type != GGML_TYPE_COUNT) {
-        interleaved_ = ggml_new_tensor_3d(graph.ctx(), type, extractor.config.num_states, extractor.config.hidden_size,
-                                          tokens);
+        interleaved_ =
+            ggml_new_tensor_3d(graph.ctx(), type, extractor.config.num_states, extractor.config.hidden_size, tokens);
     }
 }
 
@@ -94,8 +97,7 @@ void FeatureAccumulator::add(int64_t index, ggml_tensor * state) {
         ggml_tensor * place =
             ggml_view_3d(ctx, interleaved_, 1, extractor_.config.hidden_size, tokens_, interleaved_->nb[1],
                          interleaved_->nb[2], interleaved_->nb[0] * static_cast<size_t>(index));
-        graph_.side_effect(
-            ggml_cpy(ctx, ggml_reshape_3d(ctx, x, 1, extractor_.config.hidden_size, tokens_), place));
+        graph_.side_effect(ggml_cpy(ctx, ggml_reshape_3d(ctx, x, 1, extractor_.config.hidden_size, tokens_), place));
     }
     for (size_t i = 0; i < sums_.size(); ++i) {
         const FeatureProjection & projection = extractor_.projections[i];

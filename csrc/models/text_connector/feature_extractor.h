@@ -23,8 +23,8 @@ struct FeatureExtractorConfig {
     int64_t audio_width;  // equal to video_width for V1
 };
 
-// The columns of a stored projection weight run over (hidden, state) with the state fastest, so a product per state needs
-// repacked columns. Where the store keeps the file's order instead, the states are interleaved to match.
+// The columns of a stored projection weight run over (hidden, state) with the state fastest, so a product per state
+// needs repacked columns. Where the store keeps the file's order instead, the states are interleaved to match.
 struct FeatureProjection {
     std::string name;      // module name, for probes
     ggml_tensor * weight;  // ne: [hidden, width, states], or [states * hidden, width] in the file's order
@@ -59,8 +59,8 @@ private:
     Graph & graph_;
     const FeatureExtractor & extractor_;
     int64_t tokens_;
-    std::vector<ggml_tensor *> sums_;        // per projection, F32 [width, tokens]; null: from interleaved_
-    ggml_tensor * interleaved_ = nullptr;    // [states, hidden, tokens]
+    std::vector<ggml_tensor *> sums_;      // per projection, F32 [width, tokens]; null: from interleaved_
+    ggml_tensor * interleaved_ = nullptr;  // [states, hidden, tokens]
 };
 
 }  // namespace ltx

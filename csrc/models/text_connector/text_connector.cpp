@@ -10,9 +10,10 @@ namespace {
 
 void check(const TextConnectorConfig & c) {
     if (c.num_heads < 1 || c.head_dim < 2 || c.head_dim % 2 != 0 || c.num_layers < 1 || c.num_registers < 1) {
-        throw ConfigError("text connector: expected positive num_heads, an even head_dim, positive num_layers and "
-                          "num_registers, found " +
-                          to_string(Shape{c.num_heads, c.head_dim, c.num_layers, c.num_registers}));
+        throw ConfigError(
+            "text connector: expected positive num_heads, an even head_dim, positive num_layers and "
+            "num_registers, found " +
+            to_string(Shape{c.num_heads, c.head_dim, c.num_layers, c.num_registers}));
     }
     if (!(c.rope_theta > 0.0) || !(c.max_pos > 0.0) || !(c.norm_eps > 0.0f)) {
         throw ConfigError("text connector: rope_theta, max_pos and norm_eps must be above 0");
@@ -26,8 +27,7 @@ TextConnector TextConnector::load(const Scope & scope, const TextConnectorConfig
     const int64_t width = config.width();
     TextConnector connector{
         .config = config,
-        .learnable_registers =
-            scope.require("learnable_registers", {config.num_registers, width}, WeightKind::Vector),
+        .learnable_registers = scope.require("learnable_registers", {config.num_registers, width}, WeightKind::Vector),
         .blocks = {},
     };
     const AttentionConfig attention{
@@ -41,8 +41,8 @@ TextConnector TextConnector::load(const Scope & scope, const TextConnectorConfig
     };
     for (int i = 0; i < config.num_layers; ++i) {
         const Scope block = scope.at("transformer_1d_blocks", i);
-        connector.blocks.push_back({Attention::load(block.at("attn1"), attention),
-                                    FeedForward::load(block.at("ff"), width, config.ff_bias)});
+        connector.blocks.push_back(
+            {Attention::load(block.at("attn1"), attention), FeedForward::load(block.at("ff"), width, config.ff_bias)});
     }
     return connector;
 }

@@ -103,7 +103,11 @@ class VideoDecoder:
     def weight_bytes(self) -> int: ...
     def probe_names(self) -> list[str]: ...
     def decode(
-        self, latent: Floats, chunk_latents: int | None = None, composed: bool = False
+        self,
+        latent: Floats,
+        chunk_latents: int | None = None,
+        composed: bool = False,
+        tile_latents: int | None = None,
     ) -> Floats: ...
     def probe(
         self,
@@ -113,7 +117,11 @@ class VideoDecoder:
         composed: bool = False,
     ) -> dict[str, Floats]: ...
     def stream(
-        self, latent: Floats, chunk_latents: int | None = None, composed: bool = False
+        self,
+        latent: Floats,
+        chunk_latents: int | None = None,
+        composed: bool = False,
+        tile_latents: int | None = None,
     ) -> VideoDecodeStream: ...
 
 class VideoEncoder:

@@ -72,12 +72,24 @@ py::dict to_dict(std::map<std::string, HostTensor> tensors) {
     return result;
 }
 
-VideoDecodeOptions options_of(std::optional<int64_t> chunk_latents, const std::vector<std::string> & probes,
-                              bool composed) {
+int64_t chunk_of(std::optional<int64_t> chunk_latents) {
     if (chunk_latents && *chunk_latents < 1) {
         throw ArgumentError("chunk_latents is " + std::to_string(*chunk_latents) + ", expected at least 1");
     }
-    return {.chunk_latents = chunk_latents.value_or(0), .probes = {probes.begin(), probes.end()}, .composed = composed};
+    return chunk_latents.value_or(0);
+}
+
+VideoDecodeOptions decode_options(std::optional<int64_t> chunk_latents, bool composed,
+                                  std::optional<int64_t> tile_latents, const std::vector<std::string> & probes = {}) {
+    return {.chunk_latents = chunk_of(chunk_latents),
+            .tile_latents = tile_latents,
+            .probes = {probes.begin(), probes.end()},
+            .composed = composed};
+}
+
+VideoEncodeOptions encode_options(std::optional<int64_t> chunk_latents, bool composed,
+                                  const std::vector<std::string> & probes = {}) {
+    return {.chunk_latents = chunk_of(chunk_latents), .probes = {probes.begin(), probes.end()}, .composed = composed};
 }
 
 void register_decoder(py::module_ & module) {
@@ -111,9 +123,9 @@ void register_decoder(py::module_ & module) {
         .def("probe_names", &VideoDecodeStage::probe_names)
         .def(
             "decode",
-            [](VideoDecodeStage & stage, const FloatArray & latent, std::optional<int64_t> chunk_latents,
-               bool composed) {
-                const VideoDecodeOptions options = options_of(chunk_latents, {}, composed);
+            [](VideoDecodeStage & stage, const FloatArray & latent, std::optional<int64_t> chunk_latents, bool composed,
+               std::optional<int64_t> tile_latents) {
+                const VideoDecodeOptions options = decode_options(chunk_latents, composed, tile_latents);
                 const HostView view = view_of(latent);
                 HostTensor frames;
                 {
@@ -123,13 +135,16 @@ void register_decoder(py::module_ & module) {
                 return to_numpy(std::move(frames));
             },
             py::arg("latent"), py::arg("chunk_latents") = py::none(), py::arg("composed") = false,
+            py::arg("tile_latents") = py::none(),
             "Normalised latent (C, F, h, w) -> frames (n, height, width, 3), about -1..1, not clamped. chunk_latents\n"
-            "(None: by the picture's size) bounds the memory and changes no number; composed uses stock operations.")
+            "(None: by the picture's size) bounds the memory and changes no number; composed uses stock operations.\n"
+            "tile_latents cuts pictures into blended tiles of that length along the longer side (0: never; None:\n"
+            "tiles of 24 above 4 million pixels), which changes the numbers a little.")
         .def(
             "probe",
             [](VideoDecodeStage & stage, const FloatArray & latent, const std::vector<std::string> & probes,
                std::optional<int64_t> chunk_latents, bool composed) {
-                const auto stream = stage.stream(view_of(latent), options_of(chunk_latents, probes, composed));
+                const auto stream = stage.stream(view_of(latent), decode_options(chunk_latents, composed, 0, probes));
                 {
                     const py::gil_scoped_release release;
                     while (stream->next()) {
@@ -141,14 +156,17 @@ void register_decoder(py::module_ & module) {
             "Decodes and returns what the named modules gave, (frames, height, width, channels) each.")
         .def(
             "stream",
-            [](VideoDecodeStage & stage, const FloatArray & latent, std::optional<int64_t> chunk_latents,
-               bool composed) { return stage.stream(view_of(latent), options_of(chunk_latents, {}, composed)); },
+            [](VideoDecodeStage & stage, const FloatArray & latent, std::optional<int64_t> chunk_latents, bool composed,
+               std::optional<int64_t> tile_latents) {
+                return stage.stream(view_of(latent), decode_options(chunk_latents, composed, tile_latents));
+            },
             py::arg("latent"), py::arg("chunk_latents") = py::none(), py::arg("composed") = false,
+            py::arg("tile_latents") = py::none(),
             "An iterator over the frames of decode, in chunks (n, height, width, 3); memory does not grow with F.");
 }
 
 void register_encoder(py::module_ & module) {
-    const auto encode = [](VideoEncodeStage & stage, const ByteArray & frames, const VideoDecodeOptions & options,
+    const auto encode = [](VideoEncodeStage & stage, const ByteArray & frames, const VideoEncodeOptions & options,
                            std::map<std::string, HostTensor> & probes) {
         const Shape shape(frames.shape(), frames.shape() + frames.ndim());
         const std::span bytes(frames.data(), static_cast<size_t>(frames.size()));
@@ -168,7 +186,7 @@ void register_encoder(py::module_ & module) {
             [encode](VideoEncodeStage & stage, const ByteArray & frames, std::optional<int64_t> chunk_latents,
                      bool composed) {
                 std::map<std::string, HostTensor> probes;
-                return to_numpy(encode(stage, frames, options_of(chunk_latents, {}, composed), probes));
+                return to_numpy(encode(stage, frames, encode_options(chunk_latents, composed), probes));
             },
             py::arg("frames"), py::arg("chunk_latents") = py::none(), py::arg("composed") = false,
             "RGB bytes (frames, height, width, 3) -> normalised latent (C, F, h, w).")
@@ -177,7 +195,7 @@ void register_encoder(py::module_ & module) {
             [encode](VideoEncodeStage & stage, const ByteArray & frames, const std::vector<std::string> & names,
                      std::optional<int64_t> chunk_latents, bool composed) {
                 std::map<std::string, HostTensor> probes;
-                encode(stage, frames, options_of(chunk_latents, names, composed), probes);
+                encode(stage, frames, encode_options(chunk_latents, composed, names), probes);
                 return to_dict(std::move(probes));
             },
             py::arg("frames"), py::arg("probes"), py::arg("chunk_latents") = py::none(), py::arg("composed") = false,

@@ -173,3 +173,42 @@ class NumpyVae:
         moments = conv("conv_out.conv", pixel_norm_silu(x))
         latent = moments[..., : self.config.latent_channels] - self._statistic("mean")
         return np.moveaxis(latent / self._statistic("std"), -1, 0)
+
+
+def decode_tiled(vae: NumpyVae, latent: NDArray[Any], tile: int, overlap: int = 2) -> Array:
+    """Decode spatial tiles one by one and blend them; `tile` latents along the longer side."""
+    sizes = latent.shape[2:]
+    longest = max(sizes)
+    spans = [_spans(n, max(2, overlap + 1, round(tile * n / longest)), overlap) for n in sizes]
+    frames = 8 * (latent.shape[1] - 1) + 1
+    total = np.zeros((frames, 32 * sizes[0], 32 * sizes[1], 3))
+    weights = np.zeros(total.shape[1:3])
+    for top, bottom in spans[0]:
+        for left, right in spans[1]:
+            rows = _ramps(top, bottom, sizes[0], overlap)
+            columns = _ramps(left, right, sizes[1], overlap)
+            weight = rows[:, None] * columns
+            place = (slice(32 * top, 32 * bottom), slice(32 * left, 32 * right))
+            total[(slice(None), *place)] += (
+                vae.decode(latent[:, :, top:bottom, left:right]) * weight[..., None]
+            )
+            weights[place] += weight
+    return total / weights[..., None]
+
+
+def _spans(length: int, size: int, overlap: int) -> list[tuple[int, int]]:
+    if length <= size:
+        return [(0, length)]
+    starts = range(0, length - overlap, size - overlap)
+    return [(start, min(start + size, length)) for start in starts]
+
+
+def _ramps(start: int, end: int, length: int, overlap: int) -> Array:
+    """Weights of the pixels of one tile along one axis."""
+    ramp = np.arange(1, 32 * overlap + 1) / (32 * overlap + 1)
+    weights = np.ones(32 * (end - start))
+    if start > 0:
+        weights[: len(ramp)] *= ramp
+    if end < length:
+        weights[-len(ramp) :] *= ramp[::-1]
+    return weights

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tolerances
 from harness import compare
-from numpy_video import NumpyVae, decoder_shapes, encoder_shapes
+from numpy_video import NumpyVae, decode_tiled, decoder_shapes, encoder_shapes
 from video_cases import (
     DEVICE,
     RELEASED_20,
@@ -102,6 +102,37 @@ def test_memory_does_not_grow_with_the_clip(tmp_path: Path, config: VideoVaeConf
     whole = decoder.stream(random_latent(config, 33, 2, 2), 33)
     assert sum(len(chunk) for chunk in whole) == 257
     assert whole.activation_bytes > 5 * sizes[33][0]
+
+
+# Five rows in tiles of three: more than two tiles meet, so weights do not sum to one by themselves.
+@FORMS
+@pytest.mark.parametrize(("height", "width", "tile"), [(5, 8, 4), (2, 7, 5)])
+def test_tiles_are_blended(
+    tmp_path: Path, config: VideoVaeConfig, height: int, width: int, tile: int
+) -> None:
+    decoder, weights = open_decoder(tmp_path, config)
+    latent = random_latent(config, 2, height, width)
+    want = decode_tiled(NumpyVae(config, weights), latent, tile)
+    got = decoder.decode(latent, tile_latents=tile)
+    compare("tiled", got, want, tolerances.VIDEO_F32)
+    streamed = np.concatenate(list(decoder.stream(latent, 1, tile_latents=tile)))
+    np.testing.assert_array_equal(streamed, got)
+    assert not np.allclose(got, decoder.decode(latent), rtol=1e-3)
+
+
+def test_tiles_that_cover_the_picture_change_nothing(tmp_path: Path) -> None:
+    decoder, _ = open_decoder(tmp_path, TINY_23)
+    latent = random_latent(TINY_23, 2, 3, 4)
+    np.testing.assert_array_equal(decoder.decode(latent, tile_latents=4), decoder.decode(latent))
+
+
+def test_tiles_need_less_working_memory(tmp_path: Path) -> None:
+    decoder, _ = open_decoder(tmp_path, TINY_23)
+    latent = random_latent(TINY_23, 3, 6, 6)
+    whole, tiled = (decoder.stream(latent, 3, tile_latents=tile) for tile in (0, 3))
+    for stream in (whole, tiled):
+        assert sum(len(frames) for frames in stream) == 17
+    assert tiled.activation_bytes < 0.4 * whole.activation_bytes
 
 
 @FORMS
@@ -216,6 +247,8 @@ def test_arguments_are_checked(tmp_path: Path) -> None:
             decoder.decode(bad)
     with pytest.raises(ArgumentError, match="chunk_latents is 0"):
         decoder.stream(good, 0)
+    with pytest.raises(ArgumentError, match="tile_latents is 2"):
+        decoder.decode(good, tile_latents=2)
     with pytest.raises(ArgumentError, match="no probe"):
         decoder.probe(good, ["decoder.up_blocks.99"])
     reflecting, _ = open_decoder(tmp_path, TINY_20)

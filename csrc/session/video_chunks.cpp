@@ -1,0 +1,22 @@
+#include "session/video_chunks.h"
+
+#include <algorithm>
+
+namespace ltx {
+
+int64_t chunk_latents(int64_t picture_pixels, int64_t frames_per_latent) {
+    // The last level has 8 values per pixel: residual stream, input buffer, sums, one product, and what the samplers
+    // before it need, mostly in float32.
+    constexpr int64_t kBytesPerPixel = 100;
+    constexpr int64_t kRunBytes = int64_t{1} << 30;
+    constexpr int64_t kMaxLatents = 8;
+    return std::clamp<int64_t>(kRunBytes / (picture_pixels * frames_per_latent * kBytesPerPixel), 1, kMaxLatents);
+}
+
+FrameStream stream_over(StateStore & states) {
+    return FrameStream([&states](const std::string & layer, ggml_type type,
+                                 const std::array<int64_t, 4> & ne) { return states.make(layer, type, ne); },
+                       [&states](const std::string & layer) { return states.get(layer); });
+}
+
+}  // namespace ltx

@@ -1,0 +1,15 @@
+// How much of a clip goes through a video network at once, and the memory its layers keep in between.
+#pragma once
+
+#include "nn/frame_stream.h"
+#include "runtime/state.h"
+
+namespace ltx {
+
+// Latent frames per run for pictures of `picture_pixels` and `frames_per_latent`, at least 1.
+int64_t chunk_latents(int64_t picture_pixels, int64_t frames_per_latent);
+
+// A stream whose kept frames lie in `states`, which has to outlive it.
+FrameStream stream_over(StateStore & states);
+
+}  // namespace ltx

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ltx2cpp.conditioning import ImageCondition, ReferenceVideo, Retake, VideoCondition
 from ltx2cpp.model_files import ModelFiles
 from ltx2cpp.options import BinnedGuidance, Guidance, ModalityGuidance, Sampling
 from ltx2cpp.pipeline import LTX2Pipeline
@@ -22,13 +23,17 @@ __all__ = [
     "GenerationOutput",
     "GenerationStream",
     "Guidance",
+    "ImageCondition",
     "LTX2Pipeline",
     "Modality",
     "ModalityGuidance",
     "ModelFiles",
     "Observer",
     "PromptEmbedding",
+    "ReferenceVideo",
+    "Retake",
     "Sampling",
     "Step",
     "Velocity",
+    "VideoCondition",
 ]

@@ -12,21 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from ltx2cpp.conditioning import LatentState
+from ltx2cpp.conditioning import as_condition, describe
+from ltx2cpp.conditioning.placement import Placements, place
 from ltx2cpp.errors import ArgumentError, ShapeError, UnsupportedError
-from ltx2cpp.latents import (
-    ClipShape,
-    NoiseSource,
-    audio_positions,
-    check_seed,
-    video_positions,
-)
+from ltx2cpp.latents import SPACE_FACTOR, ClipShape, check_seed
 from ltx2cpp.options import Guidance, Sampling
 from ltx2cpp.presets import Preset
 from ltx2cpp.res2s import check_levels
 from ltx2cpp.sampling import SamplerChoice
 from ltx2cpp.schedulers import (
     DEFAULT_TOKENS,
+    DISTILLED_STAGE_2_SIGMAS,
     check_sigmas,
     check_steps,
     distilled_sigmas,
@@ -76,10 +72,33 @@ class Request:
     guidance: Guidance | None
     seed: int | None
     images: Sequence[Any]
-    noise: tuple[Any, Any] | None
+    noise: Sequence[Any] | None
     audio: bool
     sampling: Sampling | None
+    two_stage: bool = False
     output: str = "media"
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """One denoising run of a generation.
+
+    Attributes:
+        shape: of the clip at this stage.
+        sigmas: (steps + 1,) noise levels; the first is the share of noise it starts from.
+        guidance: of both streams.
+        sampler: with its options.
+        placements: what the clip is held to.
+        noise: video tokens (T, C), appended conditions included, and audio tokens (L, C'), or None
+            to draw them.
+    """
+
+    shape: ClipShape
+    sigmas: FloatArray
+    guidance: Guidance
+    sampler: SamplerChoice
+    placements: Placements
+    noise: tuple[FloatArray, FloatArray | None] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,12 +108,8 @@ class Plan:
     Attributes:
         prompt: to encode, or encoded already.
         negative: the same for the negative prompt; None when guidance does not use it.
-        shape: of the clip.
-        sigmas: (steps + 1,) noise levels.
-        guidance: of both streams.
-        sampler: with its options.
+        stages: one, or two where the first runs at half size.
         seed: of the noise; None when noise was given.
-        noise: video tokens (N, C) and audio tokens (L, C'), or None to draw them.
         audio: whether the audio stream runs.
         decode: whether pictures are decoded.
         info: every value, plain JSON types.
@@ -102,47 +117,18 @@ class Plan:
 
     prompt: str | PromptEmbedding
     negative: str | PromptEmbedding | None
-    shape: ClipShape
-    sigmas: FloatArray
-    guidance: Guidance
-    sampler: SamplerChoice
+    stages: tuple[Stage, ...]
     seed: int | None
-    noise: tuple[FloatArray, FloatArray | None] | None
     audio: bool
     decode: bool
     video_channels: int
     audio_channels: int
     info: dict[str, Any]
 
-    def start(self) -> tuple[LatentState, LatentState | None]:
-        """Return the noised starting states of video and audio."""
-        shape = self.shape
-        video = LatentState.empty(
-            shape.video_tokens,
-            self.video_channels,
-            video_positions(
-                shape.latent_frames, shape.latent_height, shape.latent_width, shape.frame_rate
-            ),
-        )
-        audio = None
-        if self.audio:
-            frames = shape.audio_frames
-            audio = LatentState.empty(frames, self.audio_channels, audio_positions(frames))
-        video_noise, audio_noise = self._noise(video, audio)
-        video = video.noised(video_noise)
-        if audio is not None and audio_noise is not None:
-            audio = audio.noised(audio_noise)
-        return video, audio
-
-    def _noise(
-        self, video: LatentState, audio: LatentState | None
-    ) -> tuple[FloatArray, FloatArray | None]:
-        if self.noise is not None:
-            return self.noise
-        assert self.seed is not None
-        source = NoiseSource(self.seed)
-        video_noise = source.normal(video.latent.shape)
-        return video_noise, None if audio is None else source.normal(audio.latent.shape)
+    @property
+    def shape(self) -> ClipShape:
+        """Of the finished clip."""
+        return self.stages[-1].shape
 
 
 def make_plan(request: Request, model: ModelFacts) -> Plan:
@@ -156,8 +142,6 @@ def make_plan(request: Request, model: ModelFacts) -> Plan:
     _check_prompt("prompt", request.prompt)
     if request.negative_prompt is not None:
         _check_prompt("negative_prompt", request.negative_prompt)
-    if len(request.images):
-        raise UnsupportedError("images: starting from pictures is not implemented yet")
     if request.output not in OUTPUTS:
         raise ArgumentError(f"output: expected 'media' or 'latents', found {request.output!r}")
     shape = ClipShape(
@@ -174,7 +158,8 @@ def make_plan(request: Request, model: ModelFacts) -> Plan:
         )
     sampling = request.sampling or Sampling()
     guidance = _settle_guidance(request, preset)
-    sigmas = _settle_sigmas(request, preset, sampling, shape)
+    first_shape = half_shape(shape) if request.two_stage else shape
+    sigmas = _settle_sigmas(request, preset, sampling, first_shape)
     seed = None if request.noise is not None else preset.seed
     if request.seed is not None:
         if request.noise is not None:
@@ -182,15 +167,18 @@ def make_plan(request: Request, model: ModelFacts) -> Plan:
         seed = check_seed(request.seed)
     sampler = _settle_sampler(sampling, preset, sigmas, seed)
     negative = _settle_negative(request, preset, guidance)
+    conditions = [as_condition(each) for each in request.images]
+    placements = place(conditions, shape, preset.image_crf)
+    stage = Stage(first_shape, sigmas, guidance, sampler, placements, None)
+    stages: tuple[Stage, ...] = (stage,)
+    if request.two_stage:
+        stages = (stage, _second_stage(preset, shape, sampling, stage))
+    stages = _with_noise(request.noise, stages, model, bool(request.audio))
     return Plan(
         prompt=request.prompt,
         negative=negative,
-        shape=shape,
-        sigmas=sigmas,
-        guidance=guidance,
-        sampler=sampler,
+        stages=stages,
         seed=seed,
-        noise=_settle_noise(request, model, shape),
         audio=bool(request.audio),
         decode=request.output == "media",
         video_channels=model.video_channels,
@@ -204,15 +192,59 @@ def make_plan(request: Request, model: ModelFacts) -> Plan:
             "frame_rate": shape.frame_rate,
             "seed": seed,
             "num_inference_steps": len(sigmas) - 1,
-            "sigmas": [float(str(sigma)) for sigma in sigmas],
+            "sigmas": _levels(sigmas),
             "sampler": dataclasses.asdict(sampler),
             "guidance": json.loads(json.dumps(dataclasses.asdict(guidance))),
+            "images": [describe(each) for each in conditions],
+            "two_stage": bool(request.two_stage),
+            "stage_2_sigmas": _levels(stages[1].sigmas) if request.two_stage else None,
             "audio": bool(request.audio),
             "preset": preset.name,
             **model.info,
             "ltx2cpp": package_version(),
         },
     )
+
+
+def half_shape(shape: ClipShape) -> ClipShape:
+    """Return the first of two stages' size.
+
+    Raises:
+        ArgumentError: a side is not a multiple of 64.
+    """
+    for name in ("width", "height"):
+        side, step = getattr(shape, name), 2 * SPACE_FACTOR
+        if side % step:
+            nearest = sorted({max(side // step, 1) * step, (side // step + 1) * step})
+            raise ArgumentError(
+                f"{name}: two stages need a multiple of {step} pixels, found {side}; nearest "
+                f"valid: {' and '.join(map(str, nearest))}"
+            )
+    return dataclasses.replace(shape, width=shape.width // 2, height=shape.height // 2)
+
+
+def _second_stage(preset: Preset, shape: ClipShape, sampling: Sampling, first: Stage) -> Stage:
+    if not preset.distilled:
+        raise UnsupportedError(
+            "two_stage: the second stage of a full model needs the distilled LoRA, which is not "
+            "implemented yet; use a distilled checkpoint or one stage"
+        )
+    if first.placements.source is not None:
+        raise ArgumentError("two_stage: a retake runs in one stage, at the size of its clip")
+    sigmas = check_sigmas(sampling.stage_2_sigmas or DISTILLED_STAGE_2_SIGMAS)
+    return Stage(
+        shape,
+        sigmas,
+        Guidance(),
+        SamplerChoice(),
+        first.placements.without_references(),
+        None,
+    )
+
+
+def _levels(sigmas: FloatArray) -> list[float]:
+    # The shortest digits that give the same float32.
+    return [float(str(sigma)) for sigma in sigmas]
 
 
 def package_version() -> str:
@@ -300,19 +332,29 @@ def _settle_negative(
     return preset.negative_prompt if request.negative_prompt is None else request.negative_prompt
 
 
-def _settle_noise(
-    request: Request, model: ModelFacts, shape: ClipShape
-) -> tuple[FloatArray, FloatArray | None] | None:
-    if request.noise is None:
-        return None
-    try:
-        video, audio = request.noise
-    except (TypeError, ValueError) as error:
-        raise ArgumentError("noise: expected the pair (video, audio) in token layout") from error
-    video = _noise_tokens("video", video, (shape.video_tokens, model.video_channels))
-    if not request.audio:
-        return video, None
-    return video, _noise_tokens("audio", audio, (shape.audio_frames, model.audio_channels))
+def _with_noise(
+    noise: Sequence[Any] | None, stages: tuple[Stage, ...], model: ModelFacts, audio: bool
+) -> tuple[Stage, ...]:
+    """Return the stages with the noise that was given, video and audio for each in turn."""
+    if noise is None:
+        return stages
+    if not isinstance(noise, (tuple, list)) or len(noise) != 2 * len(stages):
+        wanted = (
+            "the pair (video, audio)" if len(stages) == 1 else "two pairs (video, audio) in one"
+        )
+        raise ArgumentError(f"noise: expected {wanted} in token layout")
+    given = []
+    for stage, video, sound in zip(stages, noise[::2], noise[1::2], strict=True):
+        shape = stage.shape
+        tokens = shape.video_tokens + stage.placements.appended_tokens(shape)
+        pair = (
+            _noise_tokens("video", video, (tokens, model.video_channels)),
+            _noise_tokens("audio", sound, (shape.audio_frames, model.audio_channels))
+            if audio
+            else None,
+        )
+        given.append(dataclasses.replace(stage, noise=pair))
+    return tuple(given)
 
 
 def _noise_tokens(kind: str, tokens: object, expected: tuple[int, int]) -> FloatArray:

@@ -145,6 +145,7 @@ class Sampling:
         eta: share of noise, 0..1, that a step of "euler_ancestral" (default 1) or "res_2s"
             (default 0.5) renews.
         noise_seed: of the renewed noise; None takes the seed of the clip.
+        stage_2_sigmas: noise levels of the second of two stages; None takes the official ones.
 
     Raises:
         ArgumentError: a value is unknown or out of range.
@@ -156,6 +157,7 @@ class Sampling:
     flow_shift: float = 2.37
     eta: float | None = None
     noise_seed: int | None = None
+    stage_2_sigmas: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.scheduler not in get_args(Scheduler):

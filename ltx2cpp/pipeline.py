@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltx2cpp.clip import Clip
-from ltx2cpp.denoising import denoise
 from ltx2cpp.errors import UnsupportedError
 from ltx2cpp.generation import ModelFacts, Plan, Request, make_plan
-from ltx2cpp.latents import AUDIO_LATENT_BINS, unpack_audio, unpack_video
+from ltx2cpp.latents import AUDIO_LATENT_BINS
 from ltx2cpp.model_files import ModelFiles, resolve
 from ltx2cpp.options import Guidance, Sampling
 from ltx2cpp.phases import phase
 from ltx2cpp.presets import Preset, find_preset
+from ltx2cpp.runs import Networks, run_plan
 from ltx2cpp.stages import (
     Backend,
     Denoiser,
@@ -219,7 +219,8 @@ class LTX2Pipeline:
         guidance: Guidance | None = None,
         seed: int | None = None,
         images: Sequence[Any] = (),
-        noise: tuple[Any, Any] | None = None,
+        two_stage: bool = False,
+        noise: Sequence[Any] | None = None,
         audio: bool = True,
         output: str = "media",
         on_step: Callable[[Step], None] | None = None,
@@ -238,8 +239,13 @@ class LTX2Pipeline:
             guidance_scale: classifier-free guidance alone, for both streams; 1 is off.
             guidance: all guidance strengths; default from the preset.
             seed: of the noise, 0 to 2**64 - 1; default from the preset.
-            images: pictures to start from; not implemented yet.
-            noise: (video (N, C), audio (L, C')) in token layout, instead of drawing it.
+            images: what the clip is held to: pictures as paths, uint8 (height, width, 3) or
+                (picture, frame, strength), and `ImageCondition`, `VideoCondition`,
+                `ReferenceVideo` and `Retake`.
+            two_stage: make the clip at half size first, enlarge it and refine it; sides are then
+                multiples of 64. Needs a spatial upsampler.
+            noise: (video (T, C), audio (L, C')) in token layout, instead of drawing it; T counts
+                the tokens of conditions that are shown beside the clip. Two stages take four.
             audio: False leaves the audio stream out, which also changes the picture.
             output: "media", or "latents" to stop before decoding.
             on_step: called after each step; what it raises stops the generation.
@@ -262,6 +268,7 @@ class LTX2Pipeline:
             guidance=guidance,
             seed=seed,
             images=images,
+            two_stage=two_stage,
             noise=noise,
             audio=audio,
             sampling=sampling,
@@ -293,7 +300,8 @@ class LTX2Pipeline:
         guidance: Guidance | None = None,
         seed: int | None = None,
         images: Sequence[Any] = (),
-        noise: tuple[Any, Any] | None = None,
+        two_stage: bool = False,
+        noise: Sequence[Any] | None = None,
         audio: bool = True,
         on_step: Callable[[Step], None] | None = None,
         sampling: Sampling | None = None,
@@ -316,6 +324,7 @@ class LTX2Pipeline:
             guidance=guidance,
             seed=seed,
             images=images,
+            two_stage=two_stage,
             noise=noise,
             audio=audio,
             sampling=sampling,
@@ -326,44 +335,18 @@ class LTX2Pipeline:
         plan = make_plan(request, self._facts())
         self._check_stages(plan)
         prompt, negative = self._encode(plan)
-        video, audio = plan.start()
-        self._denoiser.open()
-        total = len(plan.sigmas) - 1
-
-        def report(step: Step) -> None:
-            self._observer.step(step)
-            self._observer.phase_progress("denoise", step.index, step.total)
-            if on_step is not None:
-                on_step(step)
-
-        with phase(self._observer, "denoise", total):
-            video, audio = denoise(
-                self._denoiser.velocity,
-                video,
-                audio,
-                prompt,
-                negative,
-                sigmas=plan.sigmas,
-                guidance=plan.guidance,
-                sampler=plan.sampler.factory(),
-                on_step=report,
-            )
-        shape = plan.shape
+        networks = Networks(
+            self._denoiser, self._video_encoder, self._upsampler, self.encode_audio, self._observer
+        )
+        result = run_plan(plan, networks, prompt, negative, self._audio_bins(), on_step)
         if plan.audio and plan.decode:
             logger.warning("sound is not decoded yet: the clip stays silent, its latent is kept")
         return Clip(
             decoder=self._video_decoder,
             observer=self._observer,
             plan=plan,
-            video_latent=unpack_video(
-                video.latent[: video.generated],
-                shape.latent_frames,
-                shape.latent_height,
-                shape.latent_width,
-            ),
-            audio_latent=None
-            if audio is None
-            else unpack_audio(audio.latent[: audio.generated], self._audio_bins()),
+            video_latent=result.video,
+            audio_latent=result.audio,
         )
 
     def _facts(self) -> ModelFacts:
@@ -395,7 +378,12 @@ class LTX2Pipeline:
                 self._denoiser.check_context(prompt)
             elif prompt is not None:
                 self.tokenize(prompt)
-        self._denoiser.check_blocks(plan.guidance.stg_blocks)
+        for stage in plan.stages:
+            self._denoiser.check_blocks(stage.guidance.stg_blocks)
+        if plan.stages[0].placements.items:
+            self._video_encoder.check(plan.video_channels)
+        if len(plan.stages) > 1:
+            self._upsampler.check("spatial")
         if plan.decode:
             self._video_decoder.check(plan.video_channels)
 

@@ -388,7 +388,20 @@ class VideoEncoder:
 
     def __init__(self, models: ModelSet, backend: Backend) -> None:
         self._models, self._backend = models, backend
-        self._encoder: _Slot[Any] = _Slot("video encoder", self._make, backend.observer)
+        self._encoder = _Slot("video encoder", self._make, backend.observer)
+
+    def check(self, channels: int) -> None:
+        """Raise unless the files hold an encoder to latents of ``channels``."""
+        config = self._models.require("video_encoder").config
+        if config.latent_channels != channels:
+            raise ConfigError(
+                f"the video VAE has {config.latent_channels} latent channels and the transformer "
+                f"{channels}; they belong to different models"
+            )
+
+    def open(self) -> None:
+        """Load the weights now instead of at the first call."""
+        self._encoder.open()
 
     def encode(self, frames: NDArray[np.uint8]) -> FloatArray:
         values = np.asarray(frames)
@@ -398,16 +411,14 @@ class VideoEncoder:
                 f"shape {values.shape}"
             )
         ClipShape(values.shape[2], values.shape[1], values.shape[0], 24.0, max_seconds=math.inf)
-        result: FloatArray = self._encoder.open().encode(np.ascontiguousarray(values))
-        return result
+        return self._encoder.open().encode(np.ascontiguousarray(values))
 
     def release(self) -> None:
         self._encoder.release()
 
-    def _make(self) -> Any:
-        network = _core_class("VideoEncoder", "encoding pictures")
+    def _make(self) -> _core.VideoEncoder:
         files = self._models.require("video_encoder")
-        return network(self._backend.table(files), _config(files), self._backend.device)
+        return _core.VideoEncoder(self._backend.table(files), _config(files), self._backend.device)
 
 
 class Upsampler:
@@ -417,12 +428,20 @@ class Upsampler:
 
     def __init__(self, models: ModelSet, backend: Backend) -> None:
         self._models, self._backend = models, backend
-        self._networks: dict[str, _Slot[Any]] = {
+        self._networks = {
             "spatial": _Slot("spatial upsampler", lambda: self._make("spatial"), backend.observer),
             "temporal": _Slot(
                 "temporal upsampler", lambda: self._make("temporal"), backend.observer
             ),
         }
+
+    def check(self, kind: str) -> None:
+        """Raise unless the files hold an upsampler of ``kind``."""
+        self._models.require(f"{kind}_upsampler")
+
+    def open(self, kind: str) -> None:
+        """Load the weights now instead of at the first call."""
+        self._networks[kind].open()
 
     def run(self, latent: FloatArray, kind: str) -> FloatArray:
         if kind not in self.KINDS:
@@ -430,17 +449,15 @@ class Upsampler:
         values = as_float32(latent, "video latent", 4)
         network = self._networks[kind].open()
         mean, deviation = self._statistics(values.shape[0])
-        result: FloatArray = network.upsample(values * deviation + mean)
-        return (result - mean) / deviation
+        return (network.upsample(values * deviation + mean) - mean) / deviation
 
     def release(self) -> None:
         for slot in self._networks.values():
             slot.release()
 
-    def _make(self, kind: str) -> Any:
-        network = _core_class("Upsampler", f"{kind} upsampling")
+    def _make(self, kind: str) -> _core.Upsampler:
         files = self._models.require(f"{kind}_upsampler")
-        return network(self._backend.table(files), _config(files), self._backend.device)
+        return _core.Upsampler(self._backend.table(files), _config(files), self._backend.device)
 
     def _statistics(self, channels: int) -> tuple[FloatArray, FloatArray]:
         """Return mean and deviation per latent channel, each (channels, 1, 1, 1)."""
@@ -455,18 +472,6 @@ class Upsampler:
                 raise ShapeError(f"video latent: expected {values.size} channels, found {channels}")
             found.append(values.reshape(-1, 1, 1, 1))
         return found[0], found[1]
-
-
-def _core_class(name: str, feature: str) -> Any:
-    """Return a class that not every build of the core has.
-
-    Raises:
-        UnsupportedError: this build lacks it.
-    """
-    found = getattr(_core, name, None)
-    if found is None:
-        raise UnsupportedError(f"{feature} is not implemented in this version of ltx2cpp")
-    return found
 
 
 def to_uint8(frames: FloatArray) -> NDArray[np.uint8]:

@@ -9,6 +9,7 @@ from ltx2cpp.conditioning.items import (
     Retake,
     VideoCondition,
     as_condition,
+    describe,
 )
 from ltx2cpp.conditioning.state import LatentState
 
@@ -20,4 +21,5 @@ __all__ = [
     "Retake",
     "VideoCondition",
     "as_condition",
+    "describe",
 ]

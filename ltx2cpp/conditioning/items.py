@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -188,6 +188,25 @@ def as_condition(given: object) -> Condition:
         "images: expected pictures, (picture, frame, strength) or conditions, found "
         f"{type(given).__name__}"
     )
+
+
+def describe(condition: Condition) -> dict[str, Any]:
+    """Return a condition as plain JSON types; arrays leave only their shape."""
+    told: dict[str, Any] = {"kind": type(condition).__name__}
+    for each in fields(condition):
+        value = getattr(condition, each.name)
+        if isinstance(value, os.PathLike):
+            value = os.fspath(value)
+        elif isinstance(value, np.ndarray):
+            value = {"shape": list(value.shape)}
+        elif isinstance(value, Audio):
+            value = {"shape": list(value.samples.shape), "sample_rate": value.sample_rate}
+        elif isinstance(value, float) and math.isinf(value):
+            value = None
+        elif isinstance(value, np.generic):
+            value = value.item()
+        told[each.name] = value
+    return told
 
 
 def as_mask(name: str, mask: object) -> NDArray[np.float32]:

@@ -86,9 +86,26 @@ class VideoDecoder(_Network):
             yield np.full((count, height * 32, width * 32, 3), index / 10, np.float32)
 
 
+class VideoEncoder(_Network):
+    def encode(self, frames: Any) -> Any:
+        EVENTS.append("encode pictures")
+        count, height, width, _ = frames.shape
+        grid = (CHANNELS, (count - 1) // 8 + 1, height // 32, width // 32)
+        return np.full(grid, frames.mean() / 100, np.float32)
+
+
+class Upsampler(_Network):
+    def upsample(self, latent: Any) -> Any:
+        EVENTS.append("upsample")
+        return latent.repeat(2, axis=2).repeat(2, axis=3)
+
+
 def make_core(**changes: Any) -> SimpleNamespace:
     """Return the fake extension module; ``changes`` replaces or (with None) removes classes."""
-    names = (Device, TensorTable, TextEncoder, TextConnector, Transformer, VideoDecoder)
+    names = (
+        *(Device, TensorTable, TextEncoder, TextConnector, Transformer),
+        *(VideoDecoder, VideoEncoder, Upsampler),
+    )
     found = {each.__name__: each for each in names} | changes
     return SimpleNamespace(**{name: value for name, value in found.items() if value is not None})
 

@@ -20,6 +20,8 @@ from ltx2cpp import (
     ModelFiles,
     Observer,
     PromptEmbedding,
+    ReferenceVideo,
+    Retake,
     Step,
     pipeline,
     stages,
@@ -195,7 +197,13 @@ def test_silent_clips_say_so(make: Make, caplog: pytest.LogCaptureFixture) -> No
     [
         (FakeModels(), {"width": 65}, ArgumentError),
         (FakeModels(), {"num_frames": 489}, ArgumentError),
-        (FakeModels(), {"images": ["a.png"]}, UnsupportedError),
+        (FakeModels(), {"images": ["nothing.png"]}, ArgumentError),
+        (
+            FakeModels(video_encoder=None),
+            {"images": [np.zeros((8, 8, 3), np.uint8)]},
+            CheckpointError,
+        ),
+        (FakeModels(), {"two_stage": True, "height": 64}, CheckpointError),
         (
             FakeModels(),
             {"guidance": Guidance(ModalityGuidance(stg=1.0), stg_blocks=(3,))},
@@ -364,9 +372,101 @@ def test_stages_of_later_versions_are_refused_by_name(make: Make) -> None:
         lambda: pipe.decode_audio(np.zeros((8, 2, 16))),
         lambda: pipe.encode_audio(np.zeros((2, 100)), 16000),
         lambda: pipe.audio_sample_rate,
-        lambda: pipe.encode_video(np.zeros((1, 32, 32, 3), np.uint8)),
-        lambda: pipe.upsample(np.zeros((4, 1, 1, 1))),
     ]
     for call in calls:
         with pytest.raises(UnsupportedError, match="not implemented"):
             call()
+
+
+PICTURE = np.full((40, 70, 3), 50, np.uint8)
+
+
+def test_pictures_are_held_and_the_encoder_is_freed(make: Make) -> None:
+    out = make()("a boat", **CLIP, images=[(PICTURE, 0, 1.0, 0)], output="latents")
+    np.testing.assert_array_equal(out.video_latent[:, 0], np.float32(0.5))
+    assert np.ptp(out.video_latent[:, 1:]) > 0
+    order = [event for event in EVENTS if "VideoEncoder" in event or "Transformer" in event]
+    assert order[:4] == [
+        "make VideoEncoder",
+        "load VideoEncoder",
+        "free VideoEncoder",
+        "make Transformer",
+    ]
+
+
+def test_appended_pictures_leave_the_clip_its_size(make: Make) -> None:
+    images = [(PICTURE, 0), (PICTURE, 8), (PICTURE, -1, 0.5)]
+    out = make()("a boat", **CLIP, images=images, output="latents")
+    assert out.video_latent.shape == (CHANNELS, 3, 1, 2)
+    assert EVENTS.count("encode pictures") == 3
+
+
+def two_stage_models(monkeypatch: pytest.MonkeyPatch) -> FakeModels:
+    ones = np.ones((CHANNELS, 1, 1, 1), np.float32)
+    monkeypatch.setattr(stages.Upsampler, "_statistics", lambda *_: (0 * ones, ones))
+    return FakeModels(spatial_upsampler=fake_core.component())
+
+
+def test_two_stages_enlarge_between_two_runs(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder, steps = Recorder(), list[Step]()
+    pipe = make(two_stage_models(monkeypatch), observer=recorder)
+    out = pipe(
+        "a boat",
+        width=128,
+        height=64,
+        num_frames=17,
+        two_stage=True,
+        images=[(PICTURE, 0, 1.0, 0)],
+        output="latents",
+        on_step=steps.append,
+    )
+    assert out.video_latent.shape == (CHANNELS, 3, 2, 4)
+    assert [(step.index, step.total) for step in steps] == [(i, 11) for i in range(1, 12)]
+    # Encoded at both sizes at once, so that the encoder is opened once.
+    assert EVENTS.count("encode pictures") == 2 and EVENTS.count("load VideoEncoder") == 1
+    assert EVENTS.count("velocity") == 11 and EVENTS.count("upsample") == 1
+    names = [event[1] for event in recorder.events if isinstance(event, tuple)]
+    order = [name for name in dict.fromkeys(names) if not name.startswith("load")]
+    assert order == [
+        "encode prompt",
+        "encode pictures",
+        "denoise, stage 1",
+        "upsample",
+        "denoise, stage 2",
+    ]
+    np.testing.assert_array_equal(out.video_latent[:, 0], np.float32(0.5))
+
+
+def test_an_upsampler_of_another_factor_is_refused(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe = make(two_stage_models(monkeypatch))
+    monkeypatch.setattr(fake_core.Upsampler, "upsample", lambda self, latent: latent)
+    with pytest.raises(ConfigError, match="use the one that doubles the size"):
+        pipe("a boat", width=128, height=64, num_frames=17, two_stage=True)
+
+
+def test_references_reach_the_network_with_their_attention(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    masks: list[Any] = []
+    answer = fake_core.Transformer.velocity
+
+    def velocity(self: Any, video: Any, *rest: Any) -> Any:
+        masks.append(video.get("attention_mask"))
+        return answer(self, video, *rest)
+
+    monkeypatch.setattr(fake_core.Transformer, "velocity", velocity)
+    reference = ReferenceVideo(np.zeros((9, 32, 64, 3), np.uint8), attention=0.5)
+    make()("a boat", **CLIP, images=[reference], output="latents")
+    assert masks[0].shape == (10, 10) and masks[0][0, 9] == 0.5
+    masks.clear()
+    make()("a boat", **CLIP, output="latents")
+    assert masks[0] is None
+
+
+def test_retaken_clips_keep_the_rest(make: Make) -> None:
+    source = np.full((17, 32, 64, 3), 100, np.uint8)
+    out = make()("a boat", **CLIP, images=[Retake(source, start_s=0.4)], output="latents")
+    np.testing.assert_array_equal(out.video_latent[:, :2], 1.0)
+    assert np.ptp(out.video_latent[:, 2]) > 0

@@ -13,7 +13,19 @@ import pytest
 import tolerances
 from harness import compare
 
-from ltx2cpp import Guidance, LTX2Pipeline, ModalityGuidance, ModelFiles, PromptEmbedding, Step
+from ltx2cpp import (
+    Guidance,
+    ImageCondition,
+    LTX2Pipeline,
+    ModalityGuidance,
+    ModelFiles,
+    PromptEmbedding,
+    ReferenceVideo,
+    Retake,
+    Sampling,
+    Step,
+    VideoCondition,
+)
 from ltx2cpp.conditioning import LatentState
 from ltx2cpp.denoising import denoise
 from ltx2cpp.latents import (
@@ -33,7 +45,9 @@ AUDIO_FRAMES = 18
 @pytest.fixture(scope="module")
 def pipe(fixture_a: Path) -> Iterator[LTX2Pipeline]:
     files = ModelFiles(
-        fixture_a / "ltx-2.3-tiny.safetensors", text_encoder=fixture_a / "gemma-3-tiny"
+        fixture_a / "ltx-2.3-tiny.safetensors",
+        text_encoder=fixture_a / "gemma-3-tiny",
+        spatial_upsampler=fixture_a / "ltx-2.3-tiny-spatial-upscaler-x2.safetensors",
     )
     with LTX2Pipeline(files, device="cpu", weight_type="f32", threads=2) as opened:
         yield opened
@@ -142,6 +156,75 @@ def test_second_stage(
     compare("video", unpack_video(video.latent, *grid), golden["stage2.video.latent"][0], bound)
     assert after is not None
     compare("audio", unpack_audio(after.latent), golden["stage2.audio.latent"][0], bound)
+
+
+def test_picture_to_clip(
+    pipe: LTX2Pipeline, golden: dict[str, Any], run: dict[str, Any], contexts: PromptEmbedding
+) -> None:
+    image = ImageCondition(golden["i2v.image_u8"], crf=0)
+    encoded = pipe.encode_video(golden["i2v.image_u8"][None])
+    compare("image", encoded, golden["i2v.image_latent"][0], tolerances.VIDEO_F32)
+    out = pipe(contexts, **clip(run), images=[image], noise=given_noise(golden), output="latents")
+    bound = tolerances.RUN_F32
+    compare("video", out.video_latent, golden["i2v.video.latent"][0], bound)
+    assert out.audio_latent is not None
+    compare("audio", out.audio_latent, golden["i2v.audio.latent"][0], bound)
+    np.testing.assert_array_equal(out.video_latent[:, :1], encoded)
+
+
+def test_two_stages(
+    pipe: LTX2Pipeline, golden: dict[str, Any], run: dict[str, Any], contexts: PromptEmbedding
+) -> None:
+    e2e = clip(run)
+    second = golden["stage2.video.noise"][0], golden["stage2.audio.noise"][0]
+    out = pipe(
+        contexts,
+        **{**e2e, "width": 2 * e2e["width"], "height": 2 * e2e["height"]},
+        two_stage=True,
+        noise=(*given_noise(golden), *second),
+        output="latents",
+    )
+    bound = tolerances.RUN_F32
+    compare("video", out.video_latent, golden["stage2.video.latent"][0], bound)
+    assert out.audio_latent is not None
+    compare("audio", out.audio_latent, golden["stage2.audio.latent"][0], bound)
+
+
+@pytest.mark.parametrize("sampler", ["gradient_estimation", "euler_ancestral", "res_2s"])
+def test_every_sampler_walks_the_model(
+    pipe: LTX2Pipeline, run: dict[str, Any], contexts: PromptEmbedding, sampler: str
+) -> None:
+    given = {**clip(run), "num_inference_steps": 2, "output": "latents"}
+    given["sampling"] = Sampling(sampler)
+    first, again, other = (pipe(contexts, **given, seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first.video_latent, again.video_latent)
+    assert np.isfinite(first.video_latent).all()
+    assert not np.array_equal(first.video_latent, other.video_latent)
+
+
+def test_conditions_of_all_kinds_together(
+    pipe: LTX2Pipeline, run: dict[str, Any], contexts: PromptEmbedding
+) -> None:
+    random = np.random.default_rng(0)
+    frames = random.integers(0, 256, (17, 64, 96, 3), np.uint8)
+    out = pipe(
+        contexts,
+        **clip(run),
+        num_inference_steps=2,
+        seed=1,
+        images=[
+            VideoCondition(frames[:9]),
+            ImageCondition(frames[12], frame=12, strength=0.8),
+            ImageCondition(frames[16], frame=-1),
+            ReferenceVideo(frames[:9], attention=0.5),
+            Retake(frames, start_s=0.2, new_audio=False),
+        ],
+        output="latents",
+    )
+    assert out.video_latent.shape == (16, 3, 2, 3)
+    held = pipe.encode_video(frames[:9])
+    np.testing.assert_array_equal(out.video_latent[:, :2], held)
+    assert np.isfinite(out.video_latent).all()
 
 
 def test_guided_run(pipe: LTX2Pipeline, golden: dict[str, Any], run: dict[str, Any]) -> None:

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ltx2cpp.conditioning import Retake
 from ltx2cpp.errors import ArgumentError, ShapeError, UnsupportedError
 from ltx2cpp.generation import ModelFacts, Plan, Request, make_plan
 from ltx2cpp.latents import NoiseSource
 from ltx2cpp.options import BinnedGuidance, Guidance, ModalityGuidance, Sampling
 from ltx2cpp.presets import find_preset
+from ltx2cpp.runs import start_stage
 from ltx2cpp.schedulers import (
     distilled_sigmas,
     flow_shift_sigmas,
@@ -59,29 +61,31 @@ def test_unset_values_come_from_the_preset() -> None:
     settled = plan(width=None, height=None, num_frames=None)
     assert (settled.shape.width, settled.shape.height, settled.shape.num_frames) == (768, 512, 121)
     assert settled.seed == 10
-    np.testing.assert_array_equal(settled.sigmas, distilled_sigmas())
-    assert settled.guidance == Guidance()
+    np.testing.assert_array_equal(settled.stages[0].sigmas, distilled_sigmas())
+    assert settled.stages[0].guidance == Guidance()
     assert settled.negative is None
 
 
 def test_dev_models_are_guided_by_default() -> None:
     settled = plan(DEV)
-    np.testing.assert_array_equal(settled.sigmas, ltx2_sigmas(30))
-    assert settled.guidance.video.cfg == 3.0
+    np.testing.assert_array_equal(settled.stages[0].sigmas, ltx2_sigmas(30))
+    assert settled.stages[0].guidance.video.cfg == 3.0
     assert settled.negative == DEV.preset.negative_prompt
     assert plan(DEV, negative_prompt="rain").negative == "rain"
 
 
 def test_scheduler_can_count_the_clips_tokens() -> None:
     settled = plan(DEV, num_inference_steps=8, sampling=Sampling(scheduler_tokens="clip"))
-    np.testing.assert_array_equal(settled.sigmas, ltx2_sigmas(8, tokens=18))
+    np.testing.assert_array_equal(settled.stages[0].sigmas, ltx2_sigmas(8, tokens=18))
 
 
 def test_guidance_scale_is_classifier_free_guidance_alone() -> None:
     settled = plan(DEV, guidance_scale=4)
-    assert settled.guidance == Guidance(ModalityGuidance(cfg=4.0), ModalityGuidance(cfg=4.0))
+    assert settled.stages[0].guidance == Guidance(
+        ModalityGuidance(cfg=4.0), ModalityGuidance(cfg=4.0)
+    )
     off = plan(DEV, guidance_scale=1.0)
-    assert off.guidance == Guidance()
+    assert off.stages[0].guidance == Guidance()
     assert off.negative is None
 
 
@@ -117,13 +121,17 @@ def test_exact_frame_rates_are_taken() -> None:
     assert plan(frame_rate=Fraction(24000, 1001)).shape.frame_rate == 24000 / 1001
 
 
+def start(settled: Plan) -> Any:
+    source = None if settled.seed is None else NoiseSource(settled.seed)
+    return start_stage(settled, settled.stages[0], [], source)
+
+
 def test_start_draws_video_then_audio() -> None:
-    video, audio = plan(seed=3).start()
+    video, audio = start(plan(seed=3))
     source = NoiseSource(3)
     np.testing.assert_array_equal(video.latent, source.normal((18, 16)))
-    assert audio is not None
     np.testing.assert_array_equal(audio.latent, source.normal((18, 32)))
-    alone, nothing = plan(seed=3, audio=False).start()
+    alone, nothing = start(plan(seed=3, audio=False))
     assert nothing is None
     np.testing.assert_array_equal(alone.latent, video.latent)
 
@@ -131,11 +139,10 @@ def test_start_draws_video_then_audio() -> None:
 def test_start_takes_given_noise() -> None:
     random = np.random.default_rng(0)
     noise = (random.standard_normal((18, 16)), random.standard_normal((18, 32)))
-    video, audio = plan(noise=noise).start()
-    assert audio is not None
+    video, audio = start(plan(noise=noise))
     np.testing.assert_array_equal(video.latent, np.float32(noise[0]))
     np.testing.assert_array_equal(audio.latent, np.float32(noise[1]))
-    assert plan(noise=(noise[0], None), audio=False).start()[1] is None
+    assert start(plan(noise=(noise[0], None), audio=False))[1] is None
 
 
 @pytest.mark.parametrize(
@@ -185,9 +192,76 @@ def test_noise_of_another_shape_is_refused(noise: Any, message: str) -> None:
         plan(noise=noise)
 
 
-def test_pictures_are_refused_by_name_for_now() -> None:
-    with pytest.raises(UnsupportedError, match="images"):
-        plan(images=("first.png",))
+PICTURE = np.zeros((8, 8, 3), np.uint8)
+LARGE = {"width": 128, "height": 64, "two_stage": True}
+
+
+def test_appended_conditions_need_noise_too() -> None:
+    images = [(PICTURE, 0), (PICTURE, 16)]
+    noise = (np.zeros((18 + 6, 16)), np.zeros((18, 32)))
+    assert plan(images=images, noise=noise).stages[0].noise is not None
+    with pytest.raises(ShapeError, match=r"video noise: expected \(24, 16\)"):
+        plan(images=images, noise=(noise[0][:18], noise[1]))
+
+
+def test_conditions_are_told_in_plain_json() -> None:
+    told = plan(images=[(PICTURE, -1, 0.5), Retake(np.zeros((17, 8, 8, 3), np.uint8))]).info
+    assert json.loads(json.dumps(told, allow_nan=False)) == told
+    assert told["images"][0] == {
+        "kind": "ImageCondition",
+        "picture": {"shape": [8, 8, 3]},
+        "frame": -1,
+        "strength": 0.5,
+        "crf": None,
+        "append": False,
+    }
+
+
+def test_two_stages_halve_and_double() -> None:
+    settled = plan(**LARGE, images=[PICTURE])
+    first, second = settled.stages
+    assert (first.shape.width, first.shape.height) == (64, 32)
+    assert (second.shape.width, second.shape.height) == (128, 64)
+    np.testing.assert_array_equal(first.sigmas, distilled_sigmas())
+    np.testing.assert_array_equal(second.sigmas, np.float32([0.909375, 0.725, 0.421875, 0]))
+    assert second.guidance == Guidance() and second.sampler.name == "euler"
+    assert settled.info["two_stage"] is True
+    assert settled.info["stage_2_sigmas"] == [0.909375, 0.725, 0.421875, 0.0]
+    assert settled.info["width"] == 128
+
+
+def test_two_stages_of_a_newer_model_add_noise_in_the_first_only() -> None:
+    newer = replace(DEV, preset=find_preset("2.5", "distilled", 48))
+    assert [s.sampler.name for s in plan(newer, **LARGE).stages] == ["euler_ancestral", "euler"]
+
+
+def test_two_stages_take_two_pairs_of_noise() -> None:
+    noise = [np.zeros(shape) for shape in ((6, 16), (18, 32), (24, 16), (18, 32))]
+    settled = plan(**LARGE, noise=noise)
+    assert [s.noise[0].shape for s in settled.stages if s.noise] == [(6, 16), (24, 16)]
+    with pytest.raises(ArgumentError, match="two pairs"):
+        plan(**LARGE, noise=noise[:2])
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"width": 96}, ArgumentError, "width: two stages .*found 96; nearest valid: 64 and 128$"),
+        ({"height": 32}, ArgumentError, "height: two stages .*found 32; nearest valid: 64$"),
+        ({"images": [Retake(np.zeros((17, 8, 8, 3), np.uint8))]}, ArgumentError, "in one stage"),
+        ({"sampling": Sampling(stage_2_sigmas=(0.5, 1.0, 0.0))}, ArgumentError, "descending"),
+    ],
+)
+def test_two_stages_have_their_own_rules(
+    given: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        plan(**{**LARGE, **given})
+
+
+def test_two_stages_of_a_full_model_need_the_distilled_lora() -> None:
+    with pytest.raises(UnsupportedError, match=r"two_stage: .* distilled LoRA"):
+        plan(DEV, **LARGE)
 
 
 def test_unknown_sampling_options_are_refused() -> None:
@@ -212,17 +286,17 @@ def test_schedulers_are_chosen_by_name() -> None:
         ("flow_shift", flow_shift_sigmas(steps, 1.5)),
     ):
         sampling = Sampling(scheduler=scheduler, flow_shift=1.5)  # type: ignore[arg-type]
-        got = plan(num_inference_steps=steps, sampling=sampling).sigmas
+        got = plan(num_inference_steps=steps, sampling=sampling).stages[0].sigmas
         np.testing.assert_array_equal(got, want)
     with pytest.raises(ArgumentError, match="scheduler: expected one of auto, ltx2"):
         Sampling(scheduler="beta")  # type: ignore[arg-type]
 
 
 def test_samplers_take_the_presets_choice_and_the_clips_seed() -> None:
-    assert plan(seed=4).sampler.name == "euler"
+    assert plan(seed=4).stages[0].sampler.name == "euler"
     newer = replace(DEV, preset=find_preset("2.5", "distilled", 48))
-    assert plan(newer, seed=4).sampler.name == "euler_ancestral"
-    assert plan(newer, seed=4).sampler.noise_seed == 4
+    assert plan(newer, seed=4).stages[0].sampler.name == "euler_ancestral"
+    assert plan(newer, seed=4).stages[0].sampler.noise_seed == 4
     chosen = plan(newer, seed=4, sampling=Sampling("res_2s", eta=0.25, noise_seed=7))
     assert chosen.info["sampler"] == {"name": "res_2s", "eta": 0.25, "noise_seed": 7}
     with pytest.raises(ArgumentError, match=r"^seed: expected"):
@@ -243,7 +317,7 @@ def test_binned_guidance_is_told_in_plain_json() -> None:
 
 
 def test_distilled_steps_can_be_changed() -> None:
-    assert len(plan(num_inference_steps=4).sigmas) == 5
+    assert len(plan(num_inference_steps=4).stages[0].sigmas) == 5
 
 
 def test_seed_zero_is_a_seed() -> None:

@@ -94,7 +94,7 @@ def test_generate_works_from_a_converted_file(
         (["--sigmas", "0.5,1,0"], 2, "sigma"),
         (["--weight-type", "q8_0", "--threads", "0"], 2, "threads"),
         (["--device", "cuda:99"], 2, "cuda:99"),
-        (["--init-img", "boat.png"], 3, "not implemented"),
+        (["--init-img", "boat.png"], 2, "boat.png: does not exist"),
         (["--video-vae", "{fixture}/gemma-3-tiny"], 3, "gemma-3-tiny"),
         (["--text-encoder", "{fixture}/ltx-2.3-tiny.safetensors"], 3, "ltx-2.3-tiny"),
         (["--text-encoder", "{fixture}/nothing-here"], 3, "nothing-here"),

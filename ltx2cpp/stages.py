@@ -25,9 +25,6 @@ from ltx2cpp.types import FloatArray, Modality, Observer, PromptEmbedding, Veloc
 if TYPE_CHECKING:
     from ltx2cpp.model_files import Component, ModelSet
 
-# Latent frames decoded at a time: 32 pixel frames after the first chunk.
-STREAM_CHUNK_LATENTS = 4
-
 
 class _Network(Protocol):
     def load(self) -> None: ...
@@ -362,7 +359,7 @@ class VideoDecoder:
     def stream(self, latent: FloatArray) -> Iterator[FloatArray]:
         """Return an iterator over chunks; the latent is checked before it is made."""
         checked = self.checked(latent)
-        return self._decoder.open().stream(checked, STREAM_CHUNK_LATENTS)
+        return self._decoder.open().stream(checked)
 
     def checked(self, latent: FloatArray) -> FloatArray:
         """Return the latent as float32 (C, F, h, w) or raise ShapeError."""

@@ -78,7 +78,7 @@ class VideoDecoder(_Network):
     def decode(self, latent: Any) -> Any:
         return np.concatenate(list(self.stream(latent, 1)))
 
-    def stream(self, latent: Any, chunk_latents: int) -> Iterator[Any]:
+    def stream(self, latent: Any) -> Iterator[Any]:
         _, frames, height, width = latent.shape
         for index in range(frames):
             EVENTS.append("decode chunk")

@@ -76,7 +76,7 @@ class Transformer(_Network):
 
 class VideoDecoder(_Network):
     def decode(self, latent: Any) -> Any:
-        return np.concatenate(list(self.stream(latent, 1)))
+        return np.concatenate(list(self.stream(latent)))
 
     def stream(self, latent: Any) -> Iterator[Any]:
         _, frames, height, width = latent.shape

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from ltx2cpp.conditioning import ImageCondition, ReferenceVideo, Retake, VideoCondition
+from ltx2cpp.conditioning import (
+    Condition,
+    ImageCondition,
+    ReferenceVideo,
+    Retake,
+    VideoCondition,
+)
 from ltx2cpp.model_files import ModelFiles
 from ltx2cpp.options import BinnedGuidance, Guidance, ModalityGuidance, Sampling
 from ltx2cpp.pipeline import LTX2Pipeline
@@ -20,6 +26,7 @@ from ltx2cpp.types import (
 __all__ = [
     "Audio",
     "BinnedGuidance",
+    "Condition",
     "GenerationOutput",
     "GenerationStream",
     "Guidance",

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from ltx2cpp.generation import Plan
+from ltx2cpp.media import to_uint8
 from ltx2cpp.phases import peak_memory_bytes
-from ltx2cpp.stages import VideoDecoder, to_uint8
+from ltx2cpp.stages import VideoDecoder
 from ltx2cpp.types import ByteArray, FloatArray, Observer
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ltx2cpp.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from ltx2cpp import Condition
     from ltx2cpp.options import BinnedGuidance, Guidance, ModalityGuidance
 
 # Parameter of the file -> attribute of the parsed arguments.
@@ -23,6 +24,7 @@ _PARAMETERS = {
     "seed": "seed",
     "sigmas": "sigmas",
 }
+_FROM_PICTURES = ("image", "keyframe", "init_img", "end_img", "video", "reference")
 
 
 def fill_from_clip(arguments: argparse.Namespace) -> None:
@@ -45,8 +47,45 @@ def fill_from_clip(arguments: argparse.Namespace) -> None:
         if getattr(arguments, attribute) is None and not replaced:
             setattr(arguments, attribute, parameters.get(name))
     arguments.no_audio = arguments.no_audio or parameters.get("audio") is False
+    arguments.two_stage = arguments.two_stage or parameters.get("two_stage") is True
+    _fill_sampler(arguments, parameters)
+    if not any(getattr(arguments, name) for name in _FROM_PICTURES):
+        arguments.conditions = _conditions(arguments.like, parameters.get("images", ()))
     if arguments.guidance_scale is None and "guidance" in parameters:
         arguments.guidance = _guidance(arguments.like, parameters["guidance"])
+
+
+def _fill_sampler(arguments: argparse.Namespace, parameters: Mapping[str, Any]) -> None:
+    stored = parameters.get("sampler")
+    if arguments.sampler is not None or not isinstance(stored, dict):
+        return
+    arguments.sampler = stored.get("name")
+    if arguments.eta is None:
+        arguments.eta = stored.get("eta")
+    # Otherwise the added noise follows the seed, also a new one.
+    if arguments.noise_seed is None and stored.get("noise_seed") != parameters.get("seed"):
+        arguments.noise_seed = stored.get("noise_seed")
+
+
+def _conditions(path: object, stored: Any) -> list[Condition] | None:
+    """Make the conditions again; files are read where they were then."""
+    import ltx2cpp
+
+    conditions = []
+    for each in stored:
+        fields = {name: value for name, value in each.items() if name != "kind"}
+        if any(isinstance(value, dict) for value in fields.values()):
+            raise ArgumentError(
+                f"--like {path}: was made from arrays in memory, which no file carries; give the "
+                "pictures again"
+            )
+        if fields.get("end_s", 0.0) is None:
+            del fields["end_s"]
+        try:
+            conditions.append(getattr(ltx2cpp, each["kind"])(**fields))
+        except (KeyError, AttributeError, TypeError) as error:
+            raise ArgumentError(f"--like {path}: its pictures cannot be read: {error!r}") from error
+    return conditions or None
 
 
 def _guidance(path: object, stored: Any) -> Guidance:

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ltx2cpp.cli.conditions import add_condition_options, conditions_of
+from ltx2cpp.cli.guidance import add_guidance_options, guidance_of
+from ltx2cpp.cli.models import add_model_options, open_pipeline
 from ltx2cpp.cli.options import add_output_options, frame_rate, number_list
+from ltx2cpp.cli.sampler import add_sampler_options, sampling_of
 from ltx2cpp.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from ltx2cpp import ModelFiles
     from ltx2cpp.cli.display import Display
     from ltx2cpp.media import OutputFormat, SavedMedia
     from ltx2cpp.types import GenerationOutput, GenerationStream
@@ -35,18 +38,6 @@ examples:
 formats of --output: .mp4, .webp, .gif, .png (one frame), a folder name ending in / (numbered
 PNG files), .safetensors (the latents, not decoded)"""
 
-# Attribute of ModelFiles and what its option says.
-_COMPONENTS = {
-    "transformer": "the diffusion transformer",
-    "connectors": "the text connectors",
-    "text_projection": "the projection of the text encoder's states",
-    "video_vae": "the video encoder and decoder",
-    "audio_vae": "the audio decoder and vocoder",
-    "spatial_upsampler": "the spatial latent upsampler",
-    "temporal_upsampler": "the temporal latent upsampler",
-    "tokenizer": "the tokenizer, where the text encoder has none",
-    "duration_head": "the duration head",
-}
 _RANDOM_SEED_LIMIT = 2**32
 
 
@@ -71,9 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CLIP",
         help="take prompt, seed and all else from a clip made by ltx2cpp; options given win",
     )
-    parser.set_defaults(guidance=None)
+    parser.set_defaults(guidance=None, conditions=None)
     _add_clip_options(parser)
-    _add_model_options(parser)
+    add_model_options(parser)
     add_output_options(parser)
 
 
@@ -97,8 +88,13 @@ def _add_clip_options(parser: argparse.ArgumentParser) -> None:
         help="frames per second, also 23.976 or 24000/1001",
     )
     clip.add_argument("--no-audio", action="store_true", help="make the pictures only")
-    clip.add_argument("--init-img", type=Path, metavar="FILE", help="picture of the first frame")
-    clip.add_argument("--end-img", type=Path, metavar="FILE", help="picture of the last frame")
+    clip.add_argument(
+        "--two-stage",
+        action="store_true",
+        help="make the clip at half size, enlarge it with the spatial upsampler and refine it; "
+        "sides are then multiples of 64",
+    )
+    add_condition_options(parser)
     sampling = parser.add_argument_group("sampling")
     sampling.add_argument(
         "-s", "--seed", type=int, metavar="K", help="0 or more; left out or -1: a random one"
@@ -112,50 +108,8 @@ def _add_clip_options(parser: argparse.ArgumentParser) -> None:
         metavar="A,B,...,0",
         help="noise levels instead of --steps, descending to 0",
     )
-    sampling.add_argument(
-        "--guidance-scale",
-        "--cfg-scale",
-        type=float,
-        metavar="G",
-        help="weight of the prompt against the negative prompt; 1 is off",
-    )
-
-
-def _add_model_options(parser: argparse.ArgumentParser) -> None:
-    from ltx2cpp.options import WEIGHT_TYPES
-
-    model = parser.add_argument_group(
-        "model files", "a file for one component wins over what --model holds"
-    )
-    model.add_argument(
-        "-m", "--model", type=Path, metavar="FILE", help="checkpoint, safetensors or GGUF"
-    )
-    model.add_argument(
-        "--text-encoder",
-        type=Path,
-        metavar="PATH",
-        help="Gemma 3: a folder, a safetensors file or a GGUF",
-    )
-    for name, what in _COMPONENTS.items():
-        model.add_argument(f"--{name.replace('_', '-')}", type=Path, metavar="FILE", help=what)
-    model.add_argument(
-        "--variant",
-        choices=("dev", "distilled"),
-        help="whose defaults to use (default: what metadata or file names say)",
-    )
-    machine = parser.add_argument_group("machine")
-    machine.add_argument(
-        "--device", default="auto", help="cpu, cuda, cuda:1 or auto (default: auto)"
-    )
-    machine.add_argument(
-        "-t", "--threads", type=int, metavar="N", help="CPU threads (default: physical cores)"
-    )
-    machine.add_argument(
-        "--weight-type",
-        default="file",
-        choices=WEIGHT_TYPES,
-        help="convert the weights on load (default: file, as stored)",
-    )
+    add_sampler_options(sampling)
+    add_guidance_options(parser)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +138,9 @@ def run(arguments: argparse.Namespace) -> None:
 
     interrupt = Interrupt()
     display = Display(interrupt, quiet=arguments.quiet)
+    call = _call_arguments(arguments, seed)
     if seed != arguments.seed:
         display.note(f"seed: {seed}")
-    call = _call_arguments(arguments, seed)
     outputs = [path for path in (arguments.output, arguments.latents_out) if path]
     with display, logging_to(display.insist, level=level_of(arguments.verbose)):
         result = run_interruptibly(
@@ -236,17 +190,6 @@ def _check_outputs(arguments: argparse.Namespace) -> OutputFormat:
     return chosen
 
 
-def _model_files(arguments: argparse.Namespace) -> ModelFiles:
-    from ltx2cpp import ModelFiles
-
-    return ModelFiles(
-        checkpoint=arguments.model,
-        text_encoder=arguments.text_encoder,
-        variant=arguments.variant,
-        **{name: getattr(arguments, name) for name in _COMPONENTS},
-    )
-
-
 def _call_arguments(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
     """Collect the arguments of the pipeline call; what was left out is left to the preset."""
     given = {
@@ -257,18 +200,12 @@ def _call_arguments(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
         "frame_rate": arguments.frame_rate,
         "num_inference_steps": arguments.steps,
         "sigmas": arguments.sigmas,
-        "guidance_scale": arguments.guidance_scale,
-        "guidance": arguments.guidance,
-        "images": _images(arguments),
+        "images": conditions_of(arguments),
+        "two_stage": arguments.two_stage or None,
+        "sampling": sampling_of(arguments),
     }
     call = {name: value for name, value in given.items() if value is not None}
     return {**call, "seed": seed, "audio": not arguments.no_audio}
-
-
-def _images(arguments: argparse.Namespace) -> list[tuple[Path, int]] | None:
-    """Give the pictures with the frame each stands for; -1 is the last frame."""
-    given = [(arguments.init_img, 0), (arguments.end_img, -1)]
-    return [(path, frame) for path, frame in given if path is not None] or None
 
 
 def _generate(
@@ -278,15 +215,10 @@ def _generate(
     call: dict[str, Any],
     display: Display,
 ) -> _Result:
-    from ltx2cpp import LTX2Pipeline, media
+    from ltx2cpp import media
 
-    with LTX2Pipeline(
-        _model_files(arguments),
-        device=arguments.device,
-        weight_type=arguments.weight_type,
-        threads=arguments.threads,
-        observer=display,
-    ) as pipe:
+    with open_pipeline(arguments, display) as pipe:
+        call = {**call, **guidance_of(arguments, lambda: pipe.preset.guidance)}
         if chosen is media.OutputFormat.LATENTS:
             output = pipe(prompt, **call, output="latents")
             saved = media.save(output, arguments.output)

@@ -34,3 +34,13 @@ def frame_rate(text: str) -> float:
         raise argparse.ArgumentTypeError(
             f"expected frames per second, as in 24, 23.976 or 24000/1001; got {text!r}"
         ) from None
+
+
+def whole_number_list(text: str) -> tuple[int, ...]:
+    """Parse comma-separated whole numbers."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected whole numbers separated by commas, as in 28 or 14,28; got {text!r}"
+        ) from None

@@ -6,6 +6,7 @@ from ltx2cpp.media.clips import SourceVideo, read_video
 from ltx2cpp.media.formats import OutputFormat, check_output, output_format
 from ltx2cpp.media.frame_rate import exact_frame_rate
 from ltx2cpp.media.latents_io import read_latents
+from ltx2cpp.media.levels import to_uint8
 from ltx2cpp.media.parameters import read_parameters
 from ltx2cpp.media.pictures import compress_picture, fit_frames, read_picture
 from ltx2cpp.media.video import AudioTrack
@@ -29,4 +30,5 @@ __all__ = [
     "save_latents",
     "save_stream",
     "save_video",
+    "to_uint8",
 ]

@@ -12,6 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from ltx2cpp import media
 from ltx2cpp.cli.main import main
@@ -84,6 +85,70 @@ def test_generate_works_from_a_converted_file(
     assert media.read_parameters(tmp_path / "boat.gif")["seed"] == 7
 
 
+@pytest.fixture
+def upsamplers(fixture_a: Path) -> list[str]:
+    names = {
+        "--spatial-upsampler": "spatial-upscaler-x2",
+        "--temporal-upsampler": "temporal-upscaler-x2",
+    }
+    return [
+        word
+        for option, name in names.items()
+        for word in (option, str(fixture_a / f"ltx-2.3-tiny-{name}.safetensors"))
+    ]
+
+
+def picture(path: Path, seed: int) -> Path:
+    pixels = np.random.default_rng(seed).integers(0, 256, (150, 101, 3), np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def size(path: Path) -> tuple[int, int, int]:
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        return stream.width, stream.height, stream.frames
+
+
+def test_generate_from_pictures_in_two_stages(
+    model: list[str], upsamplers: list[str], tmp_path: Path
+) -> None:
+    first, last = picture(tmp_path / "first.png", 1), picture(tmp_path / "last.png", 2)
+    words = ["--init-img", first, "--end-img", last, "--two-stage", "-W", 192, "-H", 128]
+    assert generate(model, tmp_path / "boat.mp4", *upsamplers, *words, "--steps", 2) == 0
+    assert size(tmp_path / "boat.mp4") == (192, 128, 17)
+    used = media.read_parameters(tmp_path / "boat.mp4")
+    assert used["two_stage"] is True and [image["frame"] for image in used["images"]] == [0, -1]
+
+
+def test_generate_guided_between_keyframes(model: list[str], tmp_path: Path) -> None:
+    first, last = picture(tmp_path / "first.png", 1), picture(tmp_path / "last.png", 2)
+    pictures = ["--keyframe", first, "--keyframe", f"{last}@-1:0.9"]
+    guided = ["--variant", "dev", "--steps", 2, "--sampler", "res_2s", "--stg-scale", 0]
+    assert generate(model, tmp_path / "boat.mp4", *pictures, *guided) == 0
+    assert size(tmp_path / "boat.mp4") == (96, 64, 17)
+
+
+def test_generate_retakes_a_part_of_a_clip(model: list[str], tmp_path: Path) -> None:
+    assert generate(model, tmp_path / "boat.mp4", "--steps", 2, "--no-audio") == 0
+    words = ["--video", tmp_path / "boat.mp4", "--retake", "0.4:", "--steps", 2]
+    assert generate(model, tmp_path / "again.mp4", *words, "--no-audio", "--seed", 9) == 0
+    assert size(tmp_path / "again.mp4") == (96, 64, 17)
+
+
+def test_upscale_enlarges_what_was_generated(
+    model: list[str], upsamplers: list[str], tmp_path: Path
+) -> None:
+    latents = tmp_path / "boat.safetensors"
+    assert generate(model, latents, "--steps", 1, "--no-audio") == 0
+    common = ["--threads", "2", *model, *upsamplers]
+    large, smooth = tmp_path / "large.mp4", tmp_path / "smooth.mp4"
+    assert main(["upscale", str(latents), str(large), *common]) == 0
+    assert size(large) == (192, 128, 17)
+    assert main(["upscale", str(large), str(smooth), "--kind", "temporal", *common]) == 0
+    assert size(smooth) == (192, 128, 33)
+
+
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
@@ -95,6 +160,10 @@ def test_generate_works_from_a_converted_file(
         (["--weight-type", "q8_0", "--threads", "0"], 2, "threads"),
         (["--device", "cuda:99"], 2, "cuda:99"),
         (["--init-img", "boat.png"], 2, "boat.png: does not exist"),
+        (["--image", "{fixture}/manifest.json"], 2, "cannot be decoded"),
+        (["--image", "boat.png@17"], 2, "outside the clip"),
+        (["--two-stage"], 2, "multiple of 64"),
+        (["--two-stage", "--width", "128"], 3, "spatial_upsampler"),
         (["--video-vae", "{fixture}/gemma-3-tiny"], 3, "gemma-3-tiny"),
         (["--text-encoder", "{fixture}/ltx-2.3-tiny.safetensors"], 3, "ltx-2.3-tiny"),
         (["--text-encoder", "{fixture}/nothing-here"], 3, "nothing-here"),

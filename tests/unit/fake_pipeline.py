@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ltx2cpp.conditioning import describe
+from ltx2cpp.presets import Preset, find_preset
 from ltx2cpp.types import GenerationOutput, Observer, Step
 
 CALLS: list[dict[str, Any]] = []
@@ -69,6 +71,27 @@ class FakePipeline:
         self.observer.phase_ended("denoise", 0.5, 2_000_000_000)
         return FakeStream(self, prompt, call)
 
+    @property
+    def preset(self) -> Preset:
+        return find_preset("2.3", "dev", 48)
+
+    def encode_video(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+        CALLS.append({"encoded": frames.shape, **self.made})
+        count, height, width, _ = frames.shape
+        return np.zeros((4, (count - 1) // 8 + 1, height // 32, width // 32), np.float32)
+
+    def upsample(self, latent: NDArray[np.float32], kind: str) -> NDArray[np.float32]:
+        CALLS.append({"kind": kind})
+        if kind == "spatial":
+            return latent.repeat(2, axis=2).repeat(2, axis=3)
+        return latent.repeat(2, axis=1)[:, 1:]
+
+    def stream_video(self, latent: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+        _, frames, height, width = latent.shape
+        for index in range(frames):
+            count = 8 if index else 1
+            yield np.zeros((count, 32 * height, 32 * width, 3), np.float32)
+
     def _fail_in(self, phase: str) -> None:
         if self.failure is not None and self.failure[0] == phase:
             raise self.failure[1]
@@ -112,6 +135,9 @@ class FakeStream:
                 "stg_blocks": [2],
             },
             "audio": call["audio"],
+            "sampler": {"name": "euler", "eta": None, "noise_seed": call["seed"]},
+            "two_stage": call.get("two_stage", False),
+            "images": [describe(each) for each in call.get("images", ())],
         }
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:

@@ -18,6 +18,7 @@ from fake_pipeline import FakeFiles, FakePipeline
 
 from ltx2cpp import media
 from ltx2cpp.cli.main import main
+from ltx2cpp.conditioning import ImageCondition, ReferenceVideo, Retake, describe
 from ltx2cpp.errors import (
     ArgumentError,
     BackendError,
@@ -28,7 +29,7 @@ from ltx2cpp.errors import (
     UnsupportedError,
     WeightError,
 )
-from ltx2cpp.options import Guidance, ModalityGuidance
+from ltx2cpp.options import Guidance, ModalityGuidance, Sampling
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +41,10 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def generate(*words: object) -> int:
     return main(["generate", *map(str, words)])
+
+
+def told(images: Any) -> list[tuple[str, int, float, bool]]:
+    return [(str(each.picture), each.frame, each.strength, each.append) for each in images]
 
 
 def last_call() -> dict[str, Any]:
@@ -99,6 +104,8 @@ def test_generate_passes_every_option_on(tmp_path: Path) -> None:
             *("--weight-type", "q8_0", "--width", 96, "--height", 64, "--num-frames", 17),
             *("--fps", "25", "--steps", 2, "--sigmas", "1,0.5,0", "--seed", 5),
             *("--guidance-scale", 4.5, "--no-audio", "--output", tmp_path / "a.mp4"),
+            *("--two-stage", "--sampler", "res_2s", "--eta", 0.25, "--noise-seed", 8),
+            *("--scheduler", "flow_shift", "--flow-shift", 2, "--scheduler-tokens", "clip"),
         )
         == 0
     )
@@ -128,6 +135,8 @@ def test_generate_passes_every_option_on(tmp_path: Path) -> None:
         "seed": 5,
         "guidance_scale": 4.5,
         "audio": False,
+        "two_stage": True,
+        "sampling": Sampling("res_2s", "flow_shift", "clip", 2.0, 0.25, 8),
     }
 
 
@@ -144,7 +153,7 @@ def test_generate_takes_the_names_of_sd_cli(tmp_path: Path) -> None:
     assert (call["prompt"], call["negative_prompt"], call["seed"]) == ("a boat", "fog", 5)
     assert (call["width"], call["height"], call["num_frames"]) == (96, 64, 17)
     assert (call["guidance_scale"], call["threads"]) == (3.0, 2)
-    assert call["images"] == [(Path("first.png"), 0), (Path("last.png"), -1)]
+    assert told(call["images"]) == [("first.png", 0, 1.0, False), ("last.png", -1, 1.0, False)]
 
 
 def test_generate_leaves_unset_values_to_the_pipeline(tmp_path: Path) -> None:
@@ -215,6 +224,82 @@ def test_generate_like_lets_options_win(tmp_path: Path) -> None:
     assert "sigmas" not in call and "guidance" not in call
 
 
+def test_generate_places_pictures(tmp_path: Path) -> None:
+    pictures = ["--image", "a.png", "--image", "b@c.png@16:0.8", "--image", "d@e.png"]
+    keyframes = ["--keyframe", "f.png@-1:.5", "--init-img", "g.png", "--image-crf", 20]
+    assert generate("a boat", "-o", tmp_path / "a.mp4", *pictures, *keyframes) == 0
+    images = last_call()["images"]
+    assert told(images) == [
+        ("a.png", 0, 1.0, False),
+        ("b@c.png", 16, 0.8, False),
+        ("d@e.png", 0, 1.0, False),
+        ("g.png", 0, 1.0, False),
+        ("f.png", -1, 0.5, True),
+    ]
+    assert {each.crf for each in images} == {20}
+
+
+def test_generate_retakes_and_follows_references(tmp_path: Path) -> None:
+    retake = ["--video", "a.mp4", "--retake", "1.5:", "--keep-audio"]
+    reference = ["--reference", "b.mp4", "--reference-attention", 0.5, "--reference-downscale", 2]
+    assert generate("a boat", "-o", tmp_path / "a.mp4", *retake, *reference) == 0
+    followed, retaken = last_call()["images"]
+    assert isinstance(followed, ReferenceVideo) and isinstance(retaken, Retake)
+    assert (followed.video, followed.attention, followed.downscale) == (Path("b.mp4"), 0.5, 2)
+    assert (retaken.start_s, retaken.end_s) == (1.5, float("inf"))
+    assert (retaken.new_video, retaken.new_audio) == (True, False)
+
+
+def test_generate_changes_single_strengths_of_the_models_guidance(tmp_path: Path) -> None:
+    words = ["--stg-scale", 0.5, "--audio-guidance-scale", 5, "--skip-step", 1]
+    assert generate("a boat", "-o", tmp_path / "a.mp4", *words) == 0
+    video = ModalityGuidance(cfg=3.0, stg=0.5, modality=3.0, rescale=0.7, skip_step=1)
+    audio = ModalityGuidance(cfg=5.0, stg=0.5, modality=3.0, rescale=0.7, skip_step=1)
+    assert last_call()["guidance"] == Guidance(video, audio, (28,))
+    assert "guidance_scale" not in last_call()
+
+
+def test_generate_builds_guidance_from_one_scale(tmp_path: Path) -> None:
+    words = ["--cfg-scale", 4, "--modality-scale", 2, "--rescale", 0.5, "--stg-blocks", "1,2"]
+    assert generate("a boat", "-o", tmp_path / "a.mp4", *words) == 0
+    each = ModalityGuidance(cfg=4.0, modality=2.0, rescale=0.5)
+    assert last_call()["guidance"] == Guidance(each, each, (1, 2))
+
+
+def test_generate_like_takes_pictures_and_stages_again(tmp_path: Path) -> None:
+    words = ["--image", "a.png@8:0.5", "--two-stage", "-s", 3]
+    assert generate("a boat", "-o", tmp_path / "a.mp4", *words) == 0
+    assert generate("--like", tmp_path / "a.mp4", "-o", tmp_path / "b.mp4") == 0
+    call = last_call()
+    assert told(call["images"]) == [("a.png", 8, 0.5, False)]
+    assert call["two_stage"] is True
+    assert call["sampling"] == Sampling("euler")
+    assert generate("--like", tmp_path / "a.mp4", "-o", tmp_path / "b.mp4", "--image", "c.png") == 0
+    assert told(last_call()["images"]) == [("c.png", 0, 1.0, False)]
+
+
+def test_generate_like_takes_a_retake_again(tmp_path: Path) -> None:
+    words = ["--video", "a.mp4", "--retake", ":"]
+    assert generate("a boat", "-o", tmp_path / "a.mp4", *words) == 0
+    assert generate("--like", tmp_path / "a.mp4", "-o", tmp_path / "b.mp4") == 0
+    (retake,) = last_call()["images"]
+    assert (retake.video, retake.start_s, retake.end_s) == ("a.mp4", 0.0, float("inf"))
+
+
+def test_generate_like_refuses_pictures_that_were_arrays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = describe(ImageCondition(np.zeros((8, 8, 3), np.uint8)))
+    media.save_video(
+        tmp_path / "a.mp4",
+        [np.zeros((1, 32, 32, 3), np.uint8)],
+        frame_rate=24,
+        parameters={"prompt": "a boat", "seed": 1, "images": [image]},
+    )
+    assert generate("--like", tmp_path / "a.mp4", "-o", tmp_path / "b.mp4") == 2
+    assert "was made from arrays in memory" in capsys.readouterr().err
+
+
 def test_generate_like_refuses_a_file_without_parameters(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -235,6 +320,16 @@ def test_generate_like_refuses_a_file_without_parameters(
         (["a", "-o", "a.mp4", "--fps", "0"], "out of range"),
         (["a", "-o", "a.mp4", "--latents-out", "b.mp4"], "written as .safetensors"),
         (["a", "-o", "a.safetensors", "--latents-out", "a.safetensors"], "the same file"),
+        (["a", "-o", "a.mp4", "--image", "b.png@0:1.5"], "image strength: expected 0 to 1"),
+        (["a", "-o", "a.mp4", "--image", "b.png", "--image-crf", "60"], "image crf: expected"),
+        (["a", "-o", "a.mp4", "--image-crf", "18"], "no picture to compress"),
+        (["a", "-o", "a.mp4", "--retake", "0:1"], "name it with --video"),
+        (["a", "-o", "a.mp4", "--retake", "2:1", "--video", "b.mp4"], "0 <= start < end"),
+        (["a", "-o", "a.mp4", "--video", "b.mp4"], "--video goes with --retake"),
+        (["a", "-o", "a.mp4", "--keep-audio"], "--keep-audio goes with --retake"),
+        (["a", "-o", "a.mp4", "--eta", "2"], "eta: expected 0 to 1"),
+        (["a", "-o", "a.mp4", "-s", "1", "--stg-scale", "nan"], "guidance stg: expected"),
+        (["a", "-o", "a.mp4", "-s", "1", "--rescale", "2"], "guidance rescale: expected 0 to 1"),
     ],
 )
 def test_generate_refuses_bad_arguments_before_any_work(
@@ -261,6 +356,10 @@ def test_generate_refuses_bad_arguments_before_any_work(
         (["a", "-o", "a.mp4", "--fps", "24/0"], "expected frames per second"),
         (["a", "-o", "a.mp4", "--sigmas", "1;0"], "separated by commas"),
         (["a", "-o", "a.mp4", "--weight-type", "q3"], "invalid choice: 'q3'"),
+        (["a", "-o", "a.mp4", "--sampler", "heun"], "invalid choice: 'heun'"),
+        (["a", "-o", "a.mp4", "--stg-blocks", "1;2"], "separated by commas"),
+        (["a", "-o", "a.mp4", "--retake", "1"], "expected START:END"),
+        (["a", "-o", "a.mp4", "--retake", "a:b"], "expected START:END"),
         (["a", "-o", "a.mp4", "--stepz", "3"], "unrecognized arguments: --stepz"),
     ],
 )

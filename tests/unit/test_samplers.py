@@ -11,9 +11,9 @@ import pytest
 from ltx2cpp.conditioning import LatentState
 from ltx2cpp.errors import ArgumentError, ShapeError
 from ltx2cpp.latents import audio_positions, pack_audio, pack_video, video_positions
+from ltx2cpp.media import to_uint8
 from ltx2cpp.samplers import EulerSampler, denoised_from_velocity
 from ltx2cpp.sampling import SamplerChoice
-from ltx2cpp.stages import to_uint8
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "sampling" / "states.npz")
 

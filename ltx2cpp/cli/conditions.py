@@ -1,0 +1,172 @@
+"""Options for what a clip is held to: pictures, a clip to retake, references."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ltx2cpp.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from ltx2cpp import Condition
+
+# Only what looks like a place is taken off the path, which may hold an @ itself.
+_PLACED = re.compile(r"(?P<path>.+)@(?P<frame>-?\d+)(:(?P<strength>\d*\.?\d+))?", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedPath:
+    """A picture with its place: ``PATH[@FRAME[:STRENGTH]]``."""
+
+    path: Path
+    frame: int = 0
+    strength: float = 1.0
+
+
+def placed_path(text: str) -> PlacedPath:
+    """Parse a picture and its place."""
+    match = _PLACED.fullmatch(text)
+    if match is None:
+        return PlacedPath(Path(text))
+    strength = 1.0 if match["strength"] is None else float(match["strength"])
+    return PlacedPath(Path(match["path"]), int(match["frame"]), strength)
+
+
+def time_range(text: str) -> tuple[float, float | None]:
+    """Parse ``START:END`` in seconds; either may be left out."""
+    start, colon, end = text.partition(":")
+    try:
+        if not colon:
+            raise ValueError(text)
+        return float(start or 0), float(end) if end else None
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected START:END in seconds, as in 1.5:3 or 2:; got {text!r}"
+        ) from None
+
+
+def add_condition_options(parser: argparse.ArgumentParser) -> None:
+    """Add pictures, a clip to retake and references."""
+    group = parser.add_argument_group(
+        "pictures",
+        "a picture is scaled and cropped to the clip; a still that is held exactly and without "
+        "compression (--image-crf 0) tends to stay still",
+    )
+    group.add_argument(
+        "--image",
+        type=placed_path,
+        action="append",
+        metavar="PATH[@FRAME[:STRENGTH]]",
+        help="picture that the clip shows at a frame: 0 the first (default), -1 the last; strength "
+        "0 to 1: 1 exactly, less leaves more freedom; may be repeated",
+    )
+    group.add_argument("--init-img", type=Path, metavar="FILE", help="picture of the first frame")
+    group.add_argument("--end-img", type=Path, metavar="FILE", help="picture of the last frame")
+    group.add_argument(
+        "--keyframe",
+        type=placed_path,
+        action="append",
+        metavar="PATH[@FRAME[:STRENGTH]]",
+        help="like --image, but the first frame too is only shown to the model, which may differ "
+        "from it: smoother between several pictures",
+    )
+    group.add_argument(
+        "--image-crf",
+        type=int,
+        metavar="N",
+        help="video compression of the pictures, 0 (none) to 51: more gives more motion "
+        "(default: the model's, 33 or 18)",
+    )
+    group.add_argument(
+        "--video", type=Path, metavar="FILE", help="clip that --retake makes a part of again"
+    )
+    group.add_argument(
+        "--retake",
+        type=time_range,
+        metavar="START:END",
+        help="seconds of --video to make again; the rest stays",
+    )
+    group.add_argument(
+        "--keep-audio", action="store_true", help="with --retake: make only the pictures again"
+    )
+    group.add_argument(
+        "--keep-video", action="store_true", help="with --retake: make only the sound again"
+    )
+    group.add_argument(
+        "--reference",
+        type=Path,
+        action="append",
+        metavar="FILE",
+        help="video that an IC-LoRA translates into the clip; may be repeated",
+    )
+    group.add_argument(
+        "--reference-attention",
+        type=float,
+        default=1.0,
+        metavar="A",
+        help="0 to 1: how much the clip looks at --reference (default: 1)",
+    )
+    group.add_argument(
+        "--reference-downscale",
+        type=int,
+        default=1,
+        metavar="D",
+        help="how many times smaller the reference is; as the LoRA says (default: 1)",
+    )
+
+
+def conditions_of(arguments: argparse.Namespace) -> list[Condition] | None:
+    """Return the conditions given, None when there are none.
+
+    Raises:
+        ArgumentError: a value is out of range, or an option lacks its partner.
+    """
+    from ltx2cpp import ImageCondition, ReferenceVideo
+
+    pictures = [(placed, False) for placed in arguments.image or ()]
+    if arguments.init_img is not None:
+        pictures.append((PlacedPath(arguments.init_img, 0), False))
+    if arguments.end_img is not None:
+        pictures.append((PlacedPath(arguments.end_img, -1), False))
+    pictures += [(placed, True) for placed in arguments.keyframe or ()]
+    found: list[Condition] = [
+        ImageCondition(each.path, each.frame, each.strength, arguments.image_crf, append)
+        for each, append in pictures
+    ]
+    if arguments.image_crf is not None and not pictures:
+        raise ArgumentError("--image-crf: there is no picture to compress; give --image")
+    found += [
+        ReferenceVideo(
+            path,
+            attention=arguments.reference_attention,
+            downscale=arguments.reference_downscale,
+        )
+        for path in arguments.reference or ()
+    ]
+    found += _retakes(arguments)
+    return found or arguments.conditions
+
+
+def _retakes(arguments: argparse.Namespace) -> list[Condition]:
+    from ltx2cpp import Retake
+
+    if arguments.retake is None:
+        for name in ("video", "keep_audio", "keep_video"):
+            if getattr(arguments, name):
+                raise ArgumentError(f"--{name.replace('_', '-')} goes with --retake START:END")
+        return []
+    if arguments.video is None:
+        raise ArgumentError("--retake: no clip is given to make again; name it with --video")
+    start_s, end_s = arguments.retake
+    return [
+        Retake(
+            arguments.video,
+            start_s=start_s,
+            end_s=float("inf") if end_s is None else end_s,
+            new_video=not arguments.keep_video,
+            new_audio=not arguments.keep_audio,
+        )
+    ]

@@ -1,0 +1,87 @@
+"""Options that name the model's files and the machine, shared by the commands that compute."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ltx2cpp import LTX2Pipeline, ModelFiles
+    from ltx2cpp.types import Observer
+
+# Attribute of ModelFiles and what its option says.
+COMPONENTS = {
+    "transformer": "the diffusion transformer",
+    "connectors": "the text connectors",
+    "text_projection": "the projection of the text encoder's states",
+    "video_vae": "the video encoder and decoder",
+    "audio_vae": "the audio decoder and vocoder",
+    "spatial_upsampler": "the spatial latent upsampler",
+    "temporal_upsampler": "the temporal latent upsampler",
+    "tokenizer": "the tokenizer, where the text encoder has none",
+    "duration_head": "the duration head",
+}
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Add the files of the model and the machine it runs on."""
+    from ltx2cpp.options import WEIGHT_TYPES
+
+    model = parser.add_argument_group(
+        "model files", "a file for one component wins over what --model holds"
+    )
+    model.add_argument(
+        "-m", "--model", type=Path, metavar="FILE", help="checkpoint, safetensors or GGUF"
+    )
+    model.add_argument(
+        "--text-encoder",
+        type=Path,
+        metavar="PATH",
+        help="Gemma 3: a folder, a safetensors file or a GGUF",
+    )
+    for name, what in COMPONENTS.items():
+        model.add_argument(f"--{name.replace('_', '-')}", type=Path, metavar="FILE", help=what)
+    model.add_argument(
+        "--variant",
+        choices=("dev", "distilled"),
+        help="whose defaults to use (default: what metadata or file names say)",
+    )
+    machine = parser.add_argument_group("machine")
+    machine.add_argument(
+        "--device", default="auto", help="cpu, cuda, cuda:1 or auto (default: auto)"
+    )
+    machine.add_argument(
+        "-t", "--threads", type=int, metavar="N", help="CPU threads (default: physical cores)"
+    )
+    machine.add_argument(
+        "--weight-type",
+        default="file",
+        choices=WEIGHT_TYPES,
+        help="convert the weights on load (default: file, as stored)",
+    )
+
+
+def model_files(arguments: argparse.Namespace) -> ModelFiles:
+    """Collect the files that the options name."""
+    from ltx2cpp import ModelFiles
+
+    return ModelFiles(
+        checkpoint=arguments.model,
+        text_encoder=arguments.text_encoder,
+        variant=arguments.variant,
+        **{name: getattr(arguments, name) for name in COMPONENTS},
+    )
+
+
+def open_pipeline(arguments: argparse.Namespace, observer: Observer) -> LTX2Pipeline:
+    """Make the pipeline that the options ask for."""
+    from ltx2cpp import LTX2Pipeline
+
+    return LTX2Pipeline(
+        model_files(arguments),
+        device=arguments.device,
+        weight_type=arguments.weight_type,
+        threads=arguments.threads,
+        observer=observer,
+    )

@@ -29,3 +29,15 @@ def fixtures_dir(request: pytest.FixtureRequest) -> Path:
 def fixture_a(fixtures_dir: Path) -> Path:
     """The tiny LTX-2.3 checkpoint with reference numbers of every stage."""
     return fixtures_dir / "A"
+
+
+@pytest.fixture(autouse=True)
+def neutral_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that a test starts import the package that the test imports.
+
+    Started in the checkout they would find the source folder first, which has no extension module.
+    """
+    import ltx2cpp
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(Path(ltx2cpp.__file__).parents[1]))

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ltx2cpp.conditioning import as_condition, describe
-from ltx2cpp.conditioning.placement import Placements, place
+from ltx2cpp.conditioning import Condition, as_conditions, describe
+from ltx2cpp.conditioning.placement import Placements, place, source_size
 from ltx2cpp.errors import ArgumentError, ShapeError, UnsupportedError
 from ltx2cpp.latents import SPACE_FACTOR, ClipShape, check_seed
 from ltx2cpp.options import Guidance, Sampling
@@ -144,13 +144,9 @@ def make_plan(request: Request, model: ModelFacts) -> Plan:
         _check_prompt("negative_prompt", request.negative_prompt)
     if request.output not in OUTPUTS:
         raise ArgumentError(f"output: expected 'media' or 'latents', found {request.output!r}")
-    shape = ClipShape(
-        width=preset.width if request.width is None else request.width,
-        height=preset.height if request.height is None else request.height,
-        num_frames=preset.num_frames if request.num_frames is None else request.num_frames,
-        frame_rate=request.frame_rate,
-        max_seconds=model.max_seconds,
-    )
+    conditions = as_conditions(request.images)
+    width, height, num_frames = _settle_size(request, preset, conditions)
+    shape = ClipShape(width, height, num_frames, request.frame_rate, model.max_seconds)
     if request.audio and shape.audio_frames == 0:
         raise ArgumentError(
             f"num_frames: {shape.num_frames} at {shape.frame_rate:g} frames per second is too "
@@ -167,7 +163,6 @@ def make_plan(request: Request, model: ModelFacts) -> Plan:
         seed = check_seed(request.seed)
     sampler = _settle_sampler(sampling, preset, sigmas, seed)
     negative = _settle_negative(request, preset, guidance)
-    conditions = [as_condition(each) for each in request.images]
     placements = place(conditions, shape, preset.image_crf)
     stage = Stage(first_shape, sigmas, guidance, sampler, placements, None)
     stages: tuple[Stage, ...] = (stage,)
@@ -204,6 +199,19 @@ def make_plan(request: Request, model: ModelFacts) -> Plan:
             "ltx2cpp": package_version(),
         },
     )
+
+
+def _settle_size(
+    request: Request, preset: Preset, conditions: Sequence[Condition]
+) -> tuple[int, int, int]:
+    given = (request.width, request.height, request.num_frames)
+    unset = [preset.width, preset.height, preset.num_frames]
+    if None in given and (source := source_size(conditions)) is not None:
+        unset = [own or default for own, default in zip(source, unset, strict=True)]
+    width, height, frames = (
+        default if value is None else value for value, default in zip(given, unset, strict=True)
+    )
+    return width, height, frames
 
 
 def half_shape(shape: ClipShape) -> ClipShape:

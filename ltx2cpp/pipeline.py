@@ -383,7 +383,7 @@ class LTX2Pipeline:
         if plan.stages[0].placements.items:
             self._video_encoder.check(plan.video_channels)
         if len(plan.stages) > 1:
-            self._upsampler.check("spatial")
+            self._upsampler.check_doubling()
         if plan.decode:
             self._video_decoder.check(plan.video_channels)
 

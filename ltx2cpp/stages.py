@@ -432,9 +432,14 @@ class Upsampler:
             ),
         }
 
-    def check(self, kind: str) -> None:
-        """Raise unless the files hold an upsampler of ``kind``."""
-        self._models.require(f"{kind}_upsampler")
+    def check_doubling(self) -> None:
+        """Raise unless the files hold a spatial upsampler that doubles the size."""
+        files = self._models.require("spatial_upsampler")
+        if files.config.spatial_scale != 2.0:
+            raise ConfigError(
+                f"{files.source}: enlarges by {files.config.spatial_scale:g} and two stages need "
+                "2; use the upsampler that doubles the size"
+            )
 
     def open(self, kind: str) -> None:
         """Load the weights now instead of at the first call."""

@@ -9,6 +9,7 @@ from ltx2cpp.conditioning.items import (
     Retake,
     VideoCondition,
     as_condition,
+    as_conditions,
     describe,
 )
 from ltx2cpp.conditioning.state import LatentState
@@ -21,5 +22,6 @@ __all__ = [
     "Retake",
     "VideoCondition",
     "as_condition",
+    "as_conditions",
     "describe",
 ]

@@ -93,6 +93,8 @@ class VideoCondition:
 class ReferenceVideo:
     """A video that an IC-LoRA translates into the clip; it is seen, not shown.
 
+    With two stages only the first sees it.
+
     Attributes:
         video: a file, or uint8 (frames, height, width, 3).
         strength: 1 gives it without noise, 0 as pure noise.
@@ -130,6 +132,8 @@ class ReferenceVideo:
 class Retake:
     """A given clip of which a part is made again; the rest stays.
 
+    Width, height and frames that a call leaves unset are those of the given clip.
+
     Attributes:
         video: a file, or uint8 (frames, height, width, 3) with at least the clip's frames.
         start_s, end_s: the part in time, in seconds.
@@ -166,6 +170,19 @@ class Retake:
 
 
 Condition = ImageCondition | VideoCondition | ReferenceVideo | Retake
+
+
+def as_conditions(given: object) -> list[Condition]:
+    """Return the conditions of a call: of a sequence, or of one alone.
+
+    Raises:
+        ArgumentError: something else.
+    """
+    if isinstance(given, (Condition, str, os.PathLike, np.ndarray)):
+        return [as_condition(given)]
+    if not isinstance(given, (tuple, list)):
+        raise ArgumentError(f"images: expected a list, found {type(given).__name__}")
+    return [as_condition(each) for each in given]
 
 
 def as_condition(given: object) -> Condition:

@@ -163,6 +163,37 @@ def place(conditions: Sequence[Condition], shape: ClipShape, image_crf: int) -> 
     return Placements(tuple(sorted(items, key=lambda item: order.index(item.kind))))
 
 
+def source_size(conditions: Sequence[Condition]) -> tuple[int, int, int] | None:
+    """Return width, height and frames of a clip to retake, cut to what a model can hold.
+
+    Returns:
+        None without a retake; 0 frames where the file does not tell how many it has.
+
+    Raises:
+        ArgumentError: the file cannot be read, or is smaller than one latent cell.
+    """
+    for each in conditions:
+        if isinstance(each, Retake):
+            break
+    else:
+        return None
+    if isinstance(each.video, np.ndarray):
+        frames, (height, width) = len(each.video), each.video.shape[1:3]
+    else:
+        first = read_video(each.video, max_frames=1)
+        frames, (height, width) = first.num_frames, first.frames.shape[1:3]
+    if min(width, height) < SPACE_FACTOR:
+        raise ArgumentError(
+            f"{_name('retake', each.video)}: {width} x {height} is smaller than "
+            f"{SPACE_FACTOR} x {SPACE_FACTOR} pixels; give width and height"
+        )
+    return (
+        width // SPACE_FACTOR * SPACE_FACTOR,
+        height // SPACE_FACTOR * SPACE_FACTOR,
+        (frames - 1) // TIME_FACTOR * TIME_FACTOR + 1 if frames else 0,
+    )
+
+
 def _place(condition: Condition, shape: ClipShape, image_crf: int) -> Placement:
     if isinstance(condition, ImageCondition):
         return _place_image(condition, shape, image_crf)

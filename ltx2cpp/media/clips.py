@@ -24,11 +24,13 @@ class SourceVideo:
     Attributes:
         frames: uint8 ``(frames, height, width, 3)`` RGB, turned as the file says.
         frame_rate: Frames per second.
+        num_frames: How many frames the file says it holds, 0 where it does not.
         audio: Its sound as stereo, or None.
     """
 
     frames: NDArray[np.uint8]
     frame_rate: Fraction
+    num_frames: int
     audio: Audio | None
 
 
@@ -53,7 +55,7 @@ def read_video(
             if not container.streams.video:
                 raise ArgumentError(f"video {name}: holds no video stream")
             stream = container.streams.video[0]
-            rate = stream.average_rate or stream.guessed_rate
+            rate, count = stream.average_rate or stream.guessed_rate, stream.frames
             frames = []
             for frame in container.decode(stream):
                 frames.append(_to_rgb(frame))
@@ -68,7 +70,7 @@ def read_video(
         raise ArgumentError(f"video {name}: holds no frames")
     if any(frame.shape != frames[0].shape for frame in frames):
         raise ArgumentError(f"video {name}: its frames differ in size")
-    return SourceVideo(np.stack(frames), Fraction(rate or 24), audio)
+    return SourceVideo(np.stack(frames), Fraction(rate or 24), count, audio)
 
 
 def _to_rgb(frame: Any) -> NDArray[np.uint8]:

@@ -125,6 +125,7 @@ class Config:
     latent_channels: int = CHANNELS
     patch_size: int = 4
     vocab_size: int = 50
+    spatial_scale: float = 2.0
     decoder_blocks: tuple[Any, ...] = tuple(
         SimpleNamespace(kind=kind)
         for kind in ("res_x", "compress_space", "compress_time", "compress_all", "compress_all")

@@ -205,6 +205,11 @@ def test_silent_clips_say_so(make: Make, caplog: pytest.LogCaptureFixture) -> No
         ),
         (FakeModels(), {"two_stage": True, "height": 64}, CheckpointError),
         (
+            FakeModels(spatial_upsampler=fake_core.component(fake_core.Config(spatial_scale=1.5))),
+            {"two_stage": True, "height": 64},
+            ConfigError,
+        ),
+        (
             FakeModels(),
             {"guidance": Guidance(ModalityGuidance(stg=1.0), stg_blocks=(3,))},
             ArgumentError,

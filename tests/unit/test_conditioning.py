@@ -28,7 +28,7 @@ from ltx2cpp.conditioning.apply import (
     reference_attention,
     reference_positions,
 )
-from ltx2cpp.conditioning.placement import Kind, Placement, Placements, place
+from ltx2cpp.conditioning.placement import Kind, Placement, Placements, place, source_size
 from ltx2cpp.errors import ArgumentError, ShapeError
 from ltx2cpp.latents import ClipShape, audio_positions, pack_video, video_positions
 from ltx2cpp.media import save_video
@@ -282,6 +282,8 @@ def test_videos_are_read_from_files(tmp_path: Path, caplog: pytest.LogCaptureFix
         (item,) = placed(VideoCondition(path)).items
     assert "of its 12 frames the first 9" in caplog.text
     assert item.frames.shape == (9, 64, 96, 3)
+    assert source_size([VideoCondition(path)]) is None
+    assert source_size([Retake(path)]) == (96, 64, 9)
     np.testing.assert_allclose(item.frames[:, 32, 48, 0], ramp[:9, 0, 0, 0], atol=3)
     with caplog.at_level(logging.WARNING, "ltx2cpp"):
         placed(VideoCondition(path), shape=ClipShape(96, 64, 25, 30.0))

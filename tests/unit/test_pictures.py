@@ -46,11 +46,9 @@ def test_exif_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
         4: lambda p: p[::-1],
         5: lambda p: p.transpose(1, 0, 2),
         6: lambda p: np.rot90(p, 1),
-        7: lambda p: np.rot90(p, 1)[:, ::-1],
+        7: lambda p: p[::-1, ::-1].transpose(1, 0, 2),
         8: lambda p: np.rot90(p, -1),
     }[orientation](quadrants())
-    if orientation == 7:
-        stored = quadrants()[::-1, ::-1].transpose(1, 0, 2)
     exif = Image.Exif()
     exif[0x0112] = orientation
     Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "a.png", exif=exif)

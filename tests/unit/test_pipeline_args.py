@@ -204,6 +204,22 @@ def test_appended_conditions_need_noise_too() -> None:
         plan(images=images, noise=(noise[0][:18], noise[1]))
 
 
+def test_one_picture_needs_no_list() -> None:
+    assert len(plan(images=PICTURE).stages[0].placements.items) == 1
+    with pytest.raises(ArgumentError, match="images: expected a list, found int"):
+        plan(images=5)
+
+
+def test_a_retake_gives_the_clip_its_size() -> None:
+    source = Retake(np.zeros((20, 70, 100, 3), np.uint8))
+    shape = plan(images=[source], width=None, height=None, num_frames=None).shape
+    assert (shape.width, shape.height, shape.num_frames) == (96, 64, 17)
+    shape = plan(images=[source], width=128, height=None, num_frames=9).shape
+    assert (shape.width, shape.height, shape.num_frames) == (128, 64, 9)
+    with pytest.raises(ArgumentError, match="10 x 70 is smaller than 32 x 32"):
+        plan(images=[Retake(np.zeros((9, 70, 10, 3), np.uint8))], width=None)
+
+
 def test_conditions_are_told_in_plain_json() -> None:
     told = plan(images=[(PICTURE, -1, 0.5), Retake(np.zeros((17, 8, 8, 3), np.uint8))]).info
     assert json.loads(json.dumps(told, allow_nan=False)) == told

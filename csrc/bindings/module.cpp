@@ -9,6 +9,7 @@ PYBIND11_MODULE(_core, module) {
     register_quantize(module);
     register_text(module);
     register_transformer(module);
+    register_audio(module);
     register_video(module);
 #if LTX2CPP_TESTING
     register_testing(module);

@@ -11,6 +11,7 @@ void register_tensor_table(pybind11::module_ & module);
 void register_quantize(pybind11::module_ & module);
 void register_text(pybind11::module_ & module);
 void register_transformer(pybind11::module_ & module);
+void register_audio(pybind11::module_ & module);
 void register_video(pybind11::module_ & module);
 #if LTX2CPP_TESTING
 void register_testing(pybind11::module_ & module);

@@ -3,6 +3,7 @@
 #include <array>
 
 #include "ops/bias_gelu/bias_gelu.h"
+#include "ops/conv/conv.h"
 #include "ops/conv3d/conv3d.h"
 #include "ops/depth_to_space/depth_to_space.h"
 #include "ops/gated_residual/gated_residual.h"
@@ -10,6 +11,7 @@
 #include "ops/modulate/modulate.h"
 #include "ops/pad/pad.h"
 #include "ops/pixel_norm/pixel_norm.h"
+#include "ops/snake/snake.h"
 #include "ops/split_rope/split_rope.h"
 
 namespace ltx {
@@ -17,8 +19,11 @@ namespace ltx {
 namespace {
 
 constexpr std::array kOps{
+    CustomOp{"antialiased_snake", &antialiased_snake_cpu},
     CustomOp{"bias_gelu", &bias_gelu_cpu},
+    CustomOp{"conv", &conv_cpu},
     CustomOp{"conv3d_finish", &conv3d_finish_cpu},
+    CustomOp{"conv_transpose", &conv_transpose_cpu},
     CustomOp{"depth_to_space", &depth_to_space_cpu},
     CustomOp{"gated_residual", &gated_residual_cpu},
     CustomOp{"group_norm_silu", &group_norm_silu_cpu},

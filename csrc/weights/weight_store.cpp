@@ -24,8 +24,18 @@ std::array<int64_t, GGML_MAX_DIMS> ne_of(const Shape & shape) {
     return ne;
 }
 
-std::array<int64_t, GGML_MAX_DIMS> conv_ne(const Shape & shape) {
+bool is_kernel(WeightKind kind) {
+    return kind == WeightKind::Kernel || kind == WeightKind::TransposedKernel;
+}
+
+std::array<int64_t, GGML_MAX_DIMS> ne_of(const Shape & shape, WeightKind kind) {
+    if (kind != WeightKind::Conv && !is_kernel(kind)) {
+        return ne_of(shape);
+    }
     const int64_t taps = std::accumulate(shape.begin() + 2, shape.end(), int64_t{1}, std::multiplies<>());
+    if (kind == WeightKind::Kernel) {
+        return {shape[0], shape[1], taps, 1};
+    }
     return {shape[1], shape[0], taps, 1};
 }
 
@@ -111,7 +121,7 @@ ggml_tensor * WeightStore::claim(const std::string & name, const Shape & claimed
         check_claims();
     }
     // The type is settled by load(); until then the tensor only carries its shape.
-    const auto ne = kind == WeightKind::Conv ? conv_ne(shape) : ne_of(shape);
+    const auto ne = ne_of(shape, kind);
     ggml_tensor * tensor = ggml_new_tensor(ctx_.get(), GGML_TYPE_F32, GGML_MAX_DIMS, ne.data());
     claimed_.emplace(name, tensor);
     if (source) {
@@ -150,6 +160,11 @@ ggml_type WeightStore::held_type(const TensorSource & source, WeightKind kind, c
             return GGML_TYPE_F32;
         case WeightKind::Conv:
             return wanted == DType::F32 || wanted == DType::F64 ? GGML_TYPE_F32 : target.half_type;
+        case WeightKind::Kernel:
+        case WeightKind::TransposedKernel: {
+            const bool kept = wanted == DType::F32 || wanted == DType::F16 || wanted == DType::BF16;
+            return kept ? *ggml_type_of(wanted) : GGML_TYPE_F32;
+        }
         case WeightKind::Matrix:
         case WeightKind::Grouped:
             return ggml_type_of(wanted).value_or(GGML_TYPE_BF16);
@@ -173,7 +188,8 @@ void WeightStore::load(const LoadTarget & target) {
             throw WeightError(owner_ + ": tensor '" + claim.name + "' has rows of " + std::to_string(tensor->ne[0]) +
                               " elements, which " + ggml_type_name(type) + " cannot hold");
         }
-        const bool mapped_in_place = target.zero_copy && claim.keeps_values(type) && claim.kind != WeightKind::Conv;
+        const bool mapped_in_place = target.zero_copy && claim.keeps_values(type) && claim.kind != WeightKind::Conv &&
+                                     !is_kernel(claim.kind);
         auto ne = std::to_array(tensor->ne);
         if (claim.kind == WeightKind::Grouped && !mapped_in_place && !ggml_is_quantized(type)) {
             ne = {ne[0] / claim.groups, ne[1], claim.groups, 1};
@@ -209,7 +225,7 @@ void WeightStore::fill(const Claim & claim, int threads) const {
     const TensorSource & source = *claim.source;
     ggml_tensor * tensor = claim.tensor;
     const bool by_taps = claim.kind == WeightKind::Conv || (claim.kind == WeightKind::Grouped && tensor->ne[2] > 1);
-    if (!by_taps && claim.keeps_values(tensor->type)) {
+    if (!by_taps && !is_kernel(claim.kind) && claim.keeps_values(tensor->type)) {
         const auto stored = source.file->view(source.offset, source.size_bytes);
         ggml_backend_tensor_set(tensor, stored.data(), 0, stored.size());
         return;
@@ -217,7 +233,9 @@ void WeightStore::fill(const Claim & claim, int threads) const {
     const bool in_place = ggml_backend_buffer_is_host(tensor->buffer);
     std::vector<std::byte> staging(in_place ? 0 : ggml_nbytes(tensor));
     std::byte * encoded = in_place ? static_cast<std::byte *>(tensor->data) : staging.data();
-    if (by_taps) {
+    if (is_kernel(claim.kind)) {
+        fill_kernel(claim, threads, encoded);
+    } else if (by_taps) {
         fill_taps(claim, threads, encoded);
     } else {
         fill_rows(claim, threads, encoded);
@@ -255,6 +273,36 @@ void WeightStore::fill_taps(const Claim & claim, int threads, std::byte * encode
                     row[static_cast<size_t>(i)] = values[i * taps + tap];
                 }
                 from_float(tensor->type, row.data(), 1, in, encoded + tap * tensor->nb[2] + o * tensor->nb[1]);
+            }
+        }
+    });
+}
+
+// (out, in, taps) or (in, out, taps) -> (taps, in, out), one input channel at a time.
+void WeightStore::fill_kernel(const Claim & claim, int threads, std::byte * encoded) const {
+    const TensorSource & source = *claim.source;
+    const ggml_tensor * tensor = claim.tensor;
+    const int64_t out = tensor->ne[0];
+    const int64_t in = tensor->ne[1];
+    const int64_t taps = tensor->ne[2];
+    const bool transposed = claim.kind == WeightKind::TransposedKernel;
+    const int64_t in_stride = transposed ? out * taps : taps;
+    const int64_t out_stride = transposed ? taps : in * taps;
+    std::vector<float> values(static_cast<size_t>(out * in * taps));
+    to_float(source.dtype, source.file->view(source.offset, source.size_bytes), 0, values.data(), out * in * taps);
+    scale_and_add(values, source.scale, claim.addend);
+    parallel_for(in, threads, [&](int64_t begin, int64_t end) {
+        std::vector<float> rows(static_cast<size_t>(taps * out));
+        for (int64_t i = begin; i < end; ++i) {
+            for (int64_t o = 0; o < out; ++o) {
+                const float * kernel = values.data() + i * in_stride + o * out_stride;
+                for (int64_t tap = 0; tap < taps; ++tap) {
+                    rows[static_cast<size_t>(tap * out + o)] = kernel[tap];
+                }
+            }
+            for (int64_t tap = 0; tap < taps; ++tap) {
+                from_float(tensor->type, rows.data() + tap * out, 1, out,
+                           encoded + tap * tensor->nb[2] + i * tensor->nb[1]);
             }
         }
     });

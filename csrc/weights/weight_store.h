@@ -21,6 +21,11 @@ enum class WeightKind {
     // Convolution kernels (out, in, k...): repacked into one matrix per tap, ne [in, out, taps]. F32 when stored or
     // asked for so, else the device's fast 16-bit type.
     Conv,
+    // Kernels (out, in, k...) of the exact float32 convolutions (ops/conv): one matrix per tap, the output channel
+    // fastest, ne [out, in, taps]. Held as stored or asked for where that is F32, F16 or BF16, else F32.
+    Kernel,
+    // The same for transposed convolutions, which files store as (in, out, k).
+    TransposedKernel,
     // Matrices whose columns belong to `groups` inputs, the group fastest: claimed as (out, in, groups), stored as
     // (out, in * groups). Held as stored, ne [in * groups, out], where that needs no copy or where blocks of a
     // quantised type cannot be reordered; else repacked like Conv into one matrix per group, ne [in, out, groups].
@@ -108,6 +113,7 @@ private:
     ggml_tensor * claim(const std::string & name, const Shape & claimed, WeightKind kind, float addend);
     void fill(const Claim & claim, int threads) const;
     void fill_taps(const Claim & claim, int threads, std::byte * encoded) const;
+    void fill_kernel(const Claim & claim, int threads, std::byte * encoded) const;
     void fill_rows(const Claim & claim, int threads, std::byte * encoded) const;
 
     std::string owner_;

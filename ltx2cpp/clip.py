@@ -11,7 +11,7 @@ from ltx2cpp.generation import Plan
 from ltx2cpp.media import to_uint8
 from ltx2cpp.phases import peak_memory_bytes
 from ltx2cpp.stages import VideoDecoder
-from ltx2cpp.types import ByteArray, FloatArray, Observer
+from ltx2cpp.types import Audio, ByteArray, FloatArray, Observer
 
 
 class Clip:
@@ -25,6 +25,7 @@ class Clip:
         plan: Plan,
         video_latent: FloatArray,
         audio_latent: FloatArray | None,
+        sound: Audio | None,
     ) -> None:
         self._decoder, self._observer = decoder, observer
         self.info = plan.info
@@ -32,8 +33,8 @@ class Clip:
         self.num_frames, self.frame_rate = plan.shape.num_frames, plan.shape.frame_rate
         self.video_latent = video_latent
         self.audio_latent = audio_latent
-        self.audio: FloatArray | None = None
-        self.sample_rate: int | None = None
+        self.audio = None if sound is None else sound.samples
+        self.sample_rate = None if sound is None else sound.sample_rate
 
     def frames(self) -> ByteArray:
         """Return all frames, (num_frames, height, width, 3)."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any
@@ -10,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ltx2cpp.audio_stages import AudioDecoder, AudioEncoder
 from ltx2cpp.clip import Clip
-from ltx2cpp.errors import UnsupportedError
 from ltx2cpp.generation import ModelFacts, Plan, Request, make_plan
 from ltx2cpp.latents import AUDIO_LATENT_BINS
 from ltx2cpp.model_files import ModelFiles, resolve
@@ -38,8 +37,6 @@ from ltx2cpp.types import (
     Step,
     Velocity,
 )
-
-logger = logging.getLogger("ltx2cpp")
 
 # Contexts of the last prompts, 25 MB each for released models; another seed needs no encoder.
 _KEPT_PROMPTS = 4
@@ -86,6 +83,8 @@ class LTX2Pipeline:
         self._denoiser = Denoiser(self._models, self._backend)
         self._video_decoder = VideoDecoder(self._models, self._backend)
         self._video_encoder = VideoEncoder(self._models, self._backend)
+        self._audio_decoder = AudioDecoder(self._models, self._backend)
+        self._audio_encoder = AudioEncoder(self._models, self._backend)
         self._upsampler = Upsampler(self._models, self._backend)
         self._contexts: dict[str, PromptEmbedding] = {}
 
@@ -107,6 +106,8 @@ class LTX2Pipeline:
             self._denoiser,
             self._video_decoder,
             self._video_encoder,
+            self._audio_decoder,
+            self._audio_encoder,
             self._upsampler,
         ):
             stage.release()
@@ -121,12 +122,12 @@ class LTX2Pipeline:
 
     @property
     def audio_sample_rate(self) -> int:
-        """Sample rate in Hz of decoded sound.
+        """Sample rate in Hz of decoded sound: 24000 for LTX-2, 48000 from LTX-2.3 on.
 
         Raises:
-            UnsupportedError: sound is not implemented yet.
+            CheckpointError: the files hold no vocoder.
         """
-        raise _no_sound()
+        return self._audio_decoder.sample_rate
 
     def tokenize(self, prompt: str) -> NDArray[np.int32]:
         """Return the ids of a prompt, int32 (n,): stripped, BOS first, at most 1024, no padding."""
@@ -185,20 +186,35 @@ class LTX2Pipeline:
         return self._video_encoder.encode(frames)
 
     def decode_mel(self, latent: FloatArray) -> FloatArray:
-        """Decode an audio latent (8, L, 16) to a mel spectrum (2, steps, bins)."""
-        raise _no_sound()
+        """Decode a normalised audio latent (8, L, 16) to a log-mel spectrum (2, 4L - 3, 64).
+
+        Values are natural logarithms. L latent frames last L / 25 s.
+        """
+        return self._audio_decoder.decode_mel(latent)
 
     def vocode(self, mel: FloatArray) -> FloatArray:
-        """Turn a mel spectrum into samples (2, n) at `audio_sample_rate`."""
-        raise _no_sound()
+        """Turn a log-mel spectrum (2, steps, bins) into samples (2, n) at `audio_sample_rate`.
+
+        Samples are in -1..1, a hundredth of a second for every step. Memory does not grow with n.
+        """
+        return self._audio_decoder.vocode(mel)
 
     def decode_audio(self, latent: FloatArray) -> Audio:
-        """Decode an audio latent (8, L, 16) to a wave."""
-        raise _no_sound()
+        """Decode a normalised audio latent (8, L, 16) to a wave of (4L - 3) / 100 s."""
+        return self._audio_decoder.decode(latent)
 
     def encode_audio(self, samples: FloatArray, sample_rate: int) -> FloatArray:
-        """Encode samples (2, n) to a normalised audio latent (8, L, 16)."""
-        raise _no_sound()
+        """Encode a wave to a normalised audio latent (8, L, 16).
+
+        Args:
+            samples: (2, n), -1..1, or one channel as (1, n) or (n,), which goes to both sides.
+            sample_rate: in Hz; other rates than the model's 16000 are resampled.
+
+        Raises:
+            ShapeError: another shape, no samples, or values that are not finite.
+            ArgumentError: an impossible rate, or a sound too short for one spectrum window.
+        """
+        return self._audio_encoder.encode(samples, sample_rate)
 
     def upsample(self, latent: FloatArray, kind: str = "spatial") -> FloatArray:
         """Enlarge a normalised latent; kind "spatial" or "temporal"."""
@@ -339,15 +355,24 @@ class LTX2Pipeline:
             self._denoiser, self._video_encoder, self._upsampler, self.encode_audio, self._observer
         )
         result = run_plan(plan, networks, prompt, negative, self._audio_bins(), on_step)
-        if plan.audio and plan.decode:
-            logger.warning("sound is not decoded yet: the clip stays silent, its latent is kept")
+        sound = None
+        if result.audio is not None and plan.decode:
+            sound = self._decode_sound(result.audio)
         return Clip(
             decoder=self._video_decoder,
             observer=self._observer,
             plan=plan,
             video_latent=result.video,
             audio_latent=result.audio,
+            sound=sound,
         )
+
+    def _decode_sound(self, latent: FloatArray) -> Audio:
+        self._audio_decoder.open()
+        with phase(self._observer, "decode audio"):
+            sound = self._audio_decoder.decode(latent)
+        self._audio_decoder.release()
+        return sound
 
     def _facts(self) -> ModelFacts:
         config = self._denoiser.config
@@ -386,6 +411,8 @@ class LTX2Pipeline:
             self._upsampler.check_doubling()
         if plan.decode:
             self._video_decoder.check(plan.video_channels)
+        if plan.decode and plan.audio:
+            self._audio_decoder.check(plan.audio_channels)
 
     def _encode(self, plan: Plan) -> tuple[PromptEmbedding, PromptEmbedding | None]:
         wanted = [p for p in (plan.prompt, plan.negative) if isinstance(p, str)]
@@ -404,7 +431,3 @@ class LTX2Pipeline:
             del self._contexts[next(iter(self._contexts))]
         assert prompt is not None
         return prompt, negative
-
-
-def _no_sound() -> UnsupportedError:
-    return UnsupportedError("sound is not implemented in this version of ltx2cpp")

@@ -33,7 +33,7 @@ class _Network(Protocol):
 N = TypeVar("N", bound=_Network)
 
 
-class _Slot(Generic[N]):
+class Slot(Generic[N]):
     """Holds one network of the core: made and loaded on first use, dropped by ``release``."""
 
     def __init__(self, name: str, make: Callable[[], N], observer: Observer) -> None:
@@ -102,7 +102,8 @@ class Backend:
         return ref.target if wanted is None else wanted
 
 
-def _config(component: Component) -> dict[str, Any]:
+def config_dict(component: Component) -> dict[str, Any]:
+    """Return a configuration as the core takes it."""
     return dataclasses.asdict(component.config)
 
 
@@ -112,12 +113,12 @@ class PromptEncoder:
     def __init__(self, models: ModelSet, backend: Backend) -> None:
         self._models, self._backend = models, backend
         self._tokenizer: Tokenizer | None = None
-        self._encoder = _Slot("text encoder", self._make_encoder, backend.observer)
+        self._encoder = Slot("text encoder", self._make_encoder, backend.observer)
         self._connectors = {
-            "video": _Slot(
+            "video": Slot(
                 "video connector", lambda: self._make_connector("video"), backend.observer
             ),
-            "audio": _Slot(
+            "audio": Slot(
                 "audio connector", lambda: self._make_connector("audio"), backend.observer
             ),
         }
@@ -177,15 +178,17 @@ class PromptEncoder:
         projection = self._models.text_projection
         return _core.TextEncoder(
             self._backend.table(gemma),
-            _config(gemma),
+            config_dict(gemma),
             None if projection is None else self._backend.table(projection),
-            None if projection is None else _config(projection),
+            None if projection is None else config_dict(projection),
             self._backend.device,
         )
 
     def _make_connector(self, kind: str) -> _core.TextConnector:
         files = self._models.require(f"{kind}_connector")
-        return _core.TextConnector(self._backend.table(files), _config(files), self._backend.device)
+        return _core.TextConnector(
+            self._backend.table(files), config_dict(files), self._backend.device
+        )
 
 
 class Denoiser:
@@ -193,7 +196,7 @@ class Denoiser:
 
     def __init__(self, models: ModelSet, backend: Backend) -> None:
         self._models, self._backend = models, backend
-        self._transformer = _Slot("transformer", self._make, backend.observer)
+        self._transformer = Slot("transformer", self._make, backend.observer)
 
     @property
     def config(self) -> Any:
@@ -266,7 +269,9 @@ class Denoiser:
 
     def _make(self) -> _core.Transformer:
         files = self._files()
-        return _core.Transformer(self._backend.table(files), _config(files), self._backend.device)
+        return _core.Transformer(
+            self._backend.table(files), config_dict(files), self._backend.device
+        )
 
     def _checked_blocks(self, blocks: Sequence[int]) -> list[int]:
         layers = self.config.num_layers
@@ -327,7 +332,7 @@ class VideoDecoder:
 
     def __init__(self, models: ModelSet, backend: Backend) -> None:
         self._models, self._backend = models, backend
-        self._decoder = _Slot("video decoder", self._make, backend.observer)
+        self._decoder = Slot("video decoder", self._make, backend.observer)
 
     def check(self, channels: int) -> None:
         """Raise unless the files hold a decoder for latents of ``channels`` and the usual sizes."""
@@ -377,7 +382,9 @@ class VideoDecoder:
 
     def _make(self) -> _core.VideoDecoder:
         files = self._files()
-        return _core.VideoDecoder(self._backend.table(files), _config(files), self._backend.device)
+        return _core.VideoDecoder(
+            self._backend.table(files), config_dict(files), self._backend.device
+        )
 
 
 class VideoEncoder:
@@ -385,7 +392,7 @@ class VideoEncoder:
 
     def __init__(self, models: ModelSet, backend: Backend) -> None:
         self._models, self._backend = models, backend
-        self._encoder = _Slot("video encoder", self._make, backend.observer)
+        self._encoder = Slot("video encoder", self._make, backend.observer)
 
     def check(self, channels: int) -> None:
         """Raise unless the files hold an encoder to latents of ``channels``."""
@@ -415,7 +422,9 @@ class VideoEncoder:
 
     def _make(self) -> _core.VideoEncoder:
         files = self._models.require("video_encoder")
-        return _core.VideoEncoder(self._backend.table(files), _config(files), self._backend.device)
+        return _core.VideoEncoder(
+            self._backend.table(files), config_dict(files), self._backend.device
+        )
 
 
 class Upsampler:
@@ -426,8 +435,8 @@ class Upsampler:
     def __init__(self, models: ModelSet, backend: Backend) -> None:
         self._models, self._backend = models, backend
         self._networks = {
-            "spatial": _Slot("spatial upsampler", lambda: self._make("spatial"), backend.observer),
-            "temporal": _Slot(
+            "spatial": Slot("spatial upsampler", lambda: self._make("spatial"), backend.observer),
+            "temporal": Slot(
                 "temporal upsampler", lambda: self._make("temporal"), backend.observer
             ),
         }
@@ -459,7 +468,7 @@ class Upsampler:
 
     def _make(self, kind: str) -> _core.Upsampler:
         files = self._models.require(f"{kind}_upsampler")
-        return _core.Upsampler(self._backend.table(files), _config(files), self._backend.device)
+        return _core.Upsampler(self._backend.table(files), config_dict(files), self._backend.device)
 
     def _statistics(self, channels: int) -> tuple[FloatArray, FloatArray]:
         """Return mean and deviation per latent channel, each (channels, 1, 1, 1)."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ltx2cpp.checkpoint import DType, TensorInfo, WeightRef
+from ltx2cpp.config import AudioVaeConfig, GeneratorConfig, VocoderConfig
 from ltx2cpp.errors import CheckpointError
 
 EVENTS: list[str] = []
@@ -100,11 +101,27 @@ class Upsampler(_Network):
         return latent.repeat(2, axis=2).repeat(2, axis=3)
 
 
+class AudioDecoder(_Network):
+    def decode(self, latent: Any) -> Any:
+        return np.zeros((2, 4 * latent.shape[1] - 3, 64), np.float32)
+
+
+class Vocoder(_Network):
+    def vocode(self, mel: Any) -> Any:
+        return np.full((2, mel.shape[1] * 480), 0.25, np.float32)
+
+
+class AudioEncoder(_Network):
+    def encode(self, mel: Any) -> Any:
+        return np.zeros((2, -(-mel.shape[1] // 4), 16), np.float32)
+
+
 def make_core(**changes: Any) -> SimpleNamespace:
     """Return the fake extension module; ``changes`` replaces or (with None) removes classes."""
     names = (
         *(Device, TensorTable, TextEncoder, TextConnector, Transformer),
         *(VideoDecoder, VideoEncoder, Upsampler),
+        *(AudioDecoder, AudioEncoder, Vocoder),
     )
     found = {each.__name__: each for each in names} | changes
     return SimpleNamespace(**{name: value for name, value in found.items() if value is not None})
@@ -132,7 +149,38 @@ class Config:
     )
 
 
-def component(config: Config | None = None, **shapes: tuple[int, ...]) -> SimpleNamespace:
+AUDIO_VAE = AudioVaeConfig(
+    in_channels=2,
+    out_channels=2,
+    latent_channels=2,
+    latent_bins=16,
+    base_channels=4,
+    channel_multipliers=(1, 1, 2),
+    num_res_blocks=1,
+    mel_bins=64,
+    sample_rate_hz=16000,
+    filter_length=1024,
+    hop_length=160,
+    win_length=1024,
+    f_min_hz=0.0,
+    f_max_hz=8000.0,
+)
+_GENERATOR = GeneratorConfig(
+    in_channels=128,
+    out_channels=2,
+    upsample_initial_channel=4,
+    upsample_rates=(480,),
+    upsample_kernel_sizes=(480,),
+    resblock_kernel_sizes=(3,),
+    resblock_dilation_sizes=((1,),),
+    activation="leaky_relu",
+    final_bias=True,
+    final_activation="tanh",
+)
+VOCODER = VocoderConfig(_GENERATOR, None, 48000, 48000, 0, 0, 0, 0)
+
+
+def component(config: Any = None, **shapes: tuple[int, ...]) -> SimpleNamespace:
     """Return a component with float32 weights of ``shapes``."""
     tensors = {
         name.replace("__", "."): WeightRef(
@@ -161,6 +209,9 @@ class FakeModels:
     gemma: Any = field(default_factory=component)
     video_decoder: Any = field(default_factory=component)
     video_encoder: Any = field(default_factory=component)
+    audio_decoder: Any = field(default_factory=lambda: component(AUDIO_VAE))
+    audio_encoder: Any = field(default_factory=lambda: component(AUDIO_VAE))
+    vocoder: Any = field(default_factory=lambda: component(VOCODER))
     spatial_upsampler: Any = None
     temporal_upsampler: Any = None
     version: str = "2.3"
@@ -168,10 +219,13 @@ class FakeModels:
     variant: str = "distilled"
     audio_config: Any = field(default_factory=lambda: SimpleNamespace(vae=None, vocoder=None))
 
+    def why_missing(self, name: str) -> str:
+        return f"model.safetensors holds no {name}"
+
     def require(self, name: str) -> Any:
         found = getattr(self, name)
         if found is None:
-            raise CheckpointError(f"model.safetensors holds no {name}")
+            raise CheckpointError(self.why_missing(name))
         return found
 
     def open_tokenizer(self) -> FakeTokenizer:

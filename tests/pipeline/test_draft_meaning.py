@@ -46,7 +46,9 @@ def draft(fixtures_dir: Path) -> Path:
 
 
 @pytest.fixture(scope="module", params=["file", "q8_0"])
-def checkpoint(request: pytest.FixtureRequest, draft: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def checkpoint(
+    request: pytest.FixtureRequest, draft: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     source = draft / "demo.safetensors"
     if request.param == "file":
         return source
@@ -58,7 +60,9 @@ def checkpoint(request: pytest.FixtureRequest, draft: Path, tmp_path_factory: py
 def test_prompts_show_in_colour_background_and_direction(checkpoint: Path, draft: Path) -> None:
     right = {"colour": 0, "background": 0, "motion": 0}
     wrong = []
-    with LTX2Pipeline(ModelFiles(checkpoint=checkpoint, text_encoder=draft / "gemma"), device="cpu") as pipe:
+    with LTX2Pipeline(
+        ModelFiles(checkpoint=checkpoint, text_encoder=draft / "gemma"), device="cpu"
+    ) as pipe:
         for seed, (colour, shape, motion, background) in enumerate(PROMPTS):
             prompt = f"a {colour} {shape} {motion} on a {background} background"
             out = pipe(prompt, width=64, height=64, num_frames=17, seed=seed, audio=False)

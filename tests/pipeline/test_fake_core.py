@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +23,7 @@ from ltx2cpp import (
     ReferenceVideo,
     Retake,
     Step,
+    audio_stages,
     pipeline,
     stages,
 )
@@ -42,7 +43,9 @@ Make = Callable[..., LTX2Pipeline]
 @pytest.fixture
 def make(monkeypatch: pytest.MonkeyPatch) -> Make:
     def build(models: FakeModels | None = None, **arguments: Any) -> LTX2Pipeline:
-        monkeypatch.setattr(stages, "_core", fake_core.make_core())
+        core = fake_core.make_core()
+        monkeypatch.setattr(stages, "_core", core)
+        monkeypatch.setattr(audio_stages, "_core", core)
         monkeypatch.setattr(pipeline, "resolve", lambda files: models or FakeModels())
         gc.collect()
         EVENTS.clear()
@@ -92,7 +95,8 @@ def test_generation_gives_everything(make: Make) -> None:
     assert out.video_latent.shape == (CHANNELS, 3, 1, 2)
     assert out.audio_latent is not None
     assert out.audio_latent.shape == (2, 18, 16)
-    assert (out.audio, out.sample_rate) == (None, None)
+    assert out.audio is not None
+    assert (out.audio.shape, out.sample_rate) == ((2, (4 * 18 - 3) * 480), 48000)
     assert out.info["seed"] == 4
     assert out.info["weight_type"] == "file"
     assert out.info["device"] == "cpu"
@@ -165,6 +169,7 @@ def test_observer_hears_phases_steps_and_progress(make: Make) -> None:
     assert [name for name in started if not name.startswith("load")] == [
         "encode prompt",
         "denoise",
+        "decode audio",
         "decode video",
     ]
     # Phases never overlap: each start is followed by its own end.
@@ -182,14 +187,22 @@ def test_callback_exception_stops_at_its_step(make: Make) -> None:
     assert EVENTS.count("velocity") == 3
 
 
-def test_silent_clips_say_so(make: Make, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING, "ltx2cpp"):
-        make()("a boat", **CLIP)
-    assert "stays silent" in caplog.text
-    caplog.clear()
-    out = make()("a boat", **CLIP, audio=False)
-    assert out.audio_latent is None
-    assert "silent" not in caplog.text
+def test_pictures_alone_need_and_decode_no_sound(make: Make) -> None:
+    out = make(FakeModels(vocoder=None, audio_decoder=None))("a boat", **CLIP, audio=False)
+    assert (out.audio_latent, out.audio, out.sample_rate) == (None, None, None)
+    assert not [event for event in EVENTS if "Audio" in event or "Vocoder" in event]
+
+
+def test_latents_need_no_vocoder(make: Make) -> None:
+    out = make(FakeModels(vocoder=None))("a boat", **CLIP, output="latents")
+    assert (out.audio, out.sample_rate) == (None, None)
+    assert out.audio_latent is not None
+
+
+def test_sound_is_freed_before_pictures_are_decoded(make: Make) -> None:
+    make()("a boat", **CLIP)
+    for name in ("AudioDecoder", "Vocoder"):
+        assert EVENTS.index(f"free {name}") < EVENTS.index("load VideoDecoder")
 
 
 @pytest.mark.parametrize(
@@ -218,6 +231,17 @@ def test_silent_clips_say_so(make: Make, caplog: pytest.LogCaptureFixture) -> No
         (FakeModels(gemma=None), {}, CheckpointError),
         (FakeModels(audio_connector=None), {}, CheckpointError),
         (FakeModels(video_decoder=None), {}, CheckpointError),
+        (FakeModels(audio_decoder=None), {}, CheckpointError),
+        (FakeModels(vocoder=None), {}, CheckpointError),
+        (
+            FakeModels(
+                audio_decoder=fake_core.component(
+                    dataclasses.replace(fake_core.AUDIO_VAE, latent_channels=8)
+                )
+            ),
+            {},
+            ConfigError,
+        ),
         (FakeModels(transformer=None), {}, CheckpointError),
         (FakeModels(version="1.0"), {}, ConfigError),
         (
@@ -369,18 +393,41 @@ def test_video_latents_are_checked_before_iteration(make: Make) -> None:
     assert pipe.decode_video(np.zeros((4, 2, 1, 1))).shape == (9, 32, 32, 3)
 
 
-def test_stages_of_later_versions_are_refused_by_name(make: Make) -> None:
+def test_sound_goes_both_ways(make: Make) -> None:
     pipe = make()
-    calls: list[Callable[[], Any]] = [
-        lambda: pipe.decode_mel(np.zeros((8, 2, 16))),
-        lambda: pipe.vocode(np.zeros((2, 4, 64))),
-        lambda: pipe.decode_audio(np.zeros((8, 2, 16))),
-        lambda: pipe.encode_audio(np.zeros((2, 100)), 16000),
-        lambda: pipe.audio_sample_rate,
-    ]
-    for call in calls:
-        with pytest.raises(UnsupportedError, match="not implemented"):
-            call()
+    sound = pipe.decode_audio(np.zeros((2, 3, 16)))
+    assert (sound.samples.shape, sound.sample_rate) == ((2, 9 * 480), pipe.audio_sample_rate)
+    assert pipe.decode_mel(np.zeros((2, 1, 16))).shape == (2, 1, 64)
+    assert pipe.encode_audio(sound.samples, 48000).shape == (2, 3, 16)
+    assert pipe.encode_audio(sound.samples[0], 48000).shape == (2, 3, 16)
+
+
+@pytest.mark.parametrize(
+    ("samples", "rate", "error", "message"),
+    [
+        (np.zeros((3, 2000)), 16000, ShapeError, "one or two channels"),
+        (np.zeros((2, 0)), 16000, ShapeError, "at least one sample"),
+        (np.full((2, 2000), np.nan), 16000, ShapeError, "not finite"),
+        (np.zeros((2, 2000)), 0, ArgumentError, "sample_rate"),
+        (np.zeros((2, 2000)), 44100.5, ArgumentError, "sample_rate"),
+        (np.zeros((2, 512)), 16000, ArgumentError, "too few"),
+    ],
+)
+def test_sounds_are_checked(
+    make: Make, samples: Any, rate: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        make().encode_audio(samples, rate)
+    assert EVENTS == []
+
+
+def test_audio_latents_and_spectra_are_checked(make: Make) -> None:
+    pipe = make()
+    for latent in (np.zeros((3, 4, 16)), np.zeros((2, 0, 16)), np.zeros((2, 16))):
+        with pytest.raises(ShapeError, match="audio latent: expected"):
+            pipe.decode_audio(latent)
+    with pytest.raises(ShapeError, match=r"mel: expected \(2, steps, 64\)"):
+        pipe.vocode(np.zeros((2, 4, 63)))
 
 
 PICTURE = np.full((40, 70, 3), 50, np.uint8)

@@ -113,8 +113,8 @@ class AudioEncoder:
     def encode(self, samples: FloatArray, sample_rate: int) -> FloatArray:
         config: AudioVaeConfig = self._models.require("audio_encoder").config
         rate = check_sample_rate(sample_rate)
-        wave = resample(to_stereo(samples), rate, config.sample_rate_hz)
-        return self._encoder.open().encode(np.ascontiguousarray(log_mel(wave, config)))
+        mel = log_mel(resample(to_stereo(samples), rate, config.sample_rate_hz), config)
+        return self._encoder.open().encode(np.ascontiguousarray(mel))
 
     def release(self) -> None:
         self._encoder.release()

@@ -52,8 +52,8 @@ def add_condition_options(parser: argparse.ArgumentParser) -> None:
     """Add pictures, a clip to retake and references."""
     group = parser.add_argument_group(
         "pictures",
-        "a picture is scaled and cropped to the clip; a still that is held exactly and without "
-        "compression (--image-crf 0) tends to stay still",
+        "A picture is scaled and cropped to the clip. One that is held exactly and without\n"
+        "compression (--image-crf 0) tends to stay still.",
     )
     group.add_argument(
         "--image",
@@ -81,7 +81,10 @@ def add_condition_options(parser: argparse.ArgumentParser) -> None:
         "(default: the model's, 33 or 18)",
     )
     group.add_argument(
-        "--video", type=Path, metavar="FILE", help="clip that --retake makes a part of again"
+        "--video",
+        type=Path,
+        metavar="FILE",
+        help="clip that --retake makes a part of again; size and frames left out are its own",
     )
     group.add_argument(
         "--retake",

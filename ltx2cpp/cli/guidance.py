@@ -26,9 +26,9 @@ def add_guidance_options(parser: argparse.ArgumentParser) -> None:
     """Add the strengths of guidance."""
     group = parser.add_argument_group(
         "guidance",
-        "each strength costs network calls at every step; distilled models are made for none. "
-        "--guidance-scale alone switches all other guidance off, the rest changes single values "
-        "of the model's defaults",
+        "Each kind costs one network call at every step; distilled models are made for none.\n"
+        "--guidance-scale switches all other guidance off that is not given; without it the\n"
+        "others change single values of the model's defaults.",
     )
     group.add_argument(
         "--guidance-scale",

@@ -407,6 +407,9 @@ class LTX2Pipeline:
             self._denoiser.check_blocks(stage.guidance.stg_blocks)
         if plan.stages[0].placements.items:
             self._video_encoder.check(plan.video_channels)
+            source = plan.stages[0].placements.source
+            if plan.audio and source is not None and source.audio is not None:
+                self._models.require("audio_encoder")
         if len(plan.stages) > 1:
             self._upsampler.check_doubling()
         if plan.decode:

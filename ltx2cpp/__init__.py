@@ -10,7 +10,7 @@ from ltx2cpp.conditioning import (
     VideoCondition,
 )
 from ltx2cpp.model_files import ModelFiles
-from ltx2cpp.options import BinnedGuidance, Guidance, ModalityGuidance, Sampling
+from ltx2cpp.options import BinnedGuidance, Guidance, LoraSpec, ModalityGuidance, Sampling
 from ltx2cpp.pipeline import LTX2Pipeline
 from ltx2cpp.types import (
     Audio,
@@ -32,6 +32,7 @@ __all__ = [
     "Guidance",
     "ImageCondition",
     "LTX2Pipeline",
+    "LoraSpec",
     "Modality",
     "ModalityGuidance",
     "ModelFiles",

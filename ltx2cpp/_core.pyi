@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+# dtype, shape, path, offset, size_bytes
+Place = tuple[str, Sequence[int], str, int, int]
 
 class AudioDecoder:
     def __init__(self, table: TensorTable, config: Mapping[str, Any], device: Device) -> None: ...
@@ -59,6 +61,8 @@ class TensorTable:
         target_dtype: str | None = None,
         scale: float = 1.0,
     ) -> None: ...
+    def add_low_rank(self, weight: str, down: Place, up: Place, scale: float) -> None: ...
+    def set_low_rank_mode(self, mode: str) -> None: ...
 
 class TextEncoder:
     def __init__(

@@ -214,7 +214,7 @@ def upsampler_kind(members: Mapping[str, TensorInfo]) -> str:
 def find_version(file: CheckpointFile, tensors: SortedTensors) -> tuple[Version | None, str]:
     """Version by tensors, else by metadata; a conflict is logged and the tensors win."""
     by_tensors = _version_by_tensors(tensors.groups)
-    stated = _version_by_metadata(file)
+    stated = stated_version(file)
     if by_tensors is None:
         return stated, "metadata" if stated else ""
     transformer = "transformer" in tensors.groups
@@ -262,8 +262,8 @@ def model_version(file: CheckpointFile) -> str:
     return stated[:64] if isinstance(stated, str) else ""
 
 
-def _version_by_metadata(file: CheckpointFile) -> Version | None:
-    """Read "2.3.0", "2.3.rc1", "v2.3-dev" by their first two numbers."""
+def stated_version(file: CheckpointFile) -> Version | None:
+    """Version that the metadata states: "2.3.0", "2.3.rc1", "v2.3-dev", by two numbers."""
     match = re.match(r"v?(\d{1,4})(?:\.(\d{1,4}))?", model_version(file))
     if match is None:
         return None

@@ -258,7 +258,9 @@ def _open_slot(slot: str, path: Path) -> Source:
     source = Source(slot, open_checkpoint(path))
     groups = source.tensors.groups
     if any(_ADAPTER_NAME.search(name) for name in source.file.tensors):
-        raise CheckpointError(f"{path}: given as {slot}, but it is a LoRA, not a model")
+        raise CheckpointError(
+            f"{path}: given as {slot}, but it is a LoRA, not a model; give loras="
+        )
     if slot == "checkpoint":
         if not groups:
             raise CheckpointError(

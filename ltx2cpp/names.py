@@ -208,6 +208,11 @@ class _Context:
     vocoder_diffusers: bool
 
 
+_NO_CONTEXT = _Context(None, False, None, vocoder_stripped=False, vocoder_diffusers=False)
+# What peft and diffusers put before the path of a module.
+_ADAPTER_PREFIXES = ("base_model.model.", "connectors.")
+
+
 def sort_tensors(file: CheckpointFile) -> SortedTensors:
     """Sort all tensors of a file into components.
 
@@ -246,6 +251,27 @@ def sort_tensors(file: CheckpointFile) -> SortedTensors:
     if layouts.get("video_vae") == "diffusers":
         groups["video_vae"] = _number_vae_blocks(groups["video_vae"])
     return SortedTensors(groups, tuple(ignored), tuple(unclaimed), layouts)
+
+
+def place_module(module: str) -> tuple[Group, str] | None:
+    """Component and canonical weight name of a module that an adapter names, in any dialect.
+
+    Args:
+        module: Dotted path with or without a prefix; not the kind with underscores for dots.
+    """
+    for prefix in _ADAPTER_PREFIXES:
+        module = module.removeprefix(prefix)
+    claim = _classify(f"{module}.weight", _NO_CONTEXT)
+    return None if claim is None or claim == "ignored" else claim[:2]
+
+
+def spell_module(group: Group, module: str) -> tuple[str, ...]:
+    """Full paths, official and diffusers', of a module of a component under its canonical name."""
+    if group == "transformer":
+        inverse = {official: name for name, official in _DIFFUSERS_TRANSFORMER.items()}
+        return module, _renamed(module, inverse)
+    official = next(prefix for prefix, found in _PREFIXES if found == group)
+    return (f"{official}{module}",)
 
 
 def _look_around(file: CheckpointFile) -> _Context:

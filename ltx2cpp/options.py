@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, get_args
 
 from ltx2cpp.errors import ArgumentError
@@ -176,3 +177,35 @@ class Sampling:
             )
         if self.eta is not None and not 0.0 <= self.eta <= 1.0:
             raise ArgumentError(f"eta: expected 0 to 1, found {self.eta}")
+
+
+LoraMode = Literal["auto", "merge", "runtime"]
+
+LORA_MODES: tuple[str, ...] = get_args(LoraMode)
+
+
+@dataclass(frozen=True)
+class LoraSpec:
+    """A LoRA and how strongly it acts.
+
+    Attributes:
+        path: safetensors file, or a folder with one.
+        strength: factor on what it changes; 1 is as trained, negative values push the other way.
+
+    Example:
+        >>> LoraSpec("ltx-2.3-22b-distilled-lora-384.safetensors", 0.6)
+    """
+
+    path: str | Path
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.path, (str, Path)) or not str(self.path):
+            raise ArgumentError(f"lora: expected a path, found {self.path!r}")
+        if isinstance(self.strength, bool) or not isinstance(self.strength, (int, float)):
+            raise ArgumentError(f"lora strength: expected a number, found {self.strength!r}")
+        if not math.isfinite(self.strength) or abs(self.strength) > _MAX_SCALE:
+            raise ArgumentError(
+                f"lora strength: expected -{_MAX_SCALE:g} to {_MAX_SCALE:g}, found {self.strength}"
+            )
+        object.__setattr__(self, "path", Path(self.path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -13,8 +14,9 @@ from ltx2cpp.audio_stages import AudioDecoder, AudioEncoder
 from ltx2cpp.clip import Clip
 from ltx2cpp.generation import ModelFacts, Plan, Request, make_plan
 from ltx2cpp.latents import AUDIO_LATENT_BINS
+from ltx2cpp.lora import Lora, apply_loras, check_lora_mode
 from ltx2cpp.model_files import ModelFiles, resolve
-from ltx2cpp.options import Guidance, Sampling
+from ltx2cpp.options import Guidance, LoraSpec, Sampling
 from ltx2cpp.phases import phase
 from ltx2cpp.presets import Preset, find_preset
 from ltx2cpp.runs import Networks, run_plan
@@ -55,6 +57,10 @@ class LTX2Pipeline:
             "q6_k", "q5_k" or "q4_k" converts them on load.
         threads: for the CPU; None takes the physical cores.
         observer: receives phases, steps and progress.
+        loras: LoRAs to apply; several add up.
+        lora_mode: "merge" adds them to the weights on load, which costs time then and nothing per
+            step; "runtime" computes them beside the weights, which then keep their precision and
+            need no copy; "auto" merges, but computes beside weights of less than eight bits.
 
     Raises:
         CheckpointError, WeightError, ConfigError, UnsupportedError: the files cannot be used.
@@ -75,10 +81,14 @@ class LTX2Pipeline:
         weight_type: str = "file",
         threads: int | None = None,
         observer: Observer | None = None,
+        loras: Sequence[LoraSpec] = (),
+        lora_mode: str = "auto",
     ) -> None:
         self._observer = observer or Observer()
         self._backend = Backend(device, weight_type, threads, self._observer)
-        self._models = resolve(files)
+        self._backend.lora_mode = check_lora_mode(lora_mode)
+        self._bare_models = resolve(files)
+        self._models, self._loras = apply_loras(self._bare_models, loras)
         self._prompt_encoder = PromptEncoder(self._models, self._backend)
         self._denoiser = Denoiser(self._models, self._backend)
         self._video_decoder = VideoDecoder(self._models, self._backend)
@@ -112,6 +122,35 @@ class LTX2Pipeline:
         ):
             stage.release()
         self._contexts.clear()
+
+    @property
+    def loras(self) -> tuple[Lora, ...]:
+        """The LoRAs in use, with what their files say about them."""
+        return self._loras
+
+    def set_loras(self, loras: Sequence[LoraSpec], lora_mode: str | None = None) -> None:
+        """Replace all LoRAs; the transformer is loaded anew when it is next used.
+
+        Components that neither the old nor the new LoRAs touch stay loaded.
+
+        Args:
+            loras: the LoRAs to use from now on; an empty list removes them.
+            lora_mode: as for the pipeline; None keeps it.
+
+        Raises:
+            CheckpointError, WeightError, UnsupportedError: a LoRA cannot be used; the old ones
+                stay then.
+            ArgumentError: another argument is wrong.
+        """
+        mode = self._backend.lora_mode if lora_mode is None else check_lora_mode(lora_mode)
+        specs = tuple(lora.spec for lora in self._loras)
+        if mode == self._backend.lora_mode and tuple(loras) == specs:
+            return
+        self._models, self._loras = apply_loras(self._bare_models, loras)
+        self._backend.lora_mode = mode
+        self._denoiser.use(self._models)
+        if self._prompt_encoder.use(self._models):
+            self._contexts.clear()
 
     @property
     def preset(self) -> Preset:
@@ -387,8 +426,18 @@ class LTX2Pipeline:
                 "variant": self._models.variant,
                 "weight_type": self._backend.weight_type,
                 "device": self._backend.device.name,
+                **self._lora_info(),
             },
         )
+
+    def _lora_info(self) -> dict[str, Any]:
+        if not self._loras:
+            return {}
+        specs = [lora.spec for lora in self._loras]
+        return {
+            "loras": [{"file": Path(s.path).name, "strength": float(s.strength)} for s in specs],
+            "lora_mode": self._backend.lora_mode,
+        }
 
     def _audio_bins(self) -> int:
         vae = self._models.audio_config.vae

@@ -76,6 +76,7 @@ class Backend:
             raise ArgumentError(f"threads: expected 1 to 1024 or None, found {threads!r}")
         self.device = _core.Device(device, threads)
         self.weight_type = weight_type
+        self.lora_mode = "auto"
         self.observer = observer
 
     def table(self, component: Component) -> _core.TensorTable:
@@ -93,6 +94,10 @@ class Backend:
                 None if target is None else str(target),
                 ref.scale,
             )
+            for pair in ref.low_rank:
+                table.add_low_rank(name, pair.down.place, pair.up.place, pair.scale)
+        if any(ref.low_rank for ref in component.tensors.values()):
+            table.set_low_rank_mode(self.lora_mode)
         return table
 
     def _target(self, name: str, ref: WeightRef) -> object | None:
@@ -122,6 +127,15 @@ class PromptEncoder:
                 "audio connector", lambda: self._make_connector("audio"), backend.observer
             ),
         }
+
+    def use(self, models: ModelSet) -> bool:
+        """Take the weights from another model set; returns whether that changes anything here."""
+        parts = ("gemma", "text_projection", "video_connector", "audio_connector")
+        changed = any(getattr(models, part) is not getattr(self._models, part) for part in parts)
+        self._models = models
+        if changed:
+            self.release()
+        return changed
 
     def check(self) -> None:
         """Raise unless the files hold everything that encoding a prompt needs."""
@@ -201,6 +215,11 @@ class Denoiser:
     @property
     def config(self) -> Any:
         return self._files().config
+
+    def use(self, models: ModelSet) -> None:
+        """Take the weights from another model set of the same configuration."""
+        self._models = models
+        self.release()
 
     @property
     def context_widths(self) -> dict[str, int]:

@@ -4,8 +4,8 @@
 
 namespace ltx {
 
-void TensorTable::add(const std::string & name, DType dtype, Shape shape, const std::string & path, uint64_t offset,
-                      uint64_t size_bytes, std::optional<DType> target, float scale) {
+TensorSource TensorTable::locate(const std::string & name, DType dtype, Shape shape, const std::string & path,
+                                 uint64_t offset, uint64_t size_bytes) {
     auto & file = files_[path];
     if (!file) {
         file = MappedFile::open(path);
@@ -19,11 +19,32 @@ void TensorTable::add(const std::string & name, DType dtype, Shape shape, const 
                               std::to_string(size_bytes));
     }
     file->view(offset, size_bytes);
-    const bool added =
-        tensors_.emplace(name, TensorSource{dtype, std::move(shape), file, offset, size_bytes, target, scale}).second;
-    if (!added) {
+    return {dtype, std::move(shape), file, offset, size_bytes, std::nullopt, 1.0f};
+}
+
+void TensorTable::add(const std::string & name, DType dtype, Shape shape, const std::string & path, uint64_t offset,
+                      uint64_t size_bytes, std::optional<DType> target, float scale) {
+    TensorSource source = locate(name, dtype, std::move(shape), path, offset, size_bytes);
+    source.target = target;
+    source.scale = scale;
+    if (!tensors_.emplace(name, std::move(source)).second) {
         throw ArgumentError("tensor '" + name + "' was given twice");
     }
+}
+
+void TensorTable::add_low_rank(const std::string & weight, LowRankSource low_rank) {
+    const auto found = tensors_.find(weight);
+    if (found == tensors_.end()) {
+        throw ArgumentError("tensor '" + weight + "' is given a low-rank addition, but is not in the table");
+    }
+    const Shape & down = low_rank.down.shape;
+    const Shape & up = low_rank.up.shape;
+    if (down.size() != 2 || up.size() != 2 || up[1] != down[0] || down[0] < 1 ||
+        found->second.shape != Shape{up[0], down[1]}) {
+        throw WeightError("the low-rank product of " + to_string(up) + " and " + to_string(down) + " does not fit '" +
+                          weight + "' of shape " + to_string(found->second.shape));
+    }
+    low_ranks_[weight].push_back(std::move(low_rank));
 }
 
 }  // namespace ltx

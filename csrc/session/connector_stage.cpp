@@ -11,7 +11,7 @@ namespace ltx {
 namespace {
 
 // Graph nodes of one block, rounded up.
-constexpr size_t kNodesPerBlock = 128;
+constexpr size_t kNodesPerBlock = 160;
 constexpr size_t kNodesBesides = 64;
 
 void check_input(const char * function, const HostView & features, int64_t rows, const TextConnectorConfig & config) {

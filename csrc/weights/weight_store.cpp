@@ -49,7 +49,7 @@ void set_layout(ggml_tensor * tensor, ggml_type type, const std::array<int64_t, 
     }
 }
 
-void scale_and_add(std::vector<float> & values, float scale, float addend) {
+void scale_and_add(std::span<float> values, float scale, float addend) {
     if (scale != 1.0f || addend != 0.0f) {
         std::ranges::for_each(values, [=](float & v) { v = v * scale + addend; });
     }
@@ -67,6 +67,10 @@ Scope Scope::at(std::string_view name, int index) const {
 
 ggml_tensor * Scope::require(std::string_view name, const Shape & shape, WeightKind kind, float addend) const {
     return store_->claim(prefix_ + std::string(name), shape, kind, addend);
+}
+
+std::optional<LowRank> Scope::low_rank(std::string_view name) const {
+    return store_->claim_low_rank(prefix_ + std::string(name));
 }
 
 bool Scope::has(std::string_view name) const {
@@ -94,7 +98,8 @@ const Shape & Scope::shape_of(std::string_view name) const {
 
 WeightStore::WeightStore(std::string owner, TensorTable table) : owner_(std::move(owner)), table_(std::move(table)) {
     const ggml_init_params params{
-        .mem_size = ggml_tensor_overhead() * (table_.tensors().size() + kMaxProblems + 1),
+        .mem_size =
+            ggml_tensor_overhead() * (table_.tensors().size() + 2 * table_.low_ranks().size() + kMaxProblems + 1),
         .mem_buffer = nullptr,
         .no_alloc = true,
     };
@@ -102,7 +107,7 @@ WeightStore::WeightStore(std::string owner, TensorTable table) : owner_(std::mov
 }
 
 bool WeightStore::Claim::keeps_values(ggml_type type) const {
-    return ggml_type_of(source->dtype) == type && source->scale == 1.0f && addend == 0.0f;
+    return ggml_type_of(source->dtype) == type && source->scale == 1.0f && addend == 0.0f && !merged;
 }
 
 ggml_tensor * WeightStore::claim(const std::string & name, const Shape & claimed, WeightKind kind, float addend) {
@@ -177,6 +182,7 @@ void WeightStore::load(const LoadTarget & target) {
         return;
     }
     check_claims();
+    settle_low_ranks();
     check_files();
     std::map<const MappedFile *, ggml_backend_buffer_t> mapped;
     std::vector<const Claim *> to_fill;
@@ -207,7 +213,7 @@ void WeightStore::load(const LoadTarget & target) {
         }
         ggml_backend_tensor_alloc(buffer, tensor, source.file->base() + source.offset);
     }
-    if (!to_fill.empty()) {
+    if (!to_fill.empty() || !low_ranks_.empty()) {
         ggml_backend_buffer_t buffer = ggml_backend_alloc_ctx_tensors_from_buft(ctx_.get(), target.buffer_type);
         if (!buffer) {
             throw DeviceMemoryError(owner_ + ": the weights do not fit into the memory of the device");
@@ -218,7 +224,47 @@ void WeightStore::load(const LoadTarget & target) {
     for (const Claim * claim : to_fill) {
         fill(*claim, target.threads);
     }
+    for (const auto & [name, low_rank] : low_ranks_) {
+        LowRankFactors(name, table_.low_ranks().at(name), target.threads).fill(low_rank);
+    }
     loaded_ = true;
+}
+
+std::optional<LowRank> WeightStore::claim_low_rank(const std::string & name) {
+    if (const auto again = low_ranks_.find(name); again != low_ranks_.end()) {
+        return again->second;
+    }
+    const auto sources = table_.low_ranks().find(name);
+    const auto weight = claimed_.find(name);
+    if (sources == table_.low_ranks().end() || weight == claimed_.end()) {
+        return std::nullopt;
+    }
+    const TensorSource & source = table_.tensors().at(name);
+    const std::optional<ggml_type> held = ggml_type_of(source.target.value_or(source.dtype));
+    if (!runs_beside(table_.low_rank_mode(), held)) {
+        return std::nullopt;
+    }
+    const int64_t rank = total_rank(sources->second);
+    // Products round their right operand to the type of the left one; only float32 weights are worth more.
+    const ggml_type type = held == GGML_TYPE_F32 ? GGML_TYPE_F32 : GGML_TYPE_BF16;
+    const LowRank low_rank{ggml_new_tensor_2d(ctx_.get(), type, source.shape[1], rank),
+                           ggml_new_tensor_2d(ctx_.get(), type, rank, source.shape[0])};
+    low_ranks_.emplace(name, low_rank);
+    return low_rank;
+}
+
+// What no module took to compute beside its weight is merged.
+void WeightStore::settle_low_ranks() {
+    for (Claim & claim : claims_) {
+        const auto sources = table_.low_ranks().find(claim.name);
+        if (sources == table_.low_ranks().end() || low_ranks_.contains(claim.name)) {
+            continue;
+        }
+        if (claim.kind != WeightKind::Matrix && claim.kind != WeightKind::Grouped) {
+            throw WeightError(owner_ + ": tensor '" + claim.name + "' is no matrix, so a LoRA cannot change it");
+        }
+        claim.merged = &sources->second;
+    }
 }
 
 void WeightStore::fill(const Claim & claim, int threads) const {
@@ -245,6 +291,26 @@ void WeightStore::fill(const Claim & claim, int threads) const {
     }
 }
 
+std::optional<LowRankFactors> WeightStore::merged_factors(const Claim & claim, int threads) {
+    if (!claim.merged) {
+        return std::nullopt;
+    }
+    return LowRankFactors(claim.name, *claim.merged, threads);
+}
+
+// `values`: `count` rows from `first` on, in the order and the units of the network, low-rank additions made.
+void WeightStore::decode_rows(const Claim & claim, const std::optional<LowRankFactors> & low_rank, int64_t first,
+                              std::span<float> values, int64_t count) {
+    const TensorSource & source = *claim.source;
+    const auto size = static_cast<int64_t>(values.size());
+    to_float(source.dtype, source.file->view(source.offset, source.size_bytes), first * (size / count), values.data(),
+             size);
+    scale_and_add(values, source.scale, claim.addend);
+    if (low_rank) {
+        low_rank->add_to(first, count, values.data());
+    }
+}
+
 // (out, in, taps) -> (taps, out, in), one output channel at a time.
 void WeightStore::fill_taps(const Claim & claim, int threads, std::byte * encoded) const {
     const TensorSource & source = *claim.source;
@@ -255,6 +321,7 @@ void WeightStore::fill_taps(const Claim & claim, int threads, std::byte * encode
     const int64_t taps = tensor->ne[2];
     // Where quantised blocks straddle output channels, the tensor is decoded whole.
     const bool whole = (in * taps) % block_elements(source.dtype) != 0;
+    const std::optional<LowRankFactors> low_rank = merged_factors(claim, threads);
     parallel_for(out, threads, [&](int64_t begin, int64_t end) {
         std::vector<float> kernel(static_cast<size_t>(whole ? out * in * taps : in * taps));
         if (whole) {
@@ -264,8 +331,7 @@ void WeightStore::fill_taps(const Claim & claim, int threads, std::byte * encode
         std::vector<float> row(static_cast<size_t>(in));
         for (int64_t o = begin; o < end; ++o) {
             if (!whole) {
-                to_float(source.dtype, stored, o * in * taps, kernel.data(), in * taps);
-                scale_and_add(kernel, source.scale, claim.addend);
+                decode_rows(claim, low_rank, o, kernel, 1);
             }
             const float * values = kernel.data() + (whole ? o * in * taps : 0);
             for (int64_t tap = 0; tap < taps; ++tap) {
@@ -309,16 +375,16 @@ void WeightStore::fill_kernel(const Claim & claim, int threads, std::byte * enco
 }
 
 void WeightStore::fill_rows(const Claim & claim, int threads, std::byte * encoded) const {
-    const TensorSource & source = *claim.source;
     const ggml_tensor * tensor = claim.tensor;
-    const auto stored = source.file->view(source.offset, source.size_bytes);
+    const std::optional<LowRankFactors> low_rank = merged_factors(claim, threads);
     const int64_t width = tensor->ne[0];
+    const int64_t rows_at_once = low_rank ? kMergedRows : 1;
     parallel_for(ggml_nrows(tensor), threads, [&](int64_t begin, int64_t end) {
-        std::vector<float> row(static_cast<size_t>(width));
-        for (int64_t r = begin; r < end; ++r) {
-            to_float(source.dtype, stored, r * width, row.data(), width);
-            scale_and_add(row, source.scale, claim.addend);
-            from_float(tensor->type, row.data(), 1, width, encoded + r * tensor->nb[1]);
+        std::vector<float> rows(static_cast<size_t>(std::min(rows_at_once, end - begin) * width));
+        for (int64_t first = begin; first < end; first += rows_at_once) {
+            const int64_t count = std::min(rows_at_once, end - first);
+            decode_rows(claim, low_rank, first, {rows.data(), static_cast<size_t>(count * width)}, count);
+            from_float(tensor->type, rows.data(), count, width, encoded + first * tensor->nb[1]);
         }
     });
 }
@@ -342,12 +408,13 @@ std::vector<float> WeightStore::read_f32(const ggml_tensor * weight) const {
     if (claim == claims_.end()) {
         throw Error(owner_ + ": a weight is read that was never claimed");
     }
+    if (table_.low_ranks().contains(claim->name)) {
+        throw WeightError(owner_ + ": tensor '" + claim->name + "' is folded into others, so a LoRA cannot change it");
+    }
     const TensorSource & source = *claim->source;
     source.file->check_unchanged();
     std::vector<float> values(static_cast<size_t>(element_count(source.shape)));
-    to_float(source.dtype, source.file->view(source.offset, source.size_bytes), 0, values.data(),
-             static_cast<int64_t>(values.size()));
-    scale_and_add(values, source.scale, claim->addend);
+    decode_rows(*claim, std::nullopt, 0, values, 1);
     return values;
 }
 

@@ -3,7 +3,9 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,6 +13,7 @@
 #include "ggml-backend.h"
 #include "ggml-cpp.h"
 #include "io/tensor_table.h"
+#include "weights/low_rank.h"
 
 namespace ltx {
 
@@ -54,6 +57,10 @@ public:
     // check_claims, and a placeholder is returned. `addend` is added to every value at load, for F32 weights that files
     // store less a constant.
     ggml_tensor * require(std::string_view name, const Shape & shape, WeightKind kind, float addend = 0.0f) const;
+
+    // What LoRAs add to a matrix claimed before, for a caller that computes it beside the matrix. Nothing where there is
+    // none; additions that nobody takes this way, or that the table's mode says to merge, are added at load.
+    std::optional<LowRank> low_rank(std::string_view name) const;
 
     bool has(std::string_view name) const;
 
@@ -104,6 +111,7 @@ private:
         int64_t groups;
         float addend;
         ggml_tensor * tensor;
+        const std::vector<LowRankSource> * merged = nullptr;  // low-rank additions to make at load, or null
 
         // The stored bytes are what the tensor is to hold, but for the order of a Conv or Grouped one.
         bool keeps_values(ggml_type type) const;
@@ -111,6 +119,11 @@ private:
 
     ggml_type held_type(const TensorSource & source, WeightKind kind, const LoadTarget & target) const;
     ggml_tensor * claim(const std::string & name, const Shape & claimed, WeightKind kind, float addend);
+    std::optional<LowRank> claim_low_rank(const std::string & name);
+    void settle_low_ranks();
+    static std::optional<LowRankFactors> merged_factors(const Claim & claim, int threads);
+    static void decode_rows(const Claim & claim, const std::optional<LowRankFactors> & low_rank, int64_t first,
+                            std::span<float> values, int64_t count);
     void fill(const Claim & claim, int threads) const;
     void fill_taps(const Claim & claim, int threads, std::byte * encoded) const;
     void fill_kernel(const Claim & claim, int threads, std::byte * encoded) const;
@@ -121,6 +134,7 @@ private:
     ggml_context_ptr ctx_;
     std::vector<Claim> claims_;
     std::map<std::string, ggml_tensor *> claimed_;
+    std::map<std::string, LowRank> low_ranks_;  // by weight, those computed at run time
     std::vector<std::string> problems_;
     std::vector<ggml_backend_buffer_ptr> buffers_;
     bool loaded_ = false;

@@ -6,6 +6,7 @@ from ltx2cpp.checkpoint.files import open_checkpoint
 from ltx2cpp.checkpoint.tensors import (
     CheckpointFile,
     DType,
+    LowRankPair,
     TensorInfo,
     WeightRef,
     read_array,
@@ -15,6 +16,7 @@ from ltx2cpp.checkpoint.tensors import (
 __all__ = [
     "CheckpointFile",
     "DType",
+    "LowRankPair",
     "TensorInfo",
     "WeightRef",
     "open_checkpoint",

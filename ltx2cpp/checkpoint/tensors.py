@@ -142,6 +142,26 @@ class TensorInfo:
     def num_elements(self) -> int:
         return math.prod(self.shape)
 
+    @property
+    def place(self) -> tuple[str, tuple[int, ...], str, int, int]:
+        """(dtype, shape, path, offset, size_bytes) as the core takes them."""
+        return str(self.dtype), self.shape, str(self.path), self.offset, self.size_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LowRankPair:
+    """What one LoRA adds to one weight: ``scale * up @ down``.
+
+    Attributes:
+        down: Factor (rank, in), "A".
+        up: Factor (out, rank), "B".
+        scale: Strength, times alpha / rank where an alpha is known.
+    """
+
+    down: TensorInfo
+    up: TensorInfo
+    scale: float
+
 
 @dataclass(frozen=True, slots=True)
 class WeightRef:
@@ -151,11 +171,13 @@ class WeightRef:
         info: Where the bytes lie and the shape the network expects.
         target: Type to convert to at load; None keeps the stored type.
         scale: Factor on every element (scaled fp8 files); 1.0 otherwise.
+        low_rank: What LoRAs add to it; several sum up.
     """
 
     info: TensorInfo
     target: DType | None = None
     scale: float = 1.0
+    low_rank: tuple[LowRankPair, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

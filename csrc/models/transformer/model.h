@@ -83,7 +83,7 @@ struct Transformer {
     void build(Graph & graph, const TransformerRun & run) const;
 
     // Nodes that build() may add, with room to spare.
-    size_t max_nodes() const { return 1024 + 512 * blocks.size(); }
+    size_t max_nodes() const { return 1024 + 768 * blocks.size(); }
 };
 
 // Names that build() offers as probes when both streams run together, in the order of computation.

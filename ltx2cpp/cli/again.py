@@ -51,6 +51,9 @@ def fill_from_clip(arguments: argparse.Namespace) -> None:
     _fill_sampler(arguments, parameters)
     if not any(getattr(arguments, name) for name in _FROM_PICTURES):
         arguments.conditions = _conditions(arguments.like, parameters.get("images", ()))
+    if not arguments.loras and isinstance(parameters.get("loras"), list):
+        files = ", ".join(str(entry) for entry in map(_spell_lora, parameters["loras"]))
+        arguments.lacking = f"{arguments.like} was made with LoRAs; give them as --lora: {files}"
     if arguments.guidance_scale is None and "guidance" in parameters:
         arguments.guidance = _guidance(arguments.like, parameters["guidance"])
 
@@ -86,6 +89,12 @@ def _conditions(path: object, stored: Any) -> list[Condition] | None:
         except (KeyError, AttributeError, TypeError) as error:
             raise ArgumentError(f"--like {path}: its pictures cannot be read: {error!r}") from error
     return conditions or None
+
+
+def _spell_lora(stored: Any) -> str:
+    if not isinstance(stored, dict):
+        return "?"
+    return f"{stored.get('file')}:{stored.get('strength')}"
 
 
 def _guidance(path: object, stored: Any) -> Guidance:

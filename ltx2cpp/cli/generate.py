@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ltx2cpp.cli.conditions import add_condition_options, conditions_of
 from ltx2cpp.cli.guidance import add_guidance_options, guidance_of
-from ltx2cpp.cli.models import add_model_options, open_pipeline
+from ltx2cpp.cli.models import add_lora_options, add_model_options, open_pipeline
 from ltx2cpp.cli.options import add_output_options, frame_rate, number_list
 from ltx2cpp.cli.sampler import add_sampler_options, sampling_of
 from ltx2cpp.errors import ArgumentError
@@ -62,9 +62,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CLIP",
         help="take prompt, seed and all else from a clip made by ltx2cpp; options given win",
     )
-    parser.set_defaults(guidance=None, conditions=None)
+    parser.set_defaults(guidance=None, conditions=None, lacking=None)
     _add_clip_options(parser)
     add_model_options(parser)
+    add_lora_options(parser)
     add_output_options(parser)
 
 
@@ -141,6 +142,8 @@ def run(arguments: argparse.Namespace) -> None:
     call = _call_arguments(arguments, seed)
     if seed != arguments.seed:
         display.note(f"seed: {seed}")
+    if arguments.lacking is not None:
+        display.insist(arguments.lacking)
     outputs = [path for path in (arguments.output, arguments.latents_out) if path]
     with display, logging_to(display.insist, level=level_of(arguments.verbose)):
         result = run_interruptibly(
@@ -217,7 +220,7 @@ def _generate(
 ) -> _Result:
     from ltx2cpp import media
 
-    with open_pipeline(arguments, display) as pipe:
+    with open_pipeline(arguments, display, arguments.loras, arguments.lora_mode) as pipe:
         call = {**call, **guidance_of(arguments, lambda: pipe.preset.guidance)}
         if chosen is media.OutputFormat.LATENTS:
             output = pipe(prompt, **call, output="latents")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ltx2cpp.cli.options import lora
+
 if TYPE_CHECKING:
-    from ltx2cpp import LTX2Pipeline, ModelFiles
+    from ltx2cpp import LoraSpec, LTX2Pipeline, ModelFiles
     from ltx2cpp.types import Observer
 
 # Attribute of ModelFiles and what its option says.
@@ -62,6 +65,30 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_lora_options(parser: argparse.ArgumentParser) -> None:
+    """Add the LoRAs to apply to the model."""
+    from ltx2cpp.options import LORA_MODES
+
+    group = parser.add_argument_group("LoRAs")
+    group.add_argument(
+        "--lora",
+        dest="loras",
+        type=lora,
+        action="append",
+        default=[],
+        metavar="PATH[:STRENGTH]",
+        help="a LoRA to apply, and how strongly (default: 1); repeatable, several add up",
+    )
+    group.add_argument(
+        "--lora-mode",
+        default="auto",
+        choices=LORA_MODES,
+        help="merge: add them to the weights on load, no cost per step; runtime: compute them at "
+        "every step, beside weights that keep their precision; auto (default): runtime where "
+        "weights have less than 8 bits",
+    )
+
+
 def model_files(arguments: argparse.Namespace) -> ModelFiles:
     """Collect the files that the options name."""
     from ltx2cpp import ModelFiles
@@ -74,7 +101,12 @@ def model_files(arguments: argparse.Namespace) -> ModelFiles:
     )
 
 
-def open_pipeline(arguments: argparse.Namespace, observer: Observer) -> LTX2Pipeline:
+def open_pipeline(
+    arguments: argparse.Namespace,
+    observer: Observer,
+    loras: Sequence[LoraSpec] = (),
+    lora_mode: str = "auto",
+) -> LTX2Pipeline:
     """Make the pipeline that the options ask for."""
     from ltx2cpp import LTX2Pipeline
 
@@ -84,4 +116,6 @@ def open_pipeline(arguments: argparse.Namespace, observer: Observer) -> LTX2Pipe
         weight_type=arguments.weight_type,
         threads=arguments.threads,
         observer=observer,
+        loras=loras,
+        lora_mode=lora_mode,
     )

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import argparse
 from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from ltx2cpp.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from ltx2cpp.options import LoraSpec
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
@@ -44,3 +50,18 @@ def whole_number_list(text: str) -> tuple[int, ...]:
         raise argparse.ArgumentTypeError(
             f"expected whole numbers separated by commas, as in 28 or 14,28; got {text!r}"
         ) from None
+
+
+def lora(text: str) -> LoraSpec:
+    """Parse a path that a colon and a number may follow."""
+    from ltx2cpp.options import LoraSpec
+
+    path, _, tail = text.rpartition(":")
+    try:
+        strength = float(tail)
+    except ValueError:
+        path, strength = text, 1.0
+    try:
+        return LoraSpec(path or text, strength)
+    except ArgumentError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

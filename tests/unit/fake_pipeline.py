@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,8 @@ class FakePipeline:
         weight_type: str,
         threads: int | None,
         observer: Observer,
+        loras: Sequence[object] = (),
+        lora_mode: str = "auto",
     ) -> None:
         self.observer = observer
         self.made = {
@@ -45,6 +47,7 @@ class FakePipeline:
             "device": device,
             "weight_type": weight_type,
             "threads": threads,
+            **({"loras": list(loras), "lora_mode": lora_mode} if loras else {}),
         }
 
     def __enter__(self) -> FakePipeline:

@@ -29,7 +29,7 @@ from ltx2cpp.errors import (
     UnsupportedError,
     WeightError,
 )
-from ltx2cpp.options import Guidance, ModalityGuidance, Sampling
+from ltx2cpp.options import Guidance, LoraSpec, ModalityGuidance, Sampling
 
 
 @pytest.fixture(autouse=True)
@@ -298,6 +298,36 @@ def test_generate_like_refuses_pictures_that_were_arrays(
     )
     assert generate("--like", tmp_path / "a.mp4", "-o", tmp_path / "b.mp4") == 2
     assert "was made from arrays in memory" in capsys.readouterr().err
+
+
+def test_generate_passes_loras_on(tmp_path: Path) -> None:
+    words = ["--lora", "a.safetensors", "--lora", "b:c.safetensors:-0.5", "--lora-mode", "merge"]
+    assert generate("a boat", "-o", tmp_path / "a.mp4", *words) == 0
+    assert last_call()["loras"] == [LoraSpec("a.safetensors"), LoraSpec("b:c.safetensors", -0.5)]
+    assert last_call()["lora_mode"] == "merge"
+
+
+@pytest.mark.parametrize("word", ["a.safetensors:nan", "a.safetensors:1e9", ""])
+def test_generate_refuses_bad_loras(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], word: str
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        generate("a boat", "-o", tmp_path / "a.mp4", "--lora", word)
+    assert caught.value.code == 2
+    assert "--lora" in capsys.readouterr().err
+
+
+def test_generate_like_names_the_loras_of_the_clip(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = [{"file": "style.safetensors", "strength": 0.5}]
+    parameters = {"prompt": "a boat", "seed": 1, "loras": stored}
+    monkeypatch.setattr(media, "read_parameters", lambda path: parameters)
+    words = ["--like", tmp_path / "a.mp4", "-o", tmp_path / "b.mp4"]
+    assert generate(*words) == 0
+    assert "give them as --lora: style.safetensors:0.5" in capsys.readouterr().err
+    assert generate(*words, "--lora", "style.safetensors:0.5") == 0
+    assert "give them as" not in capsys.readouterr().err
 
 
 def test_generate_like_refuses_a_file_without_parameters(

@@ -1,0 +1,512 @@
+"""LoRA files of every key form, matched with the layouts of released models."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from checkpoint_writers import write_safetensors
+from released_layouts import released_config, released_tensors
+
+from ltx2cpp import LoraSpec, LTX2Pipeline, ModelFiles
+from ltx2cpp.errors import ArgumentError, CheckpointError, UnsupportedError, WeightError
+from ltx2cpp.lora import Lora, apply_loras, check_lora_mode
+from ltx2cpp.lora_file import open_lora_file
+from ltx2cpp.model_files import ModelSet, resolve
+
+RANK = 4
+# Canonical module -> (out, in) in LTX-2.3.
+MODULES = {
+    "transformer_blocks.0.attn1.to_k": (4096, 4096),
+    "transformer_blocks.1.audio_to_video_attn.to_out.0": (4096, 2048),
+    "transformer_blocks.1.audio_ff.net.0.proj": (8192, 2048),
+    "patchify_proj": (4096, 128),
+    "audio_prompt_adaln_single.emb.timestep_embedder.linear_1": (2048, 256),
+    "av_ca_a2v_gate_adaln_single.linear": (4096, 4096),
+}
+DIFFUSERS = {
+    "patchify_proj": "proj_in",
+    "audio_prompt_adaln_single.emb.timestep_embedder.linear_1": (
+        "audio_prompt_adaln.emb.timestep_embedder.linear_1"
+    ),
+    "av_ca_a2v_gate_adaln_single.linear": "av_cross_attn_video_a2v_gate.linear",
+}
+FORMS = {
+    "official": (
+        "diffusion_model.{module}.lora_A.weight",
+        "diffusion_model.{module}.lora_B.weight",
+    ),
+    "with model": (
+        "model.diffusion_model.{module}.lora_down.weight",
+        "model.diffusion_model.{module}.lora_up.weight",
+    ),
+    "diffusers": ("transformer.{diffusers}.lora_A.weight", "transformer.{diffusers}.lora_B.weight"),
+    "old diffusers": (
+        "transformer.{diffusers}.lora.down.weight",
+        "transformer.{diffusers}.lora.up.weight",
+    ),
+    "peft": (
+        "base_model.model.{diffusers}.lora_A.weight",
+        "base_model.model.{diffusers}.lora_B.weight",
+    ),
+    "diffsynth": ("{module}.lora_A.default.weight", "{module}.lora_B.default.weight"),
+    "kohya": ("lora_unet_{flat}.lora_down.weight", "lora_unet_{flat}.lora_up.weight"),
+    "kohya with model": (
+        "lora_unet_model_{flat}.lora_down.weight",
+        "lora_unet_model_{flat}.lora_up.weight",
+    ),
+    "kohya of diffusers": (
+        "lora_unet_{flat_diffusers}.lora_down.weight",
+        "lora_unet_{flat_diffusers}.lora_up.weight",
+    ),
+}
+ATTENTION = {"transformer_blocks.0.attn1.to_k": (4096, 4096)}
+
+Tensors = dict[str, tuple[str, Sequence[int]]]
+
+
+def spell(form: str, module: str) -> str:
+    diffusers = DIFFUSERS.get(module, module)
+    return form.format(
+        module=module,
+        diffusers=diffusers,
+        flat=module.replace(".", "_"),
+        flat_diffusers=diffusers.replace(".", "_"),
+    )
+
+
+def factors(form: str, modules: Mapping[str, tuple[int, int]], rank: int = RANK) -> Tensors:
+    down, up = FORMS[form]
+    tensors: Tensors = {}
+    for module, (out, columns) in modules.items():
+        tensors[spell(down, module)] = ("BF16", (rank, columns))
+        tensors[spell(up, module)] = ("BF16", (out, rank))
+    return tensors
+
+
+def make_model(folder: Path, version: str) -> ModelSet:
+    path = folder / f"ltx-{version}-distilled.safetensors"
+    write_safetensors(
+        path, released_tensors(version, 2), {"config": json.dumps(released_config(version, 2))}
+    )
+    return resolve(ModelFiles(path))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> ModelSet:
+    return make_model(tmp_path_factory.mktemp("model"), "2.3")
+
+
+@pytest.fixture(scope="module")
+def old_model(tmp_path_factory: pytest.TempPathFactory) -> ModelSet:
+    return make_model(tmp_path_factory.mktemp("model"), "2.0")
+
+
+def apply(
+    model: ModelSet,
+    folder: Path,
+    tensors: Mapping[str, tuple[str, Sequence[int]]],
+    metadata: Mapping[str, str] | None = None,
+    *,
+    strength: float = 1.0,
+    name: str = "adapter.safetensors",
+    data: Mapping[str, bytes] | None = None,
+) -> tuple[ModelSet, Lora]:
+    write_safetensors(folder / name, dict(tensors), metadata, data)
+    changed, loras = apply_loras(model, [LoraSpec(folder / name, strength)])
+    return changed, loras[0]
+
+
+def low_rank(model: ModelSet, component: str = "transformer") -> dict[str, Any]:
+    tensors = getattr(model, component).tensors
+    return {name: ref.low_rank for name, ref in tensors.items() if ref.low_rank}
+
+
+def scale_of(model: ModelSet) -> float:
+    pairs = low_rank(model)["transformer_blocks.0.attn1.to_k.weight"]
+    assert len(pairs) == 1
+    return float(pairs[0].scale)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_key_form_finds_its_weights(model: ModelSet, tmp_path: Path, form: str) -> None:
+    changed, lora = apply(model, tmp_path, factors(form, MODULES), strength=0.5)
+    found = low_rank(changed)
+    assert set(found) == {f"{module}.weight" for module in MODULES}
+    for name, (pair,) in found.items():
+        shape = changed.require("transformer").tensors[name].info.shape
+        assert (pair.up.shape[0], pair.down.shape[1]) == shape
+        assert pair.scale == 0.5
+    assert (lora.num_weights, lora.rank, lora.unmatched) == (len(MODULES), RANK, ())
+    assert changed.video_connector is model.video_connector
+    assert not low_rank(model)
+
+
+def test_every_linear_of_the_model_has_a_flat_name(model: ModelSet, tmp_path: Path) -> None:
+    modules = {
+        name.removesuffix(".weight"): (ref.info.shape[0], ref.info.shape[1])
+        for name, ref in model.require("transformer").tensors.items()
+        if name.endswith(".weight") and len(ref.info.shape) == 2
+    }
+    for form in ("kohya", "kohya of diffusers"):
+        _, lora = apply(model, tmp_path, factors(form, modules))
+        assert lora.num_weights == len(modules)
+
+
+@pytest.mark.parametrize(
+    ("module", "component", "weight", "shape"),
+    [
+        (
+            "diffusion_model.video_embeddings_connector.transformer_1d_blocks.3.attn1.to_q",
+            "video_connector",
+            "transformer_1d_blocks.3.attn1.to_q.weight",
+            (4096, 4096),
+        ),
+        (
+            "connectors.audio_connector.transformer_blocks.3.ff.net.2",
+            "audio_connector",
+            "transformer_1d_blocks.3.ff.net.2.weight",
+            (2048, 8192),
+        ),
+        (
+            "lora_unet_audio_embeddings_connector_transformer_1d_blocks_0_attn1_to_v",
+            "audio_connector",
+            "transformer_1d_blocks.0.attn1.to_v.weight",
+            (2048, 2048),
+        ),
+        (
+            "text_embedding_projection.video_aggregate_embed",
+            "text_projection",
+            "video_aggregate_embed.weight",
+            (4096, 188160),
+        ),
+        (
+            "connectors.audio_text_proj_in",
+            "text_projection",
+            "audio_aggregate_embed.weight",
+            (2048, 188160),
+        ),
+    ],
+)
+def test_connectors_and_projection_are_found(
+    model: ModelSet,
+    tmp_path: Path,
+    module: str,
+    component: str,
+    weight: str,
+    shape: tuple[int, int],
+) -> None:
+    tensors: Tensors = {
+        f"{module}.lora_A.weight": ("F16", (2, shape[1])),
+        f"{module}.lora_B.weight": ("F16", (shape[0], 2)),
+    }
+    changed, _ = apply(model, tmp_path, tensors)
+    assert set(low_rank(changed, component)) == {weight}
+    assert changed.transformer is model.transformer
+
+
+@pytest.mark.parametrize("stored", ["F32", "I64"])
+def test_alpha_tensor_sets_the_scale(model: ModelSet, tmp_path: Path, stored: str) -> None:
+    name = "lora_unet_transformer_blocks_0_attn1_to_k.alpha"
+    tensors = factors("kohya", ATTENTION) | {name: (stored, ())}
+    value = np.asarray(2, "<f4" if stored == "F32" else "<i8").tobytes()
+    changed, _ = apply(model, tmp_path, tensors, strength=0.5, data={name: value})
+    assert scale_of(changed) == pytest.approx(0.5 * 2 / RANK)
+
+
+@pytest.mark.parametrize(
+    ("config", "scale"),
+    [
+        ({"transformer.lora_alpha": 8, "transformer.r": RANK}, 2.0),
+        ({"transformer.lora_alpha": 8, "transformer.use_rslora": True}, 4.0),
+        (
+            {
+                "transformer.lora_alpha": 8,
+                "transformer.alpha_pattern": {"transformer_blocks.0.attn1.to_k": 1},
+            },
+            0.25,
+        ),
+        ({"text_encoder.lora_alpha": 8}, 1.0),
+    ],
+)
+def test_alpha_of_diffusers_metadata(
+    model: ModelSet, tmp_path: Path, config: dict[str, Any], scale: float
+) -> None:
+    metadata = {"lora_adapter_metadata": json.dumps(config)}
+    changed, _ = apply(model, tmp_path, factors("diffusers", ATTENTION), metadata)
+    assert scale_of(changed) == pytest.approx(scale)
+
+
+def test_alpha_of_a_peft_folder(model: ModelSet, tmp_path: Path) -> None:
+    write_safetensors(tmp_path / "adapter_model.safetensors", factors("peft", ATTENTION))
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"lora_alpha": 12, "r": RANK}))
+    for path in (tmp_path, tmp_path / "adapter_model.safetensors"):
+        changed, _ = apply_loras(model, [LoraSpec(path)])
+        assert scale_of(changed) == pytest.approx(3.0)
+
+
+def test_several_loras_add_up(model: ModelSet, tmp_path: Path) -> None:
+    write_safetensors(tmp_path / "a.safetensors", factors("official", MODULES))
+    write_safetensors(tmp_path / "b.safetensors", factors("kohya", ATTENTION, rank=7))
+    specs = [LoraSpec(tmp_path / "a.safetensors", 0.5), LoraSpec(tmp_path / "b.safetensors", -2)]
+    changed, loras = apply_loras(model, specs)
+    pairs = low_rank(changed)["transformer_blocks.0.attn1.to_k.weight"]
+    assert [(pair.down.shape[0], pair.scale) for pair in pairs] == [(RANK, 0.5), (7, -2.0)]
+    assert [lora.spec for lora in loras] == specs
+
+
+def test_factors_stored_as_convolutions(model: ModelSet, tmp_path: Path) -> None:
+    tensors = {name: (kind, (*s, 1, 1)) for name, (kind, s) in factors("kohya", ATTENTION).items()}
+    changed, _ = apply(model, tmp_path, tensors)
+    (pair,) = low_rank(changed)["transformer_blocks.0.attn1.to_k.weight"]
+    assert pair.down.shape == (RANK, 4096)
+
+
+def test_strength_zero_changes_nothing(model: ModelSet, tmp_path: Path) -> None:
+    changed, lora = apply(model, tmp_path, factors("official", ATTENTION), strength=0)
+    assert not low_rank(changed)
+    assert lora.num_weights == 1
+
+
+def test_no_loras_are_the_model_itself(model: ModelSet) -> None:
+    assert apply_loras(model, []) == (model, ())
+
+
+def test_unmatched_keys_are_listed(
+    model: ModelSet, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tensors = factors("official", ATTENTION) | {
+        "text_encoder.layers.0.q_proj.lora_A.weight": ("F32", (2, 8)),
+        "text_encoder.layers.0.q_proj.lora_B.weight": ("F32", (8, 2)),
+        "diffusion_model.transformer_blocks.9.attn1.to_k.lora_A.weight": ("F32", (2, 4096)),
+        "diffusion_model.transformer_blocks.9.attn1.to_k.lora_B.weight": ("F32", (4096, 2)),
+        "diffusion_model.transformer_blocks.0.attn1.to_k.diff_b": ("F32", (4096,)),
+    }
+    with caplog.at_level(logging.WARNING):
+        _, lora = apply(model, tmp_path, tensors)
+    assert lora.unmatched == (
+        "diffusion_model.transformer_blocks.0.attn1.to_k.diff_b",
+        "text_encoder.layers.0.q_proj",
+        "diffusion_model.transformer_blocks.9.attn1.to_k",
+    )
+    assert "3 of its keys match nothing" in caplog.text
+    assert all(name in caplog.text for name in lora.unmatched)
+
+
+def test_nothing_matched_is_refused(model: ModelSet, tmp_path: Path) -> None:
+    tensors: Tensors = {
+        "diffusion_model.blocks.0.self_attn.q.lora_A.weight": ("F32", (2, 8)),
+        "diffusion_model.blocks.0.self_attn.q.lora_B.weight": ("F32", (8, 2)),
+    }
+    with pytest.raises(WeightError, match=r"none of the 1 modules .*blocks.0.self_attn.q"):
+        apply(model, tmp_path, tensors)
+
+
+def with_extra(name: str, shape: Sequence[int] = (4096,)) -> Tensors:
+    return factors("official", ATTENTION) | {name: ("F32", shape)}
+
+
+STEM = "diffusion_model.transformer_blocks.0.attn1.to_k"
+
+
+@pytest.mark.parametrize(
+    ("tensors", "error", "message"),
+    [
+        (with_extra(f"{STEM}.dora_scale"), UnsupportedError, "a DoRA"),
+        (with_extra(f"{STEM}.lora_magnitude_vector.weight"), UnsupportedError, "a DoRA"),
+        (with_extra(f"{STEM}.lokr_w1"), UnsupportedError, "a LoKr"),
+        (with_extra(f"{STEM}.hada_w1_a"), UnsupportedError, "a LoHa"),
+        (with_extra(f"{STEM}.lora_mid.weight"), UnsupportedError, "middle factor"),
+        (with_extra(f"{STEM}.weight_scale", ()), UnsupportedError, "scaled fp8"),
+        (
+            {f"{STEM}.lora_A.weight": ("F32", (2, 4096))},
+            CheckpointError,
+            r"to_k' has only its down factor",
+        ),
+        ({f"{STEM}.diff": ("F32", (4096, 4096))}, CheckpointError, "is not a LoRA"),
+        (
+            {
+                f"{STEM}.lora_A.weight": ("F32", (2, 4096)),
+                f"{STEM}.lora_B.weight": ("F32", (4096, 3)),
+            },
+            CheckpointError,
+            "ranks 2 and 3",
+        ),
+        (
+            {
+                f"{STEM}.lora_A.weight": ("F32", (2, 2048)),
+                f"{STEM}.lora_B.weight": ("F32", (4096, 2)),
+            },
+            WeightError,
+            r"attn1.to_k.weight' of the transformer by a matrix of \[4096, 2048\], .*4096, 4096",
+        ),
+        (
+            {
+                f"{STEM}.lora_A.weight": ("I8", (2, 4096)),
+                f"{STEM}.lora_B.weight": ("I8", (4096, 2)),
+            },
+            UnsupportedError,
+            "stored as i8",
+        ),
+        (
+            {
+                f"{STEM}.lora_A.weight": ("F32", (4096,)),
+                f"{STEM}.lora_B.weight": ("F32", (4096,)),
+            },
+            CheckpointError,
+            "a matrix is expected",
+        ),
+        (with_extra(f"{STEM}.alpha", (2,)), CheckpointError, "one number is expected"),
+        (with_extra(f"{STEM}.alpha", ()), CheckpointError, "alpha 0.0; a positive number"),
+        (
+            factors("official", ATTENTION) | factors("diffusers", ATTENTION),
+            CheckpointError,
+            "changes a weight once",
+        ),
+        (
+            factors("official", ATTENTION) | {f"{STEM}.lora_down.weight": ("F32", (2, 4096))},
+            CheckpointError,
+            "same factor of one module",
+        ),
+    ],
+)
+def test_unfit_files_are_refused_in_one_sentence(
+    model: ModelSet, tmp_path: Path, tensors: Tensors, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message) as caught:
+        apply(model, tmp_path, tensors)
+    assert str(tmp_path / "adapter.safetensors") in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({"lora_adapter_metadata": "[1]"}, "not a JSON object"),
+        ({"lora_adapter_metadata": "{"}, "lora_adapter_metadata"),
+        ({"lora_adapter_metadata": '{"transformer.lora_alpha": "8"}'}, "alpha '8'"),
+        ({"lora_adapter_metadata": '{"transformer.lora_alpha": NaN}'}, "alpha nan"),
+        ({"lora_adapter_metadata": '{"transformer.alpha_pattern": 3}'}, "alpha_pattern"),
+        ({"reference_downscale_factor": "half"}, "reference_downscale_factor is 'half'"),
+        ({"reference_downscale_factor": "0"}, "reference_downscale_factor is '0'"),
+        ({"reference_temporal_scale_factor": "1.5"}, "reference_temporal_scale_factor"),
+    ],
+)
+def test_unfit_metadata_is_refused(
+    model: ModelSet, tmp_path: Path, metadata: dict[str, str], message: str
+) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        apply(model, tmp_path, factors("diffusers", ATTENTION), metadata)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [{"transformer.use_dora": True}, {"transformer.alpha_pattern": {r"blocks.\d+": 2}}],
+)
+def test_unimplemented_metadata_is_refused(
+    model: ModelSet, tmp_path: Path, config: dict[str, Any]
+) -> None:
+    metadata = {"lora_adapter_metadata": json.dumps(config)}
+    with pytest.raises(UnsupportedError):
+        apply(model, tmp_path, factors("diffusers", ATTENTION), metadata)
+
+
+def test_reference_factors_are_exposed(model: ModelSet, tmp_path: Path) -> None:
+    metadata = {"reference_downscale_factor": "2", "reference_temporal_scale_factor": "4.0"}
+    _, lora = apply(model, tmp_path, factors("official", ATTENTION), metadata)
+    assert lora.reference_downscale_factor == 2
+    assert lora.reference_temporal_scale_factor == 4
+    plain = open_lora_file(write_safetensors(tmp_path / "p", factors("official", ATTENTION)))
+    assert plain.reference_downscale_factor == plain.reference_temporal_scale_factor == 1
+
+
+OLD_MODULES = {
+    "caption_projection.linear_1": (4096, 3840),
+    "adaln_single.linear": (6 * 4096, 4096),
+}
+NEW_MODULES = {
+    "transformer_blocks.0.attn1.to_gate_logits": (32, 4096),
+    "prompt_adaln_single.linear": (2 * 4096, 4096),
+    "audio_adaln_single.linear": (9 * 2048, 2048),
+}
+
+
+@pytest.mark.parametrize("module", OLD_MODULES)
+def test_lora_of_2_0_is_refused_on_2_3(model: ModelSet, tmp_path: Path, module: str) -> None:
+    tensors = factors("official", ATTENTION | {module: OLD_MODULES[module]})
+    with pytest.raises(WeightError, match=r"for LTX-2.0 .* model is LTX-2.3"):
+        apply(model, tmp_path, tensors)
+
+
+@pytest.mark.parametrize("module", NEW_MODULES)
+def test_lora_of_2_3_is_refused_on_2_0(old_model: ModelSet, tmp_path: Path, module: str) -> None:
+    tensors = factors("official", ATTENTION | {module: NEW_MODULES[module]})
+    with pytest.raises(WeightError, match=r"for LTX-2.3 .* model is LTX-2.0"):
+        apply(old_model, tmp_path, tensors)
+
+
+def test_metadata_of_another_generation_is_refused(model: ModelSet, tmp_path: Path) -> None:
+    with pytest.raises(WeightError, match=r"metadata says .*LTX-2.0"):
+        apply(model, tmp_path, factors("official", ATTENTION), {"model_version": "2.0.1"})
+
+
+@pytest.mark.parametrize(
+    ("metadata", "name"),
+    [
+        ({"model_version": "2.5.1"}, "a.safetensors"),
+        ({}, "ltx-2-19b-lora-camera.safetensors"),
+        ({}, "ltx-2.5-22b-x.safetensors"),
+    ],
+)
+def test_signs_of_another_generation_are_warned_of(
+    model: ModelSet,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    metadata: dict[str, str],
+    name: str,
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        apply(model, tmp_path, factors("official", ATTENTION), metadata, name=name)
+    assert "the model is LTX-2.3; it may do harm" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "name", ["ltx-2.3-22b-distilled-lora-384.safetensors", "my-style.safetensors"]
+)
+def test_a_fitting_lora_is_not_warned_of(
+    model: ModelSet, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        apply(model, tmp_path, factors("official", MODULES), {"model_version": "2.3.0"}, name=name)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("strength", [float("nan"), float("inf"), 101.0, "1", True])
+def test_bad_strengths_are_refused(strength: Any) -> None:
+    with pytest.raises(ArgumentError, match="lora strength"):
+        LoraSpec("x.safetensors", strength)
+
+
+def test_bad_arguments_are_refused(model: ModelSet) -> None:
+    with pytest.raises(ArgumentError, match="loras: expected a list of LoraSpec"):
+        apply_loras(model, ["x.safetensors"])  # type: ignore[list-item]
+    with pytest.raises(ArgumentError, match="lora_mode: expected one of auto, merge, runtime"):
+        check_lora_mode("fuse")
+    with pytest.raises(ArgumentError, match="lora: expected a path"):
+        LoraSpec("")
+
+
+def test_a_model_is_not_a_lora(model: ModelSet) -> None:
+    with pytest.raises(CheckpointError, match="is not a LoRA"):
+        apply_loras(model, [LoraSpec(model.searched[0])])
+
+
+def test_a_lora_is_not_a_model(tmp_path: Path) -> None:
+    path = write_safetensors(tmp_path / "lora.safetensors", factors("official", ATTENTION))
+    with pytest.raises(CheckpointError, match="it is a LoRA, not a model; give loras="):
+        LTX2Pipeline(ModelFiles(path), device="cpu")

@@ -86,11 +86,7 @@ class Backend:
             target = self._target(name, ref)
             table.add(
                 name,
-                str(ref.info.dtype),
-                ref.info.shape,
-                str(ref.info.path),
-                ref.info.offset,
-                ref.info.size_bytes,
+                *ref.info.place,
                 None if target is None else str(target),
                 ref.scale,
             )

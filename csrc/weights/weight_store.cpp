@@ -24,10 +24,6 @@ std::array<int64_t, GGML_MAX_DIMS> ne_of(const Shape & shape) {
     return ne;
 }
 
-bool is_kernel(WeightKind kind) {
-    return kind == WeightKind::Kernel || kind == WeightKind::TransposedKernel;
-}
-
 std::array<int64_t, GGML_MAX_DIMS> ne_of(const Shape & shape, WeightKind kind) {
     if (kind != WeightKind::Conv && !is_kernel(kind)) {
         return ne_of(shape);
@@ -46,12 +42,6 @@ void set_layout(ggml_tensor * tensor, ggml_type type, const std::array<int64_t, 
     tensor->nb[1] = ggml_row_size(type, tensor->ne[0]);
     for (int i = 2; i < GGML_MAX_DIMS; ++i) {
         tensor->nb[i] = tensor->nb[i - 1] * static_cast<size_t>(tensor->ne[i - 1]);
-    }
-}
-
-void scale_and_add(std::span<float> values, float scale, float addend) {
-    if (scale != 1.0f || addend != 0.0f) {
-        std::ranges::for_each(values, [=](float & v) { v = v * scale + addend; });
     }
 }
 
@@ -267,128 +257,6 @@ void WeightStore::settle_low_ranks() {
     }
 }
 
-void WeightStore::fill(const Claim & claim, int threads) const {
-    const TensorSource & source = *claim.source;
-    ggml_tensor * tensor = claim.tensor;
-    const bool by_taps = claim.kind == WeightKind::Conv || (claim.kind == WeightKind::Grouped && tensor->ne[2] > 1);
-    if (!by_taps && !is_kernel(claim.kind) && claim.keeps_values(tensor->type)) {
-        const auto stored = source.file->view(source.offset, source.size_bytes);
-        ggml_backend_tensor_set(tensor, stored.data(), 0, stored.size());
-        return;
-    }
-    const bool in_place = ggml_backend_buffer_is_host(tensor->buffer);
-    std::vector<std::byte> staging(in_place ? 0 : ggml_nbytes(tensor));
-    std::byte * encoded = in_place ? static_cast<std::byte *>(tensor->data) : staging.data();
-    if (is_kernel(claim.kind)) {
-        fill_kernel(claim, threads, encoded);
-    } else if (by_taps) {
-        fill_taps(claim, threads, encoded);
-    } else {
-        fill_rows(claim, threads, encoded);
-    }
-    if (!in_place) {
-        ggml_backend_tensor_set(tensor, staging.data(), 0, staging.size());
-    }
-}
-
-std::optional<LowRankFactors> WeightStore::merged_factors(const Claim & claim, int threads) {
-    if (!claim.merged) {
-        return std::nullopt;
-    }
-    return LowRankFactors(claim.name, *claim.merged, threads);
-}
-
-// `values`: `count` rows from `first` on, in the order and the units of the network, low-rank additions made.
-void WeightStore::decode_rows(const Claim & claim, const std::optional<LowRankFactors> & low_rank, int64_t first,
-                              std::span<float> values, int64_t count) {
-    const TensorSource & source = *claim.source;
-    const auto size = static_cast<int64_t>(values.size());
-    to_float(source.dtype, source.file->view(source.offset, source.size_bytes), first * (size / count), values.data(),
-             size);
-    scale_and_add(values, source.scale, claim.addend);
-    if (low_rank) {
-        low_rank->add_to(first, count, values.data());
-    }
-}
-
-// (out, in, taps) -> (taps, out, in), one output channel at a time.
-void WeightStore::fill_taps(const Claim & claim, int threads, std::byte * encoded) const {
-    const TensorSource & source = *claim.source;
-    const ggml_tensor * tensor = claim.tensor;
-    const auto stored = source.file->view(source.offset, source.size_bytes);
-    const int64_t in = tensor->ne[0];
-    const int64_t out = tensor->ne[1];
-    const int64_t taps = tensor->ne[2];
-    // Where quantised blocks straddle output channels, the tensor is decoded whole.
-    const bool whole = (in * taps) % block_elements(source.dtype) != 0;
-    const std::optional<LowRankFactors> low_rank = merged_factors(claim, threads);
-    parallel_for(out, threads, [&](int64_t begin, int64_t end) {
-        std::vector<float> kernel(static_cast<size_t>(whole ? out * in * taps : in * taps));
-        if (whole) {
-            to_float(source.dtype, stored, 0, kernel.data(), out * in * taps);
-            scale_and_add(kernel, source.scale, claim.addend);
-        }
-        std::vector<float> row(static_cast<size_t>(in));
-        for (int64_t o = begin; o < end; ++o) {
-            if (!whole) {
-                decode_rows(claim, low_rank, o, kernel, 1);
-            }
-            const float * values = kernel.data() + (whole ? o * in * taps : 0);
-            for (int64_t tap = 0; tap < taps; ++tap) {
-                for (int64_t i = 0; i < in; ++i) {
-                    row[static_cast<size_t>(i)] = values[i * taps + tap];
-                }
-                from_float(tensor->type, row.data(), 1, in, encoded + tap * tensor->nb[2] + o * tensor->nb[1]);
-            }
-        }
-    });
-}
-
-// (out, in, taps) or (in, out, taps) -> (taps, in, out), one input channel at a time.
-void WeightStore::fill_kernel(const Claim & claim, int threads, std::byte * encoded) const {
-    const TensorSource & source = *claim.source;
-    const ggml_tensor * tensor = claim.tensor;
-    const int64_t out = tensor->ne[0];
-    const int64_t in = tensor->ne[1];
-    const int64_t taps = tensor->ne[2];
-    const bool transposed = claim.kind == WeightKind::TransposedKernel;
-    const int64_t in_stride = transposed ? out * taps : taps;
-    const int64_t out_stride = transposed ? taps : in * taps;
-    std::vector<float> values(static_cast<size_t>(out * in * taps));
-    to_float(source.dtype, source.file->view(source.offset, source.size_bytes), 0, values.data(), out * in * taps);
-    scale_and_add(values, source.scale, claim.addend);
-    parallel_for(in, threads, [&](int64_t begin, int64_t end) {
-        std::vector<float> rows(static_cast<size_t>(taps * out));
-        for (int64_t i = begin; i < end; ++i) {
-            for (int64_t o = 0; o < out; ++o) {
-                const float * kernel = values.data() + i * in_stride + o * out_stride;
-                for (int64_t tap = 0; tap < taps; ++tap) {
-                    rows[static_cast<size_t>(tap * out + o)] = kernel[tap];
-                }
-            }
-            for (int64_t tap = 0; tap < taps; ++tap) {
-                from_float(tensor->type, rows.data() + tap * out, 1, out,
-                           encoded + tap * tensor->nb[2] + i * tensor->nb[1]);
-            }
-        }
-    });
-}
-
-void WeightStore::fill_rows(const Claim & claim, int threads, std::byte * encoded) const {
-    const ggml_tensor * tensor = claim.tensor;
-    const std::optional<LowRankFactors> low_rank = merged_factors(claim, threads);
-    const int64_t width = tensor->ne[0];
-    const int64_t rows_at_once = low_rank ? kMergedRows : 1;
-    parallel_for(ggml_nrows(tensor), threads, [&](int64_t begin, int64_t end) {
-        std::vector<float> rows(static_cast<size_t>(std::min(rows_at_once, end - begin) * width));
-        for (int64_t first = begin; first < end; first += rows_at_once) {
-            const int64_t count = std::min(rows_at_once, end - first);
-            decode_rows(claim, low_rank, first, {rows.data(), static_cast<size_t>(count * width)}, count);
-            from_float(tensor->type, rows.data(), count, width, encoded + first * tensor->nb[1]);
-        }
-    });
-}
-
 void WeightStore::check_files() const {
     std::set<const MappedFile *> files;
     for (const Claim & claim : claims_) {
@@ -401,21 +269,6 @@ void WeightStore::check_files() const {
 uint64_t WeightStore::stored_bytes() const {
     return std::accumulate(claims_.begin(), claims_.end(), uint64_t{0},
                            [](uint64_t sum, const Claim & claim) { return sum + claim.source->size_bytes; });
-}
-
-std::vector<float> WeightStore::read_f32(const ggml_tensor * weight) const {
-    const auto claim = std::ranges::find(claims_, weight, &Claim::tensor);
-    if (claim == claims_.end()) {
-        throw Error(owner_ + ": a weight is read that was never claimed");
-    }
-    if (table_.low_ranks().contains(claim->name)) {
-        throw WeightError(owner_ + ": tensor '" + claim->name + "' is folded into others, so a LoRA cannot change it");
-    }
-    const TensorSource & source = *claim->source;
-    source.file->check_unchanged();
-    std::vector<float> values(static_cast<size_t>(element_count(source.shape)));
-    decode_rows(*claim, std::nullopt, 0, values, 1);
-    return values;
 }
 
 }  // namespace ltx

@@ -35,6 +35,11 @@ enum class WeightKind {
     Grouped,
 };
 
+// Whether the kind holds the kernels of ops/conv.
+inline bool is_kernel(WeightKind kind) {
+    return kind == WeightKind::Kernel || kind == WeightKind::TransposedKernel;
+}
+
 // What loading needs to know of the device.
 struct LoadTarget {
     ggml_backend_buffer_type_t buffer_type;

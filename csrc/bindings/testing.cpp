@@ -6,9 +6,11 @@
 
 #include "bindings/register.h"
 #include "ops/bias_gelu/bias_gelu.h"
+#include "ops/conv/conv.h"
 #include "ops/gated_residual/gated_residual.h"
 #include "ops/modulate/modulate.h"
 #include "ops/registry.h"
+#include "ops/snake/snake.h"
 #include "ops/split_rope/split_rope.h"
 
 namespace py = pybind11;
@@ -96,6 +98,64 @@ Case norm_split_rope_case(const FloatArray & x, const FloatArray & weight, const
     return result;
 }
 
+Case antialiased_snake_case(const FloatArray & x, const FloatArray & alpha, const FloatArray & beta,
+                            const FloatArray & up, const FloatArray & down, bool fused, int threads) {
+    auto result = std::make_unique<OpCase>(fused, threads);
+    result->build([&](Graph & graph) {
+        return antialiased_snake(graph, result->input(graph, "x", x), result->input(graph, "alpha", alpha),
+                                 result->input(graph, "beta", beta), result->input(graph, "up", up),
+                                 result->input(graph, "down", down));
+    });
+    return result;
+}
+
+ConvActivation parse_conv_activation(const std::string & name) {
+    if (name == "none") {
+        return ConvActivation::None;
+    }
+    if (name == "leaky_relu") {
+        return ConvActivation::LeakyRelu;
+    }
+    if (name == "pixel_norm_silu") {
+        return ConvActivation::PixelNormSilu;
+    }
+    throw ArgumentError("activation '" + name + "' is none of none, leaky_relu, pixel_norm_silu");
+}
+
+Case conv_case(const FloatArray & x, const FloatArray & weight, const std::optional<FloatArray> & bias,
+               const std::optional<FloatArray> & residual, const std::array<int32_t, 4> & kernel,
+               const std::array<int32_t, 4> & pad, const std::string & activation, float value, bool fused,
+               int threads) {
+    auto result = std::make_unique<OpCase>(fused, threads);
+    result->build([&](Graph & graph) {
+        const ConvOptions options{.kernel_width = kernel[0],
+                                  .stride = kernel[1],
+                                  .dilation = kernel[2],
+                                  .pad_left = pad[0],
+                                  .pad_right = pad[1],
+                                  .pad_top = pad[2],
+                                  .pad_bottom = pad[3],
+                                  .repeat = kernel[3],
+                                  .activation = parse_conv_activation(activation),
+                                  .value = value};
+        return conv(graph, result->input(graph, "x", x), result->input(graph, "weight", weight),
+                    bias ? result->input(graph, "bias", *bias) : nullptr, options,
+                    residual ? result->input(graph, "residual", *residual) : nullptr);
+    });
+    return result;
+}
+
+Case conv_transpose_case(const FloatArray & x, const FloatArray & weight, const std::optional<FloatArray> & bias,
+                         int32_t stride, float slope, bool fused, int threads) {
+    auto result = std::make_unique<OpCase>(fused, threads);
+    result->build([&](Graph & graph) {
+        return conv_transpose(graph, result->input(graph, "x", x), result->input(graph, "weight", weight),
+                              bias ? result->input(graph, "bias", *bias) : nullptr, stride,
+                              slope == 1.0f ? ConvActivation::None : ConvActivation::LeakyRelu, slope);
+    });
+    return result;
+}
+
 }  // namespace
 
 void register_testing(py::module_ & module) {
@@ -141,6 +201,17 @@ void register_testing(py::module_ & module) {
                 py::arg("sin"), py::arg("num_heads"), py::arg("eps"), py::arg("gap") = 0, py::kw_only(),
                 py::arg("fused"), py::arg("threads") = 1,
                 "x (tokens, width + gap), weight (width,), cos and sin (tokens, width / 2) or None.");
+    testing.def("antialiased_snake", &antialiased_snake_case, py::arg("x"), py::arg("alpha"), py::arg("beta"),
+                py::arg("up"), py::arg("down"), py::kw_only(), py::arg("fused"), py::arg("threads") = 1,
+                "x (time, channels), alpha and beta (channels,), filters (12,).");
+    testing.def("conv", &conv_case, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("residual"),
+                py::arg("kernel"), py::arg("pad"), py::arg("activation") = "none", py::arg("value") = 0.0f,
+                py::kw_only(), py::arg("fused"), py::arg("threads") = 1,
+                "x (height, width, in), weight (taps, in, out), bias (out,) or None, residual as the result or None;\n"
+                "kernel: width, stride, dilation, repeat; pad: left, right, top, bottom.");
+    testing.def("conv_transpose", &conv_transpose_case, py::arg("x"), py::arg("weight"), py::arg("bias"),
+                py::arg("stride"), py::arg("slope") = 1.0f, py::kw_only(), py::arg("fused"), py::arg("threads") = 1,
+                "x (time, in), weight (taps, in, out), bias (out,) or None; slope of a leaky ReLU in front.");
 }
 
 }  // namespace ltx::bindings

@@ -12,7 +12,7 @@ namespace {
 // Floats of the activated input rows of one tile: half a megabyte, a quarter of a usual second-level cache.
 constexpr int64_t kRowsBudget = 131072;
 // Positions of a tile: enough to pay for the unpacking of kernel panels, few enough for their sums to stay close by.
-constexpr int64_t kMaxPositions = 32 * kTileBlock;
+constexpr int64_t kMaxPositions = 384;
 // Pieces of work per thread, so that threads end at about the same time.
 constexpr int64_t kPiecesPerThread = 8;
 
@@ -71,8 +71,8 @@ int64_t tile_length(int64_t length, int64_t limit) {
     if (limit >= length) {
         return length;
     }
-    const int64_t blocks = std::max<int64_t>(limit / kTileBlock, 1);
-    return std::min(length, blocks * kTileBlock);
+    const int64_t blocks = std::max<int64_t>(limit / tile_block(), 1);
+    return std::min(length, blocks * tile_block());
 }
 
 // The part of the work that falls to a thread: tiles, each divided into groups of panels where tiles are few.
@@ -119,7 +119,7 @@ void conv_cpu(ggml_tensor * node, int thread, int num_threads, void * /*unused*/
 
     const int64_t columns_budget = kRowsBudget / in / kernel_height;
     const int64_t tile_width =
-        tile_length(width, std::clamp<int64_t>((columns_budget - span_x) / c.stride + 1, kTileBlock, kMaxPositions));
+        tile_length(width, std::clamp<int64_t>((columns_budget - span_x) / c.stride + 1, tile_block(), kMaxPositions));
     const int64_t columns = (tile_width - 1) * c.stride + span_x;
     const int64_t lines_budget = std::max<int64_t>((kRowsBudget / in / columns - kernel_height) / c.stride + 1, 1);
     const int64_t tile_height = std::min({height, lines_budget, std::max<int64_t>(kMaxPositions / tile_width, 1)});
@@ -133,7 +133,7 @@ void conv_cpu(ggml_tensor * node, int thread, int num_threads, void * /*unused*/
     TileScratch scratch;
     float * rows = scratch.rows(((tile_height - 1) * c.stride + kernel_height) * columns * in);
     int64_t filled = -1;
-    const Pieces pieces(tiles_x * tiles_y, ceil_div(out, kTilePanel), thread, num_threads);
+    const Pieces pieces(tiles_x * tiles_y, ceil_div(out, tile_panel()), thread, num_threads);
     pieces.for_each([&](int64_t index, int64_t first_panel, int64_t last_panel) {
         const int64_t left = index % tiles_x * tile_width;
         const int64_t top = index / tiles_x * tile_height;
@@ -175,11 +175,11 @@ void conv_transpose_cpu(ggml_tensor * node, int thread, int num_threads, void * 
     const int64_t margin = taps / c.stride + 1;
 
     const int64_t tile_width =
-        tile_length(width, std::clamp<int64_t>(kRowsBudget / in - 2 * margin, kTileBlock, kMaxPositions));
+        tile_length(width, std::clamp<int64_t>(kRowsBudget / in - 2 * margin, tile_block(), kMaxPositions));
     TileScratch scratch;
     float * rows = scratch.rows((tile_width + 2 * margin) * in);
     int64_t filled = -1;
-    const Pieces pieces(ceil_div(width, tile_width), ceil_div(out, kTilePanel), thread, num_threads);
+    const Pieces pieces(ceil_div(width, tile_width), ceil_div(out, tile_panel()), thread, num_threads);
     std::vector<TileTap> phase_taps;
     pieces.for_each([&](int64_t index, int64_t first_panel, int64_t last_panel) {
         const int64_t left = index * tile_width;

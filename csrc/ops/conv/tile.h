@@ -52,16 +52,10 @@ private:
 };
 
 // Output channels that are computed together, and positions in a block; tiles are best multiples of the latter.
-#if defined(__AVX512F__)
-inline constexpr int kTileVector = 16;
-inline constexpr int kTileBlock = 12;
-#else
-inline constexpr int kTileVector = 8;
-inline constexpr int kTileBlock = 6;
-#endif
-inline constexpr int kTilePanel = 2 * kTileVector;
+int64_t tile_panel();
+int64_t tile_block();
 
-// Computes panels [first, last) of kTilePanel output channels each. Every result is summed in the same order whatever
+// Computes panels [first, last) of tile_panel() output channels each. Every result is summed in the same order whatever
 // the tile, so how work is divided does not show.
 void multiply_tile(const Tile & tile, int64_t first_panel, int64_t last_panel, TileScratch & scratch);
 

@@ -73,6 +73,7 @@ LORA_Q8_0 = 3e-2
 
 # Sums of float32 and float64 differ in the last bit, which moves few values over a rounding step.
 LORA_ROUNDED_ONCE = 5e-3
+
 # --- audio, CPU, float32 ---
 
 # Sums of up to 2000 products in one order: measured up to 5e-7.
@@ -84,7 +85,7 @@ SNAKE_SINE = 2e-6
 # Audio VAE against the reference in float32: measured 1.4e-6; the order of sums differs.
 AUDIO_VAE_F32 = 1e-5
 
-# A hundred convolutions in a row: measured 1.0e-6 against the reference, and the logarithm of a quiet
+# A hundred convolutions in a row: measured 1.0e-6 against the reference; the logarithm of a quiet
 # mel bin enlarges differences of the wave between the two generators.
 WAVE_F32 = 1e-5
 

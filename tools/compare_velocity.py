@@ -1,10 +1,11 @@
 """How much the velocity changes when a transformer is quantised.
 
-    python tools/compare_velocity.py ORIGINAL CONVERTED [--grid 4,8,8] [--audio-tokens 26] [--seed 0]
+    python tools/compare_velocity.py ORIGINAL CONVERTED [--grid 4,8,8] [--audio-tokens 26]
 
-Runs one call on seeded random inputs three times: the converted weights as they are held, the same weights decoded to
-float32, and the original weights in float32. Prints the normalised RMS error of the first against the other two: what
-the quantised arithmetic loses, and what quantisation loses altogether.
+Runs one call on seeded random inputs three times: the converted weights as they are held, the same
+weights decoded to float32, and the original weights in float32. Prints the normalised RMS error of
+the first against the other two: what the quantised arithmetic loses, and what quantisation loses
+altogether.
 """
 
 from __future__ import annotations

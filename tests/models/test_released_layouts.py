@@ -1,4 +1,4 @@
-"""Every network claims exactly the tensors of the released checkpoints, from files with no data in them."""
+"""Every network claims exactly the tensors of the released checkpoints, from files of holes."""
 
 from __future__ import annotations
 
@@ -52,9 +52,7 @@ def _table(component: Component) -> _core.TensorTable:
     table = _core.TensorTable()
     for name, ref in component.tensors.items():
         info = ref.info
-        table.add(
-            name, str(info.dtype), info.shape, str(info.path), info.offset, info.size_bytes
-        )
+        table.add(name, str(info.dtype), info.shape, str(info.path), info.offset, info.size_bytes)
     return table
 
 
@@ -111,8 +109,12 @@ def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
     lost = "model.diffusion_model.transformer_blocks.7.attn1.to_q.bias"
     models = _resolve("2.3", tmp_path, without=lost)
     component = models.require("transformer")
-    with pytest.raises(ValueError, match=r"1 tensors.*missing 'transformer_blocks\.7\.attn1\.to_q\.bias'"):
-        _core.Transformer(_table(component), dataclasses.asdict(component.config), _core.Device("cpu", 1))
+    with pytest.raises(
+        ValueError, match=r"1 tensors.*missing 'transformer_blocks\.7\.attn1\.to_q\.bias'"
+    ):
+        _core.Transformer(
+            _table(component), dataclasses.asdict(component.config), _core.Device("cpu", 1)
+        )
 
 
 def test_opening_a_pipeline_reads_headers_only(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Pictures that mean something: the draft of the demo model shows what its prompts say.
 
-The reference code reads back colour 100 %, background 100 % and motion 98 % over 55 prompts; its circles, squares and
-triangles all look alike, so shapes are not asked about.
+The reference code reads back colour 100 %, background 100 % and motion 98 % over 55 prompts; its
+circles, squares and triangles all look alike, so shapes are not asked about.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the training tools need torch (extra `reference`)")
 
 from safetensors.torch import load_file  # noqa: E402
+from tolerances import TEXT_F32, TRANSFORMER_F32, VIDEO_F32  # noqa: E402
 from train_demo.export import generator_tensors  # noqa: E402
 from train_demo.text import normalise_states  # noqa: E402
 from train_demo.transformer import (  # noqa: E402
@@ -21,8 +22,6 @@ from train_demo.transformer import (  # noqa: E402
     sample_rows,
 )
 from train_demo.vae import Conv, Decoder, Encoder, VaeConfig  # noqa: E402
-
-from tolerances import TEXT_F32, TRANSFORMER_F32, VIDEO_F32  # noqa: E402
 
 _TRANSFORMER = TransformerConfig(latent_channels=16, text_hidden=96, text_states=9)
 _VAE = VaeConfig(

@@ -13,6 +13,12 @@ OP_F32 = 5e-7
 # Largest relative error of one GELU value: the exponent reaches 60 before it is rounded to float32.
 GELU_ELEMENT = 1e-5
 
+# A convolution sums 27 products of up to a few hundred terms each.
+CONV_F32 = 2e-6
+
+# One rounding to the type; half a unit in the last place, uniformly spread, is 0.29 of it.
+ROUNDING = {"f32": OP_F32, "f16": 3e-4, "bf16": 2.5e-3}
+
 # --- sampling, numpy ---
 
 # Noise levels, absolute: the reference computes the shift in float32, this package in float64; a

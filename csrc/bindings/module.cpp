@@ -13,5 +13,6 @@ PYBIND11_MODULE(_core, module) {
     register_video(module);
 #if LTX2CPP_TESTING
     register_testing(module);
+    register_testing_video(module);
 #endif
 }

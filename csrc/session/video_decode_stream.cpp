@@ -129,7 +129,9 @@ bool VideoDecodeStream::run(size_t index, int64_t first, int64_t count, bool end
         tile.stream.begin_build();
         const std::array<int64_t, 4> ne{decoder.config.latent_channels, tile.columns.count, tile.rows.count, count};
         ggml_tensor * latent = count ? graph.input("latent", GGML_TYPE_F32, ne) : nullptr;
-        result_ = decoder.build(graph, tile.stream, {latent, ended}, options_.chunk_latents);
+        // Nothing is held back when the clip goes through in one run: no layer sees more than its frames.
+        const int64_t limit = ended && count ? latents_ + 1 : options_.chunk_latents;
+        result_ = decoder.build(graph, tile.stream, {latent, ended}, limit);
         if (result_.frames) {
             graph.output("frames", result_.frames);
         }

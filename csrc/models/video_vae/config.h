@@ -31,10 +31,14 @@ constexpr int64_t kColours = 3;
 
 constexpr SpaceTimeFactor sampler_factor(VaeBlockKind kind) {
     switch (kind) {
-        case VaeBlockKind::CompressSpace: return {1, 2, 2};
-        case VaeBlockKind::CompressTime: return {2, 1, 1};
-        case VaeBlockKind::CompressAll: return {2, 2, 2};
-        case VaeBlockKind::ResX: break;
+        case VaeBlockKind::CompressSpace:
+            return {1, 2, 2};
+        case VaeBlockKind::CompressTime:
+            return {2, 1, 1};
+        case VaeBlockKind::CompressAll:
+            return {2, 2, 2};
+        case VaeBlockKind::ResX:
+            break;
     }
     return {};
 }

@@ -11,12 +11,13 @@ namespace {
 VaeUpsampler load_upsampler(const Scope & scope, const VaeBlock & block, int64_t channels, const VaePadding & padding) {
     const SpaceTimeFactor factor = sampler_factor(block.kind);
     const int64_t positions = factor.product();
-    if (channels % block.multiplier != 0 || (block.residual && (channels % positions || positions % block.multiplier))) {
-        throw ConfigError("video decoder: a sampler cannot turn " + std::to_string(channels) +
-                          " channels into one " + std::to_string(block.multiplier) + "th of them");
+    if (channels % block.multiplier != 0 ||
+        (block.residual && (channels % positions || positions % block.multiplier))) {
+        throw ConfigError("video decoder: a sampler cannot turn " + std::to_string(channels) + " channels into one " +
+                          std::to_string(block.multiplier) + "th of them");
     }
-    return {Conv::load(scope.at("conv.conv"), channels, channels / block.multiplier * positions), factor, block.residual,
-            padding};
+    return {Conv::load(scope.at("conv.conv"), channels, channels / block.multiplier * positions), factor,
+            block.residual, padding};
 }
 
 }  // namespace
@@ -85,31 +86,26 @@ VideoDecoder VideoDecoder::load(const Scope & scope, const VideoVaeConfig & conf
 FrameChunk VideoDecoder::build(Graph & graph, FrameStream & stream, FrameChunk latent, int64_t limit) const {
     ggml_context * ctx = graph.ctx();
     const auto scope = graph.scope("decoder");
-    int64_t per_latent = 1;
-    // Every centred convolution adds a frame when it learns of the end; a residual block has two of them.
-    const auto hold_end = [&](FrameChunk chunk) {
-        chunk.ended = chunk.ended && (!chunk.frames || chunk.frames->ne[3] + 2 <= limit * per_latent);
-        return chunk;
-    };
+    int64_t frame_limit = limit;
     if (latent.frames) {
         latent.frames = ggml_add(ctx, ggml_mul(ctx, latent.frames, std), mean);  // ne: [latent_channels, w, h, F]
     }
     FrameChunk x = latent;
     {
         const auto module = graph.scope("conv_in");
-        x = hold_end(stream_conv(graph, stream, conv_in, x, padding, Activation::None));
+        x = hold_end(stream_conv(graph, stream, conv_in, x, padding, Activation::None), frame_limit);
     }
     for (size_t i = 0; i < blocks.size(); ++i) {
         const auto block_scope = graph.scope("up_blocks." + std::to_string(i));
         if (const auto * upsampler = std::get_if<VaeUpsampler>(&blocks[i])) {
-            per_latent *= upsampler->factor.time;
-            x = hold_end(upsampler->build(graph, stream, x));
+            frame_limit *= upsampler->factor.time;
+            x = hold_end(upsampler->build(graph, stream, x), frame_limit);
             continue;
         }
         const auto & stage = std::get<std::vector<VaeResBlock>>(blocks[i]);
         for (size_t layer = 0; layer < stage.size(); ++layer) {
             const auto layer_scope = graph.scope("res_blocks." + std::to_string(layer));
-            x = hold_end(stage[layer].build(graph, stream, x));
+            x = hold_end(stage[layer].build(graph, stream, x, frame_limit), frame_limit);
         }
         if (x.frames) {
             graph.probe("", x.frames);

@@ -33,8 +33,8 @@ struct VideoDecoder {
     static VideoDecoder load(const Scope & scope, const VideoVaeConfig & config);
 
     // latent: F32 [latent_channels, w, h, F] or null; `ended` when nothing follows. Close to the end a run hands the
-    // end on only so far that no layer sees much more than `limit` latents' frames; call again without a latent until
-    // the result has ended. -> F32 [3, W, H, frames] or null
+    // end on only so far that no layer gives more frames than belong to `limit` latents; call again without a latent
+    // until the result has ended. -> F32 [3, W, H, frames] or null
     FrameChunk build(Graph & graph, FrameStream & stream, FrameChunk latent, int64_t limit) const;
 };
 

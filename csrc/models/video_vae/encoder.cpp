@@ -27,8 +27,7 @@ VideoEncoder VideoEncoder::load(const Scope & scope, const VideoVaeConfig & conf
         .conv_out = {},
     };
     int64_t channels = config.latent_channels;
-    encoder.conv_in =
-        Conv::load(scope.at("conv_in.conv"), kColours * config.patch_size * config.patch_size, channels);
+    encoder.conv_in = Conv::load(scope.at("conv_in.conv"), kColours * config.patch_size * config.patch_size, channels);
     int index = 0;
     for (const VaeBlock & block : config.blocks) {
         const Scope at = scope.at("down_blocks", index++);

@@ -44,37 +44,41 @@ FrameChunk stream_conv(Graph & graph, FrameStream & stream, const Conv & conv, F
 }
 
 VaeResBlock VaeResBlock::load(const Scope & scope, int64_t channels, const VaePadding & padding) {
-    return {Conv::load(scope.at("conv1.conv"), channels, channels), Conv::load(scope.at("conv2.conv"), channels, channels),
-            padding};
+    return {Conv::load(scope.at("conv1.conv"), channels, channels),
+            Conv::load(scope.at("conv2.conv"), channels, channels), padding};
 }
 
-FrameChunk VaeResBlock::build(Graph & graph, FrameStream & stream, FrameChunk in) const {
+FrameChunk VaeResBlock::build(Graph & graph, FrameStream & stream, FrameChunk in, int64_t limit) const {
     const std::string layer = graph.path("");
+    const std::string layer2 = layer + ".conv2";
     StreamPosition & at = stream.position(layer);
-    if (at.closed || (!in.frames && !in.ended)) {
-        return {nullptr, in.ended};
-    }
+    const bool first_was_closed = at.closed;
     const FramePieces x = stream.with_kept(graph, layer, in.frames);
     const int64_t kept = frame_count(x.earlier);
-    PadOptions options = pad_options(conv1, padding, Activation::PixelNormSilu, in.ended);
-    options.front = kept ? static_cast<int32_t>(kReach - kept) : padding.lead;
-    ggml_tensor * padded = pad_frames(graph, x, options);  // ne: [C, W + 2, H + 2, results + 2]
-    FrameChunk hidden{padded->ne[3] > kReach ? conv1.build(graph, padded) : nullptr, in.ended};
-
+    ggml_tensor * padded = nullptr;
+    FrameChunk hidden{nullptr, in.ended};
+    if (!first_was_closed && (in.frames || in.ended)) {
+        PadOptions options = pad_options(conv1, padding, Activation::PixelNormSilu, in.ended);
+        options.front = kept ? static_cast<int32_t>(kReach - kept) : padding.lead;
+        padded = pad_frames(graph, x, options);  // ne: [C, W + 2, H + 2, results + 2]
+        hidden.frames = padded->ne[3] > kReach ? conv1.build(graph, padded) : nullptr;
+        at.closed = in.ended;
+    }
     ggml_tensor * padded2 =
-        pad_stream(graph, stream, layer + ".conv2", conv2, hidden, padding, Activation::PixelNormSilu);
+        pad_stream(graph, stream, layer2, conv2, hold_end(hidden, limit), padding, Activation::PixelNormSilu);
     ggml_tensor * out = nullptr;
     if (padded2) {
-        // Centred convolutions still owe the results for the frames kept; causal ones gave them.
-        const int64_t first = padding.trail ? 0 : kept;
-        out = conv2.build(graph, padded2, slice_frames(graph, x, first, padded2->ne[3] - kReach));
+        // Causal convolutions gave the results for the frames kept. Centred ones owe them: all, or the last one when
+        // conv1 has seen the end.
+        const int64_t owed = padding.trail == 0 ? 0 : (first_was_closed ? 1 : kept);
+        out = conv2.build(graph, padded2, slice_frames(graph, x, kept - owed, padded2->ne[3] - kReach));
         graph.probe("", out);
     }
-    at.closed = in.ended;
-    if (!in.ended) {
+    const bool ended = stream.position(layer2).closed;
+    if (!ended) {
         stream.keep(graph, layer, in.frames, {padded, out});
     }
-    return {out, in.ended};
+    return {out, ended};
 }
 
 }  // namespace ltx

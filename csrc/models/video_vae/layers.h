@@ -2,6 +2,8 @@
 // Source: ltx-core, video_vae: CausalConv3d, ResnetBlock3D. Exact streaming is ours.
 #pragma once
 
+#include <limits>
+
 #include "models/video_vae/config.h"
 #include "nn/conv.h"
 #include "nn/frame_stream.h"
@@ -16,6 +18,14 @@ struct VaePadding {
 };
 
 constexpr float kPixelNormEps = 1e-8f;
+
+constexpr int64_t kNoLimit = std::numeric_limits<int64_t>::max();
+
+// The end of a stream is held back where passing it on would make a layer see more frames than `limit`: each
+// convolution gives one more when it learns of the end, so these would pile up.
+inline FrameChunk hold_end(FrameChunk chunk, int64_t limit) {
+    return {chunk.frames, chunk.ended && frame_count(chunk.frames) < limit};
+}
 
 enum class Activation { None, PixelNormSilu };
 
@@ -36,8 +46,9 @@ struct VaeResBlock {
 
     static VaeResBlock load(const Scope & scope, int64_t channels, const VaePadding & padding);
 
-    // [C, W, H, T] -> the same shape, other frames
-    FrameChunk build(Graph & graph, FrameStream & stream, FrameChunk in) const;
+    // [C, W, H, T] -> the same shape, other frames. The end goes past conv1 only while that gives fewer frames than
+    // `limit`; call again, without frames, until the result has ended.
+    FrameChunk build(Graph & graph, FrameStream & stream, FrameChunk in, int64_t limit = kNoLimit) const;
 };
 
 }  // namespace ltx

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -25,7 +25,7 @@ class Clip:
         plan: Plan,
         video_latent: FloatArray,
         audio_latent: FloatArray | None,
-        sound: Audio | None,
+        decode_sound: Callable[[], Audio] | None,
     ) -> None:
         self._decoder, self._observer = decoder, observer
         self.info = plan.info
@@ -33,8 +33,17 @@ class Clip:
         self.num_frames, self.frame_rate = plan.shape.num_frames, plan.shape.frame_rate
         self.video_latent = video_latent
         self.audio_latent = audio_latent
-        self.audio = None if sound is None else sound.samples
-        self.sample_rate = None if sound is None else sound.sample_rate
+        self._decode_sound = decode_sound
+        self._sound: Audio | None = None
+
+    @property
+    def audio(self) -> FloatArray | None:
+        """Samples (2, n), decoded when first asked for."""
+        return None if (sound := self._decoded_sound()) is None else sound.samples
+
+    @property
+    def sample_rate(self) -> int | None:
+        return None if (sound := self._decoded_sound()) is None else sound.sample_rate
 
     def frames(self) -> ByteArray:
         """Return all frames, (num_frames, height, width, 3)."""
@@ -44,6 +53,11 @@ class Clip:
             video[start : start + len(chunk)] = chunk
             start += len(chunk)
         return video
+
+    def _decoded_sound(self) -> Audio | None:
+        if self._sound is None and self._decode_sound is not None:
+            self._sound = self._decode_sound()
+        return self._sound
 
     def __iter__(self) -> Iterator[ByteArray]:
         self._decoder.open()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -330,11 +331,11 @@ class LTX2Pipeline:
             output=output,
         )
         stream = self._generate(request, on_step)
-        video = stream.frames() if output == "media" else None
+        sound, sample_rate = stream.audio, stream.sample_rate
         return GenerationOutput(
-            video=video,
-            audio=stream.audio,
-            sample_rate=stream.sample_rate,
+            video=stream.frames() if output == "media" else None,
+            audio=sound,
+            sample_rate=sample_rate,
             video_latent=stream.video_latent,
             audio_latent=stream.audio_latent,
             info=stream.info,
@@ -394,16 +395,16 @@ class LTX2Pipeline:
             self._denoiser, self._video_encoder, self._upsampler, self.encode_audio, self._observer
         )
         result = run_plan(plan, networks, prompt, negative, self._audio_bins(), on_step)
-        sound = None
+        decode_sound = None
         if result.audio is not None and plan.decode:
-            sound = self._decode_sound(result.audio)
+            decode_sound = partial(self._decode_sound, result.audio)
         return Clip(
             decoder=self._video_decoder,
             observer=self._observer,
             plan=plan,
             video_latent=result.video,
             audio_latent=result.audio,
-            sound=sound,
+            decode_sound=decode_sound,
         )
 
     def _decode_sound(self, latent: FloatArray) -> Audio:

@@ -251,7 +251,7 @@ class GenerationStream(Protocol):
         frame_rate: in frames per second.
         video_latent: as in `GenerationOutput`.
         audio_latent: as in `GenerationOutput`.
-        audio: float32 (2, n), or None.
+        audio: float32 (2, n), or None; decoded when it is first read.
         sample_rate: of ``audio`` in Hz, or None.
     """
 
@@ -262,8 +262,12 @@ class GenerationStream(Protocol):
     frame_rate: float
     video_latent: FloatArray
     audio_latent: FloatArray | None
-    audio: FloatArray | None
-    sample_rate: int | None
+
+    @property
+    def audio(self) -> FloatArray | None: ...
+
+    @property
+    def sample_rate(self) -> int | None: ...
 
     def __iter__(self) -> Iterator[ByteArray]: ...
 

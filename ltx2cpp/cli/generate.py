@@ -36,7 +36,7 @@ examples:
   ltx2cpp-cli generate -m ltx-2.3-q8_0.gguf --text-encoder gemma-3-12b-it -p "a bell" -o frames/
 
 formats of --output: .mp4, .webp, .gif, .png (one frame), a folder name ending in / (numbered
-PNG files), .safetensors (the latents, not decoded)"""
+PNG files), .wav and .m4a (the sound alone), .safetensors (the latents, not decoded)"""
 
 _RANDOM_SEED_LIMIT = 2**32
 
@@ -183,6 +183,8 @@ def _check_outputs(arguments: argparse.Namespace) -> OutputFormat:
     chosen = check_output(
         arguments.output, num_frames=arguments.num_frames, frame_rate=arguments.frame_rate
     )
+    if chosen.is_sound and arguments.no_audio:
+        raise ArgumentError(f"--no-audio: {arguments.output} holds nothing but sound")
     if arguments.latents_out is not None:
         if check_output(arguments.latents_out) is not OutputFormat.LATENTS:
             raise ArgumentError(
@@ -267,7 +269,9 @@ def _print_result(
         }
         print(json.dumps(report, indent=2))
         return
-    held = "latents" if not saved.num_frames else count_noun(saved.num_frames, "frame")
+    held = "sound" if saved.format.is_sound else "latents"
+    if saved.num_frames:
+        held = count_noun(saved.num_frames, "frame")
     print(
         f"{saved.path}: {held} of {info['width']} x {info['height']}, "
         f"{info['frame_rate']:g} fps, {spell_bytes(saved.size_bytes)}, seed {info['seed']}"

@@ -9,8 +9,15 @@ from ltx2cpp.media.latents_io import read_latents
 from ltx2cpp.media.levels import to_uint8
 from ltx2cpp.media.parameters import read_parameters
 from ltx2cpp.media.pictures import compress_picture, fit_frames, read_picture
-from ltx2cpp.media.video import AudioTrack
-from ltx2cpp.media.writer import SavedMedia, save, save_latents, save_stream, save_video
+from ltx2cpp.media.sound import AudioTrack
+from ltx2cpp.media.writer import (
+    SavedMedia,
+    save,
+    save_latents,
+    save_sound,
+    save_stream,
+    save_video,
+)
 
 __all__ = [
     "AudioTrack",
@@ -28,6 +35,7 @@ __all__ = [
     "read_video",
     "save",
     "save_latents",
+    "save_sound",
     "save_stream",
     "save_video",
     "to_uint8",

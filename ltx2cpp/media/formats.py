@@ -23,6 +23,18 @@ class OutputFormat(enum.Enum):
     PNG = "png"
     PNG_FOLDER = "png folder"
     LATENTS = "safetensors"
+    WAV = "wav"
+    M4A = "m4a"
+
+    @property
+    def has_sound(self) -> bool:
+        """Whether sound is written at all."""
+        return self is OutputFormat.MP4 or self.is_sound
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing but sound is written."""
+        return self in (OutputFormat.WAV, OutputFormat.M4A)
 
 
 _BY_SUFFIX = {
@@ -31,6 +43,8 @@ _BY_SUFFIX = {
     ".gif": OutputFormat.GIF,
     ".png": OutputFormat.PNG,
     ".safetensors": OutputFormat.LATENTS,
+    ".wav": OutputFormat.WAV,
+    ".m4a": OutputFormat.M4A,
 }
 _KNOWN = ", ".join(_BY_SUFFIX) + ", or a folder name ending in '/' for numbered PNG files"
 # Players slow down a GIF whose frames are shorter than two hundredths of a second.

@@ -34,8 +34,8 @@ def read_parameters(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read back what a generation stored in its output.
 
     Args:
-        path: An .mp4, .webp, .gif, .png or .safetensors file, or a folder of numbered PNG files,
-            written here.
+        path: An .mp4, .webp, .gif, .png, .wav, .m4a or .safetensors file, or a folder of numbered
+            PNG files, written here.
 
     Returns:
         The parameters by name.
@@ -46,8 +46,8 @@ def read_parameters(path: str | os.PathLike[str]) -> dict[str, Any]:
     source = Path(path)
     chosen = output_format(source)
     try:
-        if chosen is OutputFormat.MP4:
-            comment = _mp4_comment(source)
+        if chosen.has_sound:
+            comment = _container_comment(source)
         elif chosen is OutputFormat.LATENTS:
             comment = _safetensors_comment(source)
         elif chosen is OutputFormat.PNG_FOLDER:
@@ -65,7 +65,7 @@ def read_parameters(path: str | os.PathLike[str]) -> dict[str, Any]:
     return parameters
 
 
-def _mp4_comment(path: Path) -> str | None:
+def _container_comment(path: Path) -> str | None:
     import av
 
     with av.open(str(path)) as container:

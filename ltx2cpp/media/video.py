@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ltx2cpp.errors import (
-    ArgumentError,
-    BackendError,
-    OutputError,
-    ShapeError,
-)
+from ltx2cpp.errors import ArgumentError, BackendError, OutputError, ShapeError
 from ltx2cpp.media.atomic import atomic_file
+from ltx2cpp.media.sound import AudioTrack, SoundEncoder
 
 _ENCODER = "libx264"
 # Same quality and speed as the model authors' own writer.
@@ -34,33 +29,6 @@ _BT709 = 1
 _LIMITED_RANGE = 1
 # The index goes to the front of the file, so that a browser plays it before it has all of it.
 _MUXER_OPTIONS = {"movflags": "+faststart"}
-_AAC_BIT_RATE = 192_000
-_AAC_SAMPLE_RATES = (
-    7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000,
-)  # fmt: skip
-_AUDIO_CHUNK = 4096
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class AudioTrack:
-    """Sound that goes with a video.
-
-    Attributes:
-        samples: float32 ``(2, n)``, left and right, -1..1; what lies outside is clipped.
-        sample_rate: Samples per second, one that AAC knows (24000, 44100, 48000 ...).
-    """
-
-    samples: NDArray[np.float32]
-    sample_rate: int
-
-    def __post_init__(self) -> None:
-        if self.samples.ndim != 2 or self.samples.shape[0] != 2:
-            raise ShapeError(f"audio samples: expected shape (2, n), got {self.samples.shape}")
-        if self.sample_rate not in _AAC_SAMPLE_RATES:
-            raise ArgumentError(
-                f"audio sample rate {self.sample_rate} has no AAC form, expected one of "
-                + ", ".join(map(str, _AAC_SAMPLE_RATES))
-            )
 
 
 def write_mp4(
@@ -80,7 +48,8 @@ def write_mp4(
         frames: Pictures ``(height, width, 3)`` RGB of one size, even in both directions.
         frame_rate: Exact frames per second.
         comment: Tag ``comment``.
-        audio: Sound from the first frame on.
+        audio: Sound from the first frame on, cut to the length of the pictures or filled up with
+            silence.
 
     Returns:
         How many frames were written.
@@ -150,7 +119,7 @@ def _encode_streams(
     audio: AudioTrack | None,
 ) -> int:
     video_stream: Any = None
-    sound = _SoundEncoder(container, audio) if audio is not None else None
+    sound = SoundEncoder(container, audio, codec="aac") if audio is not None else None
     count = 0
     for frame in frames:
         if video_stream is None:
@@ -166,7 +135,7 @@ def _encode_streams(
     for packet in video_stream.encode():
         container.mux(packet)
     if sound is not None:
-        sound.finish()
+        sound.finish(count / frame_rate)
     return count
 
 
@@ -196,41 +165,6 @@ def _to_yuv(frame: NDArray[np.uint8], index: int, time_base: Fraction) -> Any:
     )
     converted.pts, converted.time_base = index, time_base
     return converted
-
-
-class _SoundEncoder:
-    """Feeds one AAC stream in step with the pictures, so that the muxer has little to hold back."""
-
-    def __init__(self, container: Any, audio: AudioTrack) -> None:
-        self._container = container
-        self._rate = audio.sample_rate
-        self._samples = np.clip(audio.samples, -1.0, 1.0).astype(np.float32)
-        self._done = 0
-        self._stream = container.add_stream("aac", rate=self._rate, layout="stereo")
-        self._stream.bit_rate = _AAC_BIT_RATE
-
-    def encode_until(self, time_s: Fraction) -> None:
-        while self._done < min(self._samples.shape[1], time_s * self._rate):
-            self._encode_chunk()
-
-    def finish(self) -> None:
-        while self._done < self._samples.shape[1]:
-            self._encode_chunk()
-        self._mux(None)
-
-    def _encode_chunk(self) -> None:
-        import av
-
-        chunk = np.ascontiguousarray(self._samples[:, self._done : self._done + _AUDIO_CHUNK])
-        frame = av.AudioFrame.from_ndarray(chunk, format="fltp", layout="stereo")
-        frame.sample_rate, frame.pts = self._rate, self._done
-        frame.time_base = Fraction(1, self._rate)
-        self._mux(frame)
-        self._done += chunk.shape[1]
-
-    def _mux(self, frame: Any) -> None:
-        for packet in self._stream.encode(frame):
-            self._container.mux(packet)
 
 
 def _check_complete(path: Path, count: int, *, final: str | os.PathLike[str]) -> None:

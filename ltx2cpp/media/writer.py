@@ -19,7 +19,8 @@ from ltx2cpp.media.frame_rate import exact_frame_rate
 from ltx2cpp.media.images import write_png, write_png_folder
 from ltx2cpp.media.latents_io import write_latents
 from ltx2cpp.media.parameters import to_json
-from ltx2cpp.media.video import AudioTrack, write_mp4
+from ltx2cpp.media.sound import AudioTrack, write_sound
+from ltx2cpp.media.video import write_mp4
 from ltx2cpp.types import GenerationOutput, GenerationStream
 
 Frames = NDArray[np.uint8]
@@ -32,7 +33,7 @@ class SavedMedia:
     Attributes:
         path: The file or folder.
         format: Its format.
-        num_frames: Pixel frames in it; 0 for latents.
+        num_frames: Pixel frames in it; 0 for latents and sound.
         size_bytes: Size of the file, or of all files of the folder.
     """
 
@@ -58,7 +59,8 @@ def save_video(
         one at a time.
         frame_rate: Frames per second, see `exact_frame_rate`.
         parameters: Stored inside the output as JSON; `read_parameters` reads them back.
-        audio: Sound, for MP4 only; other formats are written without it.
+        audio: Sound, for MP4 only, cut to the length of the pictures or filled up with silence;
+            other formats are written without it.
 
     Returns:
         What was written.
@@ -72,6 +74,8 @@ def save_video(
     chosen = output_format(path)
     if chosen is OutputFormat.LATENTS:
         raise ArgumentError(f"{os.fspath(path)}: a .safetensors output holds latents, not frames")
+    if chosen.is_sound:
+        raise ArgumentError(f"{os.fspath(path)}: a .{chosen.value} output holds sound, not frames")
     rate = exact_frame_rate(frame_rate)
     comment = to_json(parameters or {})
     source = _FrameSource(chunks)
@@ -110,6 +114,30 @@ def save_latents(
     return _saved(path, chosen, 0)
 
 
+def save_sound(
+    path: str | os.PathLike[str],
+    audio: AudioTrack,
+    *,
+    parameters: Mapping[str, object] | None = None,
+) -> SavedMedia:
+    """Write sound alone as WAV (16-bit PCM) or M4A (AAC), whole or not at all.
+
+    Args:
+        path: Output name with the extension .wav or .m4a.
+        audio: At least one sample.
+        parameters: Stored inside the output as JSON; `read_parameters` reads them back.
+
+    Raises:
+        ArgumentError: Another extension, or there are no samples.
+        OutputError: The output cannot be written; nothing is left.
+    """
+    chosen = output_format(path)
+    if not chosen.is_sound:
+        raise ArgumentError(f"{os.fspath(path)}: sound alone is written as .wav or .m4a")
+    write_sound(path, audio, comment=to_json(parameters or {}))
+    return _saved(path, chosen, 0)
+
+
 def save(output: GenerationOutput, path: str | os.PathLike[str]) -> SavedMedia:
     """Write what a generation gave; a name ending in .safetensors takes the latents.
 
@@ -118,8 +146,11 @@ def save(output: GenerationOutput, path: str | os.PathLike[str]) -> SavedMedia:
             for and none were decoded.
         OutputError: The output cannot be written; nothing is left.
     """
-    if output_format(path) is OutputFormat.LATENTS:
+    chosen = output_format(path)
+    if chosen is OutputFormat.LATENTS:
         return save_latents(path, output.video_latent, output.audio_latent, parameters=output.info)
+    if chosen.is_sound:
+        return _save_sound_of(output, path)
     if output.video is None:
         raise ArgumentError(
             f"{os.fspath(path)}: no frames were decoded; save latents as .safetensors, or generate "
@@ -135,20 +166,33 @@ def save(output: GenerationOutput, path: str | os.PathLike[str]) -> SavedMedia:
 
 
 def save_stream(stream: GenerationStream, path: str | os.PathLike[str]) -> SavedMedia:
-    """Decode a denoised clip into a file chunk by chunk.
+    """Decode a denoised clip into a file chunk by chunk; only what the format holds is decoded.
 
     Raises:
         ArgumentError: Unknown extension, or the format cannot hold this clip.
         OutputError: The output cannot be written; nothing is left.
         BaseException: Whatever decoding raises, after removing what was begun.
     """
+    chosen = output_format(path)
+    if chosen.is_sound:
+        return _save_sound_of(stream, path)
     return save_video(
         path,
         stream,
         frame_rate=stream.frame_rate,
         parameters=stream.info,
-        audio=_track(stream.audio, stream.sample_rate),
+        # Reading the attribute decodes the sound.
+        audio=_track(stream.audio, stream.sample_rate) if chosen.has_sound else None,
     )
+
+
+def _save_sound_of(
+    clip: GenerationOutput | GenerationStream, path: str | os.PathLike[str]
+) -> SavedMedia:
+    track = _track(clip.audio, clip.sample_rate)
+    if track is None:
+        raise ArgumentError(f"{os.fspath(path)}: the clip was made without sound")
+    return save_sound(path, track, parameters=clip.info)
 
 
 def _track(samples: NDArray[np.float32] | None, sample_rate: int | None) -> AudioTrack | None:

@@ -193,6 +193,15 @@ def test_pictures_alone_need_and_decode_no_sound(make: Make) -> None:
     assert not [event for event in EVENTS if "Audio" in event or "Vocoder" in event]
 
 
+def test_sound_is_decoded_when_it_is_read(make: Make) -> None:
+    stream = make().stream("a boat", **CLIP)
+    assert sum(len(chunk) for chunk in stream) == 17
+    assert not [event for event in EVENTS if "Vocoder" in event]
+    assert stream.audio is not None
+    assert (stream.audio.shape, stream.sample_rate) == ((2, (4 * 18 - 3) * 480), 48000)
+    assert stream.audio is stream.audio
+
+
 def test_latents_need_no_vocoder(make: Make) -> None:
     out = make(FakeModels(vocoder=None))("a boat", **CLIP, output="latents")
     assert (out.audio, out.sample_rate) == (None, None)

@@ -356,6 +356,7 @@ def test_generate_like_refuses_a_file_without_parameters(
         (["a", "-o", "a.mp4", "--retake", "0:1"], "name it with --video"),
         (["a", "-o", "a.mp4", "--retake", "2:1", "--video", "b.mp4"], "0 <= start < end"),
         (["a", "-o", "a.mp4", "--video", "b.mp4"], "--video goes with --retake"),
+        (["a", "-o", "a.wav", "--no-audio"], "holds nothing but sound"),
         (["a", "-o", "a.mp4", "--keep-audio"], "--keep-audio goes with --retake"),
         (["a", "-o", "a.mp4", "--eta", "2"], "eta: expected 0 to 1"),
         (["a", "-o", "a.mp4", "-s", "1", "--stg-scale", "nan"], "guidance stg: expected"),

@@ -1,0 +1,164 @@
+"""Sound in files: the AAC track of an MP4, and M4A and WAV files of their own, through PyAV."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ltx2cpp.errors import ArgumentError, BackendError, OutputError, ShapeError
+from ltx2cpp.media.atomic import atomic_file
+
+AAC_SAMPLE_RATES = (
+    7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000,
+)  # fmt: skip
+_AAC_BIT_RATE = 192_000
+_CHUNK = 4096
+_PCM_FULL_SCALE = 32767
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AudioTrack:
+    """Sound to be written.
+
+    Attributes:
+        samples: float32 ``(2, n)``, left and right, -1..1; what lies outside is clipped.
+        sample_rate: Samples per second, one that AAC knows (24000, 44100, 48000 ...).
+    """
+
+    samples: NDArray[np.float32]
+    sample_rate: int
+
+    def __post_init__(self) -> None:
+        if self.samples.ndim != 2 or self.samples.shape[0] != 2:
+            raise ShapeError(f"audio samples: expected shape (2, n), got {self.samples.shape}")
+        if self.sample_rate not in AAC_SAMPLE_RATES:
+            raise ArgumentError(
+                f"audio sample rate {self.sample_rate} has no AAC form, expected one of "
+                + ", ".join(map(str, AAC_SAMPLE_RATES))
+            )
+
+
+class SoundEncoder:
+    """Feeds one stream in step with the pictures, so that the muxer has little to hold back.
+
+    Args:
+        container: Open for writing.
+        audio: Sound from the beginning on.
+        codec: "aac" or "pcm_s16le".
+    """
+
+    def __init__(self, container: Any, audio: AudioTrack, *, codec: str) -> None:
+        self._container = container
+        self._rate = audio.sample_rate
+        self._samples = audio.samples
+        self._done = 0
+        self._pcm = codec == "pcm_s16le"
+        self._stream = container.add_stream(codec, rate=self._rate, layout="stereo")
+        if not self._pcm:
+            self._stream.bit_rate = _AAC_BIT_RATE
+
+    def encode_until(self, time_s: Fraction) -> None:
+        """Encode what lies before a time, in whole chunks."""
+        self._encode_while(int(time_s * self._rate))
+
+    def finish(self, duration_s: Fraction | None = None) -> None:
+        """Encode the rest.
+
+        Args:
+            duration_s: Where the sound ends, to the nearest sample: it is cut there, or filled up
+                with silence. None keeps its own length.
+        """
+        end = self._samples.shape[1] if duration_s is None else round(duration_s * self._rate)
+        self._encode_while(end)
+        if self._done < end:
+            self._encode_chunk(end - self._done)
+        self._mux(None)
+
+    def _encode_while(self, end: int) -> None:
+        while self._done + _CHUNK <= end:
+            self._encode_chunk(_CHUNK)
+
+    def _encode_chunk(self, count: int) -> None:
+        import av
+
+        chunk = np.zeros((2, count), np.float32)
+        given = self._samples[:, self._done : self._done + count]
+        chunk[:, : given.shape[1]] = np.clip(given, -1.0, 1.0)
+        if self._pcm:
+            values = np.trunc(chunk * _PCM_FULL_SCALE).astype(np.int16)
+            packed = np.ascontiguousarray(values.T).reshape(1, -1)
+            frame = av.AudioFrame.from_ndarray(packed, format="s16", layout="stereo")
+        else:
+            frame = av.AudioFrame.from_ndarray(chunk, format="fltp", layout="stereo")
+        frame.sample_rate, frame.pts = self._rate, self._done
+        frame.time_base = Fraction(1, self._rate)
+        self._mux(frame)
+        self._done += count
+
+    def _mux(self, frame: Any) -> None:
+        for packet in self._stream.encode(frame):
+            self._container.mux(packet)
+
+
+def write_sound(path: str | os.PathLike[str], audio: AudioTrack, *, comment: str) -> None:
+    """Write sound alone, whole or not at all.
+
+    Args:
+        path: Name of the file; .wav takes 16-bit PCM, anything else AAC in MPEG-4.
+        audio: At least one sample.
+        comment: Tag ``comment``.
+
+    Raises:
+        ArgumentError: There are no samples.
+        OutputError: The file cannot be written; nothing is left.
+        BackendError: The encoder failed.
+    """
+    import av
+
+    if audio.samples.shape[1] == 0:
+        raise ArgumentError(f"{os.fspath(path)}: the sound has no samples")
+    wav = os.fspath(path).lower().endswith(".wav")
+    with atomic_file(path) as temporary:
+        try:
+            _encode(temporary, audio, comment, wav=wav)
+            _check_complete(temporary, final=path)
+        except av.FFmpegError as error:
+            if isinstance(error, OSError):
+                raise
+            raise BackendError(f"{os.fspath(path)}: the sound encoder failed: {error}") from error
+
+
+def _encode(path: Path, audio: AudioTrack, comment: str, *, wav: bool) -> None:
+    import av
+
+    options = {} if wav else {"movflags": "+faststart"}
+    container = av.open(str(path), mode="w", format="wav" if wav else "ipod", options=options)
+    try:
+        container.metadata["comment"] = comment
+        SoundEncoder(container, audio, codec="pcm_s16le" if wav else "aac").finish()
+    except BaseException:
+        # Closing fails again on a full disk; the first failure is the one to report.
+        with contextlib.suppress(av.FFmpegError, OSError):
+            container.close()
+        raise
+    container.close()
+
+
+def _check_complete(path: Path, *, final: str | os.PathLike[str]) -> None:
+    """Read the header back: libav may drop a failed write of its last buffer without a word."""
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            container.streams.audio[0]
+    except (av.FFmpegError, IndexError) as error:
+        raise OutputError(
+            f"{os.fspath(final)}: cannot be read back after writing; is the disk full? ({error})"
+        ) from error

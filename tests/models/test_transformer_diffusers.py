@@ -182,6 +182,7 @@ def test_tiny_model_masked_is_diffusers(tmp_path: Path) -> None:
 
 def test_one_block_at_released_size_is_diffusers(tmp_path: Path) -> None:
     """Width 4096 and 2048, 1024 video tokens, 26 audio tokens, 1024 rows of text."""
+    pytest.importorskip("torch", reason="needs torch (extra `reference`)")
     config = dataclasses.replace(RELEASED_23, num_layers=1)
     sizes = {"grid": (4, 16, 16), "audio_tokens": 26, "context_rows": 1024}
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ltx2cpp.conditioning import (
+    AudioCondition,
     Condition,
     ImageCondition,
     ReferenceVideo,
@@ -25,6 +26,7 @@ from ltx2cpp.types import (
 
 __all__ = [
     "Audio",
+    "AudioCondition",
     "BinnedGuidance",
     "Condition",
     "GenerationOutput",

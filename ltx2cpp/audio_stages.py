@@ -110,6 +110,10 @@ class AudioEncoder:
         self._models, self._backend = models, backend
         self._encoder = Slot("audio encoder", self._make, backend.observer)
 
+    def open(self) -> None:
+        """Load the weights now instead of at the first call."""
+        self._encoder.open()
+
     def encode(self, samples: FloatArray, sample_rate: int) -> FloatArray:
         config: AudioVaeConfig = self._models.require("audio_encoder").config
         rate = check_sample_rate(sample_rate)

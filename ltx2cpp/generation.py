@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from ltx2cpp.conditioning import Condition, as_conditions, describe
+from ltx2cpp.conditioning import AudioCondition, Condition, Retake, as_conditions, describe
 from ltx2cpp.conditioning.placement import Placements, place, source_size
+from ltx2cpp.conditioning.sound import as_audio_condition, cut_sound
 from ltx2cpp.errors import ArgumentError, ShapeError, UnsupportedError
 from ltx2cpp.latents import SPACE_FACTOR, ClipShape, check_seed
-from ltx2cpp.options import Guidance, Sampling
+from ltx2cpp.options import Guidance, ModalityGuidance, Sampling
 from ltx2cpp.presets import Preset
 from ltx2cpp.res2s import check_levels
 from ltx2cpp.sampling import SamplerChoice
@@ -30,7 +31,7 @@ from ltx2cpp.schedulers import (
     linear_quadratic_sigmas,
     ltx2_sigmas,
 )
-from ltx2cpp.types import FloatArray, PromptEmbedding, as_float32
+from ltx2cpp.types import Audio, FloatArray, PromptEmbedding, as_float32
 
 logger = logging.getLogger("ltx2cpp")
 
@@ -76,6 +77,7 @@ class Request:
     audio: bool
     sampling: Sampling | None
     two_stage: bool = False
+    audio_condition: object = None
     output: str = "media"
 
 
@@ -112,6 +114,7 @@ class Plan:
         seed: of the noise; None when noise was given.
         audio: whether the audio stream runs.
         decode: whether pictures are decoded.
+        sound: what leads the pictures and stays as it is, cut to the clip, or None.
         info: every value, plain JSON types.
     """
 
@@ -121,6 +124,7 @@ class Plan:
     seed: int | None
     audio: bool
     decode: bool
+    sound: Audio | None
     video_channels: int
     audio_channels: int
     info: dict[str, Any]
@@ -152,8 +156,11 @@ def make_plan(request: Request, model: ModelFacts) -> Plan:
             f"num_frames: {shape.num_frames} at {shape.frame_rate:g} frames per second is too "
             "short for sound; give audio=False"
         )
+    lead, sound = _settle_sound(request, shape, conditions)
     sampling = request.sampling or Sampling()
     guidance = _settle_guidance(request, preset)
+    if sound is not None:
+        guidance = dataclasses.replace(guidance, audio=ModalityGuidance())
     first_shape = half_shape(shape) if request.two_stage else shape
     sigmas = _settle_sigmas(request, preset, sampling, first_shape)
     seed = None if request.noise is not None else preset.seed
@@ -176,6 +183,7 @@ def make_plan(request: Request, model: ModelFacts) -> Plan:
         seed=seed,
         audio=bool(request.audio),
         decode=request.output == "media",
+        sound=sound,
         video_channels=model.video_channels,
         audio_channels=model.audio_channels,
         info={
@@ -191,6 +199,7 @@ def make_plan(request: Request, model: ModelFacts) -> Plan:
             "sampler": dataclasses.asdict(sampler),
             "guidance": json.loads(json.dumps(dataclasses.asdict(guidance))),
             "images": [describe(each) for each in conditions],
+            "audio_condition": None if lead is None else lead.describe(),
             "two_stage": bool(request.two_stage),
             "stage_2_sigmas": _levels(stages[1].sigmas) if request.two_stage else None,
             "audio": bool(request.audio),
@@ -212,6 +221,19 @@ def _settle_size(
         default if value is None else value for value, default in zip(given, unset, strict=True)
     )
     return width, height, frames
+
+
+def _settle_sound(
+    request: Request, shape: ClipShape, conditions: Sequence[Condition]
+) -> tuple[AudioCondition | None, Audio | None]:
+    if request.audio_condition is None:
+        return None, None
+    lead = as_audio_condition(request.audio_condition)
+    if not request.audio:
+        raise ArgumentError("audio_condition: needs the audio stream, which audio=False leaves out")
+    if any(isinstance(each, Retake) for each in conditions):
+        raise ArgumentError("audio_condition: a retake has its own sound, see Retake(audio=...)")
+    return lead, cut_sound(lead, shape)
 
 
 def half_shape(shape: ClipShape) -> ClipShape:

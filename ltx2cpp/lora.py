@@ -294,3 +294,14 @@ def _generation_of_modules(placed: Iterable[tuple[_Place, StoredPair]]) -> _Gene
 def _block_number(weight: str) -> int:
     match = re.match(r"transformer_1d_blocks\.(\d{1,4})\.", weight)
     return int(match[1]) if match else -1
+
+
+def lora_info(loras: Sequence[Lora], mode: str) -> dict[str, Any]:
+    """Return what a clip's parameters tell of its LoRAs; nothing without any."""
+    if not loras:
+        return {}
+    specs = [lora.spec for lora in loras]
+    return {
+        "loras": [{"file": Path(s.path).name, "strength": float(s.strength)} for s in specs],
+        "lora_mode": mode,
+    }

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from ltx2cpp.audio_stages import AudioDecoder, AudioEncoder
 from ltx2cpp.clip import Clip
+from ltx2cpp.conditioning import AudioCondition
 from ltx2cpp.generation import ModelFacts, Plan, Request, make_plan
 from ltx2cpp.latents import AUDIO_LATENT_BINS
-from ltx2cpp.lora import Lora, apply_loras, check_lora_mode
+from ltx2cpp.lora import Lora, apply_loras, check_lora_mode, lora_info
 from ltx2cpp.model_files import ModelFiles, resolve
 from ltx2cpp.options import Guidance, LoraSpec, Sampling
 from ltx2cpp.phases import phase
@@ -278,6 +279,7 @@ class LTX2Pipeline:
         two_stage: bool = False,
         noise: Sequence[Any] | None = None,
         audio: bool = True,
+        audio_condition: AudioCondition | str | Path | None = None,
         output: str = "media",
         on_step: Callable[[Step], None] | None = None,
         sampling: Sampling | None = None,
@@ -303,6 +305,7 @@ class LTX2Pipeline:
             noise: (video (T, C), audio (L, C')) in token layout, instead of drawing it; T counts
                 the tokens of conditions that are shown beside the clip. Two stages take four.
             audio: False leaves the audio stream out, which also changes the picture.
+            audio_condition: sound to which the pictures are made; the clip carries it unchanged.
             output: "media", or "latents" to stop before decoding.
             on_step: called after each step; what it raises stops the generation.
             sampling: sampler and scheduler options.
@@ -327,6 +330,7 @@ class LTX2Pipeline:
             two_stage=two_stage,
             noise=noise,
             audio=audio,
+            audio_condition=audio_condition,
             sampling=sampling,
             output=output,
         )
@@ -359,6 +363,7 @@ class LTX2Pipeline:
         two_stage: bool = False,
         noise: Sequence[Any] | None = None,
         audio: bool = True,
+        audio_condition: AudioCondition | str | Path | None = None,
         on_step: Callable[[Step], None] | None = None,
         sampling: Sampling | None = None,
     ) -> GenerationStream:
@@ -383,6 +388,7 @@ class LTX2Pipeline:
             two_stage=two_stage,
             noise=noise,
             audio=audio,
+            audio_condition=audio_condition,
             sampling=sampling,
         )
         return self._generate(request, on_step)
@@ -392,11 +398,13 @@ class LTX2Pipeline:
         self._check_stages(plan)
         prompt, negative = self._encode(plan)
         networks = Networks(
-            self._denoiser, self._video_encoder, self._upsampler, self.encode_audio, self._observer
+            self._denoiser, self._video_encoder, self._upsampler, self._encode_sound, self._observer
         )
         result = run_plan(plan, networks, prompt, negative, self._audio_bins(), on_step)
         decode_sound = None
-        if result.audio is not None and plan.decode:
+        if plan.sound is not None:
+            decode_sound = partial(Audio, plan.sound.samples, plan.sound.sample_rate)
+        elif result.audio is not None and plan.decode:
             decode_sound = partial(self._decode_sound, result.audio)
         return Clip(
             decoder=self._video_decoder,
@@ -406,6 +414,13 @@ class LTX2Pipeline:
             audio_latent=result.audio,
             decode_sound=decode_sound,
         )
+
+    def _encode_sound(self, samples: FloatArray, sample_rate: int) -> FloatArray:
+        self._audio_encoder.open()
+        with phase(self._observer, "encode audio"):
+            latent = self._audio_encoder.encode(samples, sample_rate)
+        self._audio_encoder.release()
+        return latent
 
     def _decode_sound(self, latent: FloatArray) -> Audio:
         self._audio_decoder.open()
@@ -427,18 +442,9 @@ class LTX2Pipeline:
                 "variant": self._models.variant,
                 "weight_type": self._backend.weight_type,
                 "device": self._backend.device.name,
-                **self._lora_info(),
+                **lora_info(self._loras, self._backend.lora_mode),
             },
         )
-
-    def _lora_info(self) -> dict[str, Any]:
-        if not self._loras:
-            return {}
-        specs = [lora.spec for lora in self._loras]
-        return {
-            "loras": [{"file": Path(s.path).name, "strength": float(s.strength)} for s in specs],
-            "lora_mode": self._backend.lora_mode,
-        }
 
     def _audio_bins(self) -> int:
         vae = self._models.audio_config.vae
@@ -464,7 +470,9 @@ class LTX2Pipeline:
             self._upsampler.check_doubling()
         if plan.decode:
             self._video_decoder.check(plan.video_channels)
-        if plan.decode and plan.audio:
+        if plan.sound is not None:
+            self._models.require("audio_encoder")
+        elif plan.decode and plan.audio:
             self._audio_decoder.check(plan.audio_channels)
 
     def _encode(self, plan: Plan) -> tuple[PromptEmbedding, PromptEmbedding | None]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ltx2cpp.conditioning import LatentState
 from ltx2cpp.conditioning.apply import Encoded, condition_audio, condition_video
 from ltx2cpp.conditioning.placement import Kind
+from ltx2cpp.conditioning.sound import hold_sound
 from ltx2cpp.denoising import VelocityCall, denoise
 from ltx2cpp.errors import ConfigError
 from ltx2cpp.generation import Plan, Stage
@@ -97,6 +98,9 @@ def run_plan(
         ConfigError: the upsampler enlarges by another factor than two.
     """
     conditions = _encode_conditions(plan, networks)
+    sound = None
+    if plan.sound is not None:
+        sound = networks.encode_audio(plan.sound.samples, plan.sound.sample_rate)
     source = None if plan.seed is None else NoiseSource(plan.seed)
     total = sum(len(stage.sigmas) - 1 for stage in plan.stages)
     latents: Latents | None = None
@@ -104,7 +108,7 @@ def run_plan(
     for number, (stage, encoded) in enumerate(zip(plan.stages, conditions, strict=True), start=1):
         if latents is not None:
             latents = replace(latents, video=_enlarge(networks, latents.video, stage))
-        video, audio = start_stage(plan, stage, encoded, source, latents)
+        video, audio = start_stage(plan, stage, encoded, source, latents, sound)
         networks.denoiser.open()
         name = "denoise" if len(plan.stages) == 1 else f"denoise, stage {number}"
         with phase(networks.observer, name, len(stage.sigmas) - 1):
@@ -131,6 +135,7 @@ def start_stage(
     conditions: Sequence[Encoded],
     source: NoiseSource | None,
     latents: Latents | None = None,
+    sound: FloatArray | None = None,
 ) -> tuple[LatentState, LatentState | None]:
     """Return the noised starting states of video and audio.
 
@@ -140,6 +145,7 @@ def start_stage(
         conditions: encoded at its size.
         source: of the noise, unless the stage has its own.
         latents: what it starts from, at its size, or None for noise alone.
+        sound: audio latent that is held from end to end, or None.
     """
     shape = stage.shape
     scale = 1.0 if latents is None else float(stage.sigmas[0])
@@ -160,7 +166,7 @@ def start_stage(
         if latents is not None and latents.audio is not None:
             audio = replace(audio, latent=pack_audio(latents.audio))
         retaken = next((each for each in conditions if each.placement.kind is Kind.SOURCE), None)
-        audio = condition_audio(audio, retaken)
+        audio = condition_audio(audio, retaken) if sound is None else hold_sound(audio, sound)
     if stage.noise is not None:
         video_noise, audio_noise = stage.noise
     else:

@@ -291,7 +291,8 @@ class Observer:
     """Receives what a pipeline is doing; every method may be overridden, none has to be.
 
     Phases do not overlap: "load <component>", "encode prompt", "denoise", "decode video",
-    "decode audio". An exception raised by a method stops the generation and reaches the caller.
+    "encode audio", "decode audio". An exception raised by a method stops the generation and
+    reaches the caller.
     """
 
     def phase_started(self, name: str, total: int | None = None) -> None:

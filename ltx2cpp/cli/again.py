@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ltx2cpp.errors import ArgumentError
@@ -47,6 +48,7 @@ def fill_from_clip(arguments: argparse.Namespace) -> None:
         if getattr(arguments, attribute) is None and not replaced:
             setattr(arguments, attribute, parameters.get(name))
     arguments.no_audio = arguments.no_audio or parameters.get("audio") is False
+    _fill_sound(arguments, parameters.get("audio_condition"))
     arguments.two_stage = arguments.two_stage or parameters.get("two_stage") is True
     _fill_sampler(arguments, parameters)
     if not any(getattr(arguments, name) for name in _FROM_PICTURES):
@@ -56,6 +58,19 @@ def fill_from_clip(arguments: argparse.Namespace) -> None:
         arguments.lacking = f"{arguments.like} was made with LoRAs; give them as --lora: {files}"
     if arguments.guidance_scale is None and "guidance" in parameters:
         arguments.guidance = _guidance(arguments.like, parameters["guidance"])
+
+
+def _fill_sound(arguments: argparse.Namespace, stored: Any) -> None:
+    if arguments.audio_in is not None or arguments.no_audio or not isinstance(stored, dict):
+        return
+    if not isinstance(stored.get("sound"), str):
+        raise ArgumentError(
+            f"--like {arguments.like}: its sound was an array in memory, which no file carries; "
+            "give it as --audio-in"
+        )
+    arguments.audio_in = Path(stored["sound"])
+    if arguments.audio_start is None:
+        arguments.audio_start = stored.get("start_s")
 
 
 def _fill_sampler(arguments: argparse.Namespace, parameters: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from ltx2cpp.cli.guidance import add_guidance_options, guidance_of
 from ltx2cpp.cli.models import add_lora_options, add_model_options, open_pipeline
 from ltx2cpp.cli.options import add_output_options, frame_rate, number_list
 from ltx2cpp.cli.sampler import add_sampler_options, sampling_of
+from ltx2cpp.cli.sound import add_sound_options, sound_of
 from ltx2cpp.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def _add_clip_options(parser: argparse.ArgumentParser) -> None:
         help="frames per second, also 23.976 or 24000/1001",
     )
     clip.add_argument("--no-audio", action="store_true", help="make the pictures only")
+    add_sound_options(clip)
     clip.add_argument(
         "--two-stage",
         action="store_true",
@@ -206,6 +208,7 @@ def _call_arguments(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
         "num_inference_steps": arguments.steps,
         "sigmas": arguments.sigmas,
         "images": conditions_of(arguments),
+        "audio_condition": sound_of(arguments),
         "two_stage": arguments.two_stage or None,
         "sampling": sampling_of(arguments),
     }

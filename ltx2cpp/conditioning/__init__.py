@@ -1,4 +1,4 @@
-"""What a clip is held to: pictures, videos, regions and references, and the state they act on."""
+"""What a clip is held to: pictures, videos, sound, regions, references; the state they act on."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from ltx2cpp.conditioning.items import (
     as_conditions,
     describe,
 )
+from ltx2cpp.conditioning.sound import AudioCondition
 from ltx2cpp.conditioning.state import LatentState
 
 __all__ = [
+    "AudioCondition",
     "Condition",
     "ImageCondition",
     "LatentState",

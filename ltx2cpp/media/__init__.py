@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ltx2cpp.media.audio_files import read_audio
 from ltx2cpp.media.clips import SourceVideo, read_video
 from ltx2cpp.media.formats import OutputFormat, check_output, output_format
 from ltx2cpp.media.frame_rate import exact_frame_rate
@@ -29,6 +30,7 @@ __all__ = [
     "exact_frame_rate",
     "fit_frames",
     "output_format",
+    "read_audio",
     "read_latents",
     "read_parameters",
     "read_picture",

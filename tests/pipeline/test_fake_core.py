@@ -13,6 +13,7 @@ import pytest
 from fake_core import AUDIO_CHANNELS, AUDIO_WIDTH, CHANNELS, EVENTS, WIDTH, FakeModels
 
 from ltx2cpp import (
+    AudioCondition,
     Guidance,
     LTX2Pipeline,
     Modality,
@@ -531,3 +532,29 @@ def test_retaken_clips_keep_the_rest(make: Make) -> None:
     out = make()("a boat", **CLIP, images=[Retake(source, start_s=0.4)], output="latents")
     np.testing.assert_array_equal(out.video_latent[:, :2], 1.0)
     assert np.ptp(out.video_latent[:, 2]) > 0
+
+
+def test_given_sound_is_held_and_kept(make: Make) -> None:
+    wave = np.linspace(-0.5, 0.5, 2 * 48000, dtype=np.float32)[None].repeat(2, axis=0)
+    lead = AudioCondition(wave, 48000, start_s=0.5)
+    recorder = Recorder()
+    # The fake models lack nothing but what decodes sound, which is not needed.
+    models = FakeModels(vocoder=None, audio_decoder=None)
+    out = make(models, observer=recorder)("a boat", **CLIP, audio_condition=lead)
+    assert out.audio is not None and out.audio_latent is not None
+    np.testing.assert_array_equal(out.audio, wave[:, 24000 : 24000 + round(17 / 24 * 48000)])
+    assert out.sample_rate == 48000
+    held = make().encode_audio(out.audio, 48000)
+    shared = min(held.shape[1], 18)
+    np.testing.assert_array_equal(out.audio_latent[:, :shared], held[:, :shared])
+    assert not out.audio_latent[:, shared:].any()
+    assert ("start", "encode audio", None) in recorder.events
+    assert not [event for event in EVENTS if "Vocoder" in event]
+    assert out.info["audio_condition"]["start_s"] == 0.5
+
+
+def test_given_sound_needs_the_audio_encoder(make: Make) -> None:
+    lead = AudioCondition(np.zeros(48000, np.float32), 48000)
+    with pytest.raises(CheckpointError):
+        make(FakeModels(audio_encoder=None))("a boat", **CLIP, audio_condition=lead)
+    assert "velocity" not in EVENTS

@@ -139,6 +139,9 @@ class FakeStream:
             },
             "audio": call["audio"],
             "sampler": {"name": "euler", "eta": None, "noise_seed": call["seed"]},
+            "audio_condition": call["audio_condition"].describe()
+            if "audio_condition" in call
+            else None,
             "two_stage": call.get("two_stage", False),
             "images": [describe(each) for each in call.get("images", ())],
         }

@@ -356,6 +356,9 @@ def test_generate_like_refuses_a_file_without_parameters(
         (["a", "-o", "a.mp4", "--retake", "0:1"], "name it with --video"),
         (["a", "-o", "a.mp4", "--retake", "2:1", "--video", "b.mp4"], "0 <= start < end"),
         (["a", "-o", "a.mp4", "--video", "b.mp4"], "--video goes with --retake"),
+        (["a", "-o", "a.mp4", "--audio-start", "1"], "--audio-start goes with --audio-in"),
+        (["a", "-o", "a.mp4", "--audio-in", "b.wav", "--no-audio"], "exclude each other"),
+        (["a", "-o", "a.mp4", "--audio-in", "b.wav", "--audio-start", "-1"], "0 or more seconds"),
         (["a", "-o", "a.wav", "--no-audio"], "holds nothing but sound"),
         (["a", "-o", "a.mp4", "--keep-audio"], "--keep-audio goes with --retake"),
         (["a", "-o", "a.mp4", "--eta", "2"], "eta: expected 0 to 1"),
@@ -516,3 +519,15 @@ def test_generate_interrupted_twice_ends_at_once_and_leaves_nothing(tmp_path: Pa
     process.communicate(timeout=20)
     assert process.returncode == 130
     assert [entry.name for entry in tmp_path.iterdir()] == ["foreign"]
+
+
+def test_sound_that_leads_is_passed_on_and_found_again(tmp_path: Path) -> None:
+    made = ["--audio-in", "song.ogg", "--audio-start", 2.5]
+    assert generate("a boat", "-o", tmp_path / "a.mp4", "-s", 3, *made) == 0
+    first = last_call()["audio_condition"]
+    assert (first.sound, first.start_s) == (Path("song.ogg"), 2.5)
+    assert generate("-o", tmp_path / "b.mp4", "--like", tmp_path / "a.mp4") == 0
+    again = last_call()["audio_condition"]
+    assert again.describe() == first.describe()
+    assert generate("-o", tmp_path / "c.mp4", "--like", tmp_path / "a.mp4", "--no-audio") == 0
+    assert "audio_condition" not in last_call()

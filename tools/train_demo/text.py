@@ -1,8 +1,9 @@
-"""The demo's text side: a SentencePiece vocabulary and a small Gemma 3 trained on captions.
+"""The demo's text side: a SentencePiece vocabulary and a small Gemma 3 of random weights.
 
 The vocabulary is byte-pair pieces over the captions with byte fallback, so any prompt can be
-written in it. Gemma learns to predict the captions' next pieces and is frozen afterwards; the text
-projection reads all of its hidden states.
+written in it. Gemma keeps its random weights: its first hidden state tells the pieces apart, which
+is all that the trained projection needs. Training it to predict captions was tried and is harmful:
+words that can stand in the same place, such as left and right, get nearly the same vector.
 """
 
 from __future__ import annotations
@@ -22,12 +23,10 @@ from torch import Tensor
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 
 from train_demo.data import TRAIN_COMBINATIONS, write_caption
-from train_demo.loop import Losses, Phase
 
 logger = logging.getLogger("train_demo")
 
 VOCABULARY_SIZE = 640
-PHASES = (Phase("language", steps=600, batch=64, rate=3e-3, warm_up=100),)
 
 PAD, EOS, BOS, UNK = 0, 1, 2, 3
 _SPACE = "\u2581"
@@ -196,24 +195,6 @@ def make_gemma(seed: int) -> Gemma3ForCausalLM:
     """Return a Gemma 3 with random weights."""
     torch.manual_seed(seed)
     return Gemma3ForCausalLM(Gemma3TextConfig.from_dict(TEXT_CONFIG))
-
-
-class LanguageLoss:
-    """Next-piece loss on fresh captions of the training combinations."""
-
-    def __init__(self, gemma: Gemma3ForCausalLM, tokenizer: tokenizers.Tokenizer) -> None:
-        self.gemma = gemma
-        self.tokenizer = tokenizer
-
-    def __call__(self, phase: Phase, rng: np.random.Generator, noise: torch.Generator) -> Losses:
-        """Write captions and predict them."""
-        chosen = rng.integers(len(TRAIN_COMBINATIONS), size=phase.batch)
-        captions = [write_caption(rng, TRAIN_COMBINATIONS[index]) for index in chosen]
-        ids, lengths = pad_ids([[*row, EOS] for row in encode(self.tokenizer, captions)])
-        ids = ids.to(noise.device)
-        outside = torch.arange(ids.shape[1])[None] >= lengths[:, None]
-        targets = ids.masked_fill(outside.to(noise.device), -100)
-        return {"loss": self.gemma(input_ids=ids, labels=targets, use_cache=False).loss}
 
 
 @torch.no_grad()

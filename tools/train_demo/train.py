@@ -22,7 +22,7 @@ from transformers import Gemma3ForCausalLM
 from train_demo import text, transformer_training, vae_training
 from train_demo.data import HELD_OUT_COMBINATIONS, TRAIN_COMBINATIONS
 from train_demo.loop import Phase, run_phases
-from train_demo.text import LanguageLoss, load_tokenizer, make_gemma, train_vocabulary
+from train_demo.text import make_gemma, train_vocabulary
 from train_demo.transformer import Generator, TransformerConfig
 from train_demo.transformer_training import (
     TransformerSettings,
@@ -64,15 +64,11 @@ def train_encoder(options: argparse.Namespace, device: torch.device) -> None:
     logger.info("reconstruction %s", score_drawing(decoder, 110, options.seed + 1, encoder))
 
 
-def train_text(options: argparse.Namespace, device: torch.device) -> None:
-    """Make the vocabulary and train Gemma on captions."""
-    folder = options.out / TOKENIZER_FOLDER
-    train_vocabulary(folder, options.seed)
-    gemma = make_gemma(options.seed).to(device)
+def make_text(options: argparse.Namespace, device: torch.device) -> None:
+    """Train the vocabulary and draw Gemma's weights, which stay as they are."""
+    train_vocabulary(options.out / TOKENIZER_FOLDER, options.seed)
     logger.info("gemma %s", json.dumps(text.TEXT_CONFIG))
-    loss = LanguageLoss(gemma, load_tokenizer(folder))
-    phases = limit_phases(text.PHASES, options.minutes)
-    run_phases(gemma, phases, loss, options.out / "text.pt", options.seed, options.resume)
+    torch.save({"average": make_gemma(options.seed).state_dict()}, options.out / "text.pt")
 
 
 def train_transformer(options: argparse.Namespace, device: torch.device) -> None:
@@ -160,7 +156,7 @@ def limit_phases(phases: Sequence[Phase], minutes: Sequence[float] | None) -> li
 _STAGES: dict[str, Callable[[argparse.Namespace, torch.device], None]] = {
     "decoder": train_decoder,
     "encoder": train_encoder,
-    "text": train_text,
+    "text": make_text,
     "transformer": train_transformer,
 }
 

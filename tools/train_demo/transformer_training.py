@@ -31,7 +31,7 @@ from train_demo.vae_training import to_bytes
 
 logger = logging.getLogger("train_demo")
 
-PHASES = (Phase("transformer", steps=4000, batch=48, rate=2e-3, warm_up=200),)
+PHASES = (Phase("transformer", steps=4000, batch=48, rate=2e-3, warm_up=100),)
 
 # The noise levels of the distilled schedule, without the last, which is zero.
 SIGMAS = (1.0, 0.99375, 0.9875, 0.98125, 0.975, 0.909375, 0.725, 0.421875)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from ltx2cpp.errors import ArgumentError
 from ltx2cpp.generation import Plan
 from ltx2cpp.media import to_uint8
 from ltx2cpp.phases import peak_memory_bytes
@@ -23,7 +24,7 @@ class Clip:
         decoder: VideoDecoder,
         observer: Observer,
         plan: Plan,
-        video_latent: FloatArray,
+        video_latent: FloatArray | None,
         audio_latent: FloatArray | None,
         decode_sound: Callable[[], Audio] | None,
     ) -> None:
@@ -60,6 +61,8 @@ class Clip:
         return self._sound
 
     def __iter__(self) -> Iterator[ByteArray]:
+        if self.video_latent is None:
+            raise ArgumentError("the clip has no pictures: it was made with video=False")
         self._decoder.open()
         name, done = "decode video", 0
         self._observer.phase_started(name, self.num_frames)

@@ -64,7 +64,7 @@ class _Stream:
 
 def denoise(
     velocity: VelocityCall,
-    video: LatentState,
+    video: LatentState | None,
     audio: LatentState | None,
     prompt: PromptEmbedding,
     negative: PromptEmbedding | None,
@@ -73,12 +73,12 @@ def denoise(
     guidance: Guidance,
     sampler: Callable[[], Sampler] = EulerSampler,
     on_step: Callable[[Step], None] | None = None,
-) -> tuple[LatentState, LatentState | None]:
+) -> tuple[LatentState | None, LatentState | None]:
     """Walk both streams down the noise levels.
 
     Args:
         velocity: the network.
-        video: starting state, noise included.
+        video: starting state, noise included, or None to run the audio stream alone.
         audio: the same, or None to run the video stream alone.
         prompt: contexts of the prompt.
         negative: contexts of the negative prompt; needed when ``guidance`` uses cfg.
@@ -90,10 +90,11 @@ def denoise(
     Returns:
         The final states of both streams, appended condition tokens still in place.
     """
-    given = {"video": video} if audio is None else {"video": video, "audio": audio}
+    states = {"video": video, "audio": audio}
     streams = [
         _Stream(name, state, getattr(guidance, name), sampler().walk(state, sigmas))
-        for name, state in given.items()
+        for name, state in states.items()
+        if state is not None
     ]
     total = len(sigmas) - 1
     query = _advance(streams)
@@ -105,7 +106,8 @@ def denoise(
         query = _advance(streams)
         if on_step is not None and (query is None or query.index > index):
             on_step(Step(index=index + 1, total=total, sigma=float(sigmas[index])))
-    return streams[0].state, streams[1].state if audio is not None else None
+    final = {stream.name: stream.state for stream in streams}
+    return final.get("video"), final.get("audio")
 
 
 def _advance(streams: list[_Stream]) -> Query | None:
@@ -133,7 +135,7 @@ def _estimate(
             context = negative
         inputs = {stream.name: stream.modality(context, sigma) for stream in streams}
         result = velocity(
-            inputs["video"],
+            inputs.get("video"),
             inputs.get("audio"),
             stg_blocks=guidance.stg_blocks if kind is Pass.PERTURBED else (),
             isolate=kind is Pass.ISOLATED,

@@ -78,6 +78,7 @@ class Request:
     sampling: Sampling | None
     two_stage: bool = False
     audio_condition: object = None
+    video: bool = True
     output: str = "media"
 
 
@@ -100,7 +101,7 @@ class Stage:
     guidance: Guidance
     sampler: SamplerChoice
     placements: Placements
-    noise: tuple[FloatArray, FloatArray | None] | None
+    noise: tuple[FloatArray | None, FloatArray | None] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +113,8 @@ class Plan:
         negative: the same for the negative prompt; None when guidance does not use it.
         stages: one, or two where the first runs at half size.
         seed: of the noise; None when noise was given.
-        audio: whether the audio stream runs.
-        decode: whether pictures are decoded.
+        video, audio: whether the stream runs; at least one does.
+        decode: whether pictures and sound are decoded.
         sound: what leads the pictures and stays as it is, cut to the clip, or None.
         info: every value, plain JSON types.
     """
@@ -122,6 +123,7 @@ class Plan:
     negative: str | PromptEmbedding | None
     stages: tuple[Stage, ...]
     seed: int | None
+    video: bool
     audio: bool
     decode: bool
     sound: Audio | None
@@ -149,6 +151,7 @@ def make_plan(request: Request, model: ModelFacts) -> Plan:
     if request.output not in OUTPUTS:
         raise ArgumentError(f"output: expected 'media' or 'latents', found {request.output!r}")
     conditions = as_conditions(request.images)
+    _check_streams(request, conditions)
     width, height, num_frames = _settle_size(request, preset, conditions)
     shape = ClipShape(width, height, num_frames, request.frame_rate, model.max_seconds)
     if request.audio and shape.audio_frames == 0:
@@ -175,12 +178,13 @@ def make_plan(request: Request, model: ModelFacts) -> Plan:
     stages: tuple[Stage, ...] = (stage,)
     if request.two_stage:
         stages = (stage, _second_stage(preset, shape, sampling, stage))
-    stages = _with_noise(request.noise, stages, model, bool(request.audio))
+    stages = _with_noise(request, stages, model)
     return Plan(
         prompt=request.prompt,
         negative=negative,
         stages=stages,
         seed=seed,
+        video=bool(request.video),
         audio=bool(request.audio),
         decode=request.output == "media",
         sound=sound,
@@ -202,6 +206,7 @@ def make_plan(request: Request, model: ModelFacts) -> Plan:
             "audio_condition": None if lead is None else lead.describe(),
             "two_stage": bool(request.two_stage),
             "stage_2_sigmas": _levels(stages[1].sigmas) if request.two_stage else None,
+            "video": bool(request.video),
             "audio": bool(request.audio),
             "preset": preset.name,
             **model.info,
@@ -221,6 +226,19 @@ def _settle_size(
         default if value is None else value for value, default in zip(given, unset, strict=True)
     )
     return width, height, frames
+
+
+def _check_streams(request: Request, conditions: Sequence[Condition]) -> None:
+    if request.video:
+        return
+    for name, given in (
+        ("audio=False", not request.audio),
+        ("images", bool(conditions)),
+        ("two_stage", request.two_stage),
+        ("audio_condition", request.audio_condition is not None),
+    ):
+        if given:
+            raise ArgumentError(f"video=False makes the sound alone and does not go with {name}")
 
 
 def _settle_sound(
@@ -354,7 +372,8 @@ def _settle_sampler(
 def _settle_negative(
     request: Request, preset: Preset, guidance: Guidance
 ) -> str | PromptEmbedding | None:
-    streams = [guidance.video] + ([guidance.audio] if request.audio else [])
+    streams = [guidance.video] if request.video else []
+    streams += [guidance.audio] if request.audio else []
     if all(each.cfg == 1.0 for stream in streams for each in stream.all_strengths):
         if request.negative_prompt is not None:
             logger.warning("negative_prompt has no effect: classifier-free guidance is off")
@@ -363,9 +382,10 @@ def _settle_negative(
 
 
 def _with_noise(
-    noise: Sequence[Any] | None, stages: tuple[Stage, ...], model: ModelFacts, audio: bool
+    request: Request, stages: tuple[Stage, ...], model: ModelFacts
 ) -> tuple[Stage, ...]:
     """Return the stages with the noise that was given, video and audio for each in turn."""
+    noise = request.noise
     if noise is None:
         return stages
     if not isinstance(noise, (tuple, list)) or len(noise) != 2 * len(stages):
@@ -378,9 +398,11 @@ def _with_noise(
         shape = stage.shape
         tokens = shape.video_tokens + stage.placements.appended_tokens(shape)
         pair = (
-            _noise_tokens("video", video, (tokens, model.video_channels)),
+            _noise_tokens("video", video, (tokens, model.video_channels))
+            if request.video
+            else None,
             _noise_tokens("audio", sound, (shape.audio_frames, model.audio_channels))
-            if audio
+            if request.audio
             else None,
         )
         given.append(dataclasses.replace(stage, noise=pair))

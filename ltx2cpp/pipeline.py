@@ -278,6 +278,7 @@ class LTX2Pipeline:
         images: Sequence[Any] = (),
         two_stage: bool = False,
         noise: Sequence[Any] | None = None,
+        video: bool = True,
         audio: bool = True,
         audio_condition: AudioCondition | str | Path | None = None,
         output: str = "media",
@@ -304,6 +305,7 @@ class LTX2Pipeline:
                 multiples of 64. Needs a spatial upsampler.
             noise: (video (T, C), audio (L, C')) in token layout, instead of drawing it; T counts
                 the tokens of conditions that are shown beside the clip. Two stages take four.
+            video: False makes the sound alone; width and height have no effect then.
             audio: False leaves the audio stream out, which also changes the picture.
             audio_condition: sound to which the pictures are made; the clip carries it unchanged.
             output: "media", or "latents" to stop before decoding.
@@ -329,6 +331,7 @@ class LTX2Pipeline:
             images=images,
             two_stage=two_stage,
             noise=noise,
+            video=video,
             audio=audio,
             audio_condition=audio_condition,
             sampling=sampling,
@@ -337,7 +340,7 @@ class LTX2Pipeline:
         stream = self._generate(request, on_step)
         sound, sample_rate = stream.audio, stream.sample_rate
         return GenerationOutput(
-            video=stream.frames() if output == "media" else None,
+            video=stream.frames() if output == "media" and video else None,
             audio=sound,
             sample_rate=sample_rate,
             video_latent=stream.video_latent,
@@ -362,6 +365,7 @@ class LTX2Pipeline:
         images: Sequence[Any] = (),
         two_stage: bool = False,
         noise: Sequence[Any] | None = None,
+        video: bool = True,
         audio: bool = True,
         audio_condition: AudioCondition | str | Path | None = None,
         on_step: Callable[[Step], None] | None = None,
@@ -387,6 +391,7 @@ class LTX2Pipeline:
             images=images,
             two_stage=two_stage,
             noise=noise,
+            video=video,
             audio=audio,
             audio_condition=audio_condition,
             sampling=sampling,
@@ -468,7 +473,7 @@ class LTX2Pipeline:
                 self._models.require("audio_encoder")
         if len(plan.stages) > 1:
             self._upsampler.check_doubling()
-        if plan.decode:
+        if plan.decode and plan.video:
             self._video_decoder.check(plan.video_channels)
         if plan.sound is not None:
             self._models.require("audio_encoder")

@@ -20,6 +20,7 @@ from ltx2cpp.denoising import VelocityCall, denoise
 from ltx2cpp.errors import ConfigError
 from ltx2cpp.generation import Plan, Stage
 from ltx2cpp.latents import (
+    ClipShape,
     NoiseSource,
     audio_positions,
     pack_audio,
@@ -69,9 +70,9 @@ class Networks:
 
 @dataclass(frozen=True, eq=False)
 class Latents:
-    """What a run gives: video (C, F, h, w) and audio (C, L, M) or None, normalised."""
+    """What a run gives: video (C, F, h, w) and audio (C, L, M), normalised, or None."""
 
-    video: FloatArray
+    video: FloatArray | None
     audio: FloatArray | None
 
 
@@ -106,7 +107,7 @@ def run_plan(
     latents: Latents | None = None
     done = 0
     for number, (stage, encoded) in enumerate(zip(plan.stages, conditions, strict=True), start=1):
-        if latents is not None:
+        if latents is not None and latents.video is not None:
             latents = replace(latents, video=_enlarge(networks, latents.video, stage))
         video, audio = start_stage(plan, stage, encoded, source, latents, sound)
         networks.denoiser.open()
@@ -136,7 +137,7 @@ def start_stage(
     source: NoiseSource | None,
     latents: Latents | None = None,
     sound: FloatArray | None = None,
-) -> tuple[LatentState, LatentState | None]:
+) -> tuple[LatentState | None, LatentState | None]:
     """Return the noised starting states of video and audio.
 
     Args:
@@ -149,16 +150,7 @@ def start_stage(
     """
     shape = stage.shape
     scale = 1.0 if latents is None else float(stage.sigmas[0])
-    video = LatentState.empty(
-        shape.video_tokens,
-        plan.video_channels,
-        video_positions(
-            shape.latent_frames, shape.latent_height, shape.latent_width, shape.frame_rate
-        ),
-    )
-    if latents is not None:
-        video = replace(video, latent=pack_video(latents.video))
-    video = condition_video(video, shape, conditions)
+    video = _start_video(plan, shape, conditions, latents) if plan.video else None
     audio = None
     if plan.audio:
         frames = shape.audio_frames
@@ -171,12 +163,28 @@ def start_stage(
         video_noise, audio_noise = stage.noise
     else:
         assert source is not None
-        video_noise = source.normal(video.latent.shape)
+        video_noise = None if video is None else source.normal(video.latent.shape)
         audio_noise = None if audio is None else source.normal(audio.latent.shape)
-    video = video.noised(video_noise, scale)
+    if video is not None and video_noise is not None:
+        video = video.noised(video_noise, scale)
     if audio is not None and audio_noise is not None:
         audio = audio.noised(audio_noise, scale)
     return video, audio
+
+
+def _start_video(
+    plan: Plan, shape: ClipShape, conditions: Sequence[Encoded], latents: Latents | None
+) -> LatentState:
+    video = LatentState.empty(
+        shape.video_tokens,
+        plan.video_channels,
+        video_positions(
+            shape.latent_frames, shape.latent_height, shape.latent_width, shape.frame_rate
+        ),
+    )
+    if latents is not None and latents.video is not None:
+        video = replace(video, latent=pack_video(latents.video))
+    return condition_video(video, shape, conditions)
 
 
 def _encode_conditions(plan: Plan, networks: Networks) -> list[list[Encoded]]:
@@ -240,11 +248,13 @@ def _reporter(
 
 
 def _unpack(
-    stage: Stage, video: LatentState, audio: LatentState | None, audio_bins: int
+    stage: Stage, video: LatentState | None, audio: LatentState | None, audio_bins: int
 ) -> Latents:
     shape = stage.shape
     return Latents(
-        unpack_video(
+        None
+        if video is None
+        else unpack_video(
             video.latent[: video.generated],
             shape.latent_frames,
             shape.latent_height,

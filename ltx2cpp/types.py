@@ -211,10 +211,12 @@ class GenerationOutput:
     """What one generation gave.
 
     Attributes:
-        video: uint8 (frames, height, width, 3), or None with ``output="latents"``.
+        video: uint8 (frames, height, width, 3), or None with ``output="latents"`` or
+            ``video=False``.
         audio: float32 (2, n), or None when no sound was decoded.
         sample_rate: of ``audio`` in Hz, or None.
-        video_latent: (channels, latent frames, height / 32, width / 32), normalised.
+        video_latent: (channels, latent frames, height / 32, width / 32), normalised, or None
+            with ``video=False``.
         audio_latent: (channels, latent frames, mel bins), normalised, or None without sound.
         info: every value that was used, defaults included; plain JSON types.
     """
@@ -222,7 +224,7 @@ class GenerationOutput:
     video: ByteArray | None
     audio: FloatArray | None
     sample_rate: int | None
-    video_latent: FloatArray
+    video_latent: FloatArray | None
     audio_latent: FloatArray | None
     info: dict[str, Any]
 
@@ -260,7 +262,7 @@ class GenerationStream(Protocol):
     height: int
     num_frames: int
     frame_rate: float
-    video_latent: FloatArray
+    video_latent: FloatArray | None
     audio_latent: FloatArray | None
 
     @property

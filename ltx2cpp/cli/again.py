@@ -48,6 +48,7 @@ def fill_from_clip(arguments: argparse.Namespace) -> None:
         if getattr(arguments, attribute) is None and not replaced:
             setattr(arguments, attribute, parameters.get(name))
     arguments.no_audio = arguments.no_audio or parameters.get("audio") is False
+    arguments.audio_only = arguments.audio_only or parameters.get("video") is False
     _fill_sound(arguments, parameters.get("audio_condition"))
     arguments.two_stage = arguments.two_stage or parameters.get("two_stage") is True
     _fill_sampler(arguments, parameters)

@@ -185,6 +185,13 @@ def _check_outputs(arguments: argparse.Namespace) -> OutputFormat:
     chosen = check_output(
         arguments.output, num_frames=arguments.num_frames, frame_rate=arguments.frame_rate
     )
+    if arguments.audio_only:
+        if arguments.no_audio:
+            raise ArgumentError("--audio-only and --no-audio exclude each other")
+        if not chosen.is_sound and chosen is not OutputFormat.LATENTS:
+            raise ArgumentError(
+                f"--audio-only: sound is written as .wav or .m4a, not as {arguments.output}"
+            )
     if chosen.is_sound and arguments.no_audio:
         raise ArgumentError(f"--no-audio: {arguments.output} holds nothing but sound")
     if arguments.latents_out is not None:
@@ -213,6 +220,8 @@ def _call_arguments(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
         "sampling": sampling_of(arguments),
     }
     call = {name: value for name, value in given.items() if value is not None}
+    if arguments.audio_only:
+        call["video"] = False
     return {**call, "seed": seed, "audio": not arguments.no_audio}
 
 
@@ -275,9 +284,9 @@ def _print_result(
     held = "sound" if saved.format.is_sound else "latents"
     if saved.num_frames:
         held = count_noun(saved.num_frames, "frame")
-    print(
-        f"{saved.path}: {held} of {info['width']} x {info['height']}, "
-        f"{info['frame_rate']:g} fps, {spell_bytes(saved.size_bytes)}, seed {info['seed']}"
-    )
+    size = f"{info['width']} x {info['height']}, {info['frame_rate']:g} fps"
+    if saved.format.is_sound:
+        size = f"{info['num_frames'] / info['frame_rate']:.3g} s"
+    print(f"{saved.path}: {held} of {size}, {spell_bytes(saved.size_bytes)}, seed {info['seed']}")
     if latents:
         print(f"{latents}: latents")

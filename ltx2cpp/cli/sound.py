@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 def add_sound_options(group: argparse._ArgumentGroup) -> None:
     """Add the sound and where in it the clip begins."""
     group.add_argument(
+        "--audio-only", action="store_true", help="make the sound only, as .wav or .m4a"
+    )
+    group.add_argument(
         "--audio-in",
         type=Path,
         metavar="FILE",

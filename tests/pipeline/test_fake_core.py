@@ -558,3 +558,36 @@ def test_given_sound_needs_the_audio_encoder(make: Make) -> None:
     with pytest.raises(CheckpointError):
         make(FakeModels(audio_encoder=None))("a boat", **CLIP, audio_condition=lead)
     assert "velocity" not in EVENTS
+
+
+def test_sound_alone_opens_no_network_of_pictures(make: Make) -> None:
+    models = FakeModels(video_decoder=None, video_encoder=None)
+    out = make(models)("a bell", **CLIP, video=False)
+    assert (out.video, out.video_latent) == (None, None)
+    assert out.audio is not None and out.audio_latent is not None
+    assert (out.audio.shape, out.audio_latent.shape) == ((2, (4 * 18 - 3) * 480), (2, 18, 16))
+    assert EVENTS.count("velocity") == 8
+    assert not [event for event in EVENTS if "Video" in event]
+    assert out.info["video"] is False
+    noise = np.ones((18, AUDIO_CHANNELS), np.float32)
+    again = make(models)("a bell", **CLIP, video=False, noise=(None, noise), output="latents")
+    assert again.audio_latent is not None and again.audio is None
+    with pytest.raises(ArgumentError, match="has no pictures"):
+        list(make(models).stream("a bell", **CLIP, video=False))
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"audio": False}, "audio=False"),
+        ({"images": [np.zeros((32, 64, 3), np.uint8)]}, "images"),
+        ({"two_stage": True}, "two_stage"),
+        ({"audio_condition": AudioCondition("a.wav")}, "audio_condition"),
+    ],
+)
+def test_sound_alone_refuses_what_pictures_need(
+    make: Make, given: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(ArgumentError, match=f"does not go with {named}"):
+        make()("a bell", **CLIP, video=False, **given)
+    assert "velocity" not in EVENTS

@@ -359,6 +359,8 @@ def test_generate_like_refuses_a_file_without_parameters(
         (["a", "-o", "a.mp4", "--audio-start", "1"], "--audio-start goes with --audio-in"),
         (["a", "-o", "a.mp4", "--audio-in", "b.wav", "--no-audio"], "exclude each other"),
         (["a", "-o", "a.mp4", "--audio-in", "b.wav", "--audio-start", "-1"], "0 or more seconds"),
+        (["a", "-o", "a.mp4", "--audio-only"], "not as a.mp4"),
+        (["a", "-o", "a.wav", "--audio-only", "--no-audio"], "exclude each other"),
         (["a", "-o", "a.wav", "--no-audio"], "holds nothing but sound"),
         (["a", "-o", "a.mp4", "--keep-audio"], "--keep-audio goes with --retake"),
         (["a", "-o", "a.mp4", "--eta", "2"], "eta: expected 0 to 1"),

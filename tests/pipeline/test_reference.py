@@ -14,9 +14,11 @@ import tolerances
 from harness import compare
 
 from ltx2cpp import (
+    AudioCondition,
     Guidance,
     ImageCondition,
     LTX2Pipeline,
+    Modality,
     ModalityGuidance,
     ModelFiles,
     PromptEmbedding,
@@ -280,3 +282,30 @@ def test_embeddings_saved_and_loaded_give_the_same_clip(
     loaded = PromptEmbedding.load(tmp_path / "prompt.safetensors")
     np.testing.assert_array_equal(loaded.video, contexts.video)
     np.testing.assert_array_equal(loaded.audio, contexts.audio)
+
+
+def test_sound_alone_is_one_audio_only_call_per_step(
+    pipe: LTX2Pipeline, contexts: PromptEmbedding
+) -> None:
+    noise = np.random.default_rng(0).standard_normal((26, 32)).astype(np.float32)
+    given = {"width": 64, "height": 64, "num_frames": 25, "video": False}
+    out = pipe(contexts, sigmas=[1.0, 0.0], noise=(None, noise), output="latents", **given)
+    alone = Modality(noise, contexts.audio, 1.0, np.ones(26, np.float32), audio_positions(26))
+    flow = pipe.velocity(None, alone).audio
+    assert flow is not None and out.audio_latent is not None
+    np.testing.assert_allclose(pack_audio(out.audio_latent), noise - flow, atol=1e-6)
+
+
+def test_given_sound_is_seen_by_the_pictures_and_stays(
+    pipe: LTX2Pipeline, contexts: PromptEmbedding
+) -> None:
+    wave = 0.4 * np.sin(2 * np.pi * 330 * np.arange(50_000) / 44_100).astype(np.float32)
+    clip = {"width": 64, "height": 64, "num_frames": 25, "num_inference_steps": 2, "seed": 1}
+    led = pipe(contexts, audio_condition=AudioCondition(wave, 44_100), **clip)
+    free = pipe(contexts, output="latents", **clip)
+    assert led.audio is not None and led.audio_latent is not None
+    np.testing.assert_array_equal(led.audio, np.stack([wave[:45_938]] * 2))
+    encoded = pipe.encode_audio(led.audio, 44_100)
+    np.testing.assert_array_equal(led.audio_latent, encoded[:, :26])
+    assert led.video_latent is not None and free.video_latent is not None
+    assert np.abs(led.video_latent - free.video_latent).max() > 1e-2

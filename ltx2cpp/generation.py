@@ -74,7 +74,7 @@ class Request:
     seed: int | None
     images: Sequence[Any]
     noise: Sequence[Any] | None
-    audio: bool
+    audio: bool | None
     sampling: Sampling | None
     two_stage: bool = False
     audio_condition: object = None
@@ -145,6 +145,8 @@ def make_plan(request: Request, model: ModelFacts) -> Plan:
         UnsupportedError: a feature that is not implemented.
     """
     preset = model.preset
+    if request.audio is None:
+        request = dataclasses.replace(request, audio=preset.audio)
     _check_prompt("prompt", request.prompt)
     if request.negative_prompt is not None:
         _check_prompt("negative_prompt", request.negative_prompt)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ltx2cpp.audio_stages import AudioDecoder, AudioEncoder
 from ltx2cpp.clip import Clip
 from ltx2cpp.conditioning import AudioCondition
+from ltx2cpp.demo import DEMO, demo_files, warn_of_unknown
 from ltx2cpp.generation import ModelFacts, Plan, Request, make_plan
 from ltx2cpp.latents import AUDIO_LATENT_BINS
 from ltx2cpp.lora import Lora, apply_loras, check_lora_mode, lora_info
@@ -99,6 +100,18 @@ class LTX2Pipeline:
         self._audio_encoder = AudioEncoder(self._models, self._backend)
         self._upsampler = Upsampler(self._models, self._backend)
         self._contexts: dict[str, PromptEmbedding] = {}
+        self._demo = False
+
+    @classmethod
+    def demo(cls, device: str = "auto", **options: Any) -> LTX2Pipeline:
+        """Open the demo model that ships with the package: moving shapes, 64 x 64, no sound.
+
+        Options are those of the pipeline. Words the model never saw are answered with a logged
+        warning that says what it understands.
+        """
+        pipe = cls(demo_files(), device=device, **options)
+        pipe._demo = True
+        return pipe
 
     def __enter__(self) -> LTX2Pipeline:
         return self
@@ -157,9 +170,8 @@ class LTX2Pipeline:
     @property
     def preset(self) -> Preset:
         """Defaults of the model found."""
-        return find_preset(
-            self._models.version, self._models.variant, self._denoiser.config.num_layers
-        )
+        models, layers = self._models, self._denoiser.config.num_layers
+        return DEMO if self._demo else find_preset(models.version, models.variant, layers)
 
     @property
     def audio_sample_rate(self) -> int:
@@ -279,7 +291,7 @@ class LTX2Pipeline:
         two_stage: bool = False,
         noise: Sequence[Any] | None = None,
         video: bool = True,
-        audio: bool = True,
+        audio: bool | None = None,
         audio_condition: AudioCondition | str | Path | None = None,
         output: str = "media",
         on_step: Callable[[Step], None] | None = None,
@@ -306,7 +318,7 @@ class LTX2Pipeline:
             noise: (video (T, C), audio (L, C')) in token layout, instead of drawing it; T counts
                 the tokens of conditions that are shown beside the clip. Two stages take four.
             video: False makes the sound alone; width and height have no effect then.
-            audio: False leaves the audio stream out, which also changes the picture.
+            audio: False leaves the audio stream out, which also changes the picture; None: preset.
             audio_condition: sound to which the pictures are made; the clip carries it unchanged.
             output: "media", or "latents" to stop before decoding.
             on_step: called after each step; what it raises stops the generation.
@@ -366,7 +378,7 @@ class LTX2Pipeline:
         two_stage: bool = False,
         noise: Sequence[Any] | None = None,
         video: bool = True,
-        audio: bool = True,
+        audio: bool | None = None,
         audio_condition: AudioCondition | str | Path | None = None,
         on_step: Callable[[Step], None] | None = None,
         sampling: Sampling | None = None,
@@ -401,6 +413,8 @@ class LTX2Pipeline:
     def _generate(self, request: Request, on_step: Callable[[Step], None] | None) -> Clip:
         plan = make_plan(request, self._facts())
         self._check_stages(plan)
+        if self._demo and isinstance(plan.prompt, str):
+            warn_of_unknown(plan.prompt)
         prompt, negative = self._encode(plan)
         networks = Networks(
             self._denoiser, self._video_encoder, self._upsampler, self._encode_sound, self._observer

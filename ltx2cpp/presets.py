@@ -36,6 +36,7 @@ class Preset:
         negative_prompt: for guided models.
         sampler: name of the sampler.
         image_crf: compression of pictures that a clip starts from, 0 to 51; 0 is none.
+        audio: whether clips have sound.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Preset:
     negative_prompt: str
     sampler: str = "euler"
     image_crf: int = 33
+    audio: bool = True
 
 
 def _dev(version: str, steps: int, stg_block: int, image_crf: int = 33) -> Preset:

@@ -41,6 +41,7 @@ def fill_from_clip(arguments: argparse.Namespace) -> None:
         raise ArgumentError(
             f"--like {arguments.like}: its parameters have no prompt and seed to make it again from"
         )
+    arguments.like_preset = parameters.get("preset")
     if arguments.prompt_words is not None:
         arguments.prompt, arguments.prompt_words = arguments.prompt_words, None
     for name, attribute in _PARAMETERS.items():

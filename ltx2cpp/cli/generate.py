@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from ltx2cpp.cli.conditions import add_condition_options, conditions_of
 from ltx2cpp.cli.guidance import add_guidance_options, guidance_of
-from ltx2cpp.cli.models import add_lora_options, add_model_options, open_pipeline
+from ltx2cpp.cli.models import (
+    add_lora_options,
+    add_model_options,
+    names_no_model,
+    open_pipeline,
+)
 from ltx2cpp.cli.options import add_output_options, frame_rate, number_list
 from ltx2cpp.cli.sampler import add_sampler_options, sampling_of
 from ltx2cpp.cli.sound import add_sound_options, sound_of
@@ -27,10 +32,12 @@ DESCRIPTION = """\
 Make a clip from a prompt.
 
 The result is printed on stdout, progress on stderr. Ctrl-C takes effect at the next step and
-leaves nothing behind. Options left out take the values the model was made for."""
+leaves nothing behind. Options left out take the values the model was made for; without a model
+the demo that ships with ltx2cpp is used, which knows moving shapes."""
 
 EPILOG = """\
 examples:
+  ltx2cpp-cli generate "a red circle moves right on a blue background" -o demo.mp4
   ltx2cpp-cli generate "a red fox trots through fresh snow" --text-encoder gemma-3-12b-it
       --model ltx-2.3-22b-distilled.safetensors --width 768 --height 512 --num-frames 121
       --output fox.mp4
@@ -40,6 +47,10 @@ formats of --output: .mp4, .webp, .gif, .png (one frame), a folder name ending i
 PNG files), .wav and .m4a (the sound alone), .safetensors (the latents, not decoded)"""
 
 _RANDOM_SEED_LIMIT = 2**32
+_DEMO_PRESET = "demo"
+_DEMO_NOTE = (
+    "model: the demo that ships with ltx2cpp, moving shapes without sound; --model takes another"
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CLIP",
         help="take prompt, seed and all else from a clip made by ltx2cpp; options given win",
     )
-    parser.set_defaults(guidance=None, conditions=None, lacking=None)
+    parser.set_defaults(guidance=None, conditions=None, lacking=None, like_preset=None)
     _add_clip_options(parser)
     add_model_options(parser)
     add_lora_options(parser)
@@ -222,7 +233,14 @@ def _call_arguments(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
     call = {name: value for name, value in given.items() if value is not None}
     if arguments.audio_only:
         call["video"] = False
-    return {**call, "seed": seed, "audio": not arguments.no_audio}
+    # The demo is silent, unless sound is asked for.
+    wanted = "audio_condition" in call or arguments.audio_only or not _uses_demo(arguments)
+    return {**call, "seed": seed, "audio": wanted and not arguments.no_audio}
+
+
+def _uses_demo(arguments: argparse.Namespace) -> bool:
+    # A clip of another model, made again with the demo, would be something else.
+    return names_no_model(arguments) and arguments.like_preset in (None, _DEMO_PRESET)
 
 
 def _generate(
@@ -234,8 +252,11 @@ def _generate(
 ) -> _Result:
     from ltx2cpp import media
 
-    with open_pipeline(arguments, display, arguments.loras, arguments.lora_mode) as pipe:
+    demo = _uses_demo(arguments)
+    with open_pipeline(arguments, display, arguments.loras, arguments.lora_mode, demo=demo) as pipe:
         call = {**call, **guidance_of(arguments, lambda: pipe.preset.guidance)}
+        if demo:
+            display.note(_DEMO_NOTE)
         if chosen is media.OutputFormat.LATENTS:
             output = pipe(prompt, **call, output="latents")
             saved = media.save(output, arguments.output)

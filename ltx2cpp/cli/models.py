@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,17 +102,25 @@ def model_files(arguments: argparse.Namespace) -> ModelFiles:
     )
 
 
+def names_no_model(arguments: argparse.Namespace) -> bool:
+    """Whether no option says anything about model files."""
+    names = ("model", "text_encoder", "variant", *COMPONENTS)
+    return all(getattr(arguments, name) is None for name in names)
+
+
 def open_pipeline(
     arguments: argparse.Namespace,
     observer: Observer,
     loras: Sequence[LoraSpec] = (),
     lora_mode: str = "auto",
+    *,
+    demo: bool = False,
 ) -> LTX2Pipeline:
-    """Make the pipeline that the options ask for."""
+    """Make the pipeline that the options ask for, or that of the demo model."""
     from ltx2cpp import LTX2Pipeline
 
-    return LTX2Pipeline(
-        model_files(arguments),
+    make = LTX2Pipeline.demo if demo else partial(LTX2Pipeline, model_files(arguments))
+    return make(
         device=arguments.device,
         weight_type=arguments.weight_type,
         threads=arguments.threads,

@@ -50,6 +50,12 @@ class FakePipeline:
             **({"loras": list(loras), "lora_mode": lora_mode} if loras else {}),
         }
 
+    @classmethod
+    def demo(cls, **arguments: Any) -> FakePipeline:
+        pipe = cls(FakeFiles(), **arguments)
+        pipe.made["demo"] = True
+        return pipe
+
     def __enter__(self) -> FakePipeline:
         return self
 

@@ -159,7 +159,7 @@ def test_generate_takes_the_names_of_sd_cli(tmp_path: Path) -> None:
 def test_generate_leaves_unset_values_to_the_pipeline(tmp_path: Path) -> None:
     assert generate("a boat", "-o", tmp_path / "a.mp4") == 0
     assert set(last_call()) == {
-        *("prompt", "paths", "device", "weight_type", "threads", "seed", "audio")
+        *("prompt", "paths", "device", "weight_type", "threads", "seed", "audio", "demo")
     }
 
 

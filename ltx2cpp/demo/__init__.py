@@ -1,0 +1,97 @@
+"""The demo model that ships with the package: files, settings, and what its prompts may say.
+
+MODEL_CARD.md beside this file tells how it was made and where it ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from ltx2cpp.errors import CheckpointError
+from ltx2cpp.model_files import ModelFiles
+from ltx2cpp.presets import PRESETS, Preset
+
+logger = logging.getLogger("ltx2cpp")
+
+_FOLDER = Path(__file__).parent
+_CHECKPOINT = _FOLDER / "demo-distilled.gguf"
+_TEXT_ENCODER = _FOLDER / "gemma"
+
+# The size the model was trained at; it knows no other. Its sound stream is untrained.
+DEMO: Preset = replace(
+    PRESETS["2.3", "distilled"], name="demo", width=64, height=64, num_frames=17, audio=False
+)
+
+SHAPES = ("circle", "square", "triangle")
+COLOURS = ("red", "green", "blue", "yellow", "white", "purple")
+MOTIONS = (
+    "moves left",
+    "moves right",
+    "moves up",
+    "moves down",
+    "stays still",
+    "grows",
+    "shrinks",
+)
+BACKGROUNDS = ("black", "gray", "blue", "green")
+
+# All other words of the captions it was trained on.
+_OTHER_WORDS = frozenset(
+    word
+    for line in (
+        "a the one that is it video of on over in front background",
+        "left right up down upwards to still place",
+        "moves slides goes drifts travels rises falls stays stands rests does not move",
+        "grows gets becomes bigger larger expands shrinks smaller contracts tiny",
+    )
+    for word in line.split()
+)
+_WORDS = _OTHER_WORDS.union(SHAPES, COLOURS, BACKGROUNDS)
+
+
+def demo_files() -> ModelFiles:
+    """Return the files of the demo model.
+
+    Raises:
+        CheckpointError: the package was installed without them.
+    """
+    if not _CHECKPOINT.is_file():
+        raise CheckpointError(
+            f"{_CHECKPOINT}: the demo model is not there; install ltx2cpp again, or name a model"
+        )
+    return ModelFiles(checkpoint=_CHECKPOINT, text_encoder=_TEXT_ENCODER, variant="distilled")
+
+
+def unknown_words(prompt: str) -> list[str]:
+    """List the words of a prompt that the demo model never saw, in order, each once."""
+    words = re.findall(r"[^\W_]+(?:['’-][^\W_]+)*", prompt.lower())
+    return [word for word in dict.fromkeys(words) if word not in _WORDS]
+
+
+def understood(prompt: str) -> str | None:
+    """Say what the demo model understands, where a prompt goes beyond it.
+
+    Args:
+        prompt: any text.
+
+    Returns:
+        One sentence with the unknown words and the known ones; None where all are known.
+    """
+    unknown = unknown_words(prompt)
+    if not unknown:
+        return None
+    return (
+        f"the demo model does not know {', '.join(map(repr, unknown))}; it understands "
+        f"'a COLOUR SHAPE MOTION on a BACKGROUND background' with the colours "
+        f"{', '.join(COLOURS)}, the shapes {', '.join(SHAPES)}, the motions {', '.join(MOTIONS)} "
+        f"and the backgrounds {', '.join(BACKGROUNDS)}"
+    )
+
+
+def warn_of_unknown(prompt: str) -> None:
+    """Log what `understood` says."""
+    if hint := understood(prompt):
+        logger.warning("%s", hint)

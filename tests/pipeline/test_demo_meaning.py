@@ -1,0 +1,144 @@
+"""The demo model that ships with the package shows what its prompts say, read from its frames.
+
+Asked are combinations that tools/train_demo holds out. The model that ships now is older than that
+split: it held out 55 combinations of its own, of which there is no list.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from train_demo.checks import Reading, read_clip
+from train_demo.combinations import HELD_OUT_COMBINATIONS, Combination
+
+from ltx2cpp import LTX2Pipeline
+from ltx2cpp.cli.main import main
+from ltx2cpp.demo import DEMO, understood, unknown_words
+
+SEEDS = (1, 2)
+NUM_COMBINATIONS = 40
+# Parts of 80 clips that have to show what was asked.
+BOUNDS = {"colour": 0.95, "background": 0.95, "motion": 0.90, "shape": 0.80}
+_MOTION_PHRASES = {"still": "stays still", "grows": "grows", "shrinks": "shrinks"}
+
+Clip = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was asked, seen and shown, by (combination, seed)."""
+
+    seen: Mapping[tuple[Combination, int], Reading]
+    clips: Mapping[tuple[Combination, int], Clip]
+
+    def share(self, attribute: str) -> float:
+        right = [
+            getattr(reading, attribute) == getattr(asked, attribute)
+            for (asked, _), reading in self.seen.items()
+        ]
+        return sum(right) / len(right)
+
+    def wrong(self, attribute: str) -> list[str]:
+        return [
+            f"{say(asked)}, seed {seed}: {getattr(reading, attribute)}"
+            for (asked, seed), reading in self.seen.items()
+            if getattr(reading, attribute) != getattr(asked, attribute)
+        ]
+
+
+def say(asked: Combination) -> str:
+    motion = _MOTION_PHRASES.get(asked.motion, f"moves {asked.motion}")
+    return f"a {asked.colour} {asked.shape} {motion} on a {asked.background} background"
+
+
+@pytest.fixture(scope="module")
+def pipe() -> Iterator[LTX2Pipeline]:
+    with LTX2Pipeline.demo("cpu") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def measured(pipe: LTX2Pipeline) -> Measured:
+    clips = {}
+    # Every third is left out, or the sorted list would end before the triangles.
+    asked_for = [one for index, one in enumerate(HELD_OUT_COMBINATIONS) if index % 3 != 2]
+    assert len(asked_for) == NUM_COMBINATIONS
+    for asked in asked_for:
+        for seed in SEEDS:
+            video = pipe(say(asked), seed=seed).video
+            assert video is not None
+            clips[asked, seed] = video
+    return Measured({key: read_clip(clip) for key, clip in clips.items()}, clips)
+
+
+@pytest.mark.parametrize("attribute", ["colour", "background", "motion"])
+def test_prompts_show_in_the_picture(measured: Measured, attribute: str) -> None:
+    assert len(measured.seen) == NUM_COMBINATIONS * len(SEEDS)
+    assert measured.share(attribute) >= BOUNDS[attribute], measured.wrong(attribute)
+
+
+@pytest.mark.xfail(reason="the model that ships draws every shape as a soft disc")
+def test_shapes_show_in_the_picture(measured: Measured) -> None:
+    assert measured.share("shape") >= BOUNDS["shape"], measured.wrong("shape")
+
+
+def test_clips_have_the_size_of_the_preset(measured: Measured) -> None:
+    size = (DEMO.num_frames, DEMO.height, DEMO.width, 3)
+    assert {clip.shape for clip in measured.clips.values()} == {size}
+
+
+def test_seeds_give_different_clips(measured: Measured) -> None:
+    for asked in {asked for asked, _ in measured.clips}:
+        first, second = (measured.clips[asked, seed].astype(int) for seed in SEEDS)
+        assert np.abs(first - second).max() > 8, say(asked)
+
+
+def test_the_empty_prompt_gives_something_else(pipe: LTX2Pipeline, measured: Measured) -> None:
+    empty = pipe("", seed=SEEDS[0]).video
+    assert empty is not None
+    for (asked, seed), clip in measured.clips.items():
+        if seed == SEEDS[0]:
+            assert np.abs(clip.astype(int) - empty.astype(int)).mean() > 2, say(asked)
+
+
+def test_unknown_words_are_answered_with_what_it_understands(
+    pipe: LTX2Pipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert unknown_words("A red fox trots on a blue background, a fox.") == ["fox", "trots"]
+    assert understood("The yellow triangle slides to the left, in front of green.") is None
+    with caplog.at_level(logging.WARNING, "ltx2cpp"):
+        pipe("a red fox moves right on a blue background", output="latents")
+    (hint,) = caplog.messages
+    assert "'fox'" in hint and "circle, square, triangle" in hint
+
+
+@pytest.mark.parametrize("asked", HELD_OUT_COMBINATIONS[::7], ids=say)
+def test_the_prompts_asked_hold_no_unknown_word(asked: Combination) -> None:
+    assert unknown_words(say(asked)) == []
+
+
+def test_generate_without_a_model_uses_the_demo(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "demo.mp4"
+    prompt = "a red circle moves right on a blue background, slowly"
+    assert main(["generate", prompt, "-o", str(out), "--seed", "1", "--device", "cpu"]) == 0
+    printed = capsys.readouterr()
+    assert "17 frames of 64 x 64, 24 fps" in printed.out
+    assert "the demo that ships with ltx2cpp" in printed.err
+    assert "does not know 'slowly'" in printed.err
+    assert out.stat().st_size > 0
+
+
+def test_a_component_alone_does_not_stand_for_the_demo(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["generate", "a circle", "-o", str(tmp_path / "a.mp4")]
+    assert main([*words, "--video-vae", str(tmp_path / "none.gguf")]) == 3
+    assert "none.gguf" in capsys.readouterr().err

@@ -43,7 +43,7 @@ _OTHER_WORDS = frozenset(
     word
     for line in (
         "a the one that is it video of on over in front background",
-        "left right up down upwards to still place",
+        "left right up down upwards downwards to still place",
         "moves slides goes drifts travels rises falls stays stands rests does not move",
         "grows gets becomes bigger larger expands shrinks smaller contracts tiny",
     )

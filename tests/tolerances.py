@@ -19,6 +19,10 @@ CONV_F32 = 2e-6
 # One rounding to the type; half a unit in the last place, uniformly spread, is 0.29 of it.
 ROUNDING = {"f32": OP_F32, "f16": 3e-4, "bf16": 2.5e-3}
 
+# Products of BF16 values are exact in float32; up to 1500 of them are added in float32, whose
+# instructions may drop subnormal results.
+GEMM_BF16 = 1e-6
+
 # --- sampling, numpy ---
 
 # Noise levels, absolute: the reference computes the shift in float32, this package in float64; a

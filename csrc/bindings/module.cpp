@@ -14,5 +14,6 @@ PYBIND11_MODULE(_core, module) {
 #if LTX2CPP_TESTING
     register_testing(module);
     register_testing_video(module);
+    register_testing_gemm(module);
 #endif
 }

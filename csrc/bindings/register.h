@@ -16,6 +16,7 @@ void register_video(pybind11::module_ & module);
 #if LTX2CPP_TESTING
 void register_testing(pybind11::module_ & module);
 void register_testing_video(pybind11::module_ & module);
+void register_testing_gemm(pybind11::module_ & module);
 #endif
 
 }  // namespace ltx::bindings

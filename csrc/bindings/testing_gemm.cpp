@@ -1,0 +1,108 @@
+// Hooks that let the test suite run the matrix kernels. Only built with LTX2CPP_TESTING.
+#include <algorithm>
+#include <memory>
+#include <new>
+#include <vector>
+
+#include "bindings/arrays.h"
+#include "bindings/register.h"
+#include "ops/gemm/gemm.h"
+
+namespace py = pybind11;
+
+namespace ltx::bindings {
+
+namespace {
+
+constexpr std::align_val_t kAlignment{64};
+
+struct AlignedDelete {
+    void operator()(void * memory) const { ::operator delete(memory, kAlignment); }
+};
+
+template <typename T>
+using Aligned = std::unique_ptr<T[], AlignedDelete>;
+
+template <typename T>
+Aligned<T> aligned(int64_t count) {
+    return Aligned<T>(static_cast<T *>(::operator new(static_cast<size_t>(count) * sizeof(T), kAlignment)));
+}
+
+const GemmKernel & find_kernel(const std::string & name) {
+    for (const GemmKernel * kernel : gemm_kernels()) {
+        if (kernel->name == name) {
+            return *kernel;
+        }
+    }
+    throw ArgumentError("kernel '" + name + "' is not one of this CPU");
+}
+
+// Rows as the kernels want them: BF16, padded with zeros to a multiple of kGemmDepth.
+std::vector<Bf16> rounded_rows(const FloatArray & rows, int64_t padded) {
+    std::vector<Bf16> rounded(static_cast<size_t>(rows.shape(0) * padded));
+    for (int64_t row = 0; row < rows.shape(0); ++row) {
+        to_bf16(rows.data(row, 0), rounded.data() + row * padded, rows.shape(1));
+    }
+    return rounded;
+}
+
+py::array_t<float> product(const FloatArray & x, const FloatArray & weights, const std::string & name,
+                           const std::vector<int64_t> & depths) {
+    if (x.ndim() != 2 || weights.ndim() != 2 || x.shape(1) != weights.shape(1)) {
+        throw ShapeError("gemm: x (rows, depth) and weights (cols, depth) do not fit");
+    }
+    const GemmKernel & kernel = find_kernel(name);
+    const int64_t rows = x.shape(0);
+    const int64_t cols = weights.shape(0);
+    const int64_t depth = round_up(x.shape(1), kGemmDepth);
+    const int64_t padded_cols = round_up(cols, kGemmCols);
+    const std::vector<Bf16> inputs = rounded_rows(x, depth);
+    const std::vector<Bf16> columns = rounded_rows(weights, depth);
+    const Aligned<Bf16> packed = aligned<Bf16>(padded_cols * depth);
+    const Aligned<float> sums = aligned<float>(kGemmRows * padded_cols);
+    py::array_t<float> result({rows, cols});
+    const GemmScope scope(kernel);
+    int64_t first = 0;
+    for (const int64_t segment : depths) {
+        kernel.pack(columns.data() + first, depth, cols, segment, {packed.get(), depth, first});
+        first += segment;
+    }
+    if (first != depth) {
+        throw ShapeError("gemm: the segments have " + std::to_string(first) + " of " + std::to_string(depth));
+    }
+    for (int64_t row = 0; row < rows; row += kGemmRows) {
+        const int64_t count = std::min(kGemmRows, rows - row);
+        std::vector<GemmSegment> segments;
+        first = 0;
+        for (const int64_t segment : depths) {
+            segments.push_back({inputs.data() + row * depth + first, segment});
+            first += segment;
+        }
+        kernel.multiply({segments, depth, count, packed.get(), cols, sums.get(), padded_cols, /*add=*/false});
+        for (int64_t r = 0; r < count; ++r) {
+            std::copy_n(sums.get() + r * padded_cols, cols, result.mutable_data(row + r, 0));
+        }
+    }
+    return result;
+}
+
+}  // namespace
+
+void register_testing_gemm(py::module_ & module) {
+    py::module_ testing = module.attr("_testing");
+    testing.def(
+        "gemm_kernels",
+        [] {
+            std::vector<std::string> names;
+            for (const GemmKernel * kernel : gemm_kernels()) {
+                names.emplace_back(kernel->name);
+            }
+            return names;
+        },
+        "Names of the matrix kernels that this CPU runs, best first.");
+    testing.def(
+        "gemm", &product, py::arg("x"), py::arg("weights"), py::kw_only(), py::arg("kernel"), py::arg("depths"),
+        "x (rows, depth), weights (cols, depth); depths of the segments, their sum the depth rounded up to 32.");
+}
+
+}  // namespace ltx::bindings

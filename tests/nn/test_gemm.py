@@ -1,0 +1,60 @@
+"""Matrix kernels of every instruction set of this CPU against numpy on the same rounded values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from harness import compare
+from tolerances import GEMM_BF16
+
+from ltx2cpp import _core
+
+testing: Any = getattr(_core, "_testing", None)
+pytestmark = pytest.mark.skipif(
+    testing is None, reason="the extension was built without LTX2CPP_TESTING"
+)
+KERNELS: list[str] = testing.gemm_kernels() if testing else []
+
+Array = np.ndarray[Any, Any]
+
+
+def draw(seed: int, *shape: int) -> Array:
+    """Values that BF16 holds exactly."""
+    values = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+    bits = values.view(np.uint32) & np.uint32(0xFFFF0000)
+    return bits.view(np.float32)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize(
+    ("rows", "cols", "depths"),
+    [
+        (1, 1, [32]),
+        (16, 32, [64]),
+        (32, 64, [1024]),
+        (26, 40, [544]),  # 543 values and one of padding
+        (45, 70, [32, 96, 32]),
+        (33, 33, [480, 64, 992]),  # pieces that straddle what is multiplied at a time
+        (8, 5, [32] * 27),
+    ],
+)
+def test_product(kernel: str, rows: int, cols: int, depths: list[int]) -> None:
+    depth = sum(depths) - (1 if depths == [544] else 0)
+    x = draw(1, rows, depth)
+    weights = draw(2, cols, depth)
+    got = testing.gemm(x, weights, kernel=kernel, depths=depths)
+    compare("product", got, x.astype(np.float64) @ weights.T.astype(np.float64), GEMM_BF16)
+
+
+def test_rows_past_the_last_are_not_read() -> None:
+    x = draw(3, 5, 64)
+    weights = draw(4, 32, 64)
+    for kernel in KERNELS:
+        one_by_one = [
+            testing.gemm(x[i : i + 1], weights, kernel=kernel, depths=[64]) for i in range(5)
+        ]
+        assert np.array_equal(
+            testing.gemm(x, weights, kernel=kernel, depths=[64]), np.concatenate(one_by_one)
+        )

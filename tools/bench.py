@@ -1,0 +1,299 @@
+"""Times networks of LTX-2.3 against diffusers on torch bfloat16: same weights, shapes and threads.
+
+    python tools/bench.py transformer --rounds 5 --threads 2
+    python tools/bench.py video-decode --size 256x256x17
+    python tools/bench.py video-decode --memory --size 256x256x121
+    python tools/bench.py audio-decode --seconds 2
+    python tools/bench.py machine
+
+Both sides live in one process and run in turn, so that a busy machine slows both; printed are
+medians and their ratios. `--memory` instead measures the highest memory of each side in a process
+of its own. `--check` compares the results of both sides once. The random weights are written to
+--folder (1 to 5 GB) when they are not there yet, and stay there for the next run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import bench_machine as machine
+import bench_reference as reference
+import numpy as np
+from bench_reference import Arrays, Call
+from compare_velocity import make_inputs
+from make_synthetic import choose_tensors, write_checkpoint
+from numpy.typing import NDArray
+from released_layouts import released_config
+
+from ltx2cpp import LTX2Pipeline, Modality, ModelFiles
+from ltx2cpp.convert import convert
+from ltx2cpp.cost import audio_decoder_flop, transformer_flop, video_decoder_flop, vocoder_flop
+from ltx2cpp.errors import Error
+from ltx2cpp.model_files import resolve
+
+_VERSION = "2.3"
+_TEXT_ROWS = 1024
+_WEIGHTS = ("bf16", "q8_0", "q4_k_m")
+# Both engines' threads spin for a while after a call and would slow the other's first products.
+_PAUSE_S = 0.2
+_LATENTS_PER_SECOND = 25
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One call of a network by several sides.
+
+    Attributes:
+        flop: operations of the call.
+        sides: name -> function that opens a side and returns its call; those of diffusers are
+            named so.
+    """
+
+    flop: float
+    sides: Mapping[str, Callable[[], Call]]
+
+
+def synthetic(folder: Path, component: str, blocks: int = 1) -> Path:
+    """Return the file of a component's random weights, written when it is not there."""
+    # The name says what the metadata do not.
+    path = folder / f"ltx-{_VERSION}-distilled-{component}-{blocks}.safetensors"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        print(f"writing {path}", file=sys.stderr)
+        components = ["audio_vae", "vocoder"] if component == "audio" else [component]
+        metadata = {
+            "config": json.dumps(released_config(_VERSION, blocks)),
+            "model_version": f"{_VERSION}.0",
+        }
+        tensors = choose_tensors(_VERSION, blocks, components, vocab_size=1)
+        write_checkpoint(path, tensors, metadata, seed=0)
+    return path
+
+
+def converted(path: Path, weights: str) -> Path:
+    """Return the file in another weight type, converted when it is not there."""
+    if weights == "bf16":
+        return path
+    target = path.with_name(f"{path.stem}-{weights}.gguf")
+    if not target.exists():
+        print(f"writing {target}", file=sys.stderr)
+        convert(path, target, weights)
+    return target
+
+
+def our_transformer(path: Path, video: Modality, audio: Modality, threads: int) -> Call:
+    pipe = LTX2Pipeline(ModelFiles(transformer=path), device="cpu", threads=threads)
+
+    def run() -> Arrays:
+        velocity = pipe.velocity(video, audio)
+        assert velocity.video is not None and velocity.audio is not None
+        return {"video": velocity.video, "audio": velocity.audio}
+
+    return run
+
+
+def our_video_decoder(path: Path, latent: NDArray[np.float32], threads: int) -> Call:
+    pipe = LTX2Pipeline(ModelFiles(video_vae=path), device="cpu", threads=threads)
+    return lambda: {"video": pipe.decode_video(latent)}
+
+
+def our_video_stream(path: Path, latent: NDArray[np.float32], threads: int) -> Call:
+    """A call that lets go of each chunk, as writing a file does."""
+    pipe = LTX2Pipeline(ModelFiles(video_vae=path), device="cpu", threads=threads)
+
+    def run() -> Arrays:
+        for _ in pipe.stream_video(latent):
+            pass
+        return {}
+
+    return run
+
+
+def our_audio_decoder(path: Path, latent: NDArray[np.float32], threads: int) -> Call:
+    pipe = LTX2Pipeline(ModelFiles(audio_vae=path), device="cpu", threads=threads)
+    return lambda: {"samples": pipe.decode_audio(latent).samples}
+
+
+def transformer(given: argparse.Namespace) -> Benchmark:
+    path = synthetic(given.folder, "transformer", given.blocks)
+    files = ModelFiles(transformer=path)
+    config = resolve(files).require("transformer").config
+    video, audio = make_inputs(files, given.grid, given.audio_tokens, seed=0)
+    sides: dict[str, Callable[[], Call]] = {
+        "diffusers bf16": partial(reference.transformer, path, config, video, audio, given.threads)
+    }
+    for weights in given.weights:
+        sides[f"ltx2cpp {weights}"] = partial(
+            our_transformer, converted(path, weights), video, audio, given.threads
+        )
+    flop = transformer_flop(config, len(video.latent), len(audio.latent), _TEXT_ROWS)
+    return Benchmark(flop, sides)
+
+
+def video_decode(given: argparse.Namespace) -> Benchmark:
+    path = synthetic(given.folder, "video_vae")
+    width, height, frames = given.size
+    shape = (128, (frames - 1) // 8 + 1, height // 32, width // 32)
+    latent = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+    sides = {
+        "diffusers bf16": partial(reference.video_decoder, path, latent, given.threads),
+        "ltx2cpp": partial(our_video_decoder, path, latent, given.threads),
+    }
+    if given.memory:
+        sides["ltx2cpp streamed"] = partial(our_video_stream, path, latent, given.threads)
+    config = resolve(ModelFiles(video_vae=path)).require("video_decoder").config
+    return Benchmark(video_decoder_flop(config, *shape[1:]), sides)
+
+
+def audio_decode(given: argparse.Namespace) -> Benchmark:
+    path = synthetic(given.folder, "audio")
+    frames = round(given.seconds * _LATENTS_PER_SECOND)
+    latent = np.random.default_rng(0).standard_normal((8, frames, 16), dtype=np.float32)
+    sides: dict[str, Callable[[], Call]] = {
+        f"diffusers, vocoder in {dtype}": partial(
+            reference.audio_decoder, path, latent, given.threads, vocoder_dtype=dtype
+        )
+        for dtype in ("float32", "bfloat16")
+    }
+    sides["ltx2cpp"] = partial(our_audio_decoder, path, latent, given.threads)
+    models = resolve(ModelFiles(audio_vae=path))
+    flop = audio_decoder_flop(models.require("audio_decoder").config, frames)
+    flop += vocoder_flop(models.require("vocoder").config, 4 * frames - 3)
+    return Benchmark(flop, sides)
+
+
+def alternate(calls: Mapping[str, Call], rounds: int) -> dict[str, list[float]]:
+    """Return the seconds of each call in each round, after one that is not counted."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for counted in (False, *(True for _ in range(rounds))):
+        for name, call in calls.items():
+            time.sleep(_PAUSE_S)
+            start = time.perf_counter()
+            call()
+            if counted:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def time_sides(benchmark: Benchmark, given: argparse.Namespace) -> None:
+    calls = {name: make() for name, make in benchmark.sides.items()}
+    if given.check:
+        check(calls)
+    seconds = alternate(calls, given.rounds)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    bases = [name for name in calls if name.startswith("diffusers")]
+    peak = machine.product_peak()
+    print(f"work       {benchmark.flop / 1e9:.0f} GFLOP, {given.rounds} rounds in turn")
+    print(f"peak       {peak / 1e9:.0f} GFLOP/s, a bfloat16 product of torch\n")
+    print(f"{'':32}  median s  fastest s  GFLOP/s  of peak  ratio to {', '.join(bases)}")
+    for name, values in seconds.items():
+        rate = benchmark.flop / medians[name]
+        ratios = "  ".join(f"{medians[name] / medians[base]:.3f}" for base in bases)
+        print(
+            f"{name:32} {medians[name]:9.3f} {min(values):10.3f} {rate / 1e9:8.1f}"
+            f" {100 * rate / peak:7.1f}%  {ratios}"
+        )
+
+
+def check(calls: Mapping[str, Call]) -> None:
+    """Print how far each side's results are from the first one's."""
+    first, *others = calls
+    want = calls[first]()
+    for name in others:
+        got = calls[name]()
+        errors = (f"{key} {machine.relative_error(got[key], want[key]):.1e}" for key in want)
+        print(f"check      {name} against {first}: {', '.join(errors)}")
+
+
+def measure_memory(benchmark: Benchmark) -> None:
+    """Print the memory of each side, opened and run in a process of its own."""
+    print(f"\n{'MB':32} {'imports':>8} {'opened':>8} {'highest':>8} {'of run':>8}")
+    for name, make in benchmark.sides.items():
+        # A new interpreter: a forked one would begin with this one's memory.
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            imports, opened, highest = pool.apply(_memory_of, (make,))
+        figures = (imports, opened, highest, highest - imports)
+        print(f"{name:32} " + " ".join(f"{figure / 1e6:8.0f}" for figure in figures))
+
+
+def _memory_of(make: Callable[[], Call]) -> tuple[int, int, int]:
+    """Return this process's memory before the side is opened, after, and its highest."""
+    if make.func.__module__ == reference.__name__:  # type: ignore[attr-defined]
+        import diffusers
+        import diffusers.models.autoencoders  # noqa: F401
+    imports = machine.resident_bytes()
+    call = make()
+    opened = machine.resident_bytes()
+    call()
+    return imports, opened, machine.resident_bytes(peak=True)
+
+
+def _numbers(text: str, separator: str) -> tuple[int, int, int]:
+    parts = tuple(int(part) for part in text.split(separator))
+    if len(parts) != 3 or min(parts) < 1:
+        raise ValueError(text)
+    return parts[0], parts[1], parts[2]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--rounds", type=int, default=5)
+    common.add_argument("--threads", type=int, default=2)
+    common.add_argument(
+        "--folder", type=Path, default=Path(tempfile.gettempdir()) / "ltx2cpp-bench"
+    )
+    common.add_argument("--check", action="store_true", help="compare the results once")
+    common.add_argument("--memory", action="store_true", help="measure memory instead of time")
+    commands = parser.add_subparsers(dest="command", required=True)
+    command = commands.add_parser("transformer", parents=[common])
+    command.add_argument("--blocks", type=int, default=2)
+    command.add_argument("--grid", type=partial(_numbers, separator=","), default=(4, 16, 16))
+    command.add_argument("--audio-tokens", type=int, default=26)
+    command.add_argument("--weights", nargs="+", choices=_WEIGHTS, default=_WEIGHTS)
+    command.set_defaults(make=transformer)
+    command = commands.add_parser("video-decode", parents=[common])
+    command.add_argument("--size", type=partial(_numbers, separator="x"), default=(256, 256, 17))
+    command.set_defaults(make=video_decode)
+    command = commands.add_parser("audio-decode", parents=[common])
+    command.add_argument("--seconds", type=float, default=2.0)
+    command.set_defaults(make=audio_decode)
+    commands.add_parser("machine", parents=[common])
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    given = _parser().parse_args(arguments)
+    print(machine.describe(given.threads))
+    try:
+        if given.command == "machine":
+            import torch
+
+            torch.set_num_threads(given.threads)
+            print(f"peak       {machine.product_peak() / 1e9:.0f} GFLOP/s, product in bfloat16")
+            print(f"           {machine.copy_peak() / 1e9:.1f} GB/s, copy, read and written")
+        elif given.memory:
+            measure_memory(given.make(given))
+        else:
+            time_sides(given.make(given), given)
+    except Error as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -62,23 +62,23 @@ class Request:
     """The arguments of `LTX2Pipeline.__call__`, as given."""
 
     prompt: str | PromptEmbedding
-    negative_prompt: str | PromptEmbedding | None
-    width: int | None
-    height: int | None
-    num_frames: int | None
-    frame_rate: float
-    num_inference_steps: int | None
-    sigmas: Sequence[float] | None
-    guidance_scale: float | None
-    guidance: Guidance | None
-    seed: int | None
-    images: Sequence[Any]
-    noise: Sequence[Any] | None
-    audio: bool | None
-    sampling: Sampling | None
+    negative_prompt: str | PromptEmbedding | None = None
+    width: int | None = None
+    height: int | None = None
+    num_frames: int | None = None
+    frame_rate: float = 24.0
+    num_inference_steps: int | None = None
+    sigmas: Sequence[float] | None = None
+    guidance_scale: float | None = None
+    guidance: Guidance | None = None
+    seed: int | None = None
+    images: Sequence[Any] = ()
     two_stage: bool = False
-    audio_condition: object = None
+    noise: Sequence[Any] | None = None
     video: bool = True
+    audio: bool | None = None
+    audio_condition: object = None
+    sampling: Sampling | None = None
     output: str = "media"
 
 

@@ -1,53 +1,39 @@
-"""LTX2Pipeline: every stage of an LTX-2 model as a call, and all of them as one."""
+"""LTX2Pipeline: a prompt to a clip, with all networks of an LTX-2 model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ltx2cpp.audio_stages import AudioDecoder, AudioEncoder
 from ltx2cpp.clip import Clip
 from ltx2cpp.conditioning import AudioCondition
 from ltx2cpp.demo import DEMO, demo_files, warn_of_unknown
 from ltx2cpp.generation import ModelFacts, Plan, Request, make_plan
 from ltx2cpp.latents import AUDIO_LATENT_BINS
-from ltx2cpp.lora import Lora, apply_loras, check_lora_mode, lora_info
-from ltx2cpp.model_files import ModelFiles, resolve
+from ltx2cpp.lora import lora_info
+from ltx2cpp.model import LTX2Model
+from ltx2cpp.model_files import ModelFiles
 from ltx2cpp.options import Guidance, LoraSpec, Sampling
 from ltx2cpp.phases import phase
 from ltx2cpp.presets import Preset, find_preset
 from ltx2cpp.runs import Networks, run_plan
-from ltx2cpp.stages import (
-    Backend,
-    Denoiser,
-    PromptEncoder,
-    Upsampler,
-    VideoDecoder,
-    VideoEncoder,
-)
 from ltx2cpp.types import (
     Audio,
     FloatArray,
     GenerationOutput,
     GenerationStream,
-    Modality,
     Observer,
     PromptEmbedding,
     Step,
-    Velocity,
 )
 
 # Contexts of the last prompts, 25 MB each for released models; another seed needs no encoder.
 _KEPT_PROMPTS = 4
 
 
-class LTX2Pipeline:
+class LTX2Pipeline(LTX2Model):
     """Runs an LTX-2 model from its files.
 
     Construction reads and checks file headers; weights are mapped when a stage is first used and
@@ -87,18 +73,15 @@ class LTX2Pipeline:
         loras: Sequence[LoraSpec] = (),
         lora_mode: str = "auto",
     ) -> None:
-        self._observer = observer or Observer()
-        self._backend = Backend(device, weight_type, threads, self._observer)
-        self._backend.lora_mode = check_lora_mode(lora_mode)
-        self._bare_models = resolve(files)
-        self._models, self._loras = apply_loras(self._bare_models, loras)
-        self._prompt_encoder = PromptEncoder(self._models, self._backend)
-        self._denoiser = Denoiser(self._models, self._backend)
-        self._video_decoder = VideoDecoder(self._models, self._backend)
-        self._video_encoder = VideoEncoder(self._models, self._backend)
-        self._audio_decoder = AudioDecoder(self._models, self._backend)
-        self._audio_encoder = AudioEncoder(self._models, self._backend)
-        self._upsampler = Upsampler(self._models, self._backend)
+        super().__init__(
+            files,
+            device=device,
+            weight_type=weight_type,
+            threads=threads,
+            observer=observer,
+            loras=loras,
+            lora_mode=lora_mode,
+        )
         self._contexts: dict[str, PromptEmbedding] = {}
         self._demo = False
 
@@ -113,165 +96,19 @@ class LTX2Pipeline:
         pipe._demo = True
         return pipe
 
-    def __enter__(self) -> LTX2Pipeline:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.release()
-
     def release(self) -> None:
         """Free all weights and kept prompt contexts; the next call opens them again."""
-        for stage in (
-            self._prompt_encoder,
-            self._denoiser,
-            self._video_decoder,
-            self._video_encoder,
-            self._audio_decoder,
-            self._audio_encoder,
-            self._upsampler,
-        ):
-            stage.release()
+        super().release()
         self._contexts.clear()
 
-    @property
-    def loras(self) -> tuple[Lora, ...]:
-        """The LoRAs in use, with what their files say about them."""
-        return self._loras
-
-    def set_loras(self, loras: Sequence[LoraSpec], lora_mode: str | None = None) -> None:
-        """Replace all LoRAs; the transformer is loaded anew when it is next used.
-
-        Components that neither the old nor the new LoRAs touch stay loaded.
-
-        Args:
-            loras: the LoRAs to use from now on; an empty list removes them.
-            lora_mode: as for the pipeline; None keeps it.
-
-        Raises:
-            CheckpointError, WeightError, UnsupportedError: a LoRA cannot be used; the old ones
-                stay then.
-            ArgumentError: another argument is wrong.
-        """
-        mode = self._backend.lora_mode if lora_mode is None else check_lora_mode(lora_mode)
-        specs = tuple(lora.spec for lora in self._loras)
-        if mode == self._backend.lora_mode and tuple(loras) == specs:
-            return
-        self._models, self._loras = apply_loras(self._bare_models, loras)
-        self._backend.lora_mode = mode
-        self._denoiser.use(self._models)
-        if self._prompt_encoder.use(self._models):
-            self._contexts.clear()
+    def _text_changed(self) -> None:
+        self._contexts.clear()
 
     @property
     def preset(self) -> Preset:
         """Defaults of the model found."""
         models, layers = self._models, self._denoiser.config.num_layers
         return DEMO if self._demo else find_preset(models.version, models.variant, layers)
-
-    @property
-    def audio_sample_rate(self) -> int:
-        """Sample rate in Hz of decoded sound: 24000 for LTX-2, 48000 from LTX-2.3 on.
-
-        Raises:
-            CheckpointError: the files hold no vocoder.
-        """
-        return self._audio_decoder.sample_rate
-
-    def tokenize(self, prompt: str) -> NDArray[np.int32]:
-        """Return the ids of a prompt, int32 (n,): stripped, BOS first, at most 1024, no padding."""
-        return self._prompt_encoder.tokenize(prompt)
-
-    def hidden_states(self, ids: NDArray[np.int32] | Sequence[int]) -> FloatArray:
-        """Return (layers + 1, n, hidden): scaled embedding, all layers but the last, final norm."""
-        return self._prompt_encoder.hidden_states(ids)
-
-    def encode_prompt(self, prompt: str) -> PromptEmbedding:
-        """Return both contexts of a prompt, 1024 rows each."""
-        return self._prompt_encoder.encode(prompt)
-
-    def velocity(
-        self,
-        video: Modality | None,
-        audio: Modality | None,
-        *,
-        stg_blocks: Sequence[int] = (),
-        isolate: bool = False,
-        probes: Sequence[str] = (),
-    ) -> Velocity:
-        """Run the transformer once.
-
-        Args:
-            video: the video stream, or None.
-            audio: the audio stream, or None; one of them alone is allowed.
-            stg_blocks: blocks, from 0, whose self-attention passes its values through.
-            isolate: True drops the attentions between the streams in all blocks.
-            probes: module paths whose outputs to return, globs allowed.
-
-        Raises:
-            ShapeError: an array does not fit the model.
-            ArgumentError: a block does not exist, or a probe matches nothing.
-        """
-        return self._denoiser.velocity(
-            video, audio, stg_blocks=stg_blocks, isolate=isolate, probes=probes
-        )
-
-    def decode_video(self, latent: FloatArray) -> FloatArray:
-        """Decode a normalised latent (C, F, h, w) to frames (8(F-1)+1, 32h, 32w, 3).
-
-        Values are the decoder's, about -1..1, not clamped.
-        """
-        return self._video_decoder.decode(latent)
-
-    def stream_video(self, latent: FloatArray) -> Iterator[FloatArray]:
-        """Return an iterator over the frames of `decode_video`, in order and in chunks.
-
-        Memory does not grow with F. Errors in the latent are raised here, before iteration.
-        """
-        return self._video_decoder.stream(latent)
-
-    def encode_video(self, frames: NDArray[np.uint8]) -> FloatArray:
-        """Encode uint8 (frames, height, width, 3) to a normalised latent (C, F, h, w)."""
-        return self._video_encoder.encode(frames)
-
-    def decode_mel(self, latent: FloatArray) -> FloatArray:
-        """Decode a normalised audio latent (8, L, 16) to a log-mel spectrum (2, 4L - 3, 64).
-
-        Values are natural logarithms. L latent frames last L / 25 s.
-        """
-        return self._audio_decoder.decode_mel(latent)
-
-    def vocode(self, mel: FloatArray) -> FloatArray:
-        """Turn a log-mel spectrum (2, steps, bins) into samples (2, n) at `audio_sample_rate`.
-
-        Samples are in -1..1, a hundredth of a second for every step. Memory does not grow with n.
-        """
-        return self._audio_decoder.vocode(mel)
-
-    def decode_audio(self, latent: FloatArray) -> Audio:
-        """Decode a normalised audio latent (8, L, 16) to a wave of (4L - 3) / 100 s."""
-        return self._audio_decoder.decode(latent)
-
-    def encode_audio(self, samples: FloatArray, sample_rate: int) -> FloatArray:
-        """Encode a wave to a normalised audio latent (8, L, 16).
-
-        Args:
-            samples: (2, n), -1..1, or one channel as (1, n) or (n,), which goes to both sides.
-            sample_rate: in Hz; other rates than the model's 16000 are resampled.
-
-        Raises:
-            ShapeError: another shape, no samples, or values that are not finite.
-            ArgumentError: an impossible rate, or a sound too short for one spectrum window.
-        """
-        return self._audio_encoder.encode(samples, sample_rate)
-
-    def upsample(self, latent: FloatArray, kind: str = "spatial") -> FloatArray:
-        """Enlarge a normalised latent; kind "spatial" or "temporal"."""
-        return self._upsampler.run(latent, kind)
 
     def __call__(
         self,
@@ -364,51 +201,15 @@ class LTX2Pipeline:
         self,
         prompt: str | PromptEmbedding,
         *,
-        negative_prompt: str | PromptEmbedding | None = None,
-        width: int | None = None,
-        height: int | None = None,
-        num_frames: int | None = None,
-        frame_rate: float = 24.0,
-        num_inference_steps: int | None = None,
-        sigmas: Sequence[float] | None = None,
-        guidance_scale: float | None = None,
-        guidance: Guidance | None = None,
-        seed: int | None = None,
-        images: Sequence[Any] = (),
-        two_stage: bool = False,
-        noise: Sequence[Any] | None = None,
-        video: bool = True,
-        audio: bool | None = None,
-        audio_condition: AudioCondition | str | Path | None = None,
         on_step: Callable[[Step], None] | None = None,
-        sampling: Sampling | None = None,
+        **arguments: Any,
     ) -> GenerationStream:
         """Denoise a clip now and decode its pictures while the result is iterated.
 
-        Arguments are those of ``__call__``. The result is iterated once; the latents are there
-        whether it is iterated or not.
+        Other arguments are those of ``__call__``. The result is iterated once; the latents are
+        there whether it is iterated or not.
         """
-        request = Request(
-            prompt=prompt,
-            negative_prompt=negative_prompt,
-            width=width,
-            height=height,
-            num_frames=num_frames,
-            frame_rate=frame_rate,
-            num_inference_steps=num_inference_steps,
-            sigmas=sigmas,
-            guidance_scale=guidance_scale,
-            guidance=guidance,
-            seed=seed,
-            images=images,
-            two_stage=two_stage,
-            noise=noise,
-            video=video,
-            audio=audio,
-            audio_condition=audio_condition,
-            sampling=sampling,
-        )
-        return self._generate(request, on_step)
+        return self._generate(Request(prompt=prompt, **arguments), on_step)
 
     def _generate(self, request: Request, on_step: Callable[[Step], None] | None) -> Clip:
         plan = make_plan(request, self._facts())

@@ -33,9 +33,9 @@ def patch(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("patch_ggml")
 
 
-def unpatched_text(patch: ModuleType) -> str:
-    """A file in which every anchor occurs once; one anchor may be the beginning of another."""
-    anchors = [insertion.anchor for insertion in patch.INSERTIONS]
+def unpatched_text(patch: ModuleType, path: str) -> str:
+    """A file in which every anchor for `path` occurs once; one may be the beginning of another."""
+    anchors = [insertion.anchor for insertion in patch.INSERTIONS if insertion.path == path]
     longest = [a for a in anchors if not any(a != b and a in b for b in anchors)]
     return "// first\n" + "    body;\n}\n".join(longest) + "// last\n"
 
@@ -92,35 +92,42 @@ class TestOptions:
 
 
 class TestPatch:
-    def apply_to(self, patch: ModuleType, tree: Path, text: str) -> str:
-        path = tree / patch.CUDA
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+    def apply_to(self, patch: ModuleType, tree: Path, texts: dict[str, str]) -> None:
+        for name, text in texts.items():
+            path = tree / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
         patch.apply(tree)
-        return path.read_text()
+
+    def unpatched(self, patch: ModuleType) -> dict[str, str]:
+        return {each.path: unpatched_text(patch, each.path) for each in patch.INSERTIONS}
 
     def test_insertions_go_beside_their_anchors_and_remove_nothing(
         self, patch: ModuleType, tmp_path: Path
     ) -> None:
-        original = unpatched_text(patch)
-        patched = self.apply_to(patch, tmp_path, original)
+        original = self.unpatched(patch)
+        self.apply_to(patch, tmp_path, original)
+        patched = {name: (tmp_path / name).read_text() for name in original}
         for insertion in patch.INSERTIONS:
             parts = [insertion.anchor, insertion.text]
-            assert "".join(parts if insertion.after else parts[::-1]) in patched
-            patched = patched.replace(insertion.text, "")
+            text = patched[insertion.path]
+            assert "".join(parts if insertion.after else parts[::-1]) in text
+            patched[insertion.path] = text.replace(insertion.text, "")
         assert patched == original
 
     def test_missing_anchor_stops_the_build(self, patch: ModuleType, tmp_path: Path) -> None:
         for insertion in patch.INSERTIONS:
-            text = unpatched_text(patch).replace(insertion.anchor, "")
+            texts = self.unpatched(patch)
+            texts[insertion.path] = texts[insertion.path].replace(insertion.anchor, "")
             with pytest.raises(patch.PatchError, match="occurs 0 times, expected once"):
-                self.apply_to(patch, tmp_path, text)
+                self.apply_to(patch, tmp_path, texts)
 
     def test_repeated_anchor_stops_the_build(self, patch: ModuleType, tmp_path: Path) -> None:
         for insertion in patch.INSERTIONS:
-            text = unpatched_text(patch) + insertion.anchor
+            texts = self.unpatched(patch)
+            texts[insertion.path] += insertion.anchor
             with pytest.raises(patch.PatchError, match="occurs 2 times, expected once"):
-                self.apply_to(patch, tmp_path, text)
+                self.apply_to(patch, tmp_path, texts)
 
 
 class TestLock:
@@ -168,6 +175,19 @@ class TestUnpack:
         assert files_below(tmp_path) == {f"deep/er/target/{name}" for name in names} | {"a.tar.gz"}
         assert (target / "src/a/b.c").read_bytes() == b"src/a/b.c"
 
+    def test_the_licence_beside_ggml_is_taken_as_its_own(
+        self, fetch: ModuleType, tmp_path: Path
+    ) -> None:
+        members: dict[str, bytes | tarfile.TarInfo] = {
+            "package-1.0/LICENSE": b"the package's",
+            "package-1.0/vendor/llama.cpp/LICENSE": b"ggml's",
+            "package-1.0/vendor/llama.cpp/ggml/src/a.c": b"a",
+        }
+        write_sdist(tmp_path / "a.tar.gz", members)
+        fetch.unpack(tmp_path / "a.tar.gz", tmp_path / "target")
+        assert files_below(tmp_path / "target") == {"LICENSE", "src/a.c"}
+        assert (tmp_path / "target" / "LICENSE").read_bytes() == b"ggml's"
+
     def test_a_package_without_ggml_is_refused(self, fetch: ModuleType, tmp_path: Path) -> None:
         write_sdist(tmp_path / "a.tar.gz", {"package-1.0/setup.py": b"x"})
         with pytest.raises(fetch.FetchError, match="no ggml source tree inside"):
@@ -190,7 +210,8 @@ class TestTree:
             path,
             {
                 f"{PREFIX}/include/ggml.h": b"// header\n",
-                f"{PREFIX}/{patch.CUDA}": unpatched_text(patch).encode(),
+                f"{PREFIX}/{patch.CUDA}": unpatched_text(patch, patch.CUDA).encode(),
+                f"{PREFIX}/{patch.CPU}": unpatched_text(patch, patch.CPU).encode(),
             },
         )
         lock = tmp_path / "ggml.lock"

@@ -115,6 +115,8 @@ def unpack(sdist: Path, target: Path) -> None:
             _, found, inside = member.name.partition("/vendor/llama.cpp/ggml/")
             if not found:
                 _, found, inside = member.name.partition("/vendor/ggml/")
+            if member.name.endswith("/vendor/llama.cpp/LICENSE"):  # there it covers ggml too
+                found = inside = "LICENSE"
             if not found or not member.isfile() or not inside.startswith(KEEP) or ".." in inside:
                 continue
             source = archive.extractfile(member)

@@ -1,9 +1,13 @@
 """Our edits to ggml, as insertions at anchors that must occur exactly once.
 
 An insertion carries no line of ggml except a short anchor, needs neither git nor patch, and either fits or stops the
-build. One edit is made: ggml's CUDA backend learns to run ``GGML_OP_CUSTOM`` nodes through a function that the
-application registers (on the CPU backend such nodes run as they are). The function gets the backend context, the
-current stream, the device and the node, and answers whether it ran; a null context asks whether it would.
+build. Two edits are made:
+
+- ggml's CUDA backend learns to run ``GGML_OP_CUSTOM`` nodes through a function that the application registers (on the
+  CPU backend such nodes run as they are). The function gets the backend context, the current stream, the device and
+  the node, and answers whether it ran; a null context asks whether it would.
+- a CPU thread that waits for the others at a barrier yields its core after about 50 us. Where another program shares
+  the cores, the thread waited for may not be running at all, and spinning only keeps it from that.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ class Insertion:
 
 
 CUDA = "src/ggml-cuda/ggml-cuda.cu"
+CPU = "src/ggml-cpu/ggml-cpu.c"
 
 INSERTIONS = (
     Insertion(
@@ -66,6 +71,23 @@ static void ltx_set_custom_op(ltx_custom_op_t function) { ltx_custom_op = functi
         return (void *) ltx_set_custom_op;
     }
 """,
+        after=False,
+    ),
+    Insertion(
+        CPU,
+        "    while (atomic_load_explicit(&tp->n_barrier_passed, memory_order_relaxed) == n_passed) {\n",
+        """        // inserted by ltx2cpp: waiting threads make room on a shared machine
+        static const int ltx_spins = 1000;
+        if (++ltx_waited > ltx_spins) {
+            sched_yield();
+        }
+""",
+        after=True,
+    ),
+    Insertion(
+        CPU,
+        "    // wait for other threads\n",
+        "    int ltx_waited = 0;\n",
         after=False,
     ),
 )

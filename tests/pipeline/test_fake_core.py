@@ -25,7 +25,7 @@ from ltx2cpp import (
     Retake,
     Step,
     audio_stages,
-    pipeline,
+    model,
     stages,
 )
 from ltx2cpp.errors import (
@@ -47,7 +47,7 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Make:
         core = fake_core.make_core()
         monkeypatch.setattr(stages, "_core", core)
         monkeypatch.setattr(audio_stages, "_core", core)
-        monkeypatch.setattr(pipeline, "resolve", lambda files: models or FakeModels())
+        monkeypatch.setattr(model, "resolve", lambda files: models or FakeModels())
         gc.collect()
         EVENTS.clear()
         return LTX2Pipeline(ModelFiles("model.safetensors"), device="cpu", **arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
@@ -16,11 +17,11 @@ from ltx2cpp.options import LoraSpec
 from ltx2cpp.stages import (
     Backend,
     Denoiser,
-    PromptEncoder,
     Upsampler,
     VideoDecoder,
     VideoEncoder,
 )
+from ltx2cpp.text_stages import PromptEncoder
 from ltx2cpp.types import Audio, FloatArray, Modality, Observer, PromptEmbedding, Velocity
 
 _Model = TypeVar("_Model", bound="LTX2Model")
@@ -43,6 +44,8 @@ class LTX2Model:
         lora_mode: "merge" adds them to the weights on load, which costs time then and nothing per
             step; "runtime" computes them beside the weights, which then keep their precision and
             need no copy; "auto" merges, but computes beside weights of less than eight bits.
+        prompt_cache: folder that keeps encoded prompts for other runs, up to 1 GiB; a prompt found
+            there needs no text encoder. None keeps none.
 
     Raises:
         CheckpointError, WeightError, ConfigError, UnsupportedError: the files cannot be used.
@@ -59,13 +62,14 @@ class LTX2Model:
         observer: Observer | None = None,
         loras: Sequence[LoraSpec] = (),
         lora_mode: str = "auto",
+        prompt_cache: str | Path | None = None,
     ) -> None:
         self._observer = observer or Observer()
         self._backend = Backend(device, weight_type, threads, self._observer)
         self._backend.lora_mode = check_lora_mode(lora_mode)
         self._bare_models = resolve(files)
         self._models, self._loras = apply_loras(self._bare_models, loras)
-        self._prompt_encoder = PromptEncoder(self._models, self._backend)
+        self._prompt_encoder = PromptEncoder(self._models, self._backend, prompt_cache)
         self._denoiser = Denoiser(self._models, self._backend)
         self._video_decoder = VideoDecoder(self._models, self._backend)
         self._video_encoder = VideoEncoder(self._models, self._backend)
@@ -148,7 +152,8 @@ class LTX2Model:
 
     def encode_prompt(self, prompt: str) -> PromptEmbedding:
         """Return both contexts of a prompt, 1024 rows each."""
-        return self._prompt_encoder.encode(prompt)
+        encoder = self._prompt_encoder
+        return encoder.cached(prompt) or encoder.encode(prompt)
 
     def velocity(
         self,

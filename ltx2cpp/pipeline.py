@@ -50,6 +50,8 @@ class LTX2Pipeline(LTX2Model):
         lora_mode: "merge" adds them to the weights on load, which costs time then and nothing per
             step; "runtime" computes them beside the weights, which then keep their precision and
             need no copy; "auto" merges, but computes beside weights of less than eight bits.
+        prompt_cache: folder that keeps encoded prompts for other runs, up to 1 GiB; a prompt found
+            there needs no text encoder. None keeps none.
 
     Raises:
         CheckpointError, WeightError, ConfigError, UnsupportedError: the files cannot be used.
@@ -72,6 +74,7 @@ class LTX2Pipeline(LTX2Model):
         observer: Observer | None = None,
         loras: Sequence[LoraSpec] = (),
         lora_mode: str = "auto",
+        prompt_cache: str | Path | None = None,
     ) -> None:
         super().__init__(
             files,
@@ -81,6 +84,7 @@ class LTX2Pipeline(LTX2Model):
             observer=observer,
             loras=loras,
             lora_mode=lora_mode,
+            prompt_cache=prompt_cache,
         )
         self._contexts: dict[str, PromptEmbedding] = {}
         self._demo = False
@@ -297,6 +301,9 @@ class LTX2Pipeline(LTX2Model):
 
     def _encode(self, plan: Plan) -> tuple[PromptEmbedding, PromptEmbedding | None]:
         wanted = [p for p in (plan.prompt, plan.negative) if isinstance(p, str)]
+        for text in wanted:
+            if text not in self._contexts and (kept := self._prompt_encoder.cached(text)):
+                self._contexts[text] = kept
         missing = [text for text in dict.fromkeys(wanted) if text not in self._contexts]
         if missing:
             self._prompt_encoder.open()

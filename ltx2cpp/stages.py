@@ -19,7 +19,6 @@ from ltx2cpp.latents import SPACE_FACTOR, TIME_FACTOR, ClipShape
 from ltx2cpp.options import WEIGHT_TYPES
 from ltx2cpp.phases import phase
 from ltx2cpp.quantization import target_dtype
-from ltx2cpp.tokenizer import MAX_TOKENS, Tokenizer
 from ltx2cpp.types import FloatArray, Modality, Observer, PromptEmbedding, Velocity, as_float32
 
 if TYPE_CHECKING:
@@ -106,99 +105,6 @@ class Backend:
 def config_dict(component: Component) -> dict[str, Any]:
     """Return a configuration as the core takes it."""
     return dataclasses.asdict(component.config)
-
-
-class PromptEncoder:
-    """Prompt to contexts: tokenizer, Gemma, text projection and both connectors."""
-
-    def __init__(self, models: ModelSet, backend: Backend) -> None:
-        self._models, self._backend = models, backend
-        self._tokenizer: Tokenizer | None = None
-        self._encoder = Slot("text encoder", self._make_encoder, backend.observer)
-        self._connectors = {
-            "video": Slot(
-                "video connector", lambda: self._make_connector("video"), backend.observer
-            ),
-            "audio": Slot(
-                "audio connector", lambda: self._make_connector("audio"), backend.observer
-            ),
-        }
-
-    def use(self, models: ModelSet) -> bool:
-        """Take the weights from another model set; returns whether that changes anything here."""
-        parts = ("gemma", "text_projection", "video_connector", "audio_connector")
-        changed = any(getattr(models, part) is not getattr(self._models, part) for part in parts)
-        self._models = models
-        if changed:
-            self.release()
-        return changed
-
-    def check(self) -> None:
-        """Raise unless the files hold everything that encoding a prompt needs."""
-        for component in ("gemma", "text_projection", "video_connector", "audio_connector"):
-            self._models.require(component)
-
-    def open(self) -> None:
-        """Load all weights now instead of at the first call."""
-        self._encoder.open()
-        for slot in self._connectors.values():
-            slot.open()
-
-    def tokenize(self, prompt: str) -> NDArray[np.int32]:
-        if self._tokenizer is None:
-            self._tokenizer = self._models.open_tokenizer()
-        return self._tokenizer.encode(prompt)
-
-    def hidden_states(self, ids: NDArray[np.int32] | Sequence[int]) -> FloatArray:
-        """Return (layers + 1, n, hidden) for ids (n,)."""
-        return self._encoder.open().hidden_states(self._checked_ids(ids))
-
-    def encode(self, prompt: str) -> PromptEmbedding:
-        """Return both contexts, 1024 rows each."""
-        self.check()
-        ids = self._checked_ids(self.tokenize(prompt))
-        video, audio = self._encoder.open().encode(ids)
-        return PromptEmbedding(
-            video=self._connectors["video"].open().run(video, MAX_TOKENS),
-            audio=self._connectors["audio"].open().run(audio, MAX_TOKENS),
-        )
-
-    def release(self) -> None:
-        self._encoder.release()
-        for slot in self._connectors.values():
-            slot.release()
-
-    def _checked_ids(self, ids: NDArray[np.int32] | Sequence[int]) -> NDArray[np.int32]:
-        values = np.asarray(ids)
-        if values.ndim != 1 or values.dtype.kind not in "iu" or not 1 <= values.size <= MAX_TOKENS:
-            raise ShapeError(
-                f"ids: expected 1 to {MAX_TOKENS} whole numbers, found {values.dtype} of shape "
-                f"{values.shape}"
-            )
-        rows = self._models.require("gemma").config.vocab_size
-        if values.min() < 0 or values.max() >= rows:
-            raise ArgumentError(
-                f"ids: expected 0 to {rows - 1}, the rows of the text encoder's embedding, found "
-                f"{values.min()} to {values.max()}; is the tokenizer another model's?"
-            )
-        return np.ascontiguousarray(values, np.int32)
-
-    def _make_encoder(self) -> _core.TextEncoder:
-        gemma = self._models.require("gemma")
-        projection = self._models.text_projection
-        return _core.TextEncoder(
-            self._backend.table(gemma),
-            config_dict(gemma),
-            None if projection is None else self._backend.table(projection),
-            None if projection is None else config_dict(projection),
-            self._backend.device,
-        )
-
-    def _make_connector(self, kind: str) -> _core.TextConnector:
-        files = self._models.require(f"{kind}_connector")
-        return _core.TextConnector(
-            self._backend.table(files), config_dict(files), self._backend.device
-        )
 
 
 class Denoiser:

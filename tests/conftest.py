@@ -32,8 +32,10 @@ def fixture_a(fixtures_dir: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def neutral_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Processes that a test starts import the package that the test imports.
+def neutral_folder(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Processes that a test starts import the package that the test imports, and keep nothing.
 
     Started in the checkout they would find the source folder first, which has no extension module.
     """
@@ -41,3 +43,5 @@ def neutral_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(Path(ltx2cpp.__file__).parents[1]))
+    # Commands keep encoded prompts there.
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))

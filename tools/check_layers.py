@@ -50,7 +50,7 @@ _UNBOUND_CPP = frozenset({"bindings/testing.cpp"})
 
 # Python modules that may import the extension.
 _CORE_USERS = frozenset(
-    {"stages", "audio_stages", "model_files", "convert", "errors", "cli.devices"}
+    {"stages", "audio_stages", "text_stages", "model_files", "convert", "errors", "cli.devices"}
 )
 # What the command line and the server may use: the public API.
 _FRONT_ENDS = ("cli", "server")

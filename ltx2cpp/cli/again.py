@@ -37,15 +37,21 @@ def fill_from_clip(arguments: argparse.Namespace) -> None:
     from ltx2cpp.media import read_parameters
 
     parameters = read_parameters(arguments.like)
-    if not isinstance(parameters.get("prompt"), str) or "seed" not in parameters:
+    prompted = isinstance(parameters.get("prompt"), str) or arguments.embedding is not None
+    if not prompted or "seed" not in parameters:
         raise ArgumentError(
             f"--like {arguments.like}: its parameters have no prompt and seed to make it again from"
         )
     arguments.like_preset = parameters.get("preset")
     if arguments.prompt_words is not None:
         arguments.prompt, arguments.prompt_words = arguments.prompt_words, None
+    replacing = {
+        "sigmas": arguments.steps,
+        "prompt": arguments.embedding,
+        "negative_prompt": arguments.negative_embedding,
+    }
     for name, attribute in _PARAMETERS.items():
-        replaced = name == "sigmas" and arguments.steps is not None
+        replaced = replacing.get(name) is not None
         if getattr(arguments, attribute) is None and not replaced:
             setattr(arguments, attribute, parameters.get(name))
     arguments.no_audio = arguments.no_audio or parameters.get("audio") is False

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ltx2cpp.cli.cache import add_cache_option
 from ltx2cpp.cli.conditions import add_condition_options, conditions_of
 from ltx2cpp.cli.guidance import add_guidance_options, guidance_of
 from ltx2cpp.cli.models import (
@@ -19,6 +20,7 @@ from ltx2cpp.cli.models import (
     open_pipeline,
 )
 from ltx2cpp.cli.options import add_output_options, frame_rate, number_list
+from ltx2cpp.cli.prompts import add_embedding_options, negative_prompt_of, prompt_of
 from ltx2cpp.cli.sampler import add_sampler_options, sampling_of
 from ltx2cpp.cli.sound import add_sound_options, sound_of
 from ltx2cpp.errors import ArgumentError
@@ -26,7 +28,7 @@ from ltx2cpp.errors import ArgumentError
 if TYPE_CHECKING:
     from ltx2cpp.cli.display import Display
     from ltx2cpp.media import OutputFormat, SavedMedia
-    from ltx2cpp.types import GenerationOutput, GenerationStream
+    from ltx2cpp.types import GenerationOutput, GenerationStream, PromptEmbedding
 
 DESCRIPTION = """\
 Make a clip from a prompt.
@@ -60,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-n", "--negative-prompt", metavar="TEXT", help="what to avoid, for guided models"
     )
+    add_embedding_options(parser)
     parser.add_argument(
         "-o", "--output", required=True, metavar="FILE", help="file or folder to write"
     )
@@ -78,6 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_clip_options(parser)
     add_model_options(parser)
     add_lora_options(parser)
+    add_cache_option(parser)
     add_output_options(parser)
 
 
@@ -142,7 +146,7 @@ def run(arguments: argparse.Namespace) -> None:
         from ltx2cpp.cli.again import fill_from_clip
 
         fill_from_clip(arguments)
-    prompt = _prompt(arguments)
+    prompt = prompt_of(arguments)
     seed = _seed(arguments)
     chosen = _check_outputs(arguments)
 
@@ -168,17 +172,6 @@ def run(arguments: argparse.Namespace) -> None:
     total_s = time.perf_counter() - started_s
     display.print_table(total_s)
     _print_result(arguments, result, display, total_s)
-
-
-def _prompt(arguments: argparse.Namespace) -> str:
-    given = [text for text in (arguments.prompt_words, arguments.prompt) if text is not None]
-    if len(given) != 1:
-        raise ArgumentError(
-            "the prompt is given twice, as a word and as --prompt"
-            if given
-            else "no prompt is given; write it after 'generate' or as --prompt"
-        )
-    return str(given[0])
 
 
 def _seed(arguments: argparse.Namespace) -> int:
@@ -218,7 +211,7 @@ def _check_outputs(arguments: argparse.Namespace) -> OutputFormat:
 def _call_arguments(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
     """Collect the arguments of the pipeline call; what was left out is left to the preset."""
     given = {
-        "negative_prompt": arguments.negative_prompt,
+        "negative_prompt": negative_prompt_of(arguments),
         "width": arguments.width,
         "height": arguments.height,
         "num_frames": arguments.num_frames,
@@ -246,7 +239,7 @@ def _uses_demo(arguments: argparse.Namespace) -> bool:
 def _generate(
     arguments: argparse.Namespace,
     chosen: OutputFormat,
-    prompt: str,
+    prompt: str | PromptEmbedding,
     call: dict[str, Any],
     display: Display,
 ) -> _Result:

@@ -19,6 +19,7 @@ EXIT_INTERRUPTED = 130
 
 _COMMANDS = {
     "generate": "make a clip from a prompt",
+    "encode": "run the text encoder ahead of the clips",
     "upscale": "enlarge a clip or latents",
     "inspect": "show what a model file or a clip holds",
     "convert": "write a model file as GGUF, quantised on request",

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ltx2cpp.cli.cache import prompt_folder
 from ltx2cpp.cli.options import lora
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ def open_pipeline(
     from ltx2cpp import LTX2Pipeline
 
     make = LTX2Pipeline.demo if demo else partial(LTX2Pipeline, model_files(arguments))
+    cached = not getattr(arguments, "no_prompt_cache", True)
     return make(
         device=arguments.device,
         weight_type=arguments.weight_type,
@@ -127,4 +129,5 @@ def open_pipeline(
         observer=observer,
         loras=loras,
         lora_mode=lora_mode,
+        prompt_cache=prompt_folder() if cached else None,
     )

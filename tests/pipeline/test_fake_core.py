@@ -27,6 +27,7 @@ from ltx2cpp import (
     audio_stages,
     model,
     stages,
+    text_stages,
 )
 from ltx2cpp.errors import (
     ArgumentError,
@@ -47,6 +48,7 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Make:
         core = fake_core.make_core()
         monkeypatch.setattr(stages, "_core", core)
         monkeypatch.setattr(audio_stages, "_core", core)
+        monkeypatch.setattr(text_stages, "_core", core)
         monkeypatch.setattr(model, "resolve", lambda files: models or FakeModels())
         gc.collect()
         EVENTS.clear()

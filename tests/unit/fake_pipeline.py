@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,9 @@ class FakePipeline:
         observer: Observer,
         loras: Sequence[object] = (),
         lora_mode: str = "auto",
+        prompt_cache: Path | None = None,
     ) -> None:
+        self.prompt_cache = prompt_cache
         self.observer = observer
         self.made = {
             "paths": {name: path for name, path in files.paths.items() if path is not None},

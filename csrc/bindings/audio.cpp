@@ -1,4 +1,5 @@
 #include "bindings/arrays.h"
+#include "bindings/memory.h"
 #include "bindings/register.h"
 #include "session/audio_stage.h"
 
@@ -113,6 +114,9 @@ py::class_<Stage> register_stage(py::module_ & module, const char * name, const 
                  return std::make_unique<Stage>(table, parse(config), device);
              }),
              py::arg("table"), py::arg("config"), py::arg("device"), "Claims names and shapes of the table.")
+        .def(
+            "measure", [](Stage & stage, int64_t length) { return memory_dict(stage.measure(length)); },
+            py::arg("length"), "Bytes that so many frames or steps of input take, without loading weights.")
         .def("load", &Stage::load, py::call_guard<py::gil_scoped_release>(), "Maps or converts the weights.")
         .def_property_readonly("weight_bytes", &Stage::weight_bytes)
         .def("probe_names", &Stage::probe_names)
@@ -138,7 +142,8 @@ py::class_<Stage> register_stage(py::module_ & module, const char * name, const 
 
 void register_audio(py::module_ & module) {
     register_stage<AudioDecodeStage>(
-        module, "AudioDecoder", "The decoder of the audio VAE.", vae_config, &AudioDecodeStage::decode, "decode", "latent",
+        module, "AudioDecoder", "The decoder of the audio VAE.", vae_config, &AudioDecodeStage::decode, "decode",
+        "latent",
         "Normalised latent (channels, L, bins) -> log-mel spectrum (2, 4 L - 3, mel bins), natural logarithms.\n"
         "chunk_frames (None: 256) bounds the memory; composed uses stock operations.")
         .def_property_readonly("activation_bytes", &AudioDecodeStage::activation_bytes,

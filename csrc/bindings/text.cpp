@@ -1,4 +1,5 @@
 #include "bindings/arrays.h"
+#include "bindings/memory.h"
 #include "bindings/register.h"
 #include "session/connector_stage.h"
 #include "session/text_stage.h"
@@ -86,7 +87,13 @@ auto unlocked(Work && work) {
 }
 
 void register_encoder(py::module_ & module) {
-    py::class_<TextStage>(module, "TextEncoder", "The Gemma-3 text model with the projection of its hidden states.")
+    py::class_<TextStage> stage(module, "TextEncoder",
+                                "The Gemma-3 text model with the projection of its hidden states.");
+    def_stream_weights(stage);
+    stage
+        .def(
+            "measure", [](TextStage & self, int64_t tokens) { return memory_dict(self.measure(tokens)); },
+            py::arg("tokens"), "Bytes that encoding so many tokens takes, without loading weights.")
         .def(py::init([](const TensorTable & table, const py::dict & config,
                          const std::optional<TensorTable> & projection_table,
                          const std::optional<py::dict> & projection, std::shared_ptr<Backend> device) {
@@ -132,7 +139,15 @@ void register_encoder(py::module_ & module) {
 }
 
 void register_connector(py::module_ & module) {
-    py::class_<ConnectorStage>(module, "TextConnector", "One embeddings connector: features and registers to context.")
+    py::class_<ConnectorStage> stage(module, "TextConnector",
+                                     "One embeddings connector: features and registers to context.");
+    def_stream_weights(stage);
+    stage
+        .def(
+            "measure",
+            [](ConnectorStage & self, int64_t tokens, int64_t rows) { return memory_dict(self.measure(tokens, rows)); },
+            py::arg("tokens"), py::arg("rows") = 1024,
+            "Bytes that `run` takes for so many tokens, without loading weights.")
         .def(py::init([](const TensorTable & table, const py::dict & config, std::shared_ptr<Backend> device) {
                  return std::make_unique<ConnectorStage>(table, connector_config(config), device);
              }),

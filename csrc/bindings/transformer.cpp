@@ -1,4 +1,5 @@
 #include "bindings/arrays.h"
+#include "bindings/memory.h"
 #include "bindings/register.h"
 #include "session/denoise_stage.h"
 
@@ -47,6 +48,13 @@ TransformerConfig transformer_config(const py::dict & config) {
                           " values, expected time, height and width");
     }
     return result;
+}
+
+// Tokens, context rows, different noise levels, masked.
+using StreamSizes = std::optional<std::tuple<int64_t, int64_t, int64_t, bool>>;
+
+std::optional<StreamShape> stream_shape(const StreamSizes & sizes) {
+    return sizes ? std::optional(std::make_from_tuple<StreamShape>(*sizes)) : std::nullopt;
 }
 
 // The arrays of one stream, alive for the length of a call.
@@ -140,7 +148,25 @@ py::dict velocity(DenoiseStage & stage, const std::optional<py::dict> & video, c
 }  // namespace
 
 void register_transformer(py::module_ & module) {
-    py::class_<DenoiseStage>(module, "Transformer", "The audio-video diffusion transformer.")
+    py::class_<DenoiseStage> stage(module, "Transformer", "The audio-video diffusion transformer.");
+    def_stream_weights(stage);
+    stage
+        .def(
+            "measure",
+            [](DenoiseStage & self, const StreamSizes & video, const StreamSizes & audio, std::vector<int> stg_blocks,
+               bool isolate) {
+                TransformerRun run{stream_shape(video), stream_shape(audio), {}, isolate};
+                run.stg_blocks.insert(stg_blocks.begin(), stg_blocks.end());
+                StageMemory memory;
+                {
+                    const py::gil_scoped_release release;
+                    memory = self.measure(run);
+                }
+                return memory_dict(memory);
+            },
+            py::arg("video"), py::arg("audio"), py::arg("stg_blocks") = std::vector<int>{}, py::arg("isolate") = false,
+            "Bytes that a velocity call takes, without loading weights. Each stream is None or the numbers\n"
+            "(tokens, context rows, different noise levels, 1 when self-attention is masked).")
         .def(py::init([](const TensorTable & table, const py::dict & config, std::shared_ptr<Backend> device) {
                  return std::make_unique<DenoiseStage>(table, transformer_config(config), std::move(device));
              }),

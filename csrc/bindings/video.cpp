@@ -1,6 +1,7 @@
 #include <tuple>
 
 #include "bindings/arrays.h"
+#include "bindings/memory.h"
 #include "bindings/register.h"
 #include "session/upsample_stage.h"
 #include "session/video_stage.h"
@@ -118,6 +119,14 @@ void register_decoder(py::module_ & module) {
                  return std::make_shared<VideoDecodeStage>(table, parse_config(config, "decoder"), std::move(device));
              }),
              py::arg("table"), py::arg("config"), py::arg("device"), "Claims weights; data is read by load().")
+        .def(
+            "measure",
+            [](VideoDecodeStage & stage, const Shape & latent, std::optional<int64_t> chunk_latents,
+               std::optional<int64_t> tile_latents) {
+                return memory_dict(stage.measure(latent, decode_options(chunk_latents, false, tile_latents)));
+            },
+            py::arg("latent"), py::arg("chunk_latents") = py::none(), py::arg("tile_latents") = py::none(),
+            "Bytes that decoding a latent of the shape (C, F, h, w) takes, without loading weights.")
         .def("load", &VideoDecodeStage::load, py::call_guard<py::gil_scoped_release>())
         .def_property_readonly("weight_bytes", &VideoDecodeStage::weight_bytes)
         .def("probe_names", &VideoDecodeStage::probe_names)
@@ -178,6 +187,13 @@ void register_encoder(py::module_ & module) {
                  return std::make_unique<VideoEncodeStage>(table, parse_config(config, "encoder"), std::move(device));
              }),
              py::arg("table"), py::arg("config"), py::arg("device"), "Claims weights; data is read by load().")
+        .def(
+            "measure",
+            [](VideoEncodeStage & stage, const Shape & frames, std::optional<int64_t> chunk_latents) {
+                return memory_dict(stage.measure(frames, encode_options(chunk_latents, false)));
+            },
+            py::arg("frames"), py::arg("chunk_latents") = py::none(),
+            "Bytes that encoding frames of the shape (n, height, width, 3) takes, without loading weights.")
         .def("load", &VideoEncodeStage::load, py::call_guard<py::gil_scoped_release>())
         .def_property_readonly("weight_bytes", &VideoEncodeStage::weight_bytes)
         .def("probe_names", &VideoEncodeStage::probe_names)
@@ -250,6 +266,9 @@ void register_upsampler(py::module_ & module) {
                  return std::make_unique<UpsampleStage>(table, parse_upsampler(config), std::move(device));
              }),
              py::arg("table"), py::arg("config"), py::arg("device"), "Claims weights; data is read by load().")
+        .def(
+            "measure", [](UpsampleStage & stage, const Shape & latent) { return memory_dict(stage.measure(latent)); },
+            py::arg("latent"), "Bytes that a latent of the shape (C, F, h, w) takes, without loading weights.")
         .def("load", &UpsampleStage::load, py::call_guard<py::gil_scoped_release>())
         .def_property_readonly("weight_bytes", &UpsampleStage::weight_bytes)
         .def(

@@ -48,6 +48,15 @@ void Graph::side_effect(ggml_tensor * tensor) {
     ggml_build_forward_expand(graph_, tensor);
 }
 
+void Graph::end_segment(std::initializer_list<ggml_tensor *> results) {
+    for (ggml_tensor * result : results) {
+        if (result) {
+            ggml_build_forward_expand(graph_, result);
+        }
+    }
+    segment_ends_.push_back(ggml_graph_n_nodes(graph_));
+}
+
 Graph::Scope::Scope(Graph & graph, std::string_view name) : graph_(graph), length_(graph.prefix_.size()) {
     graph_.prefix_ = graph_.path(name);
 }

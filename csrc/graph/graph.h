@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <initializer_list>
 #include <map>
 #include <set>
 #include <string>
@@ -43,6 +44,10 @@ public:
     // Adds a node that is computed for its side effect (a copy into a state tensor), in the order of these calls.
     void side_effect(ggml_tensor * tensor);
 
+    // Ends a part of the computation: everything that `results` (null allowed) need is ordered before what follows.
+    // Weights may be brought in and let go between parts (runtime/residency.h).
+    void end_segment(std::initializer_list<ggml_tensor *> results);
+
     // Prefixes probe names until the returned object is destroyed: "transformer_blocks.3" + "attn1".
     class Scope {
     public:
@@ -63,6 +68,9 @@ public:
     // Orders everything that outputs, probes and side effects need. Call once, last.
     ggml_cgraph * finish();
 
+    // Number of nodes up to the end of each part; the last part ends with the graph and is not listed.
+    const std::vector<int> & segment_ends() const { return segment_ends_; }
+
     const std::map<std::string, ggml_tensor *, std::less<>> & inputs() const { return inputs_; }
     const std::map<std::string, ggml_tensor *, std::less<>> & outputs() const { return outputs_; }
     const std::map<std::string, ggml_tensor *, std::less<>> & probes() const { return probes_; }
@@ -73,6 +81,7 @@ private:
     ProbeSet wanted_;
     OpForm form_;
     std::string prefix_;
+    std::vector<int> segment_ends_;
     std::map<std::string, ggml_tensor *, std::less<>> inputs_;
     std::map<std::string, ggml_tensor *, std::less<>> outputs_;
     std::map<std::string, ggml_tensor *, std::less<>> probes_;

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -21,6 +22,9 @@ int64_t modified_ns(const struct stat & status) {
     return status.st_mtim.tv_sec * 1000000000LL + status.st_mtim.tv_nsec;
 #endif
 }
+
+// A page fault maps the cached pages around it too, up to this distance, so releases reach as far.
+constexpr uint64_t kFaultAround = 1 << 16;
 
 }  // namespace
 
@@ -61,6 +65,25 @@ std::span<const std::byte> MappedFile::view(uint64_t offset, uint64_t size) cons
                               " bytes; it may be a download that was cut off");
     }
     return {base_ + offset, size};
+}
+
+void MappedFile::prefetch(uint64_t offset, uint64_t size) const {
+    const uint64_t begin = offset / kFaultAround * kFaultAround;
+    const uint64_t end = std::min(size_, offset + size);
+    ::madvise(base_ + begin, end - begin, MADV_WILLNEED);
+}
+
+void MappedFile::release(uint64_t offset, uint64_t size, bool drop_cached) const {
+    const uint64_t begin = offset / kFaultAround * kFaultAround;
+    const uint64_t end = std::min(size_, (offset + size + kFaultAround - 1) / kFaultAround * kFaultAround);
+    ::madvise(base_ + begin, end - begin, MADV_DONTNEED);
+#ifdef POSIX_FADV_DONTNEED
+    if (drop_cached) {
+        ::posix_fadvise(descriptor_, static_cast<off_t>(begin), static_cast<off_t>(end - begin), POSIX_FADV_DONTNEED);
+    }
+#else
+    static_cast<void>(drop_cached);
+#endif
 }
 
 void MappedFile::check_unchanged() const {

@@ -28,6 +28,11 @@ public:
     // The bytes [offset, offset + size); throws CheckpointError when they are not all inside the file.
     std::span<const std::byte> view(uint64_t offset, uint64_t size) const;
 
+    // Advice about a range, which changes no data. prefetch starts reading it into the system's cache; release takes
+    // its pages out of this process, and with `drop_cached` out of the cache: the next use reads them again.
+    void prefetch(uint64_t offset, uint64_t size) const;
+    void release(uint64_t offset, uint64_t size, bool drop_cached) const;
+
     // Throws CheckpointError when the file was cut or rewritten since it was mapped: touching pages that are gone would
     // kill the process. Call before each use of the data.
     void check_unchanged() const;

@@ -36,6 +36,23 @@ void Runner::prepare(const std::string & key, const RunOptions & options, const 
         return;
     }
     key_.clear();
+    build_supported(options, build);
+    if (!allocator_) {
+        allocator_.reset(ggml_gallocr_new(backend_->buffer_type()));
+    }
+    if (!ggml_gallocr_alloc_graph(allocator_.get(), compute_graph_)) {
+        throw DeviceMemoryError("the activations of this run do not fit on device '" + backend_->name() +
+                                "'; use a smaller size or fewer frames");
+    }
+    segment_graphs_.clear();
+    if (residency_) {
+        segment_graphs_ = split_graph(segment_ctx_, compute_graph_, graph_->segment_ends());
+        residency_->use(segment_weights(segment_graphs_));
+    }
+    key_ = std::move(full_key);
+}
+
+void Runner::build_supported(const RunOptions & options, const std::function<void(Graph &)> & build) {
     const OpForm form = backend_->runs_custom_ops() ? options.form : OpForm::Composed;
     const ggml_tensor * lacking = rebuild(options, form, build);
     if (lacking && lacking->op == GGML_OP_CUSTOM && form == OpForm::Fused) {
@@ -44,14 +61,17 @@ void Runner::prepare(const std::string & key, const RunOptions & options, const 
     if (lacking) {
         throw UnsupportedError("device '" + backend_->name() + "' cannot compute " + ggml_op_desc(lacking));
     }
-    if (!allocator_) {
-        allocator_.reset(ggml_gallocr_new(backend_->buffer_type()));
-    }
-    if (!ggml_gallocr_alloc_graph(allocator_.get(), compute_graph_)) {
-        throw DeviceMemoryError("the activations of this run do not fit on device '" + backend_->name() +
-                                "'; use a smaller size or fewer frames");
-    }
-    key_ = std::move(full_key);
+}
+
+GraphMemory Runner::measure(const RunOptions & options, const std::function<void(Graph &)> & build) const {
+    Runner draft(backend_);
+    draft.build_supported(options, build);
+    return measure_graph(*backend_, draft.compute_graph_, draft.graph_->segment_ends());
+}
+
+void Runner::set_residency(std::unique_ptr<Residency> residency) {
+    residency_ = std::move(residency);
+    key_.clear();
 }
 
 const ggml_tensor * Runner::rebuild(const RunOptions & options, OpForm form,
@@ -93,7 +113,15 @@ void Runner::set(std::string_view input, const std::vector<int32_t> & values) {
 }
 
 void Runner::compute() {
-    backend_->compute(compute_graph_);
+    if (!residency_) {
+        backend_->compute(compute_graph_);
+        return;
+    }
+    for (size_t i = 0; i < segment_graphs_.size(); ++i) {
+        residency_->before(i);
+        backend_->compute(segment_graphs_[i]);
+        residency_->after(i);
+    }
 }
 
 HostTensor Runner::fetch(std::string_view output, int min_axes) const {
@@ -121,6 +149,8 @@ void Runner::reset() {
     graph_.reset();
     allocator_.reset();
     compute_graph_ = nullptr;
+    segment_graphs_.clear();
+    segment_ctx_.reset();
 }
 
 }  // namespace ltx

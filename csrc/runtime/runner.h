@@ -6,10 +6,13 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/host_tensor.h"
 #include "graph/graph.h"
 #include "runtime/backend.h"
+#include "runtime/graph_memory.h"
+#include "runtime/residency.h"
 
 namespace ltx {
 
@@ -28,6 +31,13 @@ public:
     // composed form, for which `build` may be called a second time. Throws UnsupportedError when the device lacks an
     // operation, DeviceMemoryError when the activations do not fit.
     void prepare(const std::string & key, const RunOptions & options, const std::function<void(Graph &)> & build);
+
+    // Tells what prepare() with these arguments would allocate and compute() read. Allocates nothing and leaves the
+    // runner as it is; weights have to be declared or loaded.
+    GraphMemory measure(const RunOptions & options, const std::function<void(Graph &)> & build) const;
+
+    // From the next prepare() on, graphs run part by part with their weights in the care of `residency`; null ends it.
+    void set_residency(std::unique_ptr<Residency> residency);
 
     // Fills an input; the byte count must match exactly. Every input is to be set before each run.
     void set(std::string_view input, const void * values, size_t size_bytes);
@@ -51,6 +61,9 @@ public:
     Backend & backend() const { return *backend_; }
 
 private:
+    // Builds in the form that the device can run. Throws UnsupportedError.
+    void build_supported(const RunOptions & options, const std::function<void(Graph &)> & build);
+
     // Builds in the given form; returns a node that the device cannot compute, or null.
     const ggml_tensor * rebuild(const RunOptions & options, OpForm form, const std::function<void(Graph &)> & build);
 
@@ -59,6 +72,9 @@ private:
     std::unique_ptr<Graph> graph_;
     ggml_cgraph * compute_graph_ = nullptr;
     ggml_gallocr_ptr allocator_;
+    std::unique_ptr<Residency> residency_;
+    ggml_context_ptr segment_ctx_;
+    std::vector<ggml_cgraph *> segment_graphs_;
 };
 
 }  // namespace ltx

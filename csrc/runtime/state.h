@@ -13,7 +13,9 @@ namespace ltx {
 // Tensors lie in buffers of their own, so graphs may refer to them by address until clear().
 class StateStore {
 public:
-    explicit StateStore(std::shared_ptr<Backend> backend) : backend_(std::move(backend)) {}
+    // `measuring`: nothing is allocated; graphs over the tensors can be measured and not run.
+    explicit StateStore(std::shared_ptr<Backend> backend, bool measuring = false)
+        : backend_(std::move(backend)), measuring_(measuring) {}
 
     // Makes the tensor, contents undefined, or gives it again; then `type` and `ne` must be those of before.
     // Throws DeviceMemoryError.
@@ -34,6 +36,7 @@ private:
     };
 
     std::shared_ptr<Backend> backend_;
+    bool measuring_;
     std::map<std::string, Entry> entries_;
 };
 

@@ -1,6 +1,7 @@
 #include "session/audio_stage.h"
 
 #include <algorithm>
+#include <set>
 
 #include "base/error.h"
 #include "session/probe_names.h"
@@ -47,7 +48,28 @@ struct Chunks {
     }
 
     int64_t begin(int64_t chunk) const { return length * chunk / count; }
+
+    // Frames that the runs see, with `before` and `behind` for context where there are so many.
+    std::set<int64_t> lengths(int64_t before, int64_t behind) const {
+        std::set<int64_t> seen;
+        for (int64_t chunk = 0; chunk < count; ++chunk) {
+            seen.insert(std::min(begin(chunk + 1) + behind, length) - std::max<int64_t>(begin(chunk) - before, 0));
+        }
+        return seen;
+    }
 };
+
+// What the graphs of `build` for each length take.
+template <typename Model, typename Build>
+StageMemory measure_chunks(Component<Model> & component, const std::set<int64_t> & lengths, Build && build) {
+    component.declare();
+    StageMeter meter({&component.weights()});
+    const RunOptions options = run_options({}, component.runner().backend());
+    for (const int64_t length : lengths) {
+        meter.add(component.runner().measure(options, [&](Graph & graph) { build(graph, length); }));
+    }
+    return meter.total();
+}
 
 // Index of (channel, step, bin) in a channels-last array of so many bins and channels.
 size_t at(int64_t step, int64_t bin, int64_t channel, int64_t bins, int64_t channels) {
@@ -79,6 +101,20 @@ void AudioDecodeStage::load() {
     component_.load();
 }
 
+void AudioDecodeStage::build(Graph & graph, int64_t frames) const {
+    const AudioVaeConfig & config = component_.model().config;
+    ggml_tensor * latent =
+        graph.input("latent", GGML_TYPE_F32, {config.latent_channels, config.latent_bins, frames, 1});
+    graph.output("mel", component_.model().build(graph, latent));
+}
+
+StageMemory AudioDecodeStage::measure(int64_t frames) {
+    const std::lock_guard lock(mutex_);
+    const Chunks chunks("decode", frames, kLatentChunk, {});
+    return measure_chunks(component_, chunks.lengths(component_.model().reach_frames(), 0),
+                          [&](Graph & graph, int64_t length) { build(graph, length); });
+}
+
 HostTensor AudioDecodeStage::decode(const HostView & latent, const AudioRunOptions & options,
                                     std::map<std::string, HostTensor> & probes) {
     const std::lock_guard lock(mutex_);
@@ -108,9 +144,8 @@ HostTensor AudioDecodeStage::decode(const HostView & latent, const AudioRunOptio
         const int64_t begin = chunks.begin(chunk);
         const int64_t end = chunks.begin(chunk + 1);
         const int64_t first = std::max<int64_t>(begin - model.reach_frames(), 0);
-        runner.prepare(std::to_string(end - first), run_options(options, runner.backend()), [&](Graph & graph) {
-            graph.output("mel", model.build(graph, graph.input("latent", GGML_TYPE_F32, {channels, bins, end - first, 1})));
-        });
+        runner.prepare(std::to_string(end - first), run_options(options, runner.backend()),
+                       [&](Graph & graph) { build(graph, end - first); });
         runner.set("latent", std::span<const float>(values).subspan(at(first, 0, 0, bins, channels),
                                                                     at(end - first, 0, 0, bins, channels)));
         runner.compute();
@@ -139,6 +174,17 @@ void AudioEncodeStage::load() {
     component_.load();
 }
 
+void AudioEncodeStage::build(Graph & graph, int64_t steps) const {
+    const AudioVaeConfig & config = component_.model().config;
+    ggml_tensor * mel = graph.input("mel", GGML_TYPE_F32, {config.in_channels, config.mel_bins, steps, 1});
+    graph.output("moments", component_.model().build(graph, mel));
+}
+
+StageMemory AudioEncodeStage::measure(int64_t steps) {
+    const std::lock_guard lock(mutex_);
+    return measure_chunks(component_, {steps}, [&](Graph & graph, int64_t length) { build(graph, length); });
+}
+
 HostTensor AudioEncodeStage::encode(const HostView & mel, const AudioRunOptions & options,
                                     std::map<std::string, HostTensor> & probes) {
     const std::lock_guard lock(mutex_);
@@ -154,10 +200,8 @@ HostTensor AudioEncodeStage::encode(const HostView & mel, const AudioRunOptions 
         values[at(step, bin, channel, config.mel_bins, config.in_channels)] = mel.values[index];
     });
     Runner & runner = component_.runner();
-    runner.prepare(std::to_string(steps), run_options(options, runner.backend()), [&](Graph & graph) {
-        ggml_tensor * input = graph.input("mel", GGML_TYPE_F32, {config.in_channels, config.mel_bins, steps, 1});
-        graph.output("moments", model.build(graph, input));
-    });
+    runner.prepare(std::to_string(steps), run_options(options, runner.backend()),
+                   [&](Graph & graph) { build(graph, steps); });
     runner.set("mel", values);
     runner.compute();
     probes = runner.fetch_probes();
@@ -186,19 +230,31 @@ void VocodeStage::load() {
     component_.load();
 }
 
+void VocodeStage::build(Graph & graph, int64_t steps) const {
+    const Vocoder & model = component_.model();
+    ggml_tensor * mel = graph.input("mel", GGML_TYPE_F32, {model.config.generator.in_channels, steps, 1, 1});
+    ggml_tensor * taps = nullptr;
+    if (model.bwe) {
+        taps = graph.input("resampler", GGML_TYPE_F32, {2 * kResamplerReach + 1, model.bwe->config.ratio, 1, 1});
+    }
+    graph.output("wave", model.build(graph, mel, taps));
+}
+
+StageMemory VocodeStage::measure(int64_t steps) {
+    const std::lock_guard lock(mutex_);
+    const Chunks chunks("vocode", steps, kMelChunk, {});
+    const int64_t reach = component_.model().reach_frames();
+    return measure_chunks(component_, chunks.lengths(reach, reach),
+                          [&](Graph & graph, int64_t length) { build(graph, length); });
+}
+
 void VocodeStage::run(const HostView & mel, int64_t first, int64_t count, const AudioRunOptions & options) {
     const Vocoder & model = component_.model();
     const int64_t channels = mel.shape[0];
     const int64_t bins = mel.shape[2];
     Runner & runner = component_.runner();
-    runner.prepare(std::to_string(count), run_options(options, runner.backend()), [&](Graph & graph) {
-        ggml_tensor * input = graph.input("mel", GGML_TYPE_F32, {channels * bins, count, 1, 1});
-        ggml_tensor * taps = nullptr;
-        if (model.bwe) {
-            taps = graph.input("resampler", GGML_TYPE_F32, {2 * kResamplerReach + 1, model.bwe->config.ratio, 1, 1});
-        }
-        graph.output("wave", model.build(graph, input, taps));
-    });
+    runner.prepare(std::to_string(count), run_options(options, runner.backend()),
+                   [&](Graph & graph) { build(graph, count); });
     std::vector<float> values(static_cast<size_t>(channels * bins * count));
     for_values({channels, count, bins}, [&](size_t, int64_t step, int64_t bin, int64_t channel) {
         values[at(step, channel, bin, channels, bins)] =

@@ -10,6 +10,7 @@
 #include "models/audio_vae/encoder.h"
 #include "models/vocoder/vocoder.h"
 #include "session/component.h"
+#include "session/stage_memory.h"
 
 namespace ltx {
 
@@ -29,6 +30,9 @@ public:
     uint64_t weight_bytes() const { return component_.weights().stored_bytes(); }
     std::vector<std::string> probe_names() const { return component_.model().probe_names(); }
 
+    // What decoding so many latent frames takes, without loading weights.
+    StageMemory measure(int64_t frames);
+
     // latent: normalised (latent_channels, L, latent_bins) -> log-mel (out_channels, steps, mel_bins).
     // `probes` receives what options.probes names. Throws ShapeError, ArgumentError.
     HostTensor decode(const HostView & latent, const AudioRunOptions & options,
@@ -38,6 +42,8 @@ public:
     size_t activation_bytes() { return component_.runner().activation_bytes(); }
 
 private:
+    void build(Graph & graph, int64_t frames) const;
+
     Component<AudioDecoder> component_;
     std::mutex mutex_;
 };
@@ -50,10 +56,16 @@ public:
     uint64_t weight_bytes() const { return component_.weights().stored_bytes(); }
     std::vector<std::string> probe_names() const { return component_.model().probe_names(); }
 
+    // What encoding so many mel steps takes, without loading weights.
+    StageMemory measure(int64_t steps);
+
     // mel: natural logarithms (in_channels, steps, mel_bins) -> normalised latent (latent_channels, L, latent_bins)
-    HostTensor encode(const HostView & mel, const AudioRunOptions & options, std::map<std::string, HostTensor> & probes);
+    HostTensor encode(const HostView & mel, const AudioRunOptions & options,
+                      std::map<std::string, HostTensor> & probes);
 
 private:
+    void build(Graph & graph, int64_t steps) const;
+
     Component<AudioEncoder> component_;
     std::mutex mutex_;
 };
@@ -66,14 +78,19 @@ public:
     uint64_t weight_bytes() const { return component_.weights().stored_bytes(); }
     std::vector<std::string> probe_names() const { return component_.model().probe_names(); }
 
+    // What so many mel steps take, without loading weights.
+    StageMemory measure(int64_t steps);
+
     // mel: (channels, steps, bins) -> wave (channels, steps * samples per step), -1..1. Long sounds run in chunks with
     // enough of their neighbours to give what a single run gives; memory does not grow with the length.
-    HostTensor vocode(const HostView & mel, const AudioRunOptions & options, std::map<std::string, HostTensor> & probes);
+    HostTensor vocode(const HostView & mel, const AudioRunOptions & options,
+                      std::map<std::string, HostTensor> & probes);
 
     int64_t reach_frames() const { return component_.model().reach_frames(); }
     size_t activation_bytes() { return component_.runner().activation_bytes(); }
 
 private:
+    void build(Graph & graph, int64_t steps) const;
     void run(const HostView & mel, int64_t first, int64_t count, const AudioRunOptions & options);
 
     Component<Vocoder> component_;

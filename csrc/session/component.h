@@ -24,9 +24,18 @@ public:
 
     // Maps and converts the weights once; also checks that mapped files are unchanged. Call before each run.
     void load() {
-        Backend & device = runner_.backend();
-        weights_->load({device.buffer_type(), device.is_cpu(), device.fast_half_type(), device.threads()});
+        weights_->load(target());
         weights_->check_files();
+    }
+
+    // Prepares graphs to be measured without any weights in memory.
+    void declare() { weights_->declare(target()); }
+
+    // From the next graph on, lets weights go behind the reader. `others`: stores beside its own that the runner's
+    // graphs read; they have to outlive this object.
+    void stream_weights(PageCache cache, std::vector<const WeightStore *> others = {}) {
+        others.push_back(weights_.get());
+        runner_.set_residency(std::make_unique<MappedResidency>(std::move(others), cache));
     }
 
     const Model & model() const { return model_; }
@@ -35,6 +44,11 @@ public:
     const WeightStore & weights() const { return *weights_; }
 
 private:
+    LoadTarget target() const {
+        const Backend & device = runner_.backend();
+        return {device.buffer_type(), device.is_cpu(), device.fast_half_type(), device.threads()};
+    }
+
     std::unique_ptr<WeightStore> weights_;
     Model model_;
     Runner runner_;

@@ -48,30 +48,49 @@ uint64_t ConnectorStage::activation_bytes() {
     return connector_.runner().activation_bytes();
 }
 
+void ConnectorStage::stream_weights(PageCache cache) {
+    const std::lock_guard lock(mutex_);
+    connector_.stream_weights(cache);
+}
+
+StageMemory ConnectorStage::measure(int64_t tokens, int64_t rows) {
+    const std::lock_guard lock(mutex_);
+    connector_.declare();
+    StageMeter meter({&connector_.weights()});
+    meter.add(connector_.runner().measure(run_options({}), [&](Graph & graph) { build(graph, tokens, rows); }));
+    return meter.total();
+}
+
+RunOptions ConnectorStage::run_options(const ProbeSet & probes) const {
+    return {
+        .probes = probes,
+        .max_nodes = static_cast<size_t>(connector_.model().config.num_layers) * kNodesPerBlock + kNodesBesides,
+    };
+}
+
+void ConnectorStage::build(Graph & graph, int64_t tokens, int64_t rows) const {
+    const TextConnectorConfig & config = connector_.model().config;
+    TextConnectorInputs in{
+        .features = graph.input("features", GGML_TYPE_F32, {config.width(), tokens, 1, 1}),
+        .registers = nullptr,
+        .rope = {.cos = graph.input("cos", GGML_TYPE_F32, {config.width() / 2, rows, 1, 1}),
+                 .sin = graph.input("sin", GGML_TYPE_F32, {config.width() / 2, rows, 1, 1})},
+    };
+    if (rows > tokens) {
+        in.registers = graph.input("registers", GGML_TYPE_I32, {rows - tokens, 1, 1, 1});
+    }
+    graph.output("context", connector_.model().build(graph, in));
+}
+
 void ConnectorStage::compute(const char * function, const HostView & features, int64_t rows, const ProbeSet & probes) {
     const TextConnector & model = connector_.model();
     const TextConnectorConfig & config = model.config;
     check_input(function, features, rows, config);
     connector_.load();
     const int64_t tokens = features.shape[0];
-    const RunOptions options{
-        .probes = probes,
-        .max_nodes = static_cast<size_t>(config.num_layers) * kNodesPerBlock + kNodesBesides,
-    };
     Runner & runner = connector_.runner();
     const std::string key = std::to_string(tokens) + " of " + std::to_string(rows);
-    runner.prepare(key, options, [&](Graph & graph) {
-        TextConnectorInputs in{
-            .features = graph.input("features", GGML_TYPE_F32, {config.width(), tokens, 1, 1}),
-            .registers = nullptr,
-            .rope = {.cos = graph.input("cos", GGML_TYPE_F32, {config.width() / 2, rows, 1, 1}),
-                     .sin = graph.input("sin", GGML_TYPE_F32, {config.width() / 2, rows, 1, 1})},
-        };
-        if (rows > tokens) {
-            in.registers = graph.input("registers", GGML_TYPE_I32, {rows - tokens, 1, 1, 1});
-        }
-        graph.output("context", model.build(graph, in));
-    });
+    runner.prepare(key, run_options(probes), [&](Graph & graph) { build(graph, tokens, rows); });
     std::vector<float> positions(static_cast<size_t>(rows));
     std::iota(positions.begin(), positions.end(), 0.0f);
     const RopeValues rope = make_rope_values({.width = config.width(),

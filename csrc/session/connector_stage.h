@@ -6,6 +6,7 @@
 
 #include "models/text_connector/text_connector.h"
 #include "session/component.h"
+#include "session/stage_memory.h"
 
 namespace ltx {
 
@@ -23,6 +24,12 @@ public:
     // Memory of intermediate results that the last run took and the next may reuse.
     uint64_t activation_bytes();
 
+    // From the next call on, blocks' weights are let go after each was computed.
+    void stream_weights(PageCache cache);
+
+    // What `run` takes, without loading weights.
+    StageMemory measure(int64_t tokens, int64_t rows);
+
     // features: (tokens, width), the real tokens only -> (rows, width). Row i past the tokens starts from register
     // i mod num_registers. `rows` is a multiple of the registers, at least the tokens.
     HostTensor run(const HostView & features, int64_t rows);
@@ -32,6 +39,8 @@ public:
     std::vector<std::string> probe_names() const;
 
 private:
+    RunOptions run_options(const ProbeSet & probes) const;
+    void build(Graph & graph, int64_t tokens, int64_t rows) const;
     void compute(const char * function, const HostView & features, int64_t rows, const ProbeSet & probes);
 
     Component<TextConnector> connector_;

@@ -71,6 +71,20 @@ void DenoiseStage::load() {
     component_.load();
 }
 
+void DenoiseStage::stream_weights(PageCache cache) {
+    const std::lock_guard lock(mutex_);
+    component_.stream_weights(cache);
+}
+
+StageMemory DenoiseStage::measure(const TransformerRun & run) {
+    const std::lock_guard lock(mutex_);
+    component_.declare();
+    StageMeter meter({&component_.weights()});
+    meter.add(
+        component_.runner().measure(run_options({}), [&](Graph & graph) { component_.model().build(graph, run); }));
+    return meter.total();
+}
+
 StreamShape DenoiseStage::check(const std::string & name, const StreamConfig & stream,
                                 const Modality & modality) const {
     if (modality.latent.shape.size() != 2 || modality.latent.shape[0] < 1) {
@@ -159,8 +173,7 @@ Velocities DenoiseStage::velocity(const std::optional<Modality> & video, const s
 
     component_.load();
     Runner & runner = component_.runner();
-    const RunOptions options{.probes = probes, .max_nodes = component_.model().max_nodes()};
-    runner.prepare(run.key(), options, [&](Graph & graph) { component_.model().build(graph, run); });
+    runner.prepare(run.key(), run_options(probes), [&](Graph & graph) { component_.model().build(graph, run); });
     if (video) {
         feed("video", config_.video, *video, video_tables_, audio, run);
     }

@@ -11,6 +11,7 @@
 #include "models/transformer/model.h"
 #include "models/transformer/stream_tables.h"
 #include "session/component.h"
+#include "session/stage_memory.h"
 
 namespace ltx {
 
@@ -43,6 +44,13 @@ public:
 
     void load();
     uint64_t weight_bytes() { return component_.weights().stored_bytes(); }
+
+    // From the next call on, blocks' weights are let go after each was computed.
+    void stream_weights(PageCache cache);
+
+    // What a velocity call takes, without loading weights.
+    StageMemory measure(const TransformerRun & run);
+
     std::vector<std::string> probe_names() const { return transformer_probe_names(config_); }
 
     // At least one stream is needed. Throws ArgumentError (ShapeError for shapes) that names the argument.
@@ -54,6 +62,10 @@ private:
     void feed(const std::string & name, const StreamConfig & stream, const Modality & modality, StreamTables & tables,
               const std::optional<Modality> & other, const TransformerRun & run);
     float scaled(float timestep) const { return timestep * config_.timestep_scale; }
+
+    RunOptions run_options(const ProbeSet & probes) const {
+        return {.probes = probes, .max_nodes = component_.model().max_nodes()};
+    }
 
     TransformerConfig config_;
     Component<Transformer> component_;

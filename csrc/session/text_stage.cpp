@@ -92,44 +92,70 @@ void TextStage::check_ids(const char * function, std::span<const int32_t> ids) c
     }
 }
 
+RunOptions TextStage::run_options(const ProbeSet & probes) const {
+    return {
+        .probes = probes,
+        .max_nodes = static_cast<size_t>(gemma_.model().config.num_layers) * kNodesPerLayer + kNodesBesides,
+    };
+}
+
+void TextStage::build(Graph & graph, int64_t tokens, bool project) const {
+    const Gemma3 & model = gemma_.model();
+    Gemma3Inputs in{
+        .ids = graph.input("ids", GGML_TYPE_I32, {tokens, 1, 1, 1}),
+        .positions = graph.input("positions", GGML_TYPE_I32, {tokens, 1, 1, 1}),
+        .causal_mask = graph.input("causal_mask", GGML_TYPE_F16, {tokens, tokens, 1, 1}),
+    };
+    if (tokens > model.config.sliding_window) {
+        in.window_mask = graph.input("window_mask", GGML_TYPE_F16, {tokens, tokens, 1, 1});
+    }
+    if (!project) {
+        model.build(graph, in, [&](int64_t index, ggml_tensor * state) { graph.output(state_name(index), state); });
+        return;
+    }
+    FeatureAccumulator accumulator(graph, projection_->model(), tokens);
+    model.build(graph, in, [&](int64_t index, ggml_tensor * state) { accumulator.add(index, state); });
+    const auto features = accumulator.finish();
+    graph.output("video", features.front());
+    if (features.size() > 1) {
+        graph.output("audio", features.back());
+    }
+}
+
+void TextStage::stream_weights(PageCache cache) {
+    const std::lock_guard lock(mutex_);
+    gemma_.stream_weights(cache, projection_ ? std::vector<const WeightStore *>{&projection_->weights()}
+                                             : std::vector<const WeightStore *>{});
+}
+
+StageMemory TextStage::measure(int64_t tokens) {
+    const std::lock_guard lock(mutex_);
+    gemma_.declare();
+    std::vector<const WeightStore *> stores{&gemma_.weights()};
+    if (projection_) {
+        projection_->declare();
+        stores.push_back(&projection_->weights());
+    }
+    StageMeter meter(std::move(stores));
+    meter.add(gemma_.runner().measure(
+        run_options({}), [&](Graph & graph) { build(graph, tokens, /*project=*/projection_.has_value()); }));
+    return meter.total();
+}
+
 void TextStage::run(const char * function, std::span<const int32_t> ids, const ProbeSet & probes, bool project) {
     check_ids(function, ids);
     load_weights();
     const Gemma3 & model = gemma_.model();
     const auto tokens = static_cast<int64_t>(ids.size());
-    const bool window_binds = tokens > model.config.sliding_window;
-    const RunOptions options{
-        .probes = probes,
-        .max_nodes = static_cast<size_t>(model.config.num_layers) * kNodesPerLayer + kNodesBesides,
-    };
     Runner & runner = gemma_.runner();
-    runner.prepare((project ? "features " : "states ") + std::to_string(tokens), options, [&](Graph & graph) {
-        Gemma3Inputs in{
-            .ids = graph.input("ids", GGML_TYPE_I32, {tokens, 1, 1, 1}),
-            .positions = graph.input("positions", GGML_TYPE_I32, {tokens, 1, 1, 1}),
-            .causal_mask = graph.input("causal_mask", GGML_TYPE_F16, {tokens, tokens, 1, 1}),
-        };
-        if (window_binds) {
-            in.window_mask = graph.input("window_mask", GGML_TYPE_F16, {tokens, tokens, 1, 1});
-        }
-        if (!project) {
-            model.build(graph, in, [&](int64_t index, ggml_tensor * state) { graph.output(state_name(index), state); });
-            return;
-        }
-        FeatureAccumulator accumulator(graph, projection_->model(), tokens);
-        model.build(graph, in, [&](int64_t index, ggml_tensor * state) { accumulator.add(index, state); });
-        const auto features = accumulator.finish();
-        graph.output("video", features.front());
-        if (features.size() > 1) {
-            graph.output("audio", features.back());
-        }
-    });
+    runner.prepare((project ? "features " : "states ") + std::to_string(tokens), run_options(probes),
+                   [&](Graph & graph) { build(graph, tokens, project); });
     std::vector<int32_t> positions(ids.size());
     std::iota(positions.begin(), positions.end(), 0);
     runner.set("ids", ids.data(), ids.size_bytes());
     runner.set("positions", positions);
     set_bytes(runner, "causal_mask", make_mask(tokens, tokens));
-    if (window_binds) {
+    if (tokens > model.config.sliding_window) {
         set_bytes(runner, "window_mask", make_mask(tokens, model.config.sliding_window));
     }
     runner.compute();

@@ -9,6 +9,7 @@
 #include "models/gemma3/gemma3.h"
 #include "models/text_connector/feature_extractor.h"
 #include "session/component.h"
+#include "session/stage_memory.h"
 
 namespace ltx {
 
@@ -37,6 +38,12 @@ public:
     // Memory of intermediate results that the last run took and the next may reuse.
     uint64_t activation_bytes();
 
+    // From the next call on, layers' weights are let go after each was computed.
+    void stream_weights(PageCache cache);
+
+    // What encoding so many tokens takes, without loading weights.
+    StageMemory measure(int64_t tokens);
+
     // (layers + 1, tokens, hidden)
     HostTensor hidden_states(std::span<const int32_t> ids);
 
@@ -49,6 +56,8 @@ public:
 
 private:
     void load_weights();
+    void build(Graph & graph, int64_t tokens, bool project) const;
+    RunOptions run_options(const ProbeSet & probes) const;
     void run(const char * function, std::span<const int32_t> ids, const ProbeSet & probes, bool project);
     void check_ids(const char * function, std::span<const int32_t> ids) const;
 

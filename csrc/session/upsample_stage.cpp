@@ -11,6 +11,18 @@ UpsampleStage::UpsampleStage(TensorTable table, const UpsamplerConfig & config, 
     : component_("latent upsampler", std::move(table), std::move(backend),
                  [&](const Scope & scope) { return Upsampler::load(scope, config); }) {}
 
+void UpsampleStage::build(Graph & graph, const Shape & shape) const {
+    ggml_tensor * input = graph.input("latent", GGML_TYPE_F32, {shape[0], shape[3], shape[2], shape[1]});
+    graph.output("latent", component_.model().build(graph, input));
+}
+
+StageMemory UpsampleStage::measure(const Shape & shape) {
+    component_.declare();
+    StageMeter meter({&component_.weights()});
+    meter.add(component_.runner().measure({}, [&](Graph & graph) { build(graph, shape); }));
+    return meter.total();
+}
+
 HostTensor UpsampleStage::upsample(const HostView & latent, bool composed) {
     const Upsampler & net = component_.model();
     const Shape & shape = latent.shape;
@@ -21,10 +33,7 @@ HostTensor UpsampleStage::upsample(const HostView & latent, bool composed) {
     component_.load();
     Runner & runner = component_.runner();
     const RunOptions options{.probes = {}, .form = composed ? OpForm::Composed : OpForm::Fused};
-    runner.prepare(to_string(shape), options, [&](Graph & graph) {
-        ggml_tensor * input = graph.input("latent", GGML_TYPE_F32, {shape[0], shape[3], shape[2], shape[1]});
-        graph.output("latent", net.build(graph, input));
-    });
+    runner.prepare(to_string(shape), options, [&](Graph & graph) { build(graph, shape); });
     runner.set("latent", to_channels_last(latent));
     runner.compute();
     return to_channels_first(runner.fetch("latent", 4));

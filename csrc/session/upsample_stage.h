@@ -3,6 +3,7 @@
 
 #include "models/upsampler/upsampler.h"
 #include "session/component.h"
+#include "session/stage_memory.h"
 
 namespace ltx {
 
@@ -13,10 +14,15 @@ public:
     void load() { component_.load(); }
     uint64_t weight_bytes() { return component_.weights().stored_bytes(); }
 
+    // What `upsample` takes for a latent of this shape, without loading weights.
+    StageMemory measure(const Shape & shape);
+
     // latent: (in_channels, F, h, w), statistics undone -> (in_channels, F', h', w'). Throws ShapeError.
     HostTensor upsample(const HostView & latent, bool composed);
 
 private:
+    void build(Graph & graph, const Shape & shape) const;
+
     Component<Upsampler> component_;
 };
 

@@ -1,6 +1,7 @@
 #include "session/video_decode_stream.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/error.h"
 #include "session/clip_layout.h"
@@ -19,23 +20,29 @@ constexpr int64_t kMaxWholePixels = int64_t{1} << 22;
 
 }  // namespace
 
-VideoDecodeStream::Tile::Tile(AxisTile y, AxisTile x, const std::shared_ptr<Backend> & backend)
-    : rows(std::move(y)), columns(std::move(x)), states(backend), stream(stream_over(states)) {}
+VideoDecodeStream::Tile::Tile(AxisTile y, AxisTile x, const std::shared_ptr<Backend> & backend, bool measuring)
+    : rows(std::move(y)), columns(std::move(x)), states(backend, measuring), stream(stream_over(states)) {}
 
 VideoDecodeStream::VideoDecodeStream(std::shared_ptr<Component<VideoDecoder>> decoder, std::shared_ptr<Backend> backend,
                                      const HostView & latent, VideoDecodeOptions options)
+    : VideoDecodeStream(std::move(decoder), std::move(backend), latent.shape, std::move(options),
+                        /*measuring=*/false) {
+    latent_ = to_channels_last(latent);
+}
+
+VideoDecodeStream::VideoDecodeStream(std::shared_ptr<Component<VideoDecoder>> decoder, std::shared_ptr<Backend> backend,
+                                     const Shape & latent, VideoDecodeOptions options, bool measuring)
     : decoder_(std::move(decoder)),
       backend_(std::move(backend)),
       options_(std::move(options)),
       pixels_(compression(decoder_->model().config)),
       runner_(backend_) {
-    check(latent.shape);
-    latents_ = latent.shape[1];
-    height_ = latent.shape[2];
-    width_ = latent.shape[3];
+    check(latent);
+    latents_ = latent[1];
+    height_ = latent[2];
+    width_ = latent[3];
     num_frames_ = (latents_ - 1) * pixels_.time + 1;
-    latent_ = to_channels_last(latent);
-    make_tiles();
+    make_tiles(measuring);
     const AxisTile & rows = tiles_.front()->rows;
     const AxisTile & columns = tiles_.front()->columns;
     if (options_.chunk_latents == 0) {
@@ -64,7 +71,7 @@ void VideoDecodeStream::check(const Shape & shape) const {
     }
 }
 
-void VideoDecodeStream::make_tiles() {
+void VideoDecodeStream::make_tiles(bool measuring) {
     const bool large = height_ * width_ * pixels_.height * pixels_.width > kMaxWholePixels;
     const int64_t longest = std::max(height_, width_);
     int64_t size = options_.tile_latents.value_or(large ? kTileLatents : 0);
@@ -74,7 +81,7 @@ void VideoDecodeStream::make_tiles() {
     };
     for (const AxisTile & rows : split(height_, pixels_.height)) {
         for (const AxisTile & columns : split(width_, pixels_.width)) {
-            tiles_.push_back(std::make_unique<Tile>(rows, columns, backend_));
+            tiles_.push_back(std::make_unique<Tile>(rows, columns, backend_, measuring));
         }
     }
     if (tiles_.size() > 1 && !options_.probes.empty()) {
@@ -118,24 +125,60 @@ std::optional<HostTensor> VideoDecodeStream::next() {
     return std::nullopt;
 }
 
+std::string VideoDecodeStream::key(size_t index, int64_t count, bool ended) const {
+    return std::to_string(index) + ":" + std::to_string(count) + (ended ? "e" : "") + ":" + tiles_[index]->stream.key();
+}
+
+RunOptions VideoDecodeStream::run_options() const {
+    return {.probes = options_.probes, .form = options_.composed ? OpForm::Composed : OpForm::Fused};
+}
+
+void VideoDecodeStream::build(Graph & graph, Tile & tile, int64_t count, bool ended) {
+    const VideoDecoder & decoder = decoder_->model();
+    tile.stream.begin_build();
+    const std::array<int64_t, 4> ne{decoder.config.latent_channels, tile.columns.count, tile.rows.count, count};
+    ggml_tensor * latent = count ? graph.input("latent", GGML_TYPE_F32, ne) : nullptr;
+    // Nothing is held back when the clip goes through in one run: no layer sees more than its frames.
+    const int64_t limit = ended && count ? latents_ + 1 : options_.chunk_latents;
+    result_ = decoder.build(graph, tile.stream, {latent, ended}, limit);
+    if (result_.frames) {
+        graph.output("frames", result_.frames);
+    }
+}
+
+StageMemory VideoDecodeStream::measure(std::shared_ptr<Component<VideoDecoder>> decoder,
+                                       std::shared_ptr<Backend> backend, const Shape & latent,
+                                       VideoDecodeOptions options) {
+    return VideoDecodeStream(std::move(decoder), std::move(backend), latent, std::move(options), /*measuring=*/true)
+        .measure();
+}
+
+StageMemory VideoDecodeStream::measure() {
+    decoder_->declare();
+    StageMeter meter({&decoder_->weights()});
+    std::vector<std::string> last(tiles_.size());
+    for (int64_t done = 0; !result_.ended;) {
+        const int64_t count = std::min(options_.chunk_latents, latents_ - done);
+        const bool closing = count == 0 || count == latents_;
+        for (size_t i = 0; i < tiles_.size(); ++i) {
+            const std::string now = key(i, count, closing);
+            // A run that leaves all layers where they were is followed by others like it.
+            if (now == std::exchange(last[i], now)) {
+                continue;
+            }
+            meter.add(runner_.measure(run_options(), [&](Graph & graph) { build(graph, *tiles_[i], count, closing); }));
+            tiles_[i]->stream.end_run();
+        }
+        done += count;
+    }
+    meter.set_state_bytes(state_bytes());
+    return meter.total();
+}
+
 bool VideoDecodeStream::run(size_t index, int64_t first, int64_t count, bool ended) {
     decoder_->load();
-    const VideoDecoder & decoder = decoder_->model();
     Tile & tile = *tiles_[index];
-    const std::string key =
-        std::to_string(index) + ":" + std::to_string(count) + (ended ? "e" : "") + ":" + tile.stream.key();
-    const RunOptions options{.probes = options_.probes, .form = options_.composed ? OpForm::Composed : OpForm::Fused};
-    runner_.prepare(key, options, [&](Graph & graph) {
-        tile.stream.begin_build();
-        const std::array<int64_t, 4> ne{decoder.config.latent_channels, tile.columns.count, tile.rows.count, count};
-        ggml_tensor * latent = count ? graph.input("latent", GGML_TYPE_F32, ne) : nullptr;
-        // Nothing is held back when the clip goes through in one run: no layer sees more than its frames.
-        const int64_t limit = ended && count ? latents_ + 1 : options_.chunk_latents;
-        result_ = decoder.build(graph, tile.stream, {latent, ended}, limit);
-        if (result_.frames) {
-            graph.output("frames", result_.frames);
-        }
-    });
+    runner_.prepare(key(index, count, ended), run_options(), [&](Graph & graph) { build(graph, tile, count, ended); });
     if (count) {
         runner_.set("latent", crop(tile, first, count));
     }

@@ -6,6 +6,7 @@
 #include "models/video_vae/decoder.h"
 #include "runtime/state.h"
 #include "session/component.h"
+#include "session/stage_memory.h"
 #include "session/tiling.h"
 
 namespace ltx {
@@ -27,6 +28,10 @@ public:
     VideoDecodeStream(std::shared_ptr<Component<VideoDecoder>> decoder, std::shared_ptr<Backend> backend,
                       const HostView & latent, VideoDecodeOptions options);
 
+    // What the frames of a latent of this shape take, without loading weights. Throws as the constructor does.
+    static StageMemory measure(std::shared_ptr<Component<VideoDecoder>> decoder, std::shared_ptr<Backend> backend,
+                               const Shape & latent, VideoDecodeOptions options);
+
     // The next frames (n, height, width, 3), n >= 1; nothing at the end.
     std::optional<HostTensor> next();
 
@@ -40,15 +45,22 @@ public:
 private:
     // A part of the picture with the state of its layers. All tiles take the same steps in time.
     struct Tile {
-        Tile(AxisTile y, AxisTile x, const std::shared_ptr<Backend> & backend);
+        Tile(AxisTile y, AxisTile x, const std::shared_ptr<Backend> & backend, bool measuring);
 
         AxisTile rows, columns;
         StateStore states;
         FrameStream stream;
     };
 
+    VideoDecodeStream(std::shared_ptr<Component<VideoDecoder>> decoder, std::shared_ptr<Backend> backend,
+                      const Shape & latent, VideoDecodeOptions options, bool measuring);
+
     void check(const Shape & shape) const;
-    void make_tiles();
+    void make_tiles(bool measuring);
+    std::string key(size_t index, int64_t count, bool ended) const;
+    RunOptions run_options() const;
+    void build(Graph & graph, Tile & tile, int64_t count, bool ended);
+    StageMemory measure();
     bool run(size_t index, int64_t first, int64_t count, bool ended);
     std::vector<float> crop(const Tile & tile, int64_t first, int64_t count) const;
     void blend(const Tile & tile, const HostTensor & frames, HostTensor & picture) const;

@@ -1,6 +1,7 @@
 #include "session/video_stage.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/error.h"
 #include "session/clip_layout.h"
@@ -76,10 +77,9 @@ std::vector<std::string> VideoEncodeStage::probe_names() const {
     return block_names("encoder", "down_blocks", component_.model().config, false);
 }
 
-HostTensor VideoEncodeStage::encode(const Shape & shape, std::span<const uint8_t> frames,
-                                    const VideoEncodeOptions & options, std::map<std::string, HostTensor> & probes) {
-    const VideoEncoder & encoder = component_.model();
-    const SpaceTimeFactor pixels = compression(encoder.config);
+void VideoEncodeStage::check(const Shape & shape) const {
+    const VideoVaeConfig & config = component_.model().config;
+    const SpaceTimeFactor pixels = compression(config);
     const bool shaped = shape.size() == 4 && shape[3] == kColours && std::ranges::min(shape) >= 1;
     if (!shaped || (shape[0] - 1) % pixels.time || shape[1] % pixels.height || shape[2] % pixels.width) {
         throw ShapeError("encode video: frames have shape " + to_string(shape) +
@@ -87,31 +87,66 @@ HostTensor VideoEncodeStage::encode(const Shape & shape, std::span<const uint8_t
                          " k + 1, height a multiple of " + std::to_string(pixels.height) + " and width of " +
                          std::to_string(pixels.width));
     }
-    if (encoder.config.padding == SpatialPad::Reflect &&
-        (shape[1] < 2 * pixels.height || shape[2] < 2 * pixels.width)) {
+    if (config.padding == SpatialPad::Reflect && (shape[1] < 2 * pixels.height || shape[2] < 2 * pixels.width)) {
         throw ShapeError("encode video: frames have shape " + to_string(shape) +
                          ", but this encoder reflects at the edges and needs two latent rows and columns");
     }
+}
+
+int64_t VideoEncodeStage::chunk_frames(const Shape & shape, const VideoEncodeOptions & options) const {
+    const SpaceTimeFactor pixels = compression(component_.model().config);
+    const int64_t latents =
+        options.chunk_latents ? options.chunk_latents : chunk_latents(shape[1] * shape[2], pixels.time);
+    return latents * pixels.time;
+}
+
+void VideoEncodeStage::build(Graph & graph, FrameStream & stream, const Shape & shape, int64_t count) const {
+    stream.begin_build();
+    ggml_tensor * input = graph.input("frames", GGML_TYPE_F32, {kColours, shape[2], shape[1], count});
+    graph.output("latent", component_.model().build(graph, stream, input));
+}
+
+StageMemory VideoEncodeStage::measure(const Shape & shape, const VideoEncodeOptions & options) {
+    check(shape);
+    component_.declare();
+    StateStore states(backend_, /*measuring=*/true);
+    FrameStream stream = stream_over(states);
+    StageMeter meter({&component_.weights()});
+    std::string last;
+    int64_t count = 0;
+    for (int64_t first = 0; first < shape[0]; first += count) {
+        count = first == 0 ? 1 : std::min(chunk_frames(shape, options), shape[0] - first);
+        const std::string now = std::to_string(count) + ":" + stream.key();
+        // A run that leaves all layers where they were is followed by others like it.
+        if (now == std::exchange(last, now)) {
+            continue;
+        }
+        meter.add(component_.runner().measure({}, [&](Graph & graph) { build(graph, stream, shape, count); }));
+        stream.end_run();
+    }
+    meter.set_state_bytes(states.size_bytes());
+    return meter.total();
+}
+
+HostTensor VideoEncodeStage::encode(const Shape & shape, std::span<const uint8_t> frames,
+                                    const VideoEncodeOptions & options, std::map<std::string, HostTensor> & probes) {
+    check(shape);
     check_probes("encode video", options.probes, probe_names());
     component_.load();
 
     Runner runner(backend_);
     StateStore states(backend_);
     FrameStream stream = stream_over(states);
-    const int64_t chunk =
-        options.chunk_latents ? options.chunk_latents : chunk_latents(shape[1] * shape[2], pixels.time);
+    const int64_t chunk = chunk_frames(shape, options);
     const int64_t frame_values = shape[1] * shape[2] * kColours;
     HostTensor latent;
     std::vector<float> scaled;
     for (int64_t first = 0; first < shape[0];) {
         // The very first frame is a latent of its own, so it goes alone.
-        const int64_t count = first == 0 ? 1 : std::min(chunk * pixels.time, shape[0] - first);
+        const int64_t count = first == 0 ? 1 : std::min(chunk, shape[0] - first);
         const RunOptions run{.probes = options.probes, .form = options.composed ? OpForm::Composed : OpForm::Fused};
-        runner.prepare(std::to_string(count) + ":" + stream.key(), run, [&](Graph & graph) {
-            stream.begin_build();
-            ggml_tensor * input = graph.input("frames", GGML_TYPE_F32, {kColours, shape[2], shape[1], count});
-            graph.output("latent", encoder.build(graph, stream, input));
-        });
+        runner.prepare(std::to_string(count) + ":" + stream.key(), run,
+                       [&](Graph & graph) { build(graph, stream, shape, count); });
         const auto bytes =
             frames.subspan(static_cast<size_t>(first * frame_values), static_cast<size_t>(count * frame_values));
         scaled.resize(bytes.size());

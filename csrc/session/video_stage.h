@@ -16,6 +16,11 @@ public:
     uint64_t weight_bytes() { return component_->weights().stored_bytes(); }
     std::vector<std::string> probe_names() const;
 
+    // What decoding a latent of this shape takes, without loading weights.
+    StageMemory measure(const Shape & latent, const VideoDecodeOptions & options) const {
+        return VideoDecodeStream::measure(component_, backend_, latent, options);
+    }
+
     // latent: normalised, (latent_channels, F, h, w). The stream lives without the stage too.
     // Throws ShapeError, ArgumentError.
     std::unique_ptr<VideoDecodeStream> stream(const HostView & latent, VideoDecodeOptions options) const;
@@ -43,6 +48,9 @@ public:
     uint64_t weight_bytes() { return component_.weights().stored_bytes(); }
     std::vector<std::string> probe_names() const;
 
+    // What encoding frames of this shape takes, without loading weights. Throws as `encode` does.
+    StageMemory measure(const Shape & shape, const VideoEncodeOptions & options);
+
     // frames: RGB bytes (frames, height, width, 3); frames one more than a multiple of the compression in time.
     // `probes` receives (frames, height, width, channels) under each name of options.probes.
     // -> normalised latent (latent_channels, F, h, w). Throws ShapeError, ArgumentError.
@@ -50,6 +58,10 @@ public:
                       std::map<std::string, HostTensor> & probes);
 
 private:
+    void check(const Shape & shape) const;
+    int64_t chunk_frames(const Shape & shape, const VideoEncodeOptions & options) const;
+    void build(Graph & graph, FrameStream & stream, const Shape & shape, int64_t count) const;
+
     std::shared_ptr<Backend> backend_;
     Component<VideoEncoder> component_;
 };

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/parallel.h"
 #include "weights/pack.h"
+#include "weights/placeholder.h"
 
 namespace ltx {
 
@@ -167,15 +168,12 @@ ggml_type WeightStore::held_type(const TensorSource & source, WeightKind kind, c
     throw Error("unknown weight kind");
 }
 
-void WeightStore::load(const LoadTarget & target) {
-    if (loaded_) {
+void WeightStore::lay_out(const LoadTarget & target) {
+    if (laid_out_) {
         return;
     }
     check_claims();
     settle_low_ranks();
-    check_files();
-    std::map<const MappedFile *, ggml_backend_buffer_t> mapped;
-    std::vector<const Claim *> to_fill;
     for (const Claim & claim : claims_) {
         ggml_tensor * tensor = claim.tensor;
         const TensorSource & source = *claim.source;
@@ -184,26 +182,69 @@ void WeightStore::load(const LoadTarget & target) {
             throw WeightError(owner_ + ": tensor '" + claim.name + "' has rows of " + std::to_string(tensor->ne[0]) +
                               " elements, which " + ggml_type_name(type) + " cannot hold");
         }
-        const bool mapped_in_place = target.zero_copy && claim.keeps_values(type) && claim.kind != WeightKind::Conv &&
-                                     !is_kernel(claim.kind);
+        const bool in_place =
+            target.zero_copy && claim.keeps_values(type) && claim.kind != WeightKind::Conv && !is_kernel(claim.kind);
         auto ne = std::to_array(tensor->ne);
-        if (claim.kind == WeightKind::Grouped && !mapped_in_place && !ggml_is_quantized(type)) {
+        if (claim.kind == WeightKind::Grouped && !in_place && !ggml_is_quantized(type)) {
             ne = {ne[0] / claim.groups, ne[1], claim.groups, 1};
         }
         set_layout(tensor, type, ne);
-        if (!mapped_in_place) {
-            to_fill.push_back(&claim);
+        if (in_place) {
+            mapped_.emplace(tensor, &source);
+        }
+    }
+    laid_out_ = true;
+}
+
+void WeightStore::map_in_place() {
+    std::map<const MappedFile *, ggml_backend_buffer_t> buffers;
+    for (const Claim & claim : claims_) {
+        if (!mapped_.contains(claim.tensor)) {
             continue;
         }
-        ggml_backend_buffer_t & buffer = mapped[source.file.get()];
+        const MappedFile & file = *claim.source->file;
+        ggml_backend_buffer_t & buffer = buffers[&file];
         if (!buffer) {
-            buffer = ggml_backend_cpu_buffer_from_ptr(source.file->base(), source.file->size());
+            buffer = ggml_backend_cpu_buffer_from_ptr(file.base(), file.size());
             ggml_backend_buffer_set_usage(buffer, GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
             buffers_.emplace_back(buffer);
         }
-        ggml_backend_tensor_alloc(buffer, tensor, source.file->base() + source.offset);
+        ggml_backend_tensor_alloc(buffer, claim.tensor, file.base() + claim.source->offset);
     }
-    if (!to_fill.empty() || !low_ranks_.empty()) {
+}
+
+void WeightStore::declare(const LoadTarget & target) {
+    if (declared_ || loaded_) {
+        return;
+    }
+    lay_out(target);
+    map_in_place();
+    own_bytes_ = ggml_backend_alloc_ctx_tensors_from_buft_size(ctx_.get(), target.buffer_type);
+    std::vector<ggml_tensor *> others;
+    for (ggml_tensor * t = ggml_get_first_tensor(ctx_.get()); t; t = ggml_get_next_tensor(ctx_.get(), t)) {
+        if (!t->data) {
+            others.push_back(t);
+        }
+    }
+    buffers_.push_back(place_nowhere(others, GGML_BACKEND_BUFFER_USAGE_WEIGHTS));
+    declared_ = true;
+}
+
+void WeightStore::load(const LoadTarget & target) {
+    if (loaded_) {
+        return;
+    }
+    lay_out(target);
+    check_files();
+    for (ggml_tensor * t = ggml_get_first_tensor(ctx_.get()); t; t = ggml_get_next_tensor(ctx_.get(), t)) {
+        t->buffer = nullptr;
+        t->data = nullptr;
+    }
+    buffers_.clear();
+    declared_ = false;
+    map_in_place();
+    own_bytes_ = ggml_backend_alloc_ctx_tensors_from_buft_size(ctx_.get(), target.buffer_type);
+    if (own_bytes_ > 0) {
         ggml_backend_buffer_t buffer = ggml_backend_alloc_ctx_tensors_from_buft(ctx_.get(), target.buffer_type);
         if (!buffer) {
             throw DeviceMemoryError(owner_ + ": the weights do not fit into the memory of the device");
@@ -211,13 +252,31 @@ void WeightStore::load(const LoadTarget & target) {
         ggml_backend_buffer_set_usage(buffer, GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
         buffers_.emplace_back(buffer);
     }
-    for (const Claim * claim : to_fill) {
-        fill(*claim, target.threads);
+    for (const Claim & claim : claims_) {
+        if (!mapped_.contains(claim.tensor)) {
+            fill(claim, target.threads);
+            // What was converted is not read again.
+            claim.source->file->release(claim.source->offset, claim.source->size_bytes, /*drop_cached=*/false);
+        }
     }
     for (const auto & [name, low_rank] : low_ranks_) {
         LowRankFactors(name, table_.low_ranks().at(name), target.threads).fill(low_rank);
     }
     loaded_ = true;
+}
+
+void WeightStore::prefetch(const ggml_tensor * weight) const {
+    if (const auto found = mapped_.find(weight); found != mapped_.end()) {
+        const TensorSource & source = *found->second;
+        source.file->prefetch(source.offset, source.size_bytes);
+    }
+}
+
+void WeightStore::release(const ggml_tensor * weight, bool drop_cached) const {
+    if (const auto found = mapped_.find(weight); found != mapped_.end()) {
+        const TensorSource & source = *found->second;
+        source.file->release(source.offset, source.size_bytes, drop_cached);
+    }
 }
 
 std::optional<LowRank> WeightStore::claim_low_rank(const std::string & name) {

@@ -63,8 +63,8 @@ public:
     // store less a constant.
     ggml_tensor * require(std::string_view name, const Shape & shape, WeightKind kind, float addend = 0.0f) const;
 
-    // What LoRAs add to a matrix claimed before, for a caller that computes it beside the matrix. Nothing where there is
-    // none; additions that nobody takes this way, or that the table's mode says to merge, are added at load.
+    // What LoRAs add to a matrix claimed before, for a caller that computes it beside the matrix. Nothing where there
+    // is none; additions that nobody takes this way, or that the table's mode says to merge, are added at load.
     std::optional<LowRank> low_rank(std::string_view name) const;
 
     bool has(std::string_view name) const;
@@ -97,6 +97,20 @@ public:
 
     bool is_loaded() const { return loaded_; }
 
+    // Settles types and layouts as load() would, so that graphs can be built and measured; the tensors must not be
+    // computed with before load(). Does nothing when loaded.
+    void declare(const LoadTarget & target);
+
+    // Bytes that weights occupy beside the mapped files, once declared or loaded.
+    uint64_t own_bytes() const { return own_bytes_; }
+
+    // Whether a weight of this store, declared or loaded, is used where its file is mapped.
+    bool is_mapped(const ggml_tensor * weight) const { return mapped_.contains(weight); }
+
+    // Advice about the pages of a mapped weight, as in MappedFile; nothing happens for other tensors.
+    void prefetch(const ggml_tensor * weight) const;
+    void release(const ggml_tensor * weight, bool drop_cached) const;
+
     // Throws CheckpointError when a mapped file changed; call before each run.
     void check_files() const;
 
@@ -126,6 +140,8 @@ private:
     ggml_tensor * claim(const std::string & name, const Shape & claimed, WeightKind kind, float addend);
     std::optional<LowRank> claim_low_rank(const std::string & name);
     void settle_low_ranks();
+    void lay_out(const LoadTarget & target);
+    void map_in_place();
     static std::optional<LowRankFactors> merged_factors(const Claim & claim, int threads);
     static void decode_rows(const Claim & claim, const std::optional<LowRankFactors> & low_rank, int64_t first,
                             std::span<float> values, int64_t count);
@@ -142,6 +158,10 @@ private:
     std::map<std::string, LowRank> low_ranks_;  // by weight, those computed at run time
     std::vector<std::string> problems_;
     std::vector<ggml_backend_buffer_ptr> buffers_;
+    std::map<const ggml_tensor *, const TensorSource *> mapped_;
+    uint64_t own_bytes_ = 0;
+    bool laid_out_ = false;
+    bool declared_ = false;
     bool loaded_ = false;
 };
 

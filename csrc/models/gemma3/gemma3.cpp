@@ -150,6 +150,7 @@ void Gemma3::build(Graph & graph, const Gemma3Inputs & in, const StateVisitor & 
         if (i + 1 < config.num_layers) {
             visit(i + 1, x);
         }
+        graph.end_segment({x});
     }
     visit(config.num_layers, graph.probe("norm", rms(graph, x, norm, config.rms_norm_eps)));
 }

@@ -60,6 +60,7 @@ ggml_tensor * TextConnector::build(Graph & graph, const TextConnectorInputs & in
         z = ggml_add(ctx, z, graph.probe("attn1", y));
         y = blocks[i].ff.build(graph, ggml_rms_norm(ctx, z, config.norm_eps));
         z = graph.probe("", ggml_add(ctx, z, graph.probe("ff", y)));
+        graph.end_segment({z});
     }
     return ggml_rms_norm(ctx, z, config.norm_eps);  // ne: [width, rows]
 }

@@ -147,6 +147,7 @@ void Transformer::build(Graph & graph, const TransformerRun & run) const {
         state = blocks[i].build(graph, state, video_entry ? &video_entry->context : nullptr,
                                 audio_entry ? &audio_entry->context : nullptr,
                                 run.stg_blocks.contains(static_cast<int>(i)));
+        graph.end_segment({state.video, state.audio});
     }
     if (video_entry) {
         graph.output("video", video.build_exit(graph, state.video, *video_entry));

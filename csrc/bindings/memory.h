@@ -1,0 +1,31 @@
+// What stages say about memory, and how they are told to save it.
+#pragma once
+
+#include "bindings/arrays.h"
+#include "session/stage_memory.h"
+
+namespace ltx::bindings {
+
+inline pybind11::dict memory_dict(const StageMemory & memory) {
+    pybind11::dict result;
+    result["own_weight_bytes"] = memory.own_weight_bytes;
+    result["mapped_weight_bytes"] = memory.mapped_weight_bytes;
+    result["mapped_part_bytes"] = memory.mapped_part_bytes;
+    result["activation_bytes"] = memory.activation_bytes;
+    result["scratch_bytes"] = memory.scratch_bytes;
+    result["state_bytes"] = memory.state_bytes;
+    return result;
+}
+
+// Adds stream_weights(drop_cached) to a stage that can let weights go behind the reader.
+template <typename Stage, typename... Options>
+void def_stream_weights(pybind11::class_<Stage, Options...> & stage) {
+    stage.def(
+        "stream_weights",
+        [](Stage & self, bool drop_cached) { self.stream_weights(drop_cached ? PageCache::Drop : PageCache::Keep); },
+        pybind11::arg("drop_cached") = false,
+        "From the next run on, takes mapped weights out of memory behind the reader, part by part; drop_cached also\n"
+        "takes them out of the system's cache. Results stay the same.");
+}
+
+}  // namespace ltx::bindings

@@ -1,0 +1,115 @@
+#include "runtime/graph_memory.h"
+
+#include <algorithm>
+#include <map>
+
+#include "ggml-alloc.h"
+#include "ggml-cpu.h"
+
+namespace ltx {
+
+namespace {
+
+// The weight behind a source of a node, or null.
+const ggml_tensor * weight_of(const ggml_tensor * source) {
+    const ggml_tensor * root = source && source->view_src ? source->view_src : source;
+    const bool is_weight = root && root->op == GGML_OP_NONE && root->buffer &&
+                           ggml_backend_buffer_get_usage(root->buffer) == GGML_BACKEND_BUFFER_USAGE_WEIGHTS;
+    return is_weight ? root : nullptr;
+}
+
+size_t bytes_read(const ggml_tensor * node, const ggml_tensor * weight) {
+    if (node->op == GGML_OP_GET_ROWS) {
+        return std::min(ggml_nbytes(weight), static_cast<size_t>(ggml_nrows(node)) * weight->nb[1]);
+    }
+    return ggml_nbytes(weight);
+}
+
+bool is_view(const ggml_tensor * node) {
+    return node->op == GGML_OP_VIEW || node->op == GGML_OP_RESHAPE || node->op == GGML_OP_PERMUTE ||
+           node->op == GGML_OP_TRANSPOSE || node->op == GGML_OP_NONE;
+}
+
+// Calls visit(weight, bytes read) for each weight that a node reads.
+template <typename Visit>
+void for_weights(const ggml_tensor * node, Visit && visit) {
+    if (is_view(node)) {
+        return;
+    }
+    for (const ggml_tensor * source : node->src) {
+        if (const ggml_tensor * weight = weight_of(source)) {
+            visit(weight, bytes_read(node, weight));
+        }
+    }
+}
+
+}  // namespace
+
+GraphMemory measure_graph(const Backend & backend, ggml_cgraph * graph, const std::vector<int> & segment_ends) {
+    GraphMemory memory;
+    const ggml_gallocr_ptr allocator(ggml_gallocr_new(backend.buffer_type()));
+    ggml_gallocr_reserve_n_size(allocator.get(), graph, nullptr, nullptr, &memory.activation_bytes);
+    if (backend.is_cpu()) {
+        memory.scratch_bytes = ggml_graph_plan(graph, backend.threads(), nullptr).work_size;
+    }
+    ggml_context_ptr ctx;
+    for (ggml_cgraph * segment : split_graph(ctx, graph, segment_ends)) {
+        std::map<const ggml_tensor *, size_t> uses;
+        for (int i = 0; i < ggml_graph_n_nodes(segment); ++i) {
+            const ggml_tensor * node = ggml_graph_node(segment, i);
+            for_weights(node, [&](const ggml_tensor * weight, size_t bytes) {
+                size_t & use = uses[weight];
+                use = std::max(use, bytes);
+            });
+        }
+        std::vector<WeightUse> & listed = memory.segments.emplace_back();
+        for (const auto & [weight, bytes] : uses) {
+            listed.push_back({weight, bytes});
+        }
+    }
+    return memory;
+}
+
+std::vector<ggml_cgraph *> split_graph(ggml_context_ptr & ctx, ggml_cgraph * graph,
+                                       const std::vector<int> & segment_ends) {
+    std::vector<int> ends = segment_ends;
+    ends.push_back(ggml_graph_n_nodes(graph));
+    size_t size = 0;
+    int begin = 0;
+    for (const int end : ends) {
+        size += end == begin ? 0 : ggml_graph_overhead_custom(static_cast<size_t>(end - begin), /*grads=*/false);
+        begin = end;
+    }
+    ctx.reset(ggml_init({.mem_size = size, .mem_buffer = nullptr, .no_alloc = true}));
+    std::vector<ggml_cgraph *> segments;
+    begin = 0;
+    for (const int end : ends) {
+        if (end == begin) {
+            continue;
+        }
+        ggml_cgraph * segment = ggml_new_graph_custom(ctx.get(), static_cast<size_t>(end - begin), /*grads=*/false);
+        for (int i = begin; i < end; ++i) {
+            ggml_graph_add_node(segment, ggml_graph_node(graph, i));
+        }
+        segments.push_back(segment);
+        begin = end;
+    }
+    return segments;
+}
+
+SegmentWeights segment_weights(const std::vector<ggml_cgraph *> & segments) {
+    SegmentWeights weights;
+    for (ggml_cgraph * segment : segments) {
+        std::vector<const ggml_tensor *> & listed = weights.emplace_back();
+        for (int i = 0; i < ggml_graph_n_nodes(segment); ++i) {
+            for_weights(ggml_graph_node(segment, i), [&](const ggml_tensor * weight, size_t) {
+                if (std::ranges::find(listed, weight) == listed.end()) {
+                    listed.push_back(weight);
+                }
+            });
+        }
+    }
+    return weights;
+}
+
+}  // namespace ltx

@@ -1,0 +1,32 @@
+// What a graph reads and takes to run, found by looking at it.
+#pragma once
+
+#include <vector>
+
+#include "runtime/backend.h"
+#include "runtime/residency.h"
+
+namespace ltx {
+
+// How much of a weight a graph reads: all of it, or the rows it looks up.
+struct WeightUse {
+    const ggml_tensor * weight;
+    size_t size_bytes;
+};
+
+struct GraphMemory {
+    size_t activation_bytes = 0;
+    size_t scratch_bytes = 0;  // of the device, which keeps the largest so far for all networks
+    std::vector<std::vector<WeightUse>> segments;
+};
+
+// Allocates nothing. `segment_ends` as Graph gives them.
+GraphMemory measure_graph(const Backend & backend, ggml_cgraph * graph, const std::vector<int> & segment_ends);
+
+// Graphs over the consecutive nodes of `graph` between the ends, in memory that `ctx` receives.
+std::vector<ggml_cgraph *> split_graph(ggml_context_ptr & ctx, ggml_cgraph * graph,
+                                       const std::vector<int> & segment_ends);
+
+SegmentWeights segment_weights(const std::vector<ggml_cgraph *> & segments);
+
+}  // namespace ltx

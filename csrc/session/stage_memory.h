@@ -1,0 +1,40 @@
+// What a network takes to run, gathered from the graphs of a run that has not happened.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "runtime/graph_memory.h"
+#include "weights/weight_store.h"
+
+namespace ltx {
+
+struct StageMemory {
+    uint64_t own_weight_bytes = 0;     // weights that were converted or copied
+    uint64_t mapped_weight_bytes = 0;  // read where files are mapped
+    uint64_t mapped_part_bytes = 0;    // of these, what the largest part of a graph reads
+    uint64_t activation_bytes = 0;
+    uint64_t scratch_bytes = 0;
+    uint64_t state_bytes = 0;  // kept between the runs of a stream
+};
+
+class StageMeter {
+public:
+    // The stores, declared or loaded, whose weights the graphs read.
+    explicit StageMeter(std::vector<const WeightStore *> stores);
+
+    // Graphs of one stage take turns in one buffer.
+    void add(const GraphMemory & graph);
+
+    void set_state_bytes(uint64_t bytes) { total_.state_bytes = bytes; }
+
+    const StageMemory & total() const { return total_; }
+
+private:
+    std::vector<const WeightStore *> stores_;
+    std::map<const ggml_tensor *, size_t> mapped_;
+    StageMemory total_;
+};
+
+}  // namespace ltx

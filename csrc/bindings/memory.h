@@ -13,6 +13,7 @@ inline pybind11::dict memory_dict(const StageMemory & memory) {
     result["mapped_part_bytes"] = memory.mapped_part_bytes;
     result["activation_bytes"] = memory.activation_bytes;
     result["scratch_bytes"] = memory.scratch_bytes;
+    result["output_bytes"] = memory.output_bytes;
     result["state_bytes"] = memory.state_bytes;
     return result;
 }

@@ -17,6 +17,7 @@ struct WeightUse {
 struct GraphMemory {
     size_t activation_bytes = 0;
     size_t scratch_bytes = 0;  // of the device, which keeps the largest so far for all networks
+    size_t output_bytes = 0;   // of all outputs, which are copied to the host
     std::vector<std::vector<WeightUse>> segments;
 };
 

@@ -66,7 +66,11 @@ void Runner::build_supported(const RunOptions & options, const std::function<voi
 GraphMemory Runner::measure(const RunOptions & options, const std::function<void(Graph &)> & build) const {
     Runner draft(backend_);
     draft.build_supported(options, build);
-    return measure_graph(*backend_, draft.compute_graph_, draft.graph_->segment_ends());
+    GraphMemory memory = measure_graph(*backend_, draft.compute_graph_, draft.graph_->segment_ends());
+    for (const auto & [name, tensor] : draft.graph_->outputs()) {
+        memory.output_bytes += ggml_nbytes(tensor);
+    }
+    return memory;
 }
 
 void Runner::set_residency(std::unique_ptr<Residency> residency) {

@@ -13,6 +13,7 @@ StageMeter::StageMeter(std::vector<const WeightStore *> stores) : stores_(std::m
 void StageMeter::add(const GraphMemory & graph) {
     total_.activation_bytes = std::max<uint64_t>(total_.activation_bytes, graph.activation_bytes);
     total_.scratch_bytes = std::max<uint64_t>(total_.scratch_bytes, graph.scratch_bytes);
+    total_.output_bytes = std::max<uint64_t>(total_.output_bytes, graph.output_bytes);
     for (const std::vector<WeightUse> & segment : graph.segments) {
         uint64_t part = 0;
         for (const WeightUse & use : segment) {

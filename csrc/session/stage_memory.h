@@ -16,7 +16,8 @@ struct StageMemory {
     uint64_t mapped_part_bytes = 0;    // of these, what the largest part of a graph reads
     uint64_t activation_bytes = 0;
     uint64_t scratch_bytes = 0;
-    uint64_t state_bytes = 0;  // kept between the runs of a stream
+    uint64_t output_bytes = 0;  // results of one run, on the host
+    uint64_t state_bytes = 0;   // kept between the runs of a stream
 };
 
 class StageMeter {

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ltx2cpp.audio_stages import AudioDecoder, AudioEncoder
 from ltx2cpp.lora import Lora, apply_loras, check_lora_mode
-from ltx2cpp.model_files import ModelFiles, resolve
+from ltx2cpp.model_files import ModelFiles, ModelSet, resolve
 from ltx2cpp.options import LoraSpec
 from ltx2cpp.stages import (
     Backend,
@@ -100,6 +100,11 @@ class LTX2Model:
             self._upsampler,
         ):
             stage.release()
+
+    @property
+    def models(self) -> ModelSet:
+        """The components of the model files, without their weights."""
+        return self._models
 
     @property
     def loras(self) -> tuple[Lora, ...]:

@@ -192,16 +192,16 @@ def time_sides(benchmark: Benchmark, given: argparse.Namespace) -> None:
     seconds = alternate(calls, given.rounds)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     bases = [name for name in calls if name.startswith("diffusers")]
-    peak = machine.product_peak()
+    peak = machine.measure_peak(given.threads)
     print(f"work       {benchmark.flop / 1e9:.0f} GFLOP, {given.rounds} rounds in turn")
-    print(f"peak       {peak / 1e9:.0f} GFLOP/s, a bfloat16 product of torch\n")
+    print(f"peak       {peak}\n")
     print(f"{'':32}  median s  fastest s  GFLOP/s  of peak  ratio to {', '.join(bases)}")
     for name, values in seconds.items():
         rate = benchmark.flop / medians[name]
         ratios = "  ".join(f"{medians[name] / medians[base]:.3f}" for base in bases)
         print(
             f"{name:32} {medians[name]:9.3f} {min(values):10.3f} {rate / 1e9:8.1f}"
-            f" {100 * rate / peak:7.1f}%  {ratios}"
+            f" {100 * rate / peak.product:7.1f}%  {ratios}"
         )
 
 
@@ -280,11 +280,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(machine.describe(given.threads))
     try:
         if given.command == "machine":
-            import torch
-
-            torch.set_num_threads(given.threads)
-            print(f"peak       {machine.product_peak() / 1e9:.0f} GFLOP/s, product in bfloat16")
-            print(f"           {machine.copy_peak() / 1e9:.1f} GB/s, copy, read and written")
+            print(f"peak       {machine.measure_peak(given.threads)}")
         elif given.memory:
             measure_memory(given.make(given))
         else:

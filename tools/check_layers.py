@@ -50,12 +50,18 @@ _UNBOUND_CPP = frozenset({"bindings/testing.cpp"})
 
 # Python modules that may import the extension.
 _CORE_USERS = frozenset(
-    {"stages", "audio_stages", "text_stages", "model_files", "convert", "errors", "cli.devices"}
+    {
+        *("stages", "audio_stages", "text_stages", "model_files", "convert", "errors"),
+        *("benchmark", "cli.devices"),
+    }
 )
 # What the command line and the server may use: the public API.
 _FRONT_ENDS = ("cli", "server")
 _PUBLIC = frozenset(
-    {"", "errors", "types", "options", "progress", "media", "inspection", "convert", "_core"}
+    {
+        *("", "errors", "types", "options", "progress", "media", "inspection", "convert"),
+        *("benchmark", "_core"),
+    }
 )
 # Media knows clips, not models.
 _MEDIA_USES = frozenset({"errors", "types", "media"})

@@ -1,6 +1,7 @@
 #include "bindings/arrays.h"
 #include "bindings/register.h"
 #include "runtime/backend.h"
+#include "runtime/machine_peak.h"
 
 namespace py = pybind11;
 
@@ -14,7 +15,15 @@ void register_devices(py::module_ & module) {
              py::arg("name") = "auto", py::arg("threads") = py::none(),
              "Opens 'cpu', 'cuda', 'cuda:N' or 'auto'; threads None takes the physical cores.")
         .def_property_readonly("name", &Backend::name)
-        .def_property_readonly("threads", &Backend::threads);
+        .def_property_readonly("threads", &Backend::threads)
+        .def(
+            "measure_peak",
+            [](const std::shared_ptr<Backend> & self) {
+                const MachinePeak peak = measure_peak(self);
+                return std::pair(peak.flop_per_s, peak.copy_bytes_per_s);
+            },
+            py::call_guard<py::gil_scoped_release>(),
+            "Returns the best rate of 16-bit products in operations per second and of copies in bytes per second.");
 
     module.def(
         "devices",

@@ -23,6 +23,7 @@ _COMMANDS = {
     "upscale": "enlarge a clip or latents",
     "inspect": "show what a model file or a clip holds",
     "convert": "write a model file as GGUF, quantised on request",
+    "bench": "show how fast each phase of a generation is",
     "devices": "list the devices that can compute",
 }
 _EXIT_CODES = """exit codes:

@@ -1,0 +1,107 @@
+#include "runtime/machine_peak.h"
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <limits>
+#include <vector>
+
+#include "base/parallel.h"
+#include "ops/gemm/gemm.h"
+#include "runtime/runner.h"
+
+namespace ltx {
+
+namespace {
+
+constexpr int kRepeats = 7;
+constexpr int64_t kCopyElements = 1 << 26;
+// The product of the graph: small enough for the caches of a CPU, large enough to fill a GPU.
+constexpr int64_t kCpuSide = 1024;
+constexpr int64_t kDeviceSide = 4096;
+// The product of our own kernel: packed columns fill kPackedBytes.
+constexpr int64_t kDepth = 512;
+constexpr int64_t kCols = kPackedBytes / (kDepth * static_cast<int64_t>(sizeof(Bf16)));
+constexpr int kRounds = 512;
+
+double fastest_seconds(const std::function<void()> & call) {
+    call();
+    double best = std::numeric_limits<double>::infinity();
+    for (int repeat = 0; repeat < kRepeats; ++repeat) {
+        const auto start = std::chrono::steady_clock::now();
+        call();
+        best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    }
+    return best;
+}
+
+struct alignas(64) CacheLine {
+    std::byte bytes[64];
+};
+
+template <typename T>
+struct Buffer {
+    explicit Buffer(int64_t count) : lines(static_cast<size_t>(count) * sizeof(T) / sizeof(CacheLine) + 1) {}
+    T * get() { return reinterpret_cast<T *>(lines.data()); }
+    std::vector<CacheLine> lines;
+};
+
+// All threads multiply the same block of rows by columns of their own, all of it in the caches.
+double kernel_peak(const GemmKernel & kernel, int threads) {
+    const auto multiply = [&](int64_t begin, int64_t end) {
+        for (int64_t thread = begin; thread < end; ++thread) {
+            Buffer<Bf16> weights(kCols * kDepth), packed(kCols * kDepth), x(kGemmRows * kDepth);
+            Buffer<float> sums(kGemmRows * kCols);
+            kernel.pack(weights.get(), kDepth, kCols, kDepth, {packed.get(), kDepth});
+            const GemmSegment segment{x.get(), kDepth};
+            const GemmScope scope(kernel);
+            for (int round = 0; round < kRounds; ++round) {
+                kernel.multiply({.segments = {&segment, 1},
+                                 .row_stride = kDepth,
+                                 .rows = kGemmRows,
+                                 .packed = packed.get(),
+                                 .cols = kCols,
+                                 .sums = sums.get(),
+                                 .sums_stride = kCols,
+                                 .add = false});
+            }
+        }
+    };
+    const double flop = 2.0 * kGemmRows * kCols * kDepth * kRounds * threads;
+    return flop / fastest_seconds([&] { parallel_for(threads, threads, multiply); });
+}
+
+double graph_peak(const std::shared_ptr<Backend> & backend) {
+    const int64_t side = backend->is_cpu() ? kCpuSide : kDeviceSide;
+    Runner runner(backend);
+    runner.prepare("product", {}, [&](Graph & graph) {
+        ggml_tensor * weights = graph.input("weights", backend->fast_half_type(), {side, side, 1, 1});
+        ggml_tensor * x = graph.input("x", GGML_TYPE_F32, {side, side, 1, 1});
+        graph.output("y", ggml_mul_mat(graph.ctx(), weights, x));
+    });
+    runner.set("weights", std::vector<Bf16>(static_cast<size_t>(side * side)).data(), sizeof(Bf16) * side * side);
+    runner.set("x", std::vector<float>(static_cast<size_t>(side * side)));
+    return 2.0 * side * side * side / fastest_seconds([&] { runner.compute(); });
+}
+
+double copy_peak(const std::shared_ptr<Backend> & backend) {
+    Runner runner(backend);
+    runner.prepare("copy", {}, [&](Graph & graph) {
+        ggml_tensor * x = graph.input("x", GGML_TYPE_F32, {1024, kCopyElements / 1024, 1, 1});
+        graph.output("y", ggml_dup(graph.ctx(), x));
+    });
+    runner.set("x", std::vector<float>(kCopyElements));
+    return 2.0 * sizeof(float) * kCopyElements / fastest_seconds([&] { runner.compute(); });
+}
+
+}  // namespace
+
+MachinePeak measure_peak(const std::shared_ptr<Backend> & backend) {
+    double product = graph_peak(backend);
+    if (const GemmKernel * kernel = backend->is_cpu() ? gemm_kernel() : nullptr) {
+        product = std::max(product, kernel_peak(*kernel, backend->threads()));
+    }
+    return {product, copy_peak(backend)};
+}
+
+}  // namespace ltx

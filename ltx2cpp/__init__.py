@@ -5,6 +5,7 @@ from __future__ import annotations
 from ltx2cpp.conditioning import (
     AudioCondition,
     Condition,
+    Extend,
     ImageCondition,
     ReferenceVideo,
     Retake,
@@ -29,6 +30,7 @@ __all__ = [
     "AudioCondition",
     "BinnedGuidance",
     "Condition",
+    "Extend",
     "GenerationOutput",
     "GenerationStream",
     "Guidance",

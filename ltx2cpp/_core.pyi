@@ -191,13 +191,13 @@ class VideoEncoder:
     def probe_names(self) -> list[str]: ...
     def encode(
         self,
-        frames: NDArray[np.uint8],
+        frames: NDArray[np.uint8] | Floats,
         chunk_latents: int | None = None,
         composed: bool = False,
     ) -> Floats: ...
     def probe(
         self,
-        frames: NDArray[np.uint8],
+        frames: NDArray[np.uint8] | Floats,
         probes: Sequence[str],
         chunk_latents: int | None = None,
         composed: bool = False,

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from ltx2cpp.errors import ArgumentError
-from ltx2cpp.generation import Plan
 from ltx2cpp.media import to_uint8
 from ltx2cpp.phases import peak_memory_bytes
+from ltx2cpp.plans import Plan
 from ltx2cpp.stages import VideoDecoder
 from ltx2cpp.types import Audio, ByteArray, FloatArray, Observer
 
@@ -32,6 +32,10 @@ class Clip:
         self.info = plan.info
         self.width, self.height = plan.shape.width, plan.shape.height
         self.num_frames, self.frame_rate = plan.shape.num_frames, plan.shape.frame_rate
+        self._extension = plan.extension
+        self._generated_frames = self.num_frames
+        if plan.extension is not None:
+            self.num_frames = plan.extension.total_frames
         self.video_latent = video_latent
         self.audio_latent = audio_latent
         self._decode_sound = decode_sound
@@ -57,22 +61,29 @@ class Clip:
 
     def _decoded_sound(self) -> Audio | None:
         if self._sound is None and self._decode_sound is not None:
-            self._sound = self._decode_sound()
+            sound = self._decode_sound()
+            self._sound = sound if self._extension is None else self._extension.join_sound(sound)
         return self._sound
 
     def __iter__(self) -> Iterator[ByteArray]:
+        generated = self._decoded()
+        if self._extension is None:
+            return generated
+        return self._extension.join_frames(generated, self.width, self.height)
+
+    def _decoded(self) -> Iterator[ByteArray]:
         if self.video_latent is None:
             raise ArgumentError("the clip has no pictures: it was made with video=False")
         self._decoder.open()
         name, done = "decode video", 0
-        self._observer.phase_started(name, self.num_frames)
+        self._observer.phase_started(name, self._generated_frames)
         # Only the decoder's share of the time; the consumer works between the chunks.
         seconds, start = 0.0, time.perf_counter()
         for chunk in self._decoder.stream(self.video_latent):
             frames = to_uint8(chunk)
             done += len(frames)
             seconds += time.perf_counter() - start
-            self._observer.phase_progress(name, done, self.num_frames)
+            self._observer.phase_progress(name, done, self._generated_frames)
             yield frames
             start = time.perf_counter()
         seconds += time.perf_counter() - start

@@ -6,135 +6,44 @@ import dataclasses
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ltx2cpp.conditioning import AudioCondition, Condition, Retake, as_conditions, describe
-from ltx2cpp.conditioning.placement import Placements, place, source_size
+from ltx2cpp.conditioning import (
+    AudioCondition,
+    Condition,
+    Extend,
+    ImageCondition,
+    Retake,
+    as_conditions,
+    describe,
+)
+from ltx2cpp.conditioning.extension import Extension, read_extension
+from ltx2cpp.conditioning.placement import place, source_size, whole_cells
 from ltx2cpp.conditioning.sound import as_audio_condition, cut_sound
-from ltx2cpp.errors import ArgumentError, ShapeError, UnsupportedError
+from ltx2cpp.denoise_options import (
+    check_needs,
+    settle_guidance,
+    settle_negative,
+    settle_sampler,
+    settle_sigmas,
+    stage_loras,
+)
+from ltx2cpp.errors import ArgumentError, ShapeError
 from ltx2cpp.latents import SPACE_FACTOR, ClipShape, check_seed
-from ltx2cpp.options import Guidance, ModalityGuidance, Sampling
+from ltx2cpp.options import Guidance, LoraSpec, ModalityGuidance, Sampling
+from ltx2cpp.plans import ModelFacts, Plan, Request, Stage
 from ltx2cpp.presets import Preset
+from ltx2cpp.recipes import Recipe, find_recipe
 from ltx2cpp.res2s import check_levels
 from ltx2cpp.sampling import SamplerChoice
-from ltx2cpp.schedulers import (
-    DEFAULT_TOKENS,
-    DISTILLED_STAGE_2_SIGMAS,
-    check_sigmas,
-    check_steps,
-    distilled_sigmas,
-    flow_shift_sigmas,
-    linear_quadratic_sigmas,
-    ltx2_sigmas,
-)
+from ltx2cpp.schedulers import DISTILLED_STAGE_2_SIGMAS, check_sigmas
 from ltx2cpp.types import Audio, FloatArray, PromptEmbedding, as_float32
 
 logger = logging.getLogger("ltx2cpp")
 
 OUTPUTS = ("media", "latents")
-
-
-@dataclass(frozen=True)
-class ModelFacts:
-    """What planning needs to know of the model.
-
-    Attributes:
-        preset: its defaults.
-        video_channels: values of a video token.
-        audio_channels: values of an audio token.
-        max_seconds: end of the position range on the time axis.
-        info: what `GenerationOutput.info` tells of the model; plain JSON types.
-    """
-
-    preset: Preset
-    video_channels: int
-    audio_channels: int
-    max_seconds: float
-    info: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Request:
-    """The arguments of `LTX2Pipeline.__call__`, as given."""
-
-    prompt: str | PromptEmbedding
-    negative_prompt: str | PromptEmbedding | None = None
-    width: int | None = None
-    height: int | None = None
-    num_frames: int | None = None
-    frame_rate: float = 24.0
-    num_inference_steps: int | None = None
-    sigmas: Sequence[float] | None = None
-    guidance_scale: float | None = None
-    guidance: Guidance | None = None
-    seed: int | None = None
-    images: Sequence[Any] = ()
-    two_stage: bool = False
-    noise: Sequence[Any] | None = None
-    video: bool = True
-    audio: bool | None = None
-    audio_condition: object = None
-    sampling: Sampling | None = None
-    output: str = "media"
-
-
-@dataclass(frozen=True, eq=False)
-class Stage:
-    """One denoising run of a generation.
-
-    Attributes:
-        shape: of the clip at this stage.
-        sigmas: (steps + 1,) noise levels; the first is the share of noise it starts from.
-        guidance: of both streams.
-        sampler: with its options.
-        placements: what the clip is held to.
-        noise: video tokens (T, C), appended conditions included, and audio tokens (L, C'), or None
-            to draw them.
-    """
-
-    shape: ClipShape
-    sigmas: FloatArray
-    guidance: Guidance
-    sampler: SamplerChoice
-    placements: Placements
-    noise: tuple[FloatArray | None, FloatArray | None] | None
-
-
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """A generation with every value settled.
-
-    Attributes:
-        prompt: to encode, or encoded already.
-        negative: the same for the negative prompt; None when guidance does not use it.
-        stages: one, or two where the first runs at half size.
-        seed: of the noise; None when noise was given.
-        video, audio: whether the stream runs; at least one does.
-        decode: whether pictures and sound are decoded.
-        sound: what leads the pictures and stays as it is, cut to the clip, or None.
-        info: every value, plain JSON types.
-    """
-
-    prompt: str | PromptEmbedding
-    negative: str | PromptEmbedding | None
-    stages: tuple[Stage, ...]
-    seed: int | None
-    video: bool
-    audio: bool
-    decode: bool
-    sound: Audio | None
-    video_channels: int
-    audio_channels: int
-    info: dict[str, Any]
-
-    @property
-    def shape(self) -> ClipShape:
-        """Of the finished clip."""
-        return self.stages[-1].shape
 
 
 def make_plan(request: Request, model: ModelFacts) -> Plan:
@@ -144,17 +53,22 @@ def make_plan(request: Request, model: ModelFacts) -> Plan:
         ArgumentError, ShapeError: an argument is wrong; the sentence names it.
         UnsupportedError: a feature that is not implemented.
     """
-    preset = model.preset
+    recipe = find_recipe(request.pipeline, request.two_stage, model.preset)
+    preset = recipe.defaults(model.preset)
     if request.audio is None:
         request = dataclasses.replace(request, audio=preset.audio)
+    if not recipe.video:
+        request = dataclasses.replace(request, video=False)
     _check_prompt("prompt", request.prompt)
     if request.negative_prompt is not None:
         _check_prompt("negative_prompt", request.negative_prompt)
     if request.output not in OUTPUTS:
         raise ArgumentError(f"output: expected 'media' or 'latents', found {request.output!r}")
-    conditions = as_conditions(request.images)
+    conditions = _as_recipe_has_them(as_conditions(request.images), recipe)
+    check_needs(request, recipe, model, {type(each) for each in conditions})
     _check_streams(request, conditions)
-    width, height, num_frames = _settle_size(request, preset, conditions)
+    extension = read_extension(conditions, request.frame_rate)
+    width, height, num_frames = _settle_size(request, preset, conditions, extension)
     shape = ClipShape(width, height, num_frames, request.frame_rate, model.max_seconds)
     if request.audio and shape.audio_frames == 0:
         raise ArgumentError(
@@ -163,23 +77,31 @@ def make_plan(request: Request, model: ModelFacts) -> Plan:
         )
     lead, sound = _settle_sound(request, shape, conditions)
     sampling = request.sampling or Sampling()
-    guidance = _settle_guidance(request, preset)
+    guidance = settle_guidance(request, preset)
     if sound is not None:
         guidance = dataclasses.replace(guidance, audio=ModalityGuidance())
-    first_shape = half_shape(shape) if request.two_stage else shape
-    sigmas = _settle_sigmas(request, preset, sampling, first_shape)
+    first_shape = half_shape(shape) if recipe.two_stage else shape
+    sigmas = settle_sigmas(request, preset, recipe, sampling, first_shape)
     seed = None if request.noise is not None else preset.seed
     if request.seed is not None:
         if request.noise is not None:
             raise ArgumentError("seed: noise is given, so there is nothing to draw; leave one out")
         seed = check_seed(request.seed)
-    sampler = _settle_sampler(sampling, preset, sigmas, seed)
-    negative = _settle_negative(request, preset, guidance)
-    placements = place(conditions, shape, preset.image_crf)
-    stage = Stage(first_shape, sigmas, guidance, sampler, placements, None)
+    sampler = settle_sampler(sampling, preset, sigmas, seed)
+    negative = settle_negative(request, preset, guidance)
+    placements = place(
+        [each for each in conditions if not isinstance(each, Extend)],
+        shape,
+        preset.image_crf,
+        first_shape,
+        model.reference_factors,
+        [] if extension is None else [extension.placement()],
+    )
+    loras = stage_loras(model, recipe, 2 if recipe.two_stage else 1)
+    stage = Stage(first_shape, sigmas, guidance, sampler, placements, None, loras[0])
     stages: tuple[Stage, ...] = (stage,)
-    if request.two_stage:
-        stages = (stage, _second_stage(preset, shape, sampling, stage))
+    if recipe.two_stage:
+        stages = (stage, _second_stage(recipe, shape, sampling, stage, loras[1]))
     stages = _with_noise(request, stages, model)
     return Plan(
         prompt=request.prompt,
@@ -190,6 +112,8 @@ def make_plan(request: Request, model: ModelFacts) -> Plan:
         audio=bool(request.audio),
         decode=request.output == "media",
         sound=sound,
+        extension=extension,
+        sound_stage=recipe.sound_stage - 1 if recipe.two_stage else 0,
         video_channels=model.video_channels,
         audio_channels=model.audio_channels,
         info={
@@ -206,8 +130,10 @@ def make_plan(request: Request, model: ModelFacts) -> Plan:
             "guidance": json.loads(json.dumps(dataclasses.asdict(guidance))),
             "images": [describe(each) for each in conditions],
             "audio_condition": None if lead is None else lead.describe(),
-            "two_stage": bool(request.two_stage),
-            "stage_2_sigmas": _levels(stages[1].sigmas) if request.two_stage else None,
+            "pipeline": recipe.name,
+            "two_stage": recipe.two_stage,
+            "stage_2_sigmas": _levels(stages[1].sigmas) if recipe.two_stage else None,
+            **_told_loras(loras),
             "video": bool(request.video),
             "audio": bool(request.audio),
             "preset": preset.name,
@@ -218,11 +144,22 @@ def make_plan(request: Request, model: ModelFacts) -> Plan:
 
 
 def _settle_size(
-    request: Request, preset: Preset, conditions: Sequence[Condition]
+    request: Request,
+    preset: Preset,
+    conditions: Sequence[Condition],
+    extension: Extension | None,
 ) -> tuple[int, int, int]:
     given = (request.width, request.height, request.num_frames)
     unset = [preset.width, preset.height, preset.num_frames]
-    if None in given and (source := source_size(conditions)) is not None:
+    if extension is not None:
+        height, width = extension.frames.shape[1:3]
+        unset = [*whole_cells(extension.name, width, height), extension.generated_frames]
+        if request.num_frames not in (None, extension.generated_frames):
+            raise ArgumentError(
+                f"num_frames: an extension settles it, here to {extension.generated_frames} with "
+                "what is held of the given clip; leave it out"
+            )
+    elif None in given and (source := source_size(conditions)) is not None:
         unset = [own or default for own, default in zip(source, unset, strict=True)]
     width, height, frames = (
         default if value is None else value for value, default in zip(given, unset, strict=True)
@@ -251,8 +188,12 @@ def _settle_sound(
     lead = as_audio_condition(request.audio_condition)
     if not request.audio:
         raise ArgumentError("audio_condition: needs the audio stream, which audio=False leaves out")
-    if any(isinstance(each, Retake) for each in conditions):
-        raise ArgumentError("audio_condition: a retake has its own sound, see Retake(audio=...)")
+    for each in conditions:
+        if isinstance(each, (Retake, Extend)):
+            kind = type(each).__name__
+            raise ArgumentError(
+                f"audio_condition: the given clip has its own sound, see {kind}(audio=...)"
+            )
     return lead, cut_sound(lead, shape)
 
 
@@ -273,23 +214,43 @@ def half_shape(shape: ClipShape) -> ClipShape:
     return dataclasses.replace(shape, width=shape.width // 2, height=shape.height // 2)
 
 
-def _second_stage(preset: Preset, shape: ClipShape, sampling: Sampling, first: Stage) -> Stage:
-    if not preset.distilled:
-        raise UnsupportedError(
-            "two_stage: the second stage of a full model needs the distilled LoRA, which is not "
-            "implemented yet; use a distilled checkpoint or one stage"
-        )
+def _second_stage(
+    recipe: Recipe,
+    shape: ClipShape,
+    sampling: Sampling,
+    first: Stage,
+    loras: tuple[LoraSpec, ...],
+) -> Stage:
     if first.placements.source is not None:
         raise ArgumentError("two_stage: a retake runs in one stage, at the size of its clip")
     sigmas = check_sigmas(sampling.stage_2_sigmas or DISTILLED_STAGE_2_SIGMAS)
-    return Stage(
-        shape,
-        sigmas,
-        Guidance(),
-        SamplerChoice(),
-        first.placements.without_references(),
-        None,
-    )
+    sampler = SamplerChoice() if recipe.sampler is None else first.sampler
+    if sampler.name == "res_2s":
+        check_levels(sigmas)
+    placements = first.placements.without_references()
+    return Stage(shape, sigmas, Guidance(), sampler, placements, None, loras)
+
+
+def _as_recipe_has_them(conditions: list[Condition], recipe: Recipe) -> list[Condition]:
+    return [
+        dataclasses.replace(each, append=True)
+        if recipe.beside and isinstance(each, ImageCondition)
+        else each
+        for each in conditions
+    ]
+
+
+def _told_loras(loras: Sequence[Sequence[LoraSpec]]) -> dict[str, Any]:
+    """Return each LoRA with the stages it acts in, counted from 1; nothing without any."""
+    stages: dict[tuple[str, float], list[int]] = {}
+    for stage, specs in enumerate(loras, start=1):
+        for spec in specs:
+            stages.setdefault((Path(spec.path).name, float(spec.strength)), []).append(stage)
+    told = [
+        {"file": file, "strength": strength, "stages": acts}
+        for (file, strength), acts in stages.items()
+    ]
+    return {"loras": told} if told else {}
 
 
 def _levels(sigmas: FloatArray) -> list[float]:
@@ -310,77 +271,6 @@ def _check_prompt(name: str, prompt: object) -> None:
         raise ArgumentError(
             f"{name}: expected a string or a PromptEmbedding, found {type(prompt).__name__}"
         )
-
-
-def _settle_guidance(request: Request, preset: Preset) -> Guidance:
-    if request.guidance is not None and request.guidance_scale is not None:
-        raise ArgumentError("guidance_scale: is short for guidance; give one of them")
-    if request.guidance is not None:
-        if not isinstance(request.guidance, Guidance):
-            raise ArgumentError(
-                f"guidance: expected a Guidance, found {type(request.guidance).__name__}"
-            )
-        return request.guidance
-    if request.guidance_scale is not None:
-        return Guidance.from_scale(_number("guidance_scale", request.guidance_scale))
-    return preset.guidance
-
-
-def _settle_sigmas(
-    request: Request, preset: Preset, sampling: Sampling, shape: ClipShape
-) -> FloatArray:
-    if request.sigmas is not None:
-        sigmas = check_sigmas(request.sigmas)
-        if request.num_inference_steps not in (None, len(sigmas) - 1):
-            raise ArgumentError(
-                f"num_inference_steps: {request.num_inference_steps} does not fit sigmas, which "
-                f"make {len(sigmas) - 1} steps; leave one out"
-            )
-        return sigmas
-    if request.num_inference_steps is None:
-        steps = preset.num_inference_steps
-    else:
-        steps = check_steps(request.num_inference_steps)
-    scheduler = sampling.scheduler
-    if scheduler == "linear_quadratic":
-        return linear_quadratic_sigmas(steps)
-    if scheduler == "flow_shift":
-        return flow_shift_sigmas(steps, sampling.flow_shift)
-    if scheduler == "auto" and preset.distilled:
-        if steps != preset.num_inference_steps:
-            logger.warning(
-                "the distilled model was trained for %d steps; its noise levels are interpolated "
-                "to %d",
-                preset.num_inference_steps,
-                steps,
-            )
-        return distilled_sigmas(steps)
-    constant = sampling.scheduler_tokens == "constant"
-    return ltx2_sigmas(steps, DEFAULT_TOKENS if constant else shape.video_tokens)
-
-
-def _settle_sampler(
-    sampling: Sampling, preset: Preset, sigmas: FloatArray, seed: int | None
-) -> SamplerChoice:
-    noise_seed = sampling.noise_seed
-    if noise_seed is None:
-        noise_seed = preset.seed if seed is None else seed
-    choice = SamplerChoice(sampling.sampler or preset.sampler, sampling.eta, check_seed(noise_seed))
-    if choice.name == "res_2s":
-        check_levels(sigmas)
-    return choice
-
-
-def _settle_negative(
-    request: Request, preset: Preset, guidance: Guidance
-) -> str | PromptEmbedding | None:
-    streams = [guidance.video] if request.video else []
-    streams += [guidance.audio] if request.audio else []
-    if all(each.cfg == 1.0 for stream in streams for each in stream.all_strengths):
-        if request.negative_prompt is not None:
-            logger.warning("negative_prompt has no effect: classifier-free guidance is off")
-        return None
-    return preset.negative_prompt if request.negative_prompt is None else request.negative_prompt
 
 
 def _with_noise(
@@ -419,9 +309,3 @@ def _noise_tokens(kind: str, tokens: object, expected: tuple[int, int]) -> Float
             f"{values.shape}"
         )
     return values
-
-
-def _number(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise ArgumentError(f"{name}: expected a number, found {value!r}")
-    return float(value)

@@ -296,12 +296,21 @@ def _block_number(weight: str) -> int:
     return int(match[1]) if match else -1
 
 
-def lora_info(loras: Sequence[Lora], mode: str) -> dict[str, Any]:
-    """Return what a clip's parameters tell of its LoRAs; nothing without any."""
-    if not loras:
-        return {}
-    specs = [lora.spec for lora in loras]
-    return {
-        "loras": [{"file": Path(s.path).name, "strength": float(s.strength)} for s in specs],
-        "lora_mode": mode,
+def reference_factors(loras: Sequence[Lora]) -> tuple[int, int]:
+    """Return how many times smaller, and slower, the LoRAs want their reference video.
+
+    Raises:
+        ArgumentError: two of them want different ones.
+    """
+    wanted = {
+        (each.reference_downscale_factor, each.reference_temporal_scale_factor): each.spec.path
+        for each in loras
     }
+    wanted.pop((1, 1), None)
+    if len(wanted) > 1:
+        (first, path), (second, other) = list(wanted.items())[:2]
+        raise ArgumentError(
+            f"loras: {path} wants references {first[0]} times smaller and {first[1]} times slower, "
+            f"{other} {second[0]} and {second[1]} times; use one of them at a time"
+        )
+    return next(iter(wanted), (1, 1))

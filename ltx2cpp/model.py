@@ -46,6 +46,8 @@ class LTX2Model:
             need no copy; "auto" merges, but computes beside weights of less than eight bits.
         prompt_cache: folder that keeps encoded prompts for other runs, up to 1 GiB; a prompt found
             there needs no text encoder. None keeps none.
+        distilled_lora: the LoRA that makes a full model a distilled one; the pipelines of two
+            stages apply it where and as strongly as the official ones do.
 
     Raises:
         CheckpointError, WeightError, ConfigError, UnsupportedError: the files cannot be used.
@@ -63,12 +65,17 @@ class LTX2Model:
         loras: Sequence[LoraSpec] = (),
         lora_mode: str = "auto",
         prompt_cache: str | Path | None = None,
+        distilled_lora: str | Path | None = None,
     ) -> None:
         self._observer = observer or Observer()
         self._backend = Backend(device, weight_type, threads, self._observer)
         self._backend.lora_mode = check_lora_mode(lora_mode)
         self._bare_models = resolve(files)
-        self._models, self._loras = apply_loras(self._bare_models, loras)
+        self._distilled_lora = None if distilled_lora is None else Path(distilled_lora)
+        if distilled_lora is not None:
+            apply_loras(self._bare_models, [LoraSpec(distilled_lora)])
+        self._lora_models: dict[tuple[LoraSpec, ...], ModelSet] = {}
+        self._take_loras(loras)
         self._prompt_encoder = PromptEncoder(self._models, self._backend, prompt_cache)
         self._denoiser = Denoiser(self._models, self._backend)
         self._video_decoder = VideoDecoder(self._models, self._backend)
@@ -129,11 +136,28 @@ class LTX2Model:
         specs = tuple(lora.spec for lora in self._loras)
         if mode == self._backend.lora_mode and tuple(loras) == specs:
             return
-        self._models, self._loras = apply_loras(self._bare_models, loras)
+        self._take_loras(loras)
         self._backend.lora_mode = mode
         self._denoiser.use(self._models)
         if self._prompt_encoder.use(self._models):
             self._text_changed()
+
+    def _take_loras(self, loras: Sequence[LoraSpec]) -> None:
+        """Check LoRAs and put those of all stages to all components they change."""
+        _, found = apply_loras(self._bare_models, loras)
+        self._loras = found
+        self._lora_models.clear()
+        self._models = self._with_loras(tuple(each for each in loras if each.stage is None))
+
+    def _with_loras(self, loras: tuple[LoraSpec, ...]) -> ModelSet:
+        """Return the model with LoRAs; equal ones give the same object."""
+        if loras not in self._lora_models:
+            self._lora_models[loras] = apply_loras(self._bare_models, loras)[0]
+        return self._lora_models[loras]
+
+    def _use_loras(self, loras: tuple[LoraSpec, ...]) -> None:
+        """Give the transformer the LoRAs of a stage; it is loaded anew where they change it."""
+        self._denoiser.use(self._with_loras(loras))
 
     def _text_changed(self) -> None:
         """Drop what was computed with the text stages' former weights."""
@@ -169,7 +193,7 @@ class LTX2Model:
         isolate: bool = False,
         probes: Sequence[str] = (),
     ) -> Velocity:
-        """Run the transformer once.
+        """Run the transformer once, with the LoRAs of the first stage.
 
         Args:
             video: the video stream, or None.
@@ -182,6 +206,7 @@ class LTX2Model:
             ShapeError: an array does not fit the model.
             ArgumentError: a block does not exist, or a probe matches nothing.
         """
+        self._use_loras(tuple(each.spec for each in self._loras if each.spec.stage != 2))
         return self._denoiser.velocity(
             video, audio, stg_blocks=stg_blocks, isolate=isolate, probes=probes
         )
@@ -200,8 +225,11 @@ class LTX2Model:
         """
         return self._video_decoder.stream(latent)
 
-    def encode_video(self, frames: NDArray[np.uint8]) -> FloatArray:
-        """Encode uint8 (frames, height, width, 3) to a normalised latent (C, F, h, w)."""
+    def encode_video(self, frames: NDArray[np.uint8] | FloatArray) -> FloatArray:
+        """Encode (frames, height, width, 3) to a normalised latent (C, F, h, w).
+
+        Frames are uint8, or float32 of 0 to 255, as scaling leaves them.
+        """
         return self._video_encoder.encode(frames)
 
     def decode_mel(self, latent: FloatArray) -> FloatArray:

@@ -141,7 +141,8 @@ class Sampling:
             by the token count; "linear_quadratic" starts with small steps; "flow_shift" shifts by
             ``flow_shift`` alone.
         scheduler_tokens: the token count that shifts the LTX2 scheduler: "constant" takes 4096, as
-            the official pipelines do; "clip" takes the video tokens of the clip, as diffusers does.
+            most official pipelines do; "clip" takes the video tokens of the clip, as diffusers
+            does; None takes the pipeline's own.
         flow_shift: exponent of the "flow_shift" scheduler; higher spends more steps on noise.
         eta: share of noise, 0..1, that a step of "euler_ancestral" (default 1) or "res_2s"
             (default 0.5) renews.
@@ -154,7 +155,7 @@ class Sampling:
 
     sampler: str | None = None
     scheduler: Scheduler = "auto"
-    scheduler_tokens: SchedulerTokens = "constant"
+    scheduler_tokens: SchedulerTokens | None = None
     flow_shift: float = 2.37
     eta: float | None = None
     noise_seed: int | None = None
@@ -166,7 +167,7 @@ class Sampling:
                 f"scheduler: expected one of {', '.join(get_args(Scheduler))}, "
                 f"found {self.scheduler!r}"
             )
-        if self.scheduler_tokens not in get_args(SchedulerTokens):
+        if self.scheduler_tokens not in (None, *get_args(SchedulerTokens)):
             raise ArgumentError(
                 f"scheduler_tokens: expected 'constant' or 'clip', found {self.scheduler_tokens!r}"
             )
@@ -191,6 +192,8 @@ class LoraSpec:
     Attributes:
         path: safetensors file, or a folder with one.
         strength: factor on what it changes; 1 is as trained, negative values push the other way.
+        stage: the stage of a two-stage generation in which it changes the transformer, 1 or 2; None
+            acts as the pipeline has it, mostly in both, and on the text connectors too.
 
     Example:
         >>> LoraSpec("ltx-2.3-22b-distilled-lora-384.safetensors", 0.6)
@@ -198,6 +201,7 @@ class LoraSpec:
 
     path: str | Path
     strength: float = 1.0
+    stage: int | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.path, (str, Path)) or not str(self.path):
@@ -208,4 +212,6 @@ class LoraSpec:
             raise ArgumentError(
                 f"lora strength: expected -{_MAX_SCALE:g} to {_MAX_SCALE:g}, found {self.strength}"
             )
+        if self.stage is not None and (type(self.stage) is not int or self.stage not in (1, 2)):
+            raise ArgumentError(f"lora stage: expected 1, 2 or None, found {self.stage!r}")
         object.__setattr__(self, "path", Path(self.path))

@@ -10,14 +10,16 @@ from typing import Any
 from ltx2cpp.clip import Clip
 from ltx2cpp.conditioning import AudioCondition
 from ltx2cpp.demo import DEMO, demo_files, warn_of_unknown
-from ltx2cpp.generation import ModelFacts, Plan, Request, make_plan
+from ltx2cpp.generation import make_plan
 from ltx2cpp.latents import AUDIO_LATENT_BINS
-from ltx2cpp.lora import lora_info
+from ltx2cpp.lora import reference_factors
 from ltx2cpp.model import LTX2Model
 from ltx2cpp.model_files import ModelFiles
 from ltx2cpp.options import Guidance, LoraSpec, Sampling
 from ltx2cpp.phases import phase
+from ltx2cpp.plans import ModelFacts, Plan, Request
 from ltx2cpp.presets import Preset, find_preset
+from ltx2cpp.recipes import find_recipe
 from ltx2cpp.runs import Networks, run_plan
 from ltx2cpp.types import (
     Audio,
@@ -52,6 +54,8 @@ class LTX2Pipeline(LTX2Model):
             need no copy; "auto" merges, but computes beside weights of less than eight bits.
         prompt_cache: folder that keeps encoded prompts for other runs, up to 1 GiB; a prompt found
             there needs no text encoder. None keeps none.
+        distilled_lora: the LoRA that makes a full model a distilled one; the pipelines of two
+            stages apply it where and as strongly as the official ones do.
 
     Raises:
         CheckpointError, WeightError, ConfigError, UnsupportedError: the files cannot be used.
@@ -75,6 +79,7 @@ class LTX2Pipeline(LTX2Model):
         loras: Sequence[LoraSpec] = (),
         lora_mode: str = "auto",
         prompt_cache: str | Path | None = None,
+        distilled_lora: str | Path | None = None,
     ) -> None:
         super().__init__(
             files,
@@ -85,6 +90,7 @@ class LTX2Pipeline(LTX2Model):
             loras=loras,
             lora_mode=lora_mode,
             prompt_cache=prompt_cache,
+            distilled_lora=distilled_lora,
         )
         self._contexts: dict[str, PromptEmbedding] = {}
         self._demo = False
@@ -114,6 +120,14 @@ class LTX2Pipeline(LTX2Model):
         models, layers = self._models, self._denoiser.config.num_layers
         return DEMO if self._demo else find_preset(models.version, models.variant, layers)
 
+    def defaults(self, pipeline: str | None = None, two_stage: bool | None = None) -> Preset:
+        """Return what a call leaves unset takes in a pipeline.
+
+        Raises:
+            ArgumentError: the model has no such pipeline.
+        """
+        return find_recipe(pipeline, two_stage, self.preset).defaults(self.preset)
+
     def __call__(
         self,
         prompt: str | PromptEmbedding,
@@ -129,7 +143,8 @@ class LTX2Pipeline(LTX2Model):
         guidance: Guidance | None = None,
         seed: int | None = None,
         images: Sequence[Any] = (),
-        two_stage: bool = False,
+        pipeline: str | None = None,
+        two_stage: bool | None = None,
         noise: Sequence[Any] | None = None,
         video: bool = True,
         audio: bool | None = None,
@@ -153,9 +168,12 @@ class LTX2Pipeline(LTX2Model):
             seed: of the noise, 0 to 2**64 - 1; default from the preset.
             images: what the clip is held to: pictures as paths, uint8 (height, width, 3) or
                 (picture, frame, strength), and `ImageCondition`, `VideoCondition`,
-                `ReferenceVideo` and `Retake`.
+                `ReferenceVideo`, `Retake` and `Extend`.
+            pipeline: one of the official pipelines, which sets the defaults of the rest; see
+                docs/pipelines.md. None follows from ``two_stage``.
             two_stage: make the clip at half size first, enlarge it and refine it; sides are then
-                multiples of 64. Needs a spatial upsampler.
+                multiples of 64. Needs a spatial upsampler, and ``distilled_lora`` for a full
+                model. None as the pipeline has it.
             noise: (video (T, C), audio (L, C')) in token layout, instead of drawing it; T counts
                 the tokens of conditions that are shown beside the clip. Two stages take four.
             video: False makes the sound alone; width and height have no effect then.
@@ -182,6 +200,7 @@ class LTX2Pipeline(LTX2Model):
             guidance=guidance,
             seed=seed,
             images=images,
+            pipeline=pipeline,
             two_stage=two_stage,
             noise=noise,
             video=video,
@@ -222,7 +241,12 @@ class LTX2Pipeline(LTX2Model):
             warn_of_unknown(plan.prompt)
         prompt, negative = self._encode(plan)
         networks = Networks(
-            self._denoiser, self._video_encoder, self._upsampler, self._encode_sound, self._observer
+            self._denoiser,
+            self._video_encoder,
+            self._upsampler,
+            self._use_loras,
+            self._encode_sound,
+            self._observer,
         )
         result = run_plan(plan, networks, prompt, negative, self._audio_bins(), on_step)
         decode_sound = None
@@ -255,6 +279,7 @@ class LTX2Pipeline(LTX2Model):
 
     def _facts(self) -> ModelFacts:
         config = self._denoiser.config
+        changed = self._loras or self._distilled_lora
         return ModelFacts(
             preset=self.preset,
             video_channels=config.in_channels,
@@ -266,8 +291,11 @@ class LTX2Pipeline(LTX2Model):
                 "variant": self._models.variant,
                 "weight_type": self._backend.weight_type,
                 "device": self._backend.device.name,
-                **lora_info(self._loras, self._backend.lora_mode),
+                **({"lora_mode": self._backend.lora_mode} if changed else {}),
             },
+            loras=tuple(each.spec for each in self._loras),
+            distilled_lora=self._distilled_lora,
+            reference_factors=reference_factors(self._loras),
         )
 
     def _audio_bins(self) -> int:
@@ -285,10 +313,11 @@ class LTX2Pipeline(LTX2Model):
                 self.tokenize(prompt)
         for stage in plan.stages:
             self._denoiser.check_blocks(stage.guidance.stg_blocks)
+            self._with_loras(stage.loras)
         if plan.stages[0].placements.items:
             self._video_encoder.check(plan.video_channels)
-            source = plan.stages[0].placements.source
-            if plan.audio and source is not None and source.audio is not None:
+            held = [item.audio for item in plan.stages[0].placements.items]
+            if plan.audio and any(sound is not None for sound in held):
                 self._models.require("audio_encoder")
         if len(plan.stages) > 1:
             self._upsampler.check_doubling()

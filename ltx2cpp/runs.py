@@ -14,11 +14,9 @@ from numpy.typing import NDArray
 
 from ltx2cpp.conditioning import LatentState
 from ltx2cpp.conditioning.apply import Encoded, condition_audio, condition_video
-from ltx2cpp.conditioning.placement import Kind
 from ltx2cpp.conditioning.sound import hold_sound
 from ltx2cpp.denoising import VelocityCall, denoise
 from ltx2cpp.errors import ConfigError
-from ltx2cpp.generation import Plan, Stage
 from ltx2cpp.latents import (
     ClipShape,
     NoiseSource,
@@ -29,7 +27,9 @@ from ltx2cpp.latents import (
     unpack_video,
     video_positions,
 )
+from ltx2cpp.options import LoraSpec
 from ltx2cpp.phases import phase
+from ltx2cpp.plans import Plan, Stage
 from ltx2cpp.types import FloatArray, Observer, PromptEmbedding, Step
 
 
@@ -41,7 +41,7 @@ class _Denoiser(Protocol):
 
 class _VideoEncoder(Protocol):
     def open(self) -> None: ...
-    def encode(self, frames: NDArray[np.uint8]) -> FloatArray: ...
+    def encode(self, frames: NDArray[np.uint8] | FloatArray) -> FloatArray: ...
     def release(self) -> None: ...
 
 
@@ -57,6 +57,7 @@ class Networks:
 
     Attributes:
         denoiser, video_encoder, upsampler: stages of `ltx2cpp.stages`.
+        use_loras: makes the denoiser's weights those with the LoRAs of a stage.
         encode_audio: samples (2, n) and their rate to a latent (C, L, M).
         observer: receives phases and steps.
     """
@@ -64,6 +65,7 @@ class Networks:
     denoiser: _Denoiser
     video_encoder: _VideoEncoder
     upsampler: _Upsampler
+    use_loras: Callable[[tuple[LoraSpec, ...]], None]
     encode_audio: Callable[[FloatArray, int], FloatArray]
     observer: Observer
 
@@ -105,11 +107,13 @@ def run_plan(
     source = None if plan.seed is None else NoiseSource(plan.seed)
     total = sum(len(stage.sigmas) - 1 for stage in plan.stages)
     latents: Latents | None = None
+    kept_sound: FloatArray | None = None
     done = 0
     for number, (stage, encoded) in enumerate(zip(plan.stages, conditions, strict=True), start=1):
         if latents is not None and latents.video is not None:
             latents = replace(latents, video=_enlarge(networks, latents.video, stage))
         video, audio = start_stage(plan, stage, encoded, source, latents, sound)
+        networks.use_loras(stage.loras)
         networks.denoiser.open()
         name = "denoise" if len(plan.stages) == 1 else f"denoise, stage {number}"
         with phase(networks.observer, name, len(stage.sigmas) - 1):
@@ -126,8 +130,10 @@ def run_plan(
             )
         done += len(stage.sigmas) - 1
         latents = _unpack(stage, video, audio, audio_bins)
+        if number - 1 == plan.sound_stage:
+            kept_sound = latents.audio
     assert latents is not None
-    return latents
+    return replace(latents, audio=kept_sound)
 
 
 def start_stage(
@@ -157,8 +163,7 @@ def start_stage(
         audio = LatentState.empty(frames, plan.audio_channels, audio_positions(frames))
         if latents is not None and latents.audio is not None:
             audio = replace(audio, latent=pack_audio(latents.audio))
-        retaken = next((each for each in conditions if each.placement.kind is Kind.SOURCE), None)
-        audio = condition_audio(audio, retaken) if sound is None else hold_sound(audio, sound)
+        audio = condition_audio(audio, conditions) if sound is None else hold_sound(audio, sound)
     if stage.noise is not None:
         video_noise, audio_noise = stage.noise
     else:

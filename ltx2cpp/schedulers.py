@@ -48,11 +48,25 @@ def ltx2_sigmas(num_steps: int, tokens: int = DEFAULT_TOKENS) -> FloatArray:
         return np.array([1.0, 0.0], np.float32)
     slope = (_MAX_SHIFT - _BASE_SHIFT) / (_MAX_TOKENS - _BASE_TOKENS)
     shift = slope * tokens + _BASE_SHIFT - slope * _BASE_TOKENS
-    level = np.arange(num_steps, 0, -1, dtype=np.float64) / num_steps
-    shifted = _shifted(level, shift)
-    stretch = (1.0 - shifted[-1]) / (1.0 - _TERMINAL)
-    sigmas = np.append(1.0 - (1.0 - shifted) / stretch, 0.0)
-    return sigmas.astype(np.float32)
+    # In float32 and in the reference's order: the shift makes the first rounding 20 times larger,
+    # so that float64 gives another list by up to 4e-6.
+    one, factor = np.float32(1), np.float32(math.exp(shift))
+    level = _even_levels(num_steps)
+    shifted = factor * (one / (factor + (one / level - one)))
+    below = one - shifted
+    stretch = below[-1] / np.float32(1.0 - _TERMINAL)
+    sigmas: FloatArray = np.append(one - below / stretch, np.float32(0))
+    return sigmas
+
+
+def _even_levels(num_steps: int) -> FloatArray:
+    """Return 1 and on in even steps without 0, each half counted from its own end, (num_steps,)."""
+    step = np.float32(1) / np.float32(num_steps)
+    fallen = np.arange(num_steps)
+    from_top = np.float32(1) - step * fallen.astype(np.float32)
+    from_bottom = step * (num_steps - fallen).astype(np.float32)
+    levels: FloatArray = np.where(fallen < (num_steps + 1) // 2, from_top, from_bottom)
+    return levels
 
 
 def linear_quadratic_sigmas(num_steps: int) -> FloatArray:

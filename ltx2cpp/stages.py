@@ -120,8 +120,9 @@ class Denoiser:
 
     def use(self, models: ModelSet) -> None:
         """Take the weights from another model set of the same configuration."""
+        if models.transformer is not self._models.transformer:
+            self.release()
         self._models = models
-        self.release()
 
     @property
     def context_widths(self) -> dict[str, int]:
@@ -328,13 +329,16 @@ class VideoEncoder:
         """Load the weights now instead of at the first call."""
         self._encoder.open()
 
-    def encode(self, frames: NDArray[np.uint8]) -> FloatArray:
+    def encode(self, frames: NDArray[np.uint8] | FloatArray) -> FloatArray:
         values = np.asarray(frames)
-        if values.dtype != np.uint8 or values.ndim != 4 or values.shape[3] != 3:
+        if values.dtype not in (np.uint8, np.float32) or values.ndim != 4 or values.shape[3] != 3:
             raise ShapeError(
-                f"frames: expected uint8 (frames, height, width, 3), found {values.dtype} of "
-                f"shape {values.shape}"
+                "frames: expected (frames, height, width, 3) as uint8, or as float32 of 0 to 255, "
+                f"found {values.dtype} of shape {values.shape}"
             )
+        # A comparison with NaN is false.
+        if values.dtype == np.float32 and not (values.min() >= 0.0 and values.max() <= 255.0):
+            raise ShapeError("frames: expected levels of 0 to 255, found others")
         ClipShape(values.shape[2], values.shape[1], values.shape[0], 24.0, max_seconds=math.inf)
         return self._encoder.open().encode(np.ascontiguousarray(values))
 

@@ -59,8 +59,8 @@ _CORE_USERS = frozenset(
 _FRONT_ENDS = ("cli", "server")
 _PUBLIC = frozenset(
     {
-        *("", "errors", "types", "options", "progress", "media", "inspection", "convert"),
-        *("benchmark", "_core"),
+        *("", "errors", "types", "options", "recipes", "progress", "media", "inspection"),
+        *("convert", "benchmark", "_core"),
     }
 )
 # Media knows clips, not models.

@@ -175,12 +175,19 @@ void register_decoder(py::module_ & module) {
 }
 
 void register_encoder(py::module_ & module) {
-    const auto encode = [](VideoEncodeStage & stage, const ByteArray & frames, const VideoEncodeOptions & options,
+    const auto encode = [](VideoEncodeStage & stage, const py::array & frames, const VideoEncodeOptions & options,
                            std::map<std::string, HostTensor> & probes) {
         const Shape shape(frames.shape(), frames.shape() + frames.ndim());
-        const std::span bytes(frames.data(), static_cast<size_t>(frames.size()));
+        if (frames.dtype().is(py::dtype::of<uint8_t>())) {
+            const auto bytes = py::cast<ByteArray>(frames);
+            const PixelView view = std::span(bytes.data(), static_cast<size_t>(bytes.size()));
+            const py::gil_scoped_release release;
+            return stage.encode(shape, view, options, probes);
+        }
+        const auto levels = py::cast<FloatArray>(frames);
+        const PixelView view = std::span(levels.data(), static_cast<size_t>(levels.size()));
         const py::gil_scoped_release release;
-        return stage.encode(shape, bytes, options, probes);
+        return stage.encode(shape, view, options, probes);
     };
     py::class_<VideoEncodeStage>(module, "VideoEncoder", "The encoder of the video VAE.")
         .def(py::init([](const TensorTable & table, const py::dict & config, std::shared_ptr<Backend> device) {
@@ -199,16 +206,16 @@ void register_encoder(py::module_ & module) {
         .def("probe_names", &VideoEncodeStage::probe_names)
         .def(
             "encode",
-            [encode](VideoEncodeStage & stage, const ByteArray & frames, std::optional<int64_t> chunk_latents,
+            [encode](VideoEncodeStage & stage, const py::array & frames, std::optional<int64_t> chunk_latents,
                      bool composed) {
                 std::map<std::string, HostTensor> probes;
                 return to_numpy(encode(stage, frames, encode_options(chunk_latents, composed), probes));
             },
             py::arg("frames"), py::arg("chunk_latents") = py::none(), py::arg("composed") = false,
-            "RGB bytes (frames, height, width, 3) -> normalised latent (C, F, h, w).")
+            "RGB levels of 0 to 255 (frames, height, width, 3), bytes or float32 -> normalised latent (C, F, h, w).")
         .def(
             "probe",
-            [encode](VideoEncodeStage & stage, const ByteArray & frames, const std::vector<std::string> & names,
+            [encode](VideoEncodeStage & stage, const py::array & frames, const std::vector<std::string> & names,
                      std::optional<int64_t> chunk_latents, bool composed) {
                 std::map<std::string, HostTensor> probes;
                 encode(stage, frames, encode_options(chunk_latents, composed, names), probes);

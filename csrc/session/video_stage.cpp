@@ -128,8 +128,8 @@ StageMemory VideoEncodeStage::measure(const Shape & shape, const VideoEncodeOpti
     return meter.total();
 }
 
-HostTensor VideoEncodeStage::encode(const Shape & shape, std::span<const uint8_t> frames,
-                                    const VideoEncodeOptions & options, std::map<std::string, HostTensor> & probes) {
+HostTensor VideoEncodeStage::encode(const Shape & shape, const PixelView & frames, const VideoEncodeOptions & options,
+                                    std::map<std::string, HostTensor> & probes) {
     check(shape);
     check_probes("encode video", options.probes, probe_names());
     component_.load();
@@ -147,11 +147,15 @@ HostTensor VideoEncodeStage::encode(const Shape & shape, std::span<const uint8_t
         const RunOptions run{.probes = options.probes, .form = options.composed ? OpForm::Composed : OpForm::Fused};
         runner.prepare(std::to_string(count) + ":" + stream.key(), run,
                        [&](Graph & graph) { build(graph, stream, shape, count); });
-        const auto bytes =
-            frames.subspan(static_cast<size_t>(first * frame_values), static_cast<size_t>(count * frame_values));
-        scaled.resize(bytes.size());
-        std::ranges::transform(bytes, scaled.begin(),
-                               [](uint8_t level) { return static_cast<float>(level) / 127.5f - 1.0f; });
+        std::visit(
+            [&](const auto & levels) {
+                const auto part = levels.subspan(static_cast<size_t>(first * frame_values),
+                                                 static_cast<size_t>(count * frame_values));
+                scaled.resize(part.size());
+                std::ranges::transform(part, scaled.begin(),
+                                       [](auto level) { return static_cast<float>(level) / 127.5f - 1.0f; });
+            },
+            frames);
         runner.set("frames", scaled);
         runner.compute();
         stream.end_run();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <span>
+#include <variant>
 
 #include "models/video_vae/encoder.h"
 #include "session/video_decode_stream.h"
@@ -40,6 +41,9 @@ struct VideoEncodeOptions {
     bool composed = false;  // stock operations instead of our own
 };
 
+// RGB levels of 0 to 255. Pictures that were scaled keep their fractions, as in the reference.
+using PixelView = std::variant<std::span<const uint8_t>, std::span<const float>>;
+
 class VideoEncodeStage {
 public:
     VideoEncodeStage(TensorTable table, const VideoVaeConfig & config, std::shared_ptr<Backend> backend);
@@ -51,10 +55,10 @@ public:
     // What encoding frames of this shape takes, without loading weights. Throws as `encode` does.
     StageMemory measure(const Shape & shape, const VideoEncodeOptions & options);
 
-    // frames: RGB bytes (frames, height, width, 3); frames one more than a multiple of the compression in time.
+    // frames: (frames, height, width, 3); frames one more than a multiple of the compression in time.
     // `probes` receives (frames, height, width, channels) under each name of options.probes.
     // -> normalised latent (latent_channels, F, h, w). Throws ShapeError, ArgumentError.
-    HostTensor encode(const Shape & shape, std::span<const uint8_t> frames, const VideoEncodeOptions & options,
+    HostTensor encode(const Shape & shape, const PixelView & frames, const VideoEncodeOptions & options,
                       std::map<std::string, HostTensor> & probes);
 
 private:

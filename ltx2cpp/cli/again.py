@@ -57,7 +57,9 @@ def fill_from_clip(arguments: argparse.Namespace) -> None:
     arguments.no_audio = arguments.no_audio or parameters.get("audio") is False
     arguments.audio_only = arguments.audio_only or parameters.get("video") is False
     _fill_sound(arguments, parameters.get("audio_condition"))
-    arguments.two_stage = arguments.two_stage or parameters.get("two_stage") is True
+    if arguments.pipeline is None and arguments.two_stage is None:
+        arguments.pipeline = parameters.get("pipeline")
+        arguments.two_stage = bool(parameters.get("two_stage")) or None
     _fill_sampler(arguments, parameters)
     if not any(getattr(arguments, name) for name in _FROM_PICTURES):
         arguments.conditions = _conditions(arguments.like, parameters.get("images", ()))
@@ -117,7 +119,9 @@ def _conditions(path: object, stored: Any) -> list[Condition] | None:
 def _spell_lora(stored: Any) -> str:
     if not isinstance(stored, dict):
         return "?"
-    return f"{stored.get('file')}:{stored.get('strength')}"
+    stages = stored.get("stages")
+    stage = f"@{stages[0]}" if isinstance(stages, list) and len(stages) == 1 else ""
+    return f"{stored.get('file')}:{stored.get('strength')}{stage}"
 
 
 def _guidance(path: object, stored: Any) -> Guidance:

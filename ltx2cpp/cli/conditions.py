@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 from ltx2cpp.errors import ArgumentError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ltx2cpp import Condition
 
 # Only what looks like a place is taken off the path, which may hold an @ itself.
@@ -84,7 +87,8 @@ def add_condition_options(parser: argparse.ArgumentParser) -> None:
         "--video",
         type=Path,
         metavar="FILE",
-        help="clip that --retake makes a part of again; size and frames left out are its own",
+        help="clip that --retake makes a part of again or --extend makes longer; size and frames "
+        "left out are its own",
     )
     group.add_argument(
         "--retake",
@@ -99,6 +103,18 @@ def add_condition_options(parser: argparse.ArgumentParser) -> None:
         "--keep-video", action="store_true", help="with --retake: make only the sound again"
     )
     group.add_argument(
+        "--retake-mask",
+        type=Path,
+        metavar="FILE",
+        help="with --retake: a picture, white where the clip is made again, black where it stays",
+    )
+    group.add_argument(
+        "--extend",
+        type=float,
+        metavar="SECONDS",
+        help="make --video go on for so long; negative: make what comes before it",
+    )
+    group.add_argument(
         "--reference",
         type=Path,
         action="append",
@@ -110,14 +126,21 @@ def add_condition_options(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=1.0,
         metavar="A",
-        help="0 to 1: how much the clip looks at --reference (default: 1)",
+        help="0 to 1: how much the clip looks at --reference: less follows it more loosely "
+        "(default: 1)",
+    )
+    group.add_argument(
+        "--reference-strength",
+        type=float,
+        default=1.0,
+        metavar="S",
+        help="0 to 1: how clearly --reference is shown, 0 as noise (default: 1)",
     )
     group.add_argument(
         "--reference-downscale",
         type=int,
-        default=1,
         metavar="D",
-        help="how many times smaller the reference is; as the LoRA says (default: 1)",
+        help="how many times smaller the reference is (default: what the IC-LoRA says)",
     )
 
 
@@ -144,32 +167,55 @@ def conditions_of(arguments: argparse.Namespace) -> list[Condition] | None:
     found += [
         ReferenceVideo(
             path,
+            strength=arguments.reference_strength,
             attention=arguments.reference_attention,
             downscale=arguments.reference_downscale,
         )
         for path in arguments.reference or ()
     ]
-    found += _retakes(arguments)
+    found += _source(arguments)
     return found or arguments.conditions
 
 
-def _retakes(arguments: argparse.Namespace) -> list[Condition]:
-    from ltx2cpp import Retake
+def _source(arguments: argparse.Namespace) -> list[Condition]:
+    """Return what is done with --video."""
+    from ltx2cpp import Extend, Retake
 
     if arguments.retake is None:
-        for name in ("video", "keep_audio", "keep_video"):
+        for name in ("keep_audio", "keep_video", "retake_mask"):
             if getattr(arguments, name):
                 raise ArgumentError(f"--{name.replace('_', '-')} goes with --retake START:END")
+    if arguments.retake is None and arguments.extend is None:
+        if arguments.video is not None:
+            raise ArgumentError("--video goes with --retake START:END or --extend SECONDS")
         return []
+    if arguments.retake is not None and arguments.extend is not None:
+        raise ArgumentError("--retake and --extend exclude each other")
     if arguments.video is None:
-        raise ArgumentError("--retake: no clip is given to make again; name it with --video")
+        option = "--retake" if arguments.extend is None else "--extend"
+        raise ArgumentError(f"{option}: no clip is given for it; name it with --video")
+    if arguments.extend is not None:
+        return [Extend(arguments.video, arguments.extend)]
     start_s, end_s = arguments.retake
     return [
         Retake(
             arguments.video,
             start_s=start_s,
             end_s=float("inf") if end_s is None else end_s,
+            mask=_mask(arguments.retake_mask),
             new_video=not arguments.keep_video,
             new_audio=not arguments.keep_audio,
         )
     ]
+
+
+def _mask(path: Path | None) -> NDArray[np.float32] | None:
+    """Return a picture's brightness as a mask, (height, width) of 0..1."""
+    if path is None:
+        return None
+    import numpy as np
+
+    from ltx2cpp.media import read_picture
+
+    mask: NDArray[np.float32] = read_picture(path).mean(axis=2, dtype=np.float32) / np.float32(255)
+    return np.clip(mask, 0, 1)

@@ -20,6 +20,7 @@ from ltx2cpp.cli.models import (
     open_pipeline,
 )
 from ltx2cpp.cli.options import add_output_options, frame_rate, number_list
+from ltx2cpp.cli.pipelines import add_pipeline_options
 from ltx2cpp.cli.prompts import add_embedding_options, negative_prompt_of, prompt_of
 from ltx2cpp.cli.sampler import add_sampler_options, sampling_of
 from ltx2cpp.cli.sound import add_sound_options, sound_of
@@ -106,12 +107,7 @@ def _add_clip_options(parser: argparse.ArgumentParser) -> None:
     )
     clip.add_argument("--no-audio", action="store_true", help="make the pictures only")
     add_sound_options(clip)
-    clip.add_argument(
-        "--two-stage",
-        action="store_true",
-        help="make the clip at half size, enlarge it with the spatial upsampler and refine it; "
-        "sides are then multiples of 64",
-    )
+    add_pipeline_options(parser)
     add_condition_options(parser)
     sampling = parser.add_argument_group("sampling")
     sampling.add_argument(
@@ -220,7 +216,8 @@ def _call_arguments(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
         "sigmas": arguments.sigmas,
         "images": conditions_of(arguments),
         "audio_condition": sound_of(arguments),
-        "two_stage": arguments.two_stage or None,
+        "pipeline": arguments.pipeline,
+        "two_stage": arguments.two_stage,
         "sampling": sampling_of(arguments),
     }
     call = {name: value for name, value in given.items() if value is not None}
@@ -246,8 +243,16 @@ def _generate(
     from ltx2cpp import media
 
     demo = _uses_demo(arguments)
-    with open_pipeline(arguments, display, arguments.loras, arguments.lora_mode, demo=demo) as pipe:
-        call = {**call, **guidance_of(arguments, lambda: pipe.preset.guidance)}
+    with open_pipeline(
+        arguments,
+        display,
+        arguments.loras,
+        arguments.lora_mode,
+        arguments.distilled_lora,
+        demo=demo,
+    ) as pipe:
+        chosen_pipeline = (arguments.pipeline, arguments.two_stage)
+        call |= guidance_of(arguments, lambda: pipe.defaults(*chosen_pipeline).guidance)
         if demo:
             display.note(_DEMO_NOTE)
         if chosen is media.OutputFormat.LATENTS:

@@ -78,8 +78,17 @@ def add_lora_options(parser: argparse.ArgumentParser) -> None:
         type=lora,
         action="append",
         default=[],
-        metavar="PATH[:STRENGTH]",
-        help="a LoRA to apply, and how strongly (default: 1); repeatable, several add up",
+        metavar="PATH[:STRENGTH][@STAGE]",
+        help="a LoRA: it changes what or how the model shows; strength 1 (default) as trained, "
+        "less is weaker, negative pushes away; @1 or @2: in one of two stages only; repeatable, "
+        "several add up",
+    )
+    group.add_argument(
+        "--distilled-lora",
+        type=Path,
+        metavar="FILE",
+        help="the LoRA that lets a full model finish in a few steps; the pipelines of two stages "
+        "apply it where and as strongly as the official ones do",
     )
     group.add_argument(
         "--lora-mode",
@@ -114,6 +123,7 @@ def open_pipeline(
     observer: Observer,
     loras: Sequence[LoraSpec] = (),
     lora_mode: str = "auto",
+    distilled_lora: Path | None = None,
     *,
     demo: bool = False,
 ) -> LTX2Pipeline:
@@ -130,4 +140,5 @@ def open_pipeline(
         loras=loras,
         lora_mode=lora_mode,
         prompt_cache=prompt_folder() if cached else None,
+        distilled_lora=distilled_lora,
     )

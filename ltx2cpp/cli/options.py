@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,11 @@ from ltx2cpp.errors import ArgumentError
 
 if TYPE_CHECKING:
     from ltx2cpp.options import LoraSpec
+
+# What does not look like a strength or a stage belongs to the path.
+_LORA = re.compile(
+    r"(.+?)(?::([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|nan|[+-]?inf))?(?:@(\d))?", re.DOTALL
+)
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
@@ -53,15 +59,16 @@ def whole_number_list(text: str) -> tuple[int, ...]:
 
 
 def lora(text: str) -> LoraSpec:
-    """Parse a path that a colon and a number may follow."""
+    """Parse a path that a colon and a number may follow, and an at sign and a stage."""
     from ltx2cpp.options import LoraSpec
 
-    path, _, tail = text.rpartition(":")
+    match = _LORA.fullmatch(text)
+    path, strength, stage = match.groups() if match is not None else (text, None, None)
     try:
-        strength = float(tail)
-    except ValueError:
-        path, strength = text, 1.0
-    try:
-        return LoraSpec(path or text, strength)
+        return LoraSpec(
+            path,
+            1.0 if strength is None else float(strength),
+            None if stage is None else int(stage),
+        )
     except ArgumentError as error:
         raise argparse.ArgumentTypeError(str(error)) from None

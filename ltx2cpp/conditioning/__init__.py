@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ltx2cpp.conditioning.items import (
     Condition,
+    Extend,
     ImageCondition,
     ReferenceVideo,
     Retake,
@@ -18,6 +19,7 @@ from ltx2cpp.conditioning.state import LatentState
 __all__ = [
     "AudioCondition",
     "Condition",
+    "Extend",
     "ImageCondition",
     "LatentState",
     "ReferenceVideo",

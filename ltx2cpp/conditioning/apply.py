@@ -13,6 +13,7 @@ import numpy as np
 from ltx2cpp.conditioning.placement import Kind, Placement
 from ltx2cpp.conditioning.state import LatentState
 from ltx2cpp.latents import (
+    AUDIO_LATENT_RATE_HZ,
     SPACE_FACTOR,
     TIME_FACTOR,
     ClipShape,
@@ -68,21 +69,47 @@ def condition_video(
     return replace(state, attention=reference_attention(len(state.mask), references))
 
 
-def condition_audio(state: LatentState, source: Encoded | None) -> LatentState:
-    """Return the audio state with the sound of a retaken clip, where it has some.
+def condition_audio(state: LatentState, conditions: Sequence[Encoded]) -> LatentState:
+    """Return the audio state with the sound of conditions that have some.
 
-    Its latent is cut to the clip or filled up; what lies past its end is made anew.
+    The sound of a retaken clip is cut to the clip or filled up; what lies past its end is made
+    anew. That of held frames is held as long as they are.
     """
-    if source is None or source.audio_latent is None:
-        return state
-    tokens = pack_audio(source.audio_latent)[: state.generated]
+    for each in conditions:
+        if each.audio_latent is None:
+            continue
+        tokens = pack_audio(each.audio_latent)
+        if each.placement.kind is Kind.SOURCE:
+            state = _audio_source(state, each.placement, tokens)
+        else:
+            state = _hold_audio(state, each.placement.region_s, tokens)
+    return state
+
+
+def _audio_source(state: LatentState, item: Placement, tokens: FloatArray) -> LatentState:
+    tokens = tokens[: state.generated]
     clean = np.zeros_like(state.clean)
     clean[: len(tokens)] = tokens
-    again = _inside(state.positions, source.placement.region_s)
-    if not source.placement.new_audio:
+    again = _inside(state.positions, item.region_s)
+    if not item.new_audio:
         again[:] = False
     again[len(tokens) :] = True
     return replace(state, latent=clean, clean=clean, mask=again.astype(np.float32))
+
+
+def _hold_audio(
+    state: LatentState, region_s: tuple[float, float], tokens: FloatArray
+) -> LatentState:
+    # Only tokens that lie inside as a whole, half a sample of rounding aside.
+    start, end = state.positions[0, :, 0], state.positions[0, :, 1]
+    inside = (start >= region_s[0] - 1e-4) & (end <= region_s[1] + 1e-4)
+    first = round(region_s[0] * AUDIO_LATENT_RATE_HZ)
+    inside[:first] = False
+    inside[first + len(tokens) :] = False
+    clean, mask = state.clean.copy(), state.mask.copy()
+    clean[inside] = tokens[np.flatnonzero(inside) - first]
+    mask[inside] = 0.0
+    return replace(state, clean=clean, mask=mask)
 
 
 def keyframe_positions(grid: tuple[int, ...], item: Placement, frame_rate: float) -> FloatArray:

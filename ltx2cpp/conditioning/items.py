@@ -100,9 +100,9 @@ class ReferenceVideo:
         strength: 1 gives it without noise, 0 as pure noise.
         attention: how much the clip looks at it, 0..1: one number, or an array (height, width) or
             (frames, height, width) of the reference's own parts.
-        downscale: the reference is this many times smaller than the clip each way; as the LoRA's
-            metadata says.
-        temporal_scale: the reference keeps one of so many frames; as the LoRA's metadata says.
+        downscale: the reference is this many times smaller than the clip each way; None takes what
+            the metadata of the LoRA says.
+        temporal_scale: the reference keeps one of so many frames; None as for ``downscale``.
 
     Raises:
         ArgumentError: a value is out of range.
@@ -111,8 +111,8 @@ class ReferenceVideo:
     video: Video
     strength: float = 1.0
     attention: float | NDArray[Any] = 1.0
-    downscale: int = 1
-    temporal_scale: int = 1
+    downscale: int | None = None
+    temporal_scale: int | None = None
 
     def __post_init__(self) -> None:
         _check_source("reference video", self.video, 4)
@@ -122,7 +122,8 @@ class ReferenceVideo:
         else:
             _check_share("reference attention", self.attention)
         for name in ("downscale", "temporal_scale"):
-            value = getattr(self, name)
+            if (value := getattr(self, name)) is None:
+                continue
             _check_whole(f"reference {name}", value)
             if not 1 <= value <= _MAX_FACTOR:
                 raise ArgumentError(f"reference {name}: expected 1 to {_MAX_FACTOR}, found {value}")
@@ -169,7 +170,42 @@ class Retake:
             object.__setattr__(self, "mask", as_mask("retake mask", self.mask))
 
 
-Condition = ImageCondition | VideoCondition | ReferenceVideo | Retake
+@dataclass(frozen=True, eq=False)
+class Extend:
+    """A given clip that goes on, or gets a beginning; the finished clip is the old with the new.
+
+    The model sees the end (or the beginning) of the given clip and holds it. Width and height that
+    a call leaves unset are those of the given clip; num_frames follows from the seconds.
+
+    Attributes:
+        video: a file, or uint8 (frames, height, width, 3).
+        seconds: how much longer, rounded up to 8 frames; negative ones come before the given clip.
+        overlap_s: how much of the given clip the model sees, in seconds.
+        audio: the clip's sound; None takes that of the file. Without any it is silent so far.
+
+    Raises:
+        ArgumentError: a value is out of range.
+    """
+
+    video: Video
+    seconds: float
+    overlap_s: float = 1.0
+    audio: Audio | None = None
+
+    def __post_init__(self) -> None:
+        _check_source("extend video", self.video, 4)
+        for name in ("seconds", "overlap_s"):
+            value = getattr(self, name)
+            number = isinstance(value, (int, float, np.integer, np.floating))
+            if isinstance(value, bool) or not number or not math.isfinite(value):
+                raise ArgumentError(f"extend {name}: expected a number, found {value!r}")
+        if self.seconds == 0:
+            raise ArgumentError("extend seconds: expected more or less than 0, found 0")
+        if self.overlap_s < 0:
+            raise ArgumentError(f"extend overlap_s: expected 0 or more, found {self.overlap_s}")
+
+
+Condition = ImageCondition | VideoCondition | ReferenceVideo | Retake | Extend
 
 
 def as_conditions(given: object) -> list[Condition]:

@@ -57,8 +57,9 @@ class Placement:
         downscale, temporal_scale: of a reference.
         attention: of a reference: 0..1, or a mask (n, height, width).
         mask: of a source: (n, height, width), 1 is made again.
-        region_s: of a source: the part in time that is made again.
-        audio: of a source.
+        region_s: of a source: the part in time that is made again; of other frames with sound: the
+            part in time that they are.
+        audio: of a source, or of held frames.
         new_video, new_audio: of a source: what is made again.
     """
 
@@ -80,9 +81,9 @@ class Placement:
     def latent_frames(self) -> int:
         return (len(self.frames) - 1) // TIME_FACTOR + 1
 
-    def pixels(self, shape: ClipShape) -> ByteArray:
-        """Return the frames fitted to a clip's size, or to the reference's share of it."""
-        return np.rint(fit_frames(self.frames, *self._size(shape))).astype(np.uint8)
+    def pixels(self, shape: ClipShape) -> FloatArray:
+        """Return the frames fitted to a clip's size, or to the reference's share of it, 0..255."""
+        return fit_frames(self.frames, *self._size(shape))
 
     def appended_tokens(self, shape: ClipShape) -> int:
         """Return how many tokens join the clip's."""
@@ -132,26 +133,42 @@ class _Held:
             self.frames[index] = item.name
 
 
-def place(conditions: Sequence[Condition], shape: ClipShape, image_crf: int) -> Placements:
+def place(
+    conditions: Sequence[ImageCondition | VideoCondition | ReferenceVideo | Retake],
+    shape: ClipShape,
+    image_crf: int,
+    first_shape: ClipShape | None = None,
+    reference_factors: tuple[int, int] = (1, 1),
+    held: Sequence[Placement] = (),
+) -> Placements:
     """Read the media of all conditions and settle their places.
 
     Args:
         conditions: as given.
         shape: of the clip, at its final size.
         image_crf: compression of pictures that name none.
+        first_shape: of the clip in the first stage, the only one that sees references; None: the
+            final one.
+        reference_factors: how many times smaller, and slower, references are that do not say.
+        held: what is read and placed already.
 
     Raises:
         ArgumentError: a file cannot be read, a place lies outside the clip, two conditions claim
             the same place, or a size does not fit.
     """
     items: list[Placement] = []
-    held, keyframes = _Held(), dict[int, str]()
-    for condition in conditions:
-        item = _place(condition, shape, image_crf)
+    taken, keyframes = _Held(), dict[int, str]()
+    for condition in (*held, *conditions):
+        if isinstance(condition, Placement):
+            item = condition
+        elif isinstance(condition, ReferenceVideo):
+            item = _place_reference(condition, first_shape or shape, reference_factors)
+        else:
+            item = _place(condition, shape, image_crf)
         if item.kind is Kind.SOURCE and any(each.kind is Kind.SOURCE for each in items):
             raise ArgumentError("retake: only one clip can be retaken at a time")
         if item.kind is Kind.HOLD:
-            held.take(item)
+            taken.take(item)
         elif item.kind is Kind.KEYFRAME:
             if item.frame in keyframes:
                 raise ArgumentError(
@@ -182,30 +199,36 @@ def source_size(conditions: Sequence[Condition]) -> tuple[int, int, int] | None:
     else:
         first = read_video(each.video, max_frames=1)
         frames, (height, width) = first.num_frames, first.frames.shape[1:3]
+    width, height = whole_cells(name_of("retake", each.video), width, height)
+    return width, height, (frames - 1) // TIME_FACTOR * TIME_FACTOR + 1 if frames else 0
+
+
+def whole_cells(name: str, width: int, height: int) -> tuple[int, int]:
+    """Return a size in pixels cut to whole latent cells.
+
+    Raises:
+        ArgumentError: it is smaller than one.
+    """
     if min(width, height) < SPACE_FACTOR:
         raise ArgumentError(
-            f"{_name('retake', each.video)}: {width} x {height} is smaller than "
-            f"{SPACE_FACTOR} x {SPACE_FACTOR} pixels; give width and height"
+            f"{name}: {width} x {height} is smaller than {SPACE_FACTOR} x {SPACE_FACTOR} pixels; "
+            "give width and height"
         )
-    return (
-        width // SPACE_FACTOR * SPACE_FACTOR,
-        height // SPACE_FACTOR * SPACE_FACTOR,
-        (frames - 1) // TIME_FACTOR * TIME_FACTOR + 1 if frames else 0,
-    )
+    return width // SPACE_FACTOR * SPACE_FACTOR, height // SPACE_FACTOR * SPACE_FACTOR
 
 
-def _place(condition: Condition, shape: ClipShape, image_crf: int) -> Placement:
+def _place(
+    condition: ImageCondition | VideoCondition | Retake, shape: ClipShape, image_crf: int
+) -> Placement:
     if isinstance(condition, ImageCondition):
         return _place_image(condition, shape, image_crf)
     if isinstance(condition, VideoCondition):
         return _place_video(condition, shape)
-    if isinstance(condition, ReferenceVideo):
-        return _place_reference(condition, shape)
     return _place_retake(condition, shape)
 
 
 def _place_image(image: ImageCondition, shape: ClipShape, image_crf: int) -> Placement:
-    name = _name("picture", image.picture)
+    name = name_of("picture", image.picture)
     frame = _frame_inside(name, image.frame, shape)
     crf = image_crf if image.crf is None else int(image.crf)
     if crf == 0 and image.strength == 1.0 and shape.num_frames > 1:
@@ -224,8 +247,10 @@ def _place_image(image: ImageCondition, shape: ClipShape, image_crf: int) -> Pla
 
 
 def _place_video(video: VideoCondition, shape: ClipShape) -> Placement:
-    name = _name("video", video.video)
-    frames = _whole_chunks(name, _read(name, video.video, shape, shape.num_frames)[0])
+    name = name_of("video", video.video)
+    frames = _whole_chunks(
+        name, read_source(name, video.video, shape.frame_rate, shape.num_frames)[0]
+    )
     frame = int(video.frame)
     if frame == -1:
         frame = shape.num_frames - len(frames)
@@ -238,15 +263,25 @@ def _place_video(video: VideoCondition, shape: ClipShape) -> Placement:
     return Placement(kind, name, frames, frame, float(video.strength))
 
 
-def _place_reference(reference: ReferenceVideo, shape: ClipShape) -> Placement:
-    name = _name("reference", reference.video)
-    factor, step = int(reference.downscale), int(reference.temporal_scale)
+def _place_reference(
+    reference: ReferenceVideo, shape: ClipShape, factors: tuple[int, int]
+) -> Placement:
+    name = name_of("reference", reference.video)
+    given = (reference.downscale, reference.temporal_scale)
+    factor, step = (
+        wanted if own is None else int(own) for own, wanted in zip(given, factors, strict=True)
+    )
+    if factors != (1, 1) and (factor, step) != factors:
+        logger.warning(
+            "%s: downscale %d and temporal_scale %d are given and the LoRA was made for %d and %d",
+            *(name, factor, step, *factors),
+        )
     if shape.width % (factor * SPACE_FACTOR) or shape.height % (factor * SPACE_FACTOR):
         raise ArgumentError(
-            f"{name}: at downscale {factor} the clip's sides have to be multiples of "
-            f"{factor * SPACE_FACTOR}, found {shape.width} x {shape.height}"
+            f"{name}: at downscale {factor} the sides of the clip that sees it have to be "
+            f"multiples of {factor * SPACE_FACTOR}, found {shape.width} x {shape.height}"
         )
-    frames, _ = _read(name, reference.video, shape, shape.num_frames)
+    frames, _ = read_source(name, reference.video, shape.frame_rate, shape.num_frames)
     chosen = [0, *range(1, len(frames), step)]
     frames = _whole_chunks(name, frames[chosen])
     attention = reference.attention
@@ -264,8 +299,10 @@ def _place_reference(reference: ReferenceVideo, shape: ClipShape) -> Placement:
 
 
 def _place_retake(retake: Retake, shape: ClipShape) -> Placement:
-    name = _name("retake", retake.video)
-    frames, audio = _read(name, retake.video, shape, shape.num_frames, same_rate=True)
+    name = name_of("retake", retake.video)
+    frames, audio = read_source(
+        name, retake.video, shape.frame_rate, shape.num_frames, same_rate=True
+    )
     if len(frames) < shape.num_frames:
         raise ArgumentError(
             f"{name}: has {len(frames)} frames, the clip {shape.num_frames}; give a num_frames of "
@@ -291,24 +328,33 @@ def _place_retake(retake: Retake, shape: ClipShape) -> Placement:
     )
 
 
-def _read(
-    name: str, video: Video, shape: ClipShape, max_frames: int, *, same_rate: bool = False
+def read_source(
+    name: str, video: Video, frame_rate: float, max_frames: int | None, *, same_rate: bool = False
 ) -> tuple[ByteArray, Audio | None]:
+    """Return the first frames of a video, uint8 (n, height, width, 3), and with it its sound.
+
+    Args:
+        name: for messages.
+        video: as given.
+        frame_rate: of the clip.
+        max_frames: how many are read; None reads all.
+        same_rate: True refuses another rate and reads the sound; False warns and leaves it.
+    """
     if isinstance(video, np.ndarray):
         return video[:max_frames], None
     source = read_video(video, max_frames=max_frames, with_audio=same_rate)
     rate = float(source.frame_rate)
-    if abs(rate - shape.frame_rate) > _RATE_SHARE * shape.frame_rate:
+    if abs(rate - frame_rate) > _RATE_SHARE * frame_rate:
         if same_rate:
             raise ArgumentError(
-                f"{name}: has {rate:g} frames per second and the clip {shape.frame_rate:g}; give "
+                f"{name}: has {rate:g} frames per second and the clip {frame_rate:g}; give "
                 f"frame_rate={rate:g}"
             )
         logger.warning(
             "%s: has %g frames per second and the clip %g; its frames are taken one for one",
             name,
             rate,
-            shape.frame_rate,
+            frame_rate,
         )
     return source.frames, source.audio
 
@@ -344,7 +390,8 @@ def _frame_inside(name: str, frame: int, shape: ClipShape) -> int:
     return settled
 
 
-def _name(kind: str, source: Picture | Video) -> str:
+def name_of(kind: str, source: Picture | Video) -> str:
+    """Return what a condition is called in messages."""
     if isinstance(source, np.ndarray):
         return f"{kind} of {source.shape[-2]} x {source.shape[-3]} pixels"
     return f"{kind} {os.fspath(source)}"

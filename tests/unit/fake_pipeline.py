@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ltx2cpp.conditioning import describe
 from ltx2cpp.presets import Preset, find_preset
+from ltx2cpp.recipes import find_recipe
 from ltx2cpp.types import GenerationOutput, Observer, Step
 
 CALLS: list[dict[str, Any]] = []
@@ -42,6 +43,7 @@ class FakePipeline:
         loras: Sequence[object] = (),
         lora_mode: str = "auto",
         prompt_cache: Path | None = None,
+        distilled_lora: object = None,
     ) -> None:
         self.prompt_cache = prompt_cache
         self.observer = observer
@@ -51,6 +53,7 @@ class FakePipeline:
             "weight_type": weight_type,
             "threads": threads,
             **({"loras": list(loras), "lora_mode": lora_mode} if loras else {}),
+            **({} if distilled_lora is None else {"distilled_lora": distilled_lora}),
         }
 
     @classmethod
@@ -83,9 +86,9 @@ class FakePipeline:
         self.observer.phase_ended("denoise", 0.5, 2_000_000_000)
         return FakeStream(self, prompt, call)
 
-    @property
-    def preset(self) -> Preset:
-        return find_preset("2.3", "dev", 48)
+    def defaults(self, pipeline: str | None, two_stage: bool | None) -> Preset:
+        preset = find_preset("2.3", "dev", 48)
+        return find_recipe(pipeline, two_stage, preset).defaults(preset)
 
     def encode_video(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
         CALLS.append({"encoded": frames.shape, **self.made})

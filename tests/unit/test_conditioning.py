@@ -181,16 +181,16 @@ def test_retake_of_sound() -> None:
     source = encoded(item, 1.0)
     assert condition_video(video_state(), SHAPE, [source]).mask.max() == 0.0
     empty = LatentState.empty(26, 8, audio_positions(26))
-    assert condition_audio(empty, None) is empty
-    assert condition_audio(empty, source) is empty
+    assert condition_audio(empty, []) is empty
+    assert condition_audio(empty, [source]) is empty
     sound = Encoded(item, source.latent, np.full((2, 20, 4), 3.0, np.float32))
-    state = condition_audio(empty, sound)
+    state = condition_audio(empty, [sound])
     kept = state.mask == 0
     # Ends at 0.5 s: 12 or 13 of 25 tokens a second; past the sound's own end all is new.
     assert kept[:12].all() and not kept[13:].any()
     assert (state.clean[:20] == 3.0).all()
     (frozen,) = placed(Retake(clip(25), new_audio=False)).items
-    state = condition_audio(empty, Encoded(frozen, source.latent, sound.audio_latent))
+    state = condition_audio(empty, [Encoded(frozen, source.latent, sound.audio_latent)])
     np.testing.assert_array_equal(state.mask, [0.0] * 20 + [1.0] * 6)
 
 

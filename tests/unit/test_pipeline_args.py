@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from ltx2cpp.conditioning import Retake
-from ltx2cpp.errors import ArgumentError, ShapeError, UnsupportedError
-from ltx2cpp.generation import ModelFacts, Plan, Request, make_plan
+from ltx2cpp.errors import ArgumentError, ShapeError
+from ltx2cpp.generation import make_plan
 from ltx2cpp.latents import NoiseSource
 from ltx2cpp.options import BinnedGuidance, Guidance, ModalityGuidance, Sampling
+from ltx2cpp.plans import ModelFacts, Plan, Request
 from ltx2cpp.presets import find_preset
 from ltx2cpp.runs import start_stage
 from ltx2cpp.schedulers import (
@@ -100,7 +101,7 @@ def test_info_is_complete_and_plain_json() -> None:
     assert json.loads(json.dumps(info)) == info
     assert info["prompt"] == "a red boat"
     assert info["num_inference_steps"] == 4
-    assert info["sigmas"][-2:] == [0.1, 0.0]
+    assert info["sigmas"][-1] == 0.0
     np.testing.assert_array_equal(np.float32(info["sigmas"]), ltx2_sigmas(4))
     assert info["preset"] == "2.3-dev"
     assert info["guidance"]["audio"]["cfg"] == 7.0
@@ -273,11 +274,6 @@ def test_two_stages_have_their_own_rules(
 ) -> None:
     with pytest.raises(error, match=message):
         plan(**{**LARGE, **given})
-
-
-def test_two_stages_of_a_full_model_need_the_distilled_lora() -> None:
-    with pytest.raises(UnsupportedError, match=r"two_stage: .* distilled LoRA"):
-        plan(DEV, **LARGE)
 
 
 def test_unknown_sampling_options_are_refused() -> None:

@@ -1,0 +1,165 @@
+"""A given clip made longer: what of it the new part holds, and how old and new are joined.
+
+No official pipeline does this; the held part is conditioned as theirs are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ltx2cpp.audio_features import resample
+from ltx2cpp.conditioning.items import Condition, Extend, Retake
+from ltx2cpp.conditioning.placement import Kind, Placement, name_of, read_source
+from ltx2cpp.errors import ArgumentError
+from ltx2cpp.latents import TIME_FACTOR
+from ltx2cpp.media import fit_frames
+from ltx2cpp.types import Audio, ByteArray, FloatArray
+
+# Frames fitted to the clip's size at a time.
+_CHUNK = 8
+# Old and new sound are faded into each other over so long.
+_FADE_S = 0.02
+
+
+@dataclass(frozen=True, eq=False)
+class Extension:
+    """A clip that is made longer.
+
+    Attributes:
+        name: of the given clip, for messages.
+        frames: of it, uint8 (n, height, width, 3) at their own size.
+        audio: of it, or None.
+        frame_rate: in frames per second.
+        overlap: frames of it that are generated again and held, 8 k + 1.
+        new_frames: how many are added, a multiple of 8.
+        before: whether they come first.
+    """
+
+    name: str
+    frames: ByteArray
+    audio: Audio | None
+    frame_rate: float
+    overlap: int
+    new_frames: int
+    before: bool
+
+    @property
+    def generated_frames(self) -> int:
+        return self.overlap + self.new_frames
+
+    @property
+    def total_frames(self) -> int:
+        return len(self.frames) + self.new_frames
+
+    def placement(self) -> Placement:
+        """Return what the new part is held to."""
+        start = self.new_frames if self.before else 0
+        held = self.frames[: self.overlap] if self.before else self.frames[-self.overlap :]
+        return Placement(
+            Kind.KEYFRAME if self.before else Kind.HOLD,
+            self.name,
+            held,
+            start,
+            audio=self._held_sound(),
+            region_s=(start / self.frame_rate, (start + self.overlap) / self.frame_rate),
+        )
+
+    def _held_sound(self) -> Audio | None:
+        if self.audio is None:
+            return None
+        rate = self.audio.sample_rate
+        first = 0 if self.before else len(self.frames) - self.overlap
+        start = round(first / self.frame_rate * rate)
+        end = round((first + self.overlap) / self.frame_rate * rate)
+        held = self.audio.samples[:, start:end]
+        return Audio(held, rate) if held.shape[1] else None
+
+    def join_frames(
+        self, generated: Iterator[ByteArray], width: int, height: int
+    ) -> Iterator[ByteArray]:
+        """Yield the frames of old and new in order, each once.
+
+        Args:
+            generated: chunks of the generated clip, the overlap included.
+            width, height: of the generated clip, in pixels.
+        """
+        if self.before:
+            yield from _first(generated, self.new_frames)
+        for start in range(0, len(self.frames), _CHUNK):
+            fitted = fit_frames(self.frames[start : start + _CHUNK], width, height)
+            yield np.rint(fitted).astype(np.uint8)
+        if not self.before:
+            yield from _without(generated, self.overlap)
+
+    def join_sound(self, generated: Audio) -> Audio:
+        """Return the sound of old and new, at the rate of the generated clip."""
+        rate = generated.sample_rate
+        old = np.zeros((2, round(len(self.frames) / self.frame_rate * rate)), np.float32)
+        if self.audio is not None:
+            given = resample(self.audio.samples, self.audio.sample_rate, rate)[:, : old.shape[1]]
+            old[:, : given.shape[1]] = given
+        added = round(self.new_frames / self.frame_rate * rate)
+        overlap = round(self.overlap / self.frame_rate * rate)
+        fade = min(round(_FADE_S * rate), overlap, old.shape[1])
+        new = np.zeros((2, added + fade), np.float32)
+        part = generated.samples[:, : added + fade]
+        if not self.before:
+            part = generated.samples[:, overlap - fade : overlap + added]
+        new[:, : part.shape[1]] = part
+        first, second = (new, old) if self.before else (old, new)
+        return Audio(_faded(first, second, fade), rate)
+
+
+def read_extension(conditions: Sequence[Condition], frame_rate: float) -> Extension | None:
+    """Return the clip that is made longer, None where there is none.
+
+    Raises:
+        ArgumentError: two of them, one beside a retake, or a file that cannot be read or has
+            another frame rate.
+    """
+    found = [each for each in conditions if isinstance(each, Extend)]
+    if not found:
+        return None
+    if len(found) > 1 or any(isinstance(each, Retake) for each in conditions):
+        raise ArgumentError("extend: only one clip can be extended or retaken at a time")
+    extend = found[0]
+    name = name_of("extend", extend.video)
+    frames, audio = read_source(name, extend.video, frame_rate, None, same_rate=True)
+    seen = min(1 + round(extend.overlap_s * frame_rate), len(frames))
+    return Extension(
+        name=name,
+        frames=frames,
+        audio=audio if extend.audio is None else extend.audio,
+        frame_rate=frame_rate,
+        overlap=(seen - 1) // TIME_FACTOR * TIME_FACTOR + 1,
+        new_frames=math.ceil(abs(extend.seconds) * frame_rate / TIME_FACTOR) * TIME_FACTOR,
+        before=extend.seconds < 0,
+    )
+
+
+def _first(chunks: Iterator[ByteArray], count: int) -> Iterator[ByteArray]:
+    # All chunks are asked for, so that the decoder comes to its end.
+    for chunk in chunks:
+        if count > 0:
+            yield chunk[:count]
+        count -= len(chunk)
+
+
+def _without(chunks: Iterator[ByteArray], count: int) -> Iterator[ByteArray]:
+    for chunk in chunks:
+        if count < len(chunk):
+            yield chunk[max(count, 0) :]
+        count -= len(chunk)
+
+
+def _faded(first: FloatArray, second: FloatArray, fade: int) -> FloatArray:
+    """Join two sounds so that the last of one and the first samples of the other overlap."""
+    share = ((np.arange(fade) + 0.5) / max(fade, 1)).astype(np.float32)
+    end = first.shape[1] - fade
+    mixed = first[:, end:] * (np.float32(1) - share) + second[:, :fade] * share
+    result: FloatArray = np.concatenate([first[:, :end], mixed, second[:, fade:]], axis=1)
+    return result

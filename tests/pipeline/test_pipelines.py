@@ -91,9 +91,8 @@ def test_pipeline_runs_end_to_end(words: dict[str, str], tmp_path: Path, name: s
 
 
 def test_loras_of_a_run_are_told_with_their_stages(words: dict[str, str], tmp_path: Path) -> None:
-    options = (
-        "--pipeline hq {full} --steps 1 -H 64 --num-frames 9 --no-audio --lora {ic_lora}:0.5@1"
-    )
+    options = "--pipeline hq {full} --steps 1 -H 64 --num-frames 9 --no-audio"
+    options += " --lora {ic_lora}:0.5@1"
     assert generate(words, tmp_path / "clip.mp4", options) == 0
     assert media.read_parameters(tmp_path / "clip.mp4")["loras"] == [
         {"file": "ic.safetensors", "strength": 0.5, "stages": [1]},

@@ -50,11 +50,8 @@ def numbers(loras: Any) -> list[tuple[str, float]]:
 def test_two_stages_of_a_full_model_are_the_official_ones() -> None:
     settled = plan(pipeline="two-stages", width=None, height=None, num_frames=None)
     first, second = settled.stages
-    assert (settled.shape.width, settled.shape.height, settled.shape.num_frames) == (
-        1536,
-        1024,
-        121,
-    )
+    shape = settled.shape
+    assert (shape.width, shape.height, shape.num_frames) == (1536, 1024, 121)
     assert (first.shape.width, first.shape.height) == (768, 512)
     np.testing.assert_array_equal(first.sigmas, ltx2_sigmas(30))
     assert (first.guidance.video.cfg, first.guidance.audio.cfg) == (3.0, 7.0)
@@ -239,5 +236,5 @@ def test_extending_has_its_own_rules(given: dict[str, Any], message: str) -> Non
     "given", [{"seconds": 0}, {"seconds": float("nan")}, {"seconds": 1, "overlap_s": -1}]
 )
 def test_extensions_are_checked(given: dict[str, Any]) -> None:
-    with pytest.raises(ArgumentError, match="^extend "):
+    with pytest.raises(ArgumentError, match=r"^extend "):
         Extend(CLIP, **given)

@@ -22,6 +22,7 @@ from ltx2cpp.options import Guidance
 from ltx2cpp.pipeline import LTX2Pipeline
 from ltx2cpp.progress import PhaseRecorder
 from ltx2cpp.tokenizer import MAX_TOKENS
+from ltx2cpp.types import Observer, Step
 
 # Phases that load weights, with the components whose weights they load.
 _LOADS = {
@@ -45,6 +46,7 @@ class BenchmarkPhase:
         peak_bytes: highest resident memory in it, 0 where unknown.
         flop: products, attention and convolutions in it; 0 where it computes nothing.
         stored_bytes: weights that it loads, as stored; 0 where it loads none.
+        operations: name -> (nodes, seconds) of the operations in its graphs, where asked for.
     """
 
     name: str
@@ -52,6 +54,7 @@ class BenchmarkPhase:
     peak_bytes: int
     flop: float
     stored_bytes: int
+    operations: dict[str, tuple[int, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,7 @@ def benchmark(
     num_frames: int | None = None,
     num_inference_steps: int | None = None,
     audio: bool | None = None,
+    profile: bool = False,
 ) -> Benchmark:
     """Generate a clip, throw it away, and say what each phase did.
 
@@ -96,13 +100,17 @@ def benchmark(
         device, weight_type, threads: as for the pipeline.
         width, height, num_frames, num_inference_steps, audio: as for its call; the demo has no
             sound unless asked for it.
+        profile: time each operation, which costs some microseconds for each.
 
     Raises:
         Error: what the pipeline raises.
     """
     peak_flop, peak_bytes = _core.Device(device, threads).measure_peak()
     make = LTX2Pipeline.demo if files is None else partial(LTX2Pipeline, files)
-    with make(device=device, weight_type=weight_type, threads=threads, observer=recorder) as pipe:
+    observer = _Profiler(recorder) if profile else recorder
+    with make(device=device, weight_type=weight_type, threads=threads, observer=observer) as pipe:
+        if isinstance(observer, _Profiler):
+            observer.device = pipe.device
         tokens = len(pipe.tokenize(prompt))
         stream = pipe.stream(
             prompt,
@@ -126,10 +134,38 @@ def benchmark(
             peak_bytes=phase.peak_bytes,
             flop=flop.get(phase.name, 0.0),
             stored_bytes=_stored_bytes(models, phase.name),
+            operations=observer.operations.get(phase.name, {})
+            if isinstance(observer, _Profiler)
+            else {},
         )
         for phase in recorder.phases
     )
     return Benchmark(phases, peak_flop, peak_bytes, stream.info)
+
+
+class _Profiler(Observer):
+    """Takes the times of a device's operations at the end of every phase."""
+
+    def __init__(self, recorder: PhaseRecorder) -> None:
+        self._recorder = recorder
+        self.device: _core.Device | None = None
+        self.operations: dict[str, dict[str, tuple[int, float]]] = {}
+
+    def phase_started(self, name: str, total: int | None = None) -> None:
+        self._recorder.phase_started(name, total)
+        if self.device is not None:
+            self.device.start_profile()
+
+    def phase_progress(self, name: str, done: int, total: int) -> None:
+        self._recorder.phase_progress(name, done, total)
+
+    def phase_ended(self, name: str, seconds: float, peak_bytes: int) -> None:
+        if self.device is not None:
+            self.operations[name] = self.device.take_profile()
+        self._recorder.phase_ended(name, seconds, peak_bytes)
+
+    def step(self, step: Step) -> None:
+        self._recorder.step(step)
 
 
 def _flop(

@@ -70,6 +70,17 @@ def transformer_flop(
     return total
 
 
+def transformer_attention_flop(
+    config: TransformerConfig, video_tokens: int, audio_tokens: int, text_rows: int
+) -> float:
+    """Return the share of `transformer_flop` that lies between queries, keys and values."""
+    video = config.num_heads * config.head_dim
+    audio = config.audio_num_heads * config.audio_head_dim
+    pairs = video_tokens * (video_tokens + text_rows) * video
+    pairs += audio_tokens * (audio_tokens + text_rows + 2 * video_tokens) * audio
+    return 4.0 * config.num_layers * pairs
+
+
 def gemma_flop(config: GemmaConfig, tokens: int) -> float:
     """Return the operations of all layers over a prompt; every score counts, masked ones too."""
     queries, keys = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim

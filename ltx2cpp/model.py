@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ from ltx2cpp.stages import (
 )
 from ltx2cpp.text_stages import PromptEncoder
 from ltx2cpp.types import Audio, FloatArray, Modality, Observer, PromptEmbedding, Velocity
+
+if TYPE_CHECKING:
+    from ltx2cpp import _core
 
 _Model = TypeVar("_Model", bound="LTX2Model")
 
@@ -107,6 +110,11 @@ class LTX2Model:
             self._upsampler,
         ):
             stage.release()
+
+    @property
+    def device(self) -> _core.Device:
+        """Where the networks compute."""
+        return self._backend.device
 
     @property
     def models(self) -> ModelSet:

@@ -4,12 +4,14 @@
     python tools/bench.py video-decode --size 256x256x17
     python tools/bench.py video-decode --memory --size 256x256x121
     python tools/bench.py audio-decode --seconds 2
+    python tools/bench.py transformer --profile --weights bf16
     python tools/bench.py machine
 
 Both sides live in one process and run in turn, so that a busy machine slows both; printed are
 medians and their ratios. `--memory` instead measures the highest memory of each side in a process
-of its own. `--check` compares the results of both sides once. The random weights are written to
---folder (1 to 5 GB) when they are not there yet, and stay there for the next run.
+of its own. `--check` compares the results of both sides once, `--profile` shows which operations
+our time went to. The random weights are written to --folder (1 to 5 GB) when they are not there
+yet, and stay there for the next run.
 """
 
 from __future__ import annotations
@@ -37,7 +39,13 @@ from released_layouts import released_config
 
 from ltx2cpp import LTX2Pipeline, Modality, ModelFiles
 from ltx2cpp.convert import convert
-from ltx2cpp.cost import audio_decoder_flop, transformer_flop, video_decoder_flop, vocoder_flop
+from ltx2cpp.cost import (
+    audio_decoder_flop,
+    transformer_attention_flop,
+    transformer_flop,
+    video_decoder_flop,
+    vocoder_flop,
+)
 from ltx2cpp.errors import Error
 from ltx2cpp.model_files import resolve
 
@@ -47,6 +55,9 @@ _WEIGHTS = ("bf16", "q8_0", "q4_k_m")
 # Both engines' threads spin for a while after a call and would slow the other's first products.
 _PAUSE_S = 0.2
 _LATENTS_PER_SECOND = 25
+# Operations of our profile that do the counted work of a transformer.
+_PRODUCTS = ("MUL_MAT", "linear")
+_ATTENTION = ("FLASH_ATTN_EXT", "attention")
 
 
 @dataclass(frozen=True)
@@ -55,12 +66,25 @@ class Benchmark:
 
     Attributes:
         flop: operations of the call.
+        attention_flop: those of them between queries, keys and values, where there are any.
         sides: name -> function that opens a side and returns its call; those of diffusers are
             named so.
     """
 
     flop: float
     sides: Mapping[str, Callable[[], Call]]
+    attention_flop: float = 0.0
+
+
+@dataclass(frozen=True)
+class OurCall:
+    """One of our sides: a call, and the pipeline that it runs on."""
+
+    pipe: LTX2Pipeline
+    run: Call
+
+    def __call__(self) -> Arrays:
+        return self.run()
 
 
 def synthetic(folder: Path, component: str, blocks: int = 1) -> Path:
@@ -99,12 +123,12 @@ def our_transformer(path: Path, video: Modality, audio: Modality, threads: int) 
         assert velocity.video is not None and velocity.audio is not None
         return {"video": velocity.video, "audio": velocity.audio}
 
-    return run
+    return OurCall(pipe, run)
 
 
 def our_video_decoder(path: Path, latent: NDArray[np.float32], threads: int) -> Call:
     pipe = LTX2Pipeline(ModelFiles(video_vae=path), device="cpu", threads=threads)
-    return lambda: {"video": pipe.decode_video(latent)}
+    return OurCall(pipe, lambda: {"video": pipe.decode_video(latent)})
 
 
 def our_video_stream(path: Path, latent: NDArray[np.float32], threads: int) -> Call:
@@ -121,7 +145,7 @@ def our_video_stream(path: Path, latent: NDArray[np.float32], threads: int) -> C
 
 def our_audio_decoder(path: Path, latent: NDArray[np.float32], threads: int) -> Call:
     pipe = LTX2Pipeline(ModelFiles(audio_vae=path), device="cpu", threads=threads)
-    return lambda: {"samples": pipe.decode_audio(latent).samples}
+    return OurCall(pipe, lambda: {"samples": pipe.decode_audio(latent).samples})
 
 
 def transformer(given: argparse.Namespace) -> Benchmark:
@@ -136,8 +160,8 @@ def transformer(given: argparse.Namespace) -> Benchmark:
         sides[f"ltx2cpp {weights}"] = partial(
             our_transformer, converted(path, weights), video, audio, given.threads
         )
-    flop = transformer_flop(config, len(video.latent), len(audio.latent), _TEXT_ROWS)
-    return Benchmark(flop, sides)
+    shape = (config, len(video.latent), len(audio.latent), _TEXT_ROWS)
+    return Benchmark(transformer_flop(*shape), sides, transformer_attention_flop(*shape))
 
 
 def video_decode(given: argparse.Namespace) -> Benchmark:
@@ -203,6 +227,29 @@ def time_sides(benchmark: Benchmark, given: argparse.Namespace) -> None:
             f"{name:32} {medians[name]:9.3f} {min(values):10.3f} {rate / 1e9:8.1f}"
             f" {100 * rate / peak.product:7.1f}%  {ratios}"
         )
+    for name, call in calls.items():
+        if given.profile and isinstance(call, OurCall):
+            print(f"\n{name}:")
+            profile(call, benchmark, peak.product)
+
+
+def profile(call: OurCall, benchmark: Benchmark, peak: float) -> None:
+    """Print what one call spent on each operation, and the rates of products and attention."""
+    call.pipe.device.start_profile()
+    call()
+    times = call.pipe.device.take_profile()
+    total = sum(seconds for _, seconds in times.values())
+    for name, (nodes, seconds) in sorted(times.items(), key=lambda entry: -entry[1][1]):
+        print(f"  {name:30} {seconds:9.3f} s {100 * seconds / total:7.1f}% {nodes:6} nodes")
+    rates = {
+        "products": (_PRODUCTS, benchmark.flop - benchmark.attention_flop),
+        "attention": (_ATTENTION, benchmark.attention_flop),
+    }
+    for name, (operations, flop) in rates.items():
+        seconds = sum(times[each][1] for each in operations if each in times)
+        if flop and seconds:
+            rate = flop / seconds
+            print(f"  {name:30} {rate / 1e9:9.0f} GFLOP/s, {100 * rate / peak:.1f} % of the peak")
 
 
 def check(calls: Mapping[str, Call]) -> None:
@@ -255,6 +302,7 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument(
         "--folder", type=Path, default=Path(tempfile.gettempdir()) / "ltx2cpp-bench"
     )
+    common.add_argument("--profile", action="store_true", help="time our operations one by one")
     common.add_argument("--check", action="store_true", help="compare the results once")
     common.add_argument("--memory", action="store_true", help="measure memory instead of time")
     commands = parser.add_subparsers(dest="command", required=True)

@@ -23,7 +23,18 @@ void register_devices(py::module_ & module) {
                 return std::pair(peak.flop_per_s, peak.copy_bytes_per_s);
             },
             py::call_guard<py::gil_scoped_release>(),
-            "Returns the best rate of 16-bit products in operations per second and of copies in bytes per second.");
+            "Returns the best rate of 16-bit products in operations per second and of copies in bytes per second.")
+        .def("start_profile", &Backend::start_profile, "Times every operation from here on.")
+        .def(
+            "take_profile",
+            [](Backend & self) {
+                py::dict result;
+                for (const auto & [name, time] : self.take_profile()) {
+                    result[py::str(name)] = std::pair(time.nodes, time.seconds);
+                }
+                return result;
+            },
+            "Ends timing; returns the number of nodes and the seconds of each operation.");
 
     module.def(
         "devices",

@@ -1,11 +1,15 @@
 #include "runtime/backend.h"
 
 #include <algorithm>
+#include <chrono>
 #include <fstream>
 #include <set>
 #include <thread>
+#include <utility>
 
 #include "base/error.h"
+#include "ops/registry.h"
+#include "runtime/graph_memory.h"
 
 namespace ltx {
 
@@ -129,6 +133,14 @@ ggml_backend_buffer_type_t Backend::buffer_type() const {
 
 void Backend::compute(ggml_cgraph * graph) {
     const std::lock_guard lock(mutex_);
+    if (profile_) {
+        compute_timed(graph);
+    } else {
+        compute_unlocked(graph);
+    }
+}
+
+void Backend::compute_unlocked(ggml_cgraph * graph) {
     const ggml_status status = ggml_backend_graph_compute(handle(), graph);
     if (status == GGML_STATUS_ABORTED) {
         throw Cancelled("the computation was stopped");
@@ -136,6 +148,36 @@ void Backend::compute(ggml_cgraph * graph) {
     if (status != GGML_STATUS_SUCCESS) {
         throw BackendError("device '" + name_ + "' failed: " + ggml_status_to_string(status));
     }
+}
+
+void Backend::compute_timed(ggml_cgraph * graph) {
+    const ggml_context_ptr ctx(
+        ggml_init({.mem_size = ggml_graph_overhead_custom(1, false), .mem_buffer = nullptr, .no_alloc = true}));
+    ggml_cgraph * single = ggml_new_graph_custom(ctx.get(), 1, false);
+    for (int i = 0; i < ggml_graph_n_nodes(graph); ++i) {
+        ggml_tensor * node = ggml_graph_node(graph, i);
+        if (is_view(node)) {
+            continue;
+        }
+        ggml_graph_clear(single);
+        ggml_graph_add_node(single, node);
+        const auto start = std::chrono::steady_clock::now();
+        compute_unlocked(single);
+        const CustomOp * own = custom_op_of(node);
+        OperationTime & time = (*profile_)[own ? std::string(own->name) : ggml_op_desc(node)];
+        time.nodes += 1;
+        time.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    }
+}
+
+void Backend::start_profile() {
+    const std::lock_guard lock(mutex_);
+    profile_.emplace();
+}
+
+Profile Backend::take_profile() {
+    const std::lock_guard lock(mutex_);
+    return std::exchange(profile_, std::nullopt).value_or(Profile{});
 }
 
 }  // namespace ltx

@@ -2,8 +2,11 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +24,15 @@ struct DeviceDescription {
 };
 
 std::vector<DeviceDescription> list_devices();
+
+// Time of all nodes of one operation.
+struct OperationTime {
+    int64_t nodes = 0;
+    double seconds = 0.0;
+};
+
+// By the operation's name: of ours as in the registry, of ggml's in its capitals.
+using Profile = std::map<std::string, OperationTime, std::less<>>;
 
 // A compute device with its buffers and threads. Shared by networks, whose computations run one after the other.
 class Backend {
@@ -46,11 +58,19 @@ public:
     // BackendError.
     void compute(ggml_cgraph * graph);
 
+    // From here on nodes are computed and timed one by one, until the times are taken. Costs some microseconds a node.
+    void start_profile();
+    Profile take_profile();
+
 private:
     Backend() = default;
 
+    void compute_unlocked(ggml_cgraph * graph);
+    void compute_timed(ggml_cgraph * graph);
+
     ggml_backend_ptr handle_;
     std::mutex mutex_;
+    std::optional<Profile> profile_;
     std::string name_;
     bool is_cpu_ = true;
     bool runs_custom_ops_ = true;

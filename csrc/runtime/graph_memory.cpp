@@ -25,11 +25,6 @@ size_t bytes_read(const ggml_tensor * node, const ggml_tensor * weight) {
     return ggml_nbytes(weight);
 }
 
-bool is_view(const ggml_tensor * node) {
-    return node->op == GGML_OP_VIEW || node->op == GGML_OP_RESHAPE || node->op == GGML_OP_PERMUTE ||
-           node->op == GGML_OP_TRANSPOSE || node->op == GGML_OP_NONE;
-}
-
 // Calls visit(weight, bytes read) for each weight that a node reads.
 template <typename Visit>
 void for_weights(const ggml_tensor * node, Visit && visit) {
@@ -44,6 +39,11 @@ void for_weights(const ggml_tensor * node, Visit && visit) {
 }
 
 }  // namespace
+
+bool is_view(const ggml_tensor * node) {
+    return node->op == GGML_OP_VIEW || node->op == GGML_OP_RESHAPE || node->op == GGML_OP_PERMUTE ||
+           node->op == GGML_OP_TRANSPOSE || node->op == GGML_OP_NONE;
+}
 
 GraphMemory measure_graph(const Backend & backend, ggml_cgraph * graph, const std::vector<int> & segment_ends) {
     GraphMemory memory;

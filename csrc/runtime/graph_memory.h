@@ -21,6 +21,9 @@ struct GraphMemory {
     std::vector<std::vector<WeightUse>> segments;
 };
 
+// Whether nothing is computed for a node.
+bool is_view(const ggml_tensor * node);
+
 // Allocates nothing. `segment_ends` as Graph gives them.
 GraphMemory measure_graph(const Backend & backend, ggml_cgraph * graph, const std::vector<int> & segment_ends);
 

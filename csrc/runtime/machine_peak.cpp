@@ -81,7 +81,8 @@ double graph_peak(const std::shared_ptr<Backend> & backend) {
     });
     runner.set("weights", std::vector<Bf16>(static_cast<size_t>(side * side)).data(), sizeof(Bf16) * side * side);
     runner.set("x", std::vector<float>(static_cast<size_t>(side * side)));
-    return 2.0 * side * side * side / fastest_seconds([&] { runner.compute(); });
+    const auto length = static_cast<double>(side);
+    return 2.0 * length * length * length / fastest_seconds([&] { runner.compute(); });
 }
 
 double copy_peak(const std::shared_ptr<Backend> & backend) {

@@ -42,6 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     clip.add_argument("--num-frames", type=int, metavar="N", help="frames, 8 k + 1")
     clip.add_argument("--steps", type=int, metavar="S", help="denoising steps")
     clip.add_argument("--no-audio", action="store_true", help="make the pictures only")
+    parser.add_argument(
+        "--profile", action="store_true", help="show as well which operations the time went to"
+    )
     add_model_options(parser)
     add_output_options(parser)
 
@@ -80,6 +83,7 @@ def _benchmark(arguments: argparse.Namespace, display: Display) -> Benchmark:
         num_frames=arguments.num_frames,
         num_inference_steps=arguments.steps,
         audio=False if arguments.no_audio else None,
+        profile=arguments.profile,
     )
 
 
@@ -98,6 +102,21 @@ def table(result: Benchmark) -> list[str]:
         memory = spell_bytes(phase.peak_bytes) if phase.peak_bytes else ""
         row = (phase.name, spell_seconds(phase.seconds), work, rate, share, memory)
         lines.append(_COLUMNS.format(*row).rstrip())
+    for phase in result.phases:
+        lines += _operations(phase)
+    return lines
+
+
+def _operations(phase: BenchmarkPhase) -> list[str]:
+    """Return a table of a phase's operations, slowest first; empty where it has none."""
+    if not phase.operations:
+        return []
+    lines = [f"{phase.name}:"]
+    total_s = sum(seconds for _, seconds in phase.operations.values())
+    slowest = sorted(phase.operations.items(), key=lambda entry: -entry[1][1])
+    for name, (nodes, seconds) in slowest:
+        share = f"{100 * seconds / total_s:.1f} %"
+        lines.append(f"  {name:<20} {spell_seconds(seconds):>10} {share:>8} {nodes:>8} nodes")
     return lines
 
 

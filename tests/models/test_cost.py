@@ -9,7 +9,12 @@ import pytest
 import transformer_cases
 import video_cases
 
-from ltx2cpp.cost import transformer_flop, video_decoder_flop, video_encoder_flop
+from ltx2cpp.cost import (
+    transformer_attention_flop,
+    transformer_flop,
+    video_decoder_flop,
+    video_encoder_flop,
+)
 
 
 @pytest.mark.parametrize(
@@ -20,6 +25,12 @@ from ltx2cpp.cost import transformer_flop, video_decoder_flop, video_encoder_flo
 def test_transformer(tokens: tuple[int, int], tera: float) -> None:
     flop = transformer_flop(transformer_cases.RELEASED_23, *tokens, text_rows=1024)
     assert flop / 1e12 == pytest.approx(tera, abs=0.05)
+
+
+def test_attention_of_a_block() -> None:
+    config = dataclasses.replace(transformer_cases.RELEASED_23, num_layers=1)
+    flop = transformer_attention_flop(config, 6144, 0, 1024)
+    assert flop / 1e9 == pytest.approx(618.5 + 103.1, abs=0.1)
 
 
 def test_streams_of_the_transformer_add_up_with_what_lies_between_them() -> None:

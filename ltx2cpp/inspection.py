@@ -14,6 +14,8 @@ from ltx2cpp.checkpoint import CheckpointFile, TensorInfo, open_checkpoint
 from ltx2cpp.components import Source
 from ltx2cpp.detect import COMPONENT_TITLES, Detection, Variant, detect, half_of
 from ltx2cpp.errors import Error
+from ltx2cpp.lora import lora_generation
+from ltx2cpp.lora_file import LoraFile, open_lora_file
 from ltx2cpp.model_files import ModelFiles, ModelSet, resolve
 from ltx2cpp.names import SortedTensors
 
@@ -56,6 +58,27 @@ class ComponentSummary:
 
 
 @dataclass(frozen=True)
+class LoraSummary:
+    """What a LoRA changes.
+
+    Attributes:
+        modules: Number of weights that it changes.
+        ranks: Smallest and largest rank of its factors.
+        factors: Smallest and largest alpha / rank; 1 where no alpha is known.
+        reference_downscale_factor: Of an IC-LoRA: how many times smaller its reference video is.
+        reference_temporal_scale_factor: How many times slower.
+        strangers: Keys that are no part of a low-rank pair, and are not used.
+    """
+
+    modules: int
+    ranks: tuple[int, int]
+    factors: tuple[float, float]
+    reference_downscale_factor: int
+    reference_temporal_scale_factor: int
+    strangers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Inspection:
     """What a file is.
 
@@ -77,6 +100,7 @@ class Inspection:
         unknown: Names that belong to nothing known.
         tensors: Number of stored tensors.
         size_bytes: Their stored bytes.
+        lora: What a LoRA changes; None for models and for adapters that are not read.
     """
 
     path: Path
@@ -95,6 +119,7 @@ class Inspection:
     unknown: tuple[str, ...]
     tensors: int
     size_bytes: int
+    lora: LoraSummary | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain JSON types."""
@@ -173,24 +198,47 @@ def summarise_metadata(metadata: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _inspect_lora(file: CheckpointFile, kind: str) -> Inspection:
-    modules = {_lora_module(name) for name in file.tensors}
+    lora, version, problem = None, "", ""
+    if kind == "LoRA":
+        try:
+            opened = open_lora_file(file.path)
+        except Error as error:
+            problem = str(error)
+        else:
+            lora, version = _summarise_lora(opened), lora_generation(opened)
+    modules = len({_lora_module(name) for name in file.tensors}) if lora is None else lora.modules
+    made_for = f" of LTX-{version}" if version else ""
     return Inspection(
         path=file.path,
         kind=file.kind,
         family="lora",
-        description=f"{kind} for {len(modules)} modules: it changes a model but is none",
-        version="",
+        description=f"{kind} for {modules} modules{made_for}: it changes a model but is none",
+        version=version,
         model_version="",
         variant="",
         num_blocks=0,
-        components=(_summary("lora", file.tensors, ""),),
+        components=(_summary("lora", file.tensors, problem),),
         missing={},
         metadata=summarise_metadata(file.metadata),
         layouts={},
         ignored=(),
-        unknown=(),
+        unknown=() if lora is None else lora.strangers,
         tensors=len(file.tensors),
         size_bytes=sum(info.size_bytes for info in file.tensors.values()),
+        lora=lora,
+    )
+
+
+def _summarise_lora(file: LoraFile) -> LoraSummary:
+    ranks = [pair.down.shape[0] for pair in file.pairs]
+    factors = [pair.factor for pair in file.pairs]
+    return LoraSummary(
+        modules=len(file.pairs),
+        ranks=(min(ranks), max(ranks)),
+        factors=(min(factors), max(factors)),
+        reference_downscale_factor=file.reference_downscale_factor,
+        reference_temporal_scale_factor=file.reference_temporal_scale_factor,
+        strangers=file.strangers,
     )
 
 

@@ -257,8 +257,7 @@ def _check_generation(
             f"LTX-{version}; use the one made for it"
         )
     if stated is None:
-        name = path.name.lower()
-        stated = next((title for pattern, title in _FILE_GENERATIONS if pattern.search(name)), None)
+        stated = _version_in_name(path)
         # What modules prove beats a name; 2.3 and 2.5 share their modules.
         if found is not None and stated == "2.0":
             stated = None
@@ -269,6 +268,22 @@ def _check_generation(
             stated,
             version,
         )
+
+
+def lora_generation(file: LoraFile) -> str:
+    """Return the model version that a LoRA is for, by its modules, metadata or name; "" unknown."""
+    placed = [(place, pair) for pair in file.pairs if (place := place_module(pair.module))]
+    stated = stated_version(file.file) or _version_in_name(file.file.path)
+    found = _generation_of_modules(placed)
+    # 2.3 and 2.5 share their modules, which prove only that it is not for 2.0.
+    if found is None or (found == "2.3" and stated == "2.5"):
+        return stated or ""
+    return found
+
+
+def _version_in_name(path: Path) -> str | None:
+    name = path.name.lower()
+    return next((title for pattern, title in _FILE_GENERATIONS if pattern.search(name)), None)
 
 
 def _generation_of_modules(placed: Iterable[tuple[_Place, StoredPair]]) -> _Generation | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +27,8 @@ from ltx2cpp.types import Audio, FloatArray, Modality, Observer, PromptEmbedding
 
 if TYPE_CHECKING:
     from ltx2cpp import _core
+
+logger = logging.getLogger("ltx2cpp")
 
 _Model = TypeVar("_Model", bound="LTX2Model")
 
@@ -76,7 +79,7 @@ class LTX2Model:
         self._bare_models = resolve(files)
         self._distilled_lora = None if distilled_lora is None else Path(distilled_lora)
         if distilled_lora is not None:
-            apply_loras(self._bare_models, [LoraSpec(distilled_lora)])
+            self._warn_of_text_parts([LoraSpec(distilled_lora)])
         self._lora_models: dict[tuple[LoraSpec, ...], ModelSet] = {}
         self._take_loras(loras)
         self._prompt_encoder = PromptEncoder(self._models, self._backend, prompt_cache)
@@ -155,6 +158,7 @@ class LTX2Model:
         _, found = apply_loras(self._bare_models, loras)
         self._loras = found
         self._lora_models.clear()
+        self._warn_of_text_parts([each for each in loras if each.stage is not None])
         self._models = self._with_loras(tuple(each for each in loras if each.stage is None))
 
     def _with_loras(self, loras: tuple[LoraSpec, ...]) -> ModelSet:
@@ -162,6 +166,19 @@ class LTX2Model:
         if loras not in self._lora_models:
             self._lora_models[loras] = apply_loras(self._bare_models, loras)[0]
         return self._lora_models[loras]
+
+    def _warn_of_text_parts(self, loras: Sequence[LoraSpec]) -> None:
+        """Say where a LoRA of one stage changes more than the transformer, which it then cannot."""
+        bare = self._bare_models
+        for spec in loras:
+            changed = apply_loras(bare, [spec])[0]
+            parts = ("video_connector", "audio_connector", "text_projection")
+            if any(getattr(changed, part) is not getattr(bare, part) for part in parts):
+                logger.warning(
+                    "%s: also changes how prompts are read, which a LoRA of one stage cannot; that "
+                    "part is left out",
+                    spec.path,
+                )
 
     def _use_loras(self, loras: tuple[LoraSpec, ...]) -> None:
         """Give the transformer the LoRAs of a stage; it is loaded anew where they change it."""

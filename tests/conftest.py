@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import harness
 import pytest
 
 
@@ -14,6 +16,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=Path(__file__).resolve().parents[2] / "shared" / "fixtures",
         help="folder with the reference checkpoints (default: shared/fixtures beside the checkout)",
     )
+
+    parser.addoption(
+        "--figures", action="store_true", help="print what was measured against each tolerance"
+    )
+
+
+_figures: list[tuple[str, str, float, float]] = []
+
+
+@pytest.fixture(autouse=True)
+def figures(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Notes what a test compared."""
+    harness.FIGURES.clear()
+    yield
+    _figures.extend((request.node.nodeid, *each) for each in harness.FIGURES)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not terminalreporter.config.getoption("--figures"):
+        return
+    terminalreporter.section("normalised RMS errors and their tolerances")
+    for test, name, error, tolerance in _figures:
+        terminalreporter.write_line(f"{error:9.2e}  {tolerance:7.0e}  {name}  ({test})")
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+# What was compared since the list was last emptied: name, error, tolerance.
+FIGURES: list[tuple[str, float, float]] = []
+
 
 def nrmse(got: ArrayLike, want: ArrayLike) -> float:
     """Return the root mean square of ``got - want``, divided by that of ``want`` (unless zero)."""
@@ -54,5 +57,13 @@ def compare(name: str, got: ArrayLike, want: ArrayLike, tolerance: float) -> Non
         f"worst at {worst}: got {got64[worst]:.9g}, expected {want64[worst]:.9g}"
     )
     print(report)
+    FIGURES.append((name, error, tolerance))
     if not error <= tolerance:
         raise AssertionError(report)
+
+
+def compare_absolute(name: str, got: ArrayLike, want: ArrayLike, tolerance: float) -> None:
+    """Assert that no value differs by more than ``tolerance``; arguments as for `compare`."""
+    np.testing.assert_allclose(got, want, rtol=0, atol=tolerance, err_msg=name)
+    difference = np.abs(np.asarray(got, np.float64) - np.asarray(want, np.float64))
+    FIGURES.append((f"{name}, absolute", float(difference.max(initial=0.0)), tolerance))

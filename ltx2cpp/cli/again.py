@@ -63,7 +63,8 @@ def fill_from_clip(arguments: argparse.Namespace) -> None:
     _fill_sampler(arguments, parameters)
     if not any(getattr(arguments, name) for name in _FROM_PICTURES):
         arguments.conditions = _conditions(arguments.like, parameters.get("images", ()))
-    if not arguments.loras and isinstance(parameters.get("loras"), list):
+    named = arguments.loras or arguments.distilled_lora
+    if not named and isinstance(parameters.get("loras"), list):
         files = ", ".join(str(entry) for entry in map(_spell_lora, parameters["loras"]))
         arguments.lacking = f"{arguments.like} was made with LoRAs; give them as --lora: {files}"
     if arguments.guidance_scale is None and "guidance" in parameters:

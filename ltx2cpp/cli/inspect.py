@@ -16,13 +16,14 @@ from ltx2cpp.cli.text import count_noun, spell_bytes, spell_count
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ltx2cpp.inspection import Inspection
+    from ltx2cpp.inspection import Inspection, LoraSummary
 
 DESCRIPTION = """\
 Show what a file holds.
 
 For a model file or folder: family, version, components with their types and sizes, and what is
-missing. For a clip or latents made by ltx2cpp: the parameters to make it again."""
+missing. For a LoRA: what it changes, its rank, and what it says of its reference video. For a clip
+or latents made by ltx2cpp: the parameters to make it again."""
 
 _SHOWN_NAMES = 8
 _MEDIA_SUFFIXES = (".mp4", ".webp", ".gif", ".png")
@@ -81,6 +82,8 @@ def _print(inspection: Inspection) -> None:
             ", ".join(f"{dtype} ({count})" for dtype, count in part.dtypes.items()),
         )
     console.print(table, soft_wrap=False)
+    if inspection.lora is not None:
+        _print_lora(console, inspection.lora)
     problems = dict.fromkeys(part.problem for part in inspection.components if part.problem)
     for problem in problems:
         console.print(f"cannot be used: {problem}")
@@ -88,6 +91,19 @@ def _print(inspection: Inspection) -> None:
         console.print(f"missing: {sentence.removeprefix(f'{inspection.path} has no ')}")
     _print_names(console, "not used here", inspection.ignored)
     _print_names(console, "unknown", inspection.unknown)
+
+
+def _print_lora(console: Console, lora: LoraSummary) -> None:
+    def spell(values: tuple[float, float]) -> str:
+        low, high = values
+        return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+
+    console.print(f"rank {spell(lora.ranks)}, alpha / rank {spell(lora.factors)}")
+    smaller, slower = lora.reference_downscale_factor, lora.reference_temporal_scale_factor
+    if (smaller, slower) != (1, 1):
+        console.print(
+            f"an IC-LoRA: its reference video is {smaller} times smaller and {slower} times slower"
+        )
 
 
 def _print_names(console: Console, heading: str, names: Sequence[str]) -> None:

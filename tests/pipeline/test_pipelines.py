@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from lora_writer import write_lora
 from PIL import Image
+from safetensors.numpy import save_file
 
 from ltx2cpp import media
 from ltx2cpp.cli.main import main
@@ -120,3 +121,35 @@ def test_what_a_pipeline_lacks_is_said_in_one_sentence(
     assert generate(words, tmp_path / "clip.mp4", options) == 2
     assert "--distilled-lora FILE" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_pictures_of_all_kinds_are_converted(
+    words: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(3)
+    pixels = rng.integers(0, 256, (64, 128, 4), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "alpha.png")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(pixels[..., :3]).save(tmp_path / "portrait.jpg", exif=turned)
+    Image.fromarray(pixels[..., 0].astype(np.uint16) << 8).save(tmp_path / "deep.png")
+    Image.fromarray(pixels, "CMYK").save(tmp_path / "print.jpg")
+    places = {"alpha.png": 0, "portrait.jpg": 4, "deep.png": 8, "print.jpg": -1}
+    pictures = " ".join(f"--image {tmp_path}/{name}@{at}" for name, at in places.items())
+    options = f"-H 64 --num-frames {FRAMES} --steps 1 --no-audio {pictures}"
+    assert generate(words, tmp_path / "clip.mp4", options) == 0
+    assert "alpha.png: its transparent parts are laid on white" in capsys.readouterr().err
+
+
+def test_a_lora_of_other_shapes_is_refused(
+    words: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stem = "diffusion_model.transformer_blocks.0.attn1.to_q"
+    factors = {"lora_A": np.zeros((2, 7), np.float32), "lora_B": np.zeros((7, 2), np.float32)}
+    path = tmp_path / "other.safetensors"
+    save_file({f"{stem}.{half}.weight": factor for half, factor in factors.items()}, path)
+    options = f"-H 64 --num-frames {FRAMES} --lora {path}"
+    assert generate(words, tmp_path / "clip.mp4", options) == 3
+    told = capsys.readouterr().err
+    assert "by a matrix of [7, 7], but the weight has" in told and told.count("\n") == 1
+    assert not (tmp_path / "clip.mp4").exists()

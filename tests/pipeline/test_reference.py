@@ -27,9 +27,11 @@ from ltx2cpp import (
     Sampling,
     Step,
     VideoCondition,
+    media,
 )
 from ltx2cpp.conditioning import LatentState
 from ltx2cpp.denoising import denoise
+from ltx2cpp.errors import ShapeError
 from ltx2cpp.latents import (
     audio_positions,
     pack_audio,
@@ -172,6 +174,25 @@ def test_picture_to_clip(
     assert out.audio_latent is not None
     compare("audio", out.audio_latent, golden["i2v.audio.latent"][0], bound)
     np.testing.assert_array_equal(out.video_latent[:, :1], encoded)
+
+
+def test_pictures_are_encoded_as_scaling_leaves_them(
+    pipe: LTX2Pipeline, golden: dict[str, Any], run: dict[str, Any], contexts: PromptEmbedding
+) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (1, 100, 90, 3), np.uint8)
+    scaled = media.fit_frames(frames, 96, 64)
+    assert not np.array_equal(scaled, np.rint(scaled))
+    exact = pipe.encode_video(scaled)
+    image = ImageCondition(frames[0], crf=0)
+    out = pipe(contexts, **clip(run), images=[image], num_inference_steps=1, output="latents")
+    np.testing.assert_array_equal(out.video_latent[:, :1], exact)
+    whole = np.rint(scaled)
+    np.testing.assert_array_equal(
+        pipe.encode_video(whole), pipe.encode_video(whole.astype(np.uint8))
+    )
+    for levels in (scaled + 300, scaled - 300, scaled * np.nan):
+        with pytest.raises(ShapeError, match=r"levels of 0 to 255"):
+            pipe.encode_video(levels.astype(np.float32))
 
 
 def test_two_stages(

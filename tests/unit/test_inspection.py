@@ -10,6 +10,7 @@ import pytest
 from checkpoint_writers import write_safetensors
 from make_synthetic import choose_tensors
 
+from ltx2cpp.cli.main import main
 from ltx2cpp.errors import CheckpointError, UnsupportedError
 from ltx2cpp.inspection import inspect_file, lora_kind, summarise_metadata
 
@@ -125,6 +126,27 @@ def test_inspect_says_that_a_lora_is_no_model(tmp_path: Path) -> None:
     assert found.family == "lora"
     assert found.description == "LoRA for 2 modules: it changes a model but is none"
     assert [(part.name, part.tensors) for part in found.components] == [("lora", 4)]
+    assert found.lora is not None
+    assert (found.lora.modules, found.lora.ranks, found.lora.factors) == (2, (4, 4), (1.0, 1.0))
+
+
+def test_inspect_tells_what_an_ic_lora_wants(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stem = "diffusion_model.transformer_blocks.0.attn1.to_gate_logits"
+    tensors = {
+        f"{stem}.lora_A.weight": ("BF16", (2, 64)),
+        f"{stem}.lora_B.weight": ("BF16", (32, 2)),
+        "stray.bias": ("BF16", (4,)),
+    }
+    metadata = {"reference_downscale_factor": "2"}
+    path = write_safetensors(tmp_path / "pose.safetensors", tensors, metadata)
+    assert inspect_file(path).version == "2.3"
+    assert main(["inspect", str(path)]) == 0
+    told = capsys.readouterr().out
+    assert "LoRA for 1 modules of LTX-2.3" in told and "rank 2, alpha / rank 1" in told
+    assert "its reference video is 2 times smaller and 1 times slower" in told
+    assert "unknown: stray.bias" in told
 
 
 def test_inspect_admits_what_it_does_not_know(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tolerances
+from harness import compare_absolute
 
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.schedulers import (
@@ -28,9 +29,8 @@ def test_ltx2_scheduler_is_the_reference(name: str) -> None:
     steps, grid = name.split(" steps, ")
     tokens = 4096 if grid == "no latent" else prod(json.loads(grid.replace("(", "[")[:-1] + "]"))
     sigmas = ltx2_sigmas(int(steps), tokens)
-    np.testing.assert_allclose(
-        sigmas, TABLES["dev_scheduler_sigmas"][name], atol=tolerances.SIGMA_ABSOLUTE
-    )
+    want = TABLES["dev_scheduler_sigmas"][name]
+    compare_absolute(name, sigmas, want, tolerances.SIGMA_ABSOLUTE)
     assert sigmas.dtype == np.float32
     assert sigmas[-1] == 0.0
 

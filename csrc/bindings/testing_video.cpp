@@ -86,11 +86,18 @@ Case pad_case(const Optional & earlier, const Optional & frames, const std::stri
 }
 
 Case conv3d_case(const FloatArray & weight, const FloatArray & bias, const FloatArray & padded,
-                 const Optional & earlier, const Optional & frames, const std::string & type, bool fused, int threads) {
+                 const Optional & earlier, const Optional & frames, const std::string & type, int64_t taps, bool fused,
+                 int threads) {
     return make_case(fused, threads, [&](OpCase & op, Graph & graph) {
-        const ggml_type kernel = parse_type(type);
-        return conv3d(graph, optional_input(op, graph, "weight", weight, kernel), op.input(graph, "bias", bias),
-                      optional_input(op, graph, "padded", padded, kernel), pieces_input(op, graph, earlier, frames));
+        const bool direct = type == "direct";
+        const ggml_type held = direct ? GGML_TYPE_BF16 : parse_type(type);
+        ConvKernel kernel{optional_input(op, graph, "weight", weight, held), op.input(graph, "bias", bias), taps};
+        ggml_tensor * x = optional_input(op, graph, "padded", padded);
+        if (const int64_t channels = kernel.buffer_channels(); channels > x->ne[0]) {
+            x = ggml_pad(graph.ctx(), x, static_cast<int>(channels - x->ne[0]), 0, 0, 0);
+        }
+        x = held == GGML_TYPE_F32 ? x : ggml_cast(graph.ctx(), x, held);
+        return conv3d(graph, kernel, x, pieces_input(op, graph, earlier, frames));
     });
 }
 
@@ -105,8 +112,8 @@ void register_testing_video(py::module_ & module) {
                 "Pieces (frames, height, width, channels).");
     testing.def("conv3d", &conv3d_case, py::arg("weight"), py::arg("bias"), py::arg("padded"), py::kw_only(),
                 py::arg("earlier") = py::none(), py::arg("frames") = py::none(), py::arg("type") = "f32",
-                py::arg("fused"), py::arg("threads") = 1,
-                "weight (taps, out, in), padded (frames + 2, height + 2, width + 2, in), residual pieces.");
+                py::arg("taps") = 27, py::arg("fused"), py::arg("threads") = 1,
+                "weight (taps, out, in), or (out, in * taps) and type \"direct\"; padded (frames + 2, height + 2, width + 2, in), residual pieces.");
     testing.def(
         "pixel_norm_silu",
         [](const FloatArray & x, float eps, bool fused, int threads) {

@@ -1,10 +1,14 @@
 #include "nn/conv.h"
 
+#include <algorithm>
+
 namespace ltx {
 
 Conv Conv::load(const Scope & scope, int64_t in, int64_t out, int64_t kernel_frames) {
     const Shape shape = kernel_frames ? Shape{out, in, kernel_frames, 3, 3} : Shape{out, in, 3, 3};
-    return {scope.require("weight", shape, WeightKind::Conv), scope.require("bias", {out}, WeightKind::Vector)};
+    return {{.weight = scope.require("weight", shape, WeightKind::Conv),
+             .bias = scope.require("bias", {out}, WeightKind::Vector),
+             .taps = 9 * std::max<int64_t>(1, kernel_frames)}};
 }
 
 }  // namespace ltx

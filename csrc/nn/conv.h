@@ -8,20 +8,17 @@
 namespace ltx {
 
 struct Conv {
-    ggml_tensor * weight = nullptr;  // ne: [in, out, taps]
-    ggml_tensor * bias = nullptr;    // ne: [out]
+    ConvKernel kernel;
 
     // Claims "weight" (out, in, kernel_frames, 3, 3) and "bias" (out); kernel_frames 0 stands for (out, in, 3, 3).
     static Conv load(const Scope & scope, int64_t in, int64_t out, int64_t kernel_frames = 3);
 
-    int64_t out_channels() const { return weight->ne[1]; }
+    // What the padded input must be; the caller sets the rest. Known once the weights are laid out.
+    PadOptions pad_options() const { return {.type = kernel.weight->type, .channels = kernel.buffer_channels()}; }
 
-    // The type the padded input must have.
-    ggml_type input_type() const { return weight->type; }
-
-    // padded: [in, W + 2, H + 2, T + kernel_frames - 1] -> [out, W, H, T]
+    // padded: [pad_options().channels, W + 2, H + 2, T + kernel_frames - 1] -> [out, W, H, T]
     ggml_tensor * build(Graph & graph, ggml_tensor * padded, const FramePieces & residual = {}) const {
-        return conv3d(graph, weight, bias, padded, residual);
+        return conv3d(graph, kernel, padded, residual);
     }
 };
 

@@ -22,6 +22,7 @@ constexpr std::array kOps{
     CustomOp{"antialiased_snake", &antialiased_snake_cpu},
     CustomOp{"bias_gelu", &bias_gelu_cpu},
     CustomOp{"conv", &conv_cpu},
+    CustomOp{"conv3d_direct", &conv3d_direct_cpu},
     CustomOp{"conv3d_finish", &conv3d_finish_cpu},
     CustomOp{"conv_transpose", &conv_transpose_cpu},
     CustomOp{"depth_to_space", &depth_to_space_cpu},

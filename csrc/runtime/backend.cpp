@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "ops/conv3d/conv3d.h"
 #include "ops/registry.h"
 #include "runtime/graph_memory.h"
 
@@ -115,6 +116,7 @@ std::shared_ptr<Backend> Backend::open(const std::string & name, int threads) {
     backend->runs_custom_ops_ = backend->is_cpu_ || has_custom_op_hook(device);
     backend->threads_ = threads > 0 ? threads : physical_cores();
     if (backend->is_cpu_) {
+        backend->runs_direct_conv_ = has_direct_conv3d();
         const auto features = cpu_features(device);
         const bool bf16 = std::find(features.begin(), features.end(), "AVX512_BF16") != features.end();
         backend->fast_half_type_ = bf16 ? GGML_TYPE_BF16 : GGML_TYPE_F16;

@@ -50,6 +50,9 @@ public:
     // The 16-bit type whose products this device computes fastest: F16 on a CPU without BF16 instructions.
     ggml_type fast_half_type() const { return fast_half_type_; }
 
+    // Whether convolution kernels are used in the order of the file (ops/conv3d).
+    bool runs_direct_conv() const { return runs_direct_conv_; }
+
     // Whether nodes with our own CPU function can run: always on a CPU, elsewhere where the backend offers a hook for
     // them (third_party/ggml/patch_ggml.py).
     bool runs_custom_ops() const { return runs_custom_ops_; }
@@ -74,6 +77,7 @@ private:
     std::string name_;
     bool is_cpu_ = true;
     bool runs_custom_ops_ = true;
+    bool runs_direct_conv_ = false;
     int threads_ = 1;
     ggml_type fast_half_type_ = GGML_TYPE_BF16;
 };

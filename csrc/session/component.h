@@ -46,7 +46,8 @@ public:
 private:
     LoadTarget target() const {
         const Backend & device = runner_.backend();
-        return {device.buffer_type(), device.is_cpu(), device.fast_half_type(), device.threads()};
+        return {device.buffer_type(), device.is_cpu(), device.fast_half_type(), device.runs_direct_conv(),
+                device.threads()};
     }
 
     std::unique_ptr<WeightStore> weights_;

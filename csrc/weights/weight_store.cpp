@@ -155,7 +155,10 @@ ggml_type WeightStore::held_type(const TensorSource & source, WeightKind kind, c
         case WeightKind::Vector:
             return GGML_TYPE_F32;
         case WeightKind::Conv:
-            return wanted == DType::F32 || wanted == DType::F64 ? GGML_TYPE_F32 : target.half_type;
+            if (wanted == DType::F32 || wanted == DType::F64) {
+                return GGML_TYPE_F32;
+            }
+            return target.direct_conv ? GGML_TYPE_BF16 : target.half_type;
         case WeightKind::Kernel:
         case WeightKind::TransposedKernel: {
             const bool kept = wanted == DType::F32 || wanted == DType::F16 || wanted == DType::BF16;
@@ -182,9 +185,14 @@ void WeightStore::lay_out(const LoadTarget & target) {
             throw WeightError(owner_ + ": tensor '" + claim.name + "' has rows of " + std::to_string(tensor->ne[0]) +
                               " elements, which " + ggml_type_name(type) + " cannot hold");
         }
-        const bool in_place =
-            target.zero_copy && claim.keeps_values(type) && claim.kind != WeightKind::Conv && !is_kernel(claim.kind);
         auto ne = std::to_array(tensor->ne);
+        const bool direct = claim.kind == WeightKind::Conv && type == GGML_TYPE_BF16 && target.direct_conv &&
+                            (ne[0] * ne[2]) % block_elements(source.dtype) == 0;
+        if (direct) {
+            ne = {ne[0] * ne[2], ne[1], 1, 1};
+        }
+        const bool in_place = target.zero_copy && claim.keeps_values(type) &&
+                                     (claim.kind != WeightKind::Conv || direct) && !is_kernel(claim.kind);
         if (claim.kind == WeightKind::Grouped && !in_place && !ggml_is_quantized(type)) {
             ne = {ne[0] / claim.groups, ne[1], claim.groups, 1};
         }

@@ -56,9 +56,13 @@ def test_decode_follows_the_formulas(
 
 
 @FORMS
-@pytest.mark.parametrize("frames", [1, 2, 3, 7, 16])
-def test_streaming_changes_no_bit(tmp_path: Path, config: VideoVaeConfig, frames: int) -> None:
-    decoder, _ = open_decoder(tmp_path, config)
+@pytest.mark.parametrize(
+    ("frames", "target"), [(1, None), (2, None), (3, None), (7, None), (16, None), (7, "bf16")]
+)
+def test_streaming_changes_no_bit(
+    tmp_path: Path, config: VideoVaeConfig, frames: int, target: str | None
+) -> None:
+    decoder, _ = open_decoder(tmp_path, config, target=target)
     latent = random_latent(config, frames, 2, 2)
     whole = decoder.decode(latent, frames)
     for chunk in (1, 2, 3):

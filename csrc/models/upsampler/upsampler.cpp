@@ -11,9 +11,11 @@ constexpr float kGroupNormEps = 1e-5f;
 
 // Zeros on all sides, frames included: not as in the VAE.
 ggml_tensor * conv3d_zeros(Graph & graph, const Conv & conv, ggml_tensor * x) {
-    return conv.build(graph,
-                      pad_frames(graph, {nullptr, x},
-                                 {.type = conv.input_type(), .front = 1, .back = 1, .temporal = TemporalPad::Zeros}));
+    PadOptions options = conv.pad_options();
+    options.front = 1;
+    options.back = 1;
+    options.temporal = TemporalPad::Zeros;
+    return conv.build(graph, pad_frames(graph, {nullptr, x}, options));
 }
 
 // A binomial kernel of five taps along dimension `axis`, zeros outside, every second result.
@@ -89,7 +91,7 @@ ggml_tensor * Upsampler::build(Graph & graph, ggml_tensor * latent) const {
                            /*drop_first=*/true);
     } else {
         const auto factor = static_cast<int32_t>(config.scale_numerator);
-        x = upsample_conv.build(graph, pad_frames(graph, {nullptr, x}, {.type = upsample_conv.input_type()}));
+        x = upsample_conv.build(graph, pad_frames(graph, {nullptr, x}, upsample_conv.pad_options()));
         x = depth_to_space(graph, x, {1, factor, factor}, Packing::WidthFastest);
         if (config.scale_denominator == 2) {
             x = blur_half(graph.ctx(), blur_half(graph.ctx(), x, 1), 2);

@@ -8,13 +8,12 @@ namespace {
 constexpr int64_t kReach = 2;
 
 PadOptions pad_options(const Conv & conv, const VaePadding & padding, Activation activation, bool ended) {
-    return {
-        .type = conv.input_type(),
-        .back = ended ? padding.trail : 0,
-        .spatial = padding.spatial,
-        .norm_silu = activation == Activation::PixelNormSilu,
-        .eps = kPixelNormEps,
-    };
+    PadOptions options = conv.pad_options();
+    options.back = ended ? padding.trail : 0;
+    options.spatial = padding.spatial;
+    options.norm_silu = activation == Activation::PixelNormSilu;
+    options.eps = kPixelNormEps;
+    return options;
 }
 
 }  // namespace

@@ -57,6 +57,7 @@ struct GemmBlock {
     float * sums;  // [kGemmRows][sums_stride], aligned to 64 bytes; rows and columns past the last get any values
     int64_t sums_stride;  // in elements, at least round_up(cols, kGemmCols)
     bool add;             // to what the sums hold
+    int64_t shift = 0;    // added to where all segments start, in elements
 };
 
 struct GemmKernel {

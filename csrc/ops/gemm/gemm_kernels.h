@@ -30,7 +30,15 @@ struct PanelProduct {
     float * sums;
     int64_t sums_stride;
     bool add;
+    int64_t shift;  // of the segments, in elements
 };
+
+// A single panel passes by once, so nothing is gained by groups.
+template <typename MultiplyPanel>
+inline void multiply_in_one(const GemmBlock & block, MultiplyPanel multiply_panel) {
+    multiply_panel(PanelProduct{block.segments.data(), static_cast<int64_t>(block.segments.size()), block.row_stride,
+                                block.rows, block.packed, block.sums, block.sums_stride, block.add, block.shift});
+}
 
 // Calls multiply_panel for every panel and every kCachedDepth of the depth. `place_rows` may move the rows of a group
 // and returns their stride.
@@ -52,7 +60,7 @@ inline void multiply_in_groups(const GemmBlock & block, MultiplyPanel multiply_p
             const GemmSegment & segment = block.segments[next];
             const int64_t left = segment.depth - taken;
             const int64_t take = left < kCachedDepth - depth ? left : kCachedDepth - depth;
-            group[count++] = {segment.x + taken, take};
+            group[count++] = {segment.x + block.shift + taken, take};
             depth += take;
             taken = take == left ? 0 : taken + take;
             next += take == left;
@@ -61,7 +69,7 @@ inline void multiply_in_groups(const GemmBlock & block, MultiplyPanel multiply_p
         for (int64_t col = 0; col < block.cols; col += kGemmCols) {
             multiply_panel(PanelProduct{group, count, row_stride, block.rows,
                                         block.packed + col * total + done * kGemmCols, block.sums + col,
-                                        block.sums_stride, add});
+                                        block.sums_stride, add, 0});
         }
         add = true;
         done += depth;

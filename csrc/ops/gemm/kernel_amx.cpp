@@ -52,7 +52,7 @@ inline void multiply_tiles(const PanelProduct & in) {
         }
     }
     for (int64_t s = 0; s < in.count; ++s) {
-        const Bf16 * x = in.segments[s].x;
+        const Bf16 * x = in.segments[s].x + in.shift;
         for (const Bf16 * stop = x + in.segments[s].depth; x < stop; x += kGemmDepth, packed += 2 * kTileElements) {
             _tile_loadd(4, x, row_bytes);
             _tile_loadd(6, packed, 64);
@@ -103,7 +103,9 @@ void multiply_rest(const GemmBlock & block) {
 }
 
 void multiply(const GemmBlock & block) {
-    if (block.rows % 16 == 0) {
+    if (block.rows % 16 == 0 && block.cols <= kGemmCols) {
+        multiply_in_one(block, &multiply_panel);
+    } else if (block.rows % 16 == 0) {
         multiply_in_groups(block, &multiply_panel, [&](GemmSegment *, int64_t) { return block.row_stride; });
     } else {
         multiply_rest(block);

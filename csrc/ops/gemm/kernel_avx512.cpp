@@ -64,7 +64,7 @@ inline void multiply_rows(const PanelProduct & in, int64_t row) {
         sum[r][1] = in.add ? _mm512_load_ps(sums + r * in.sums_stride + 16) : _mm512_setzero_ps();
     }
     for (int64_t s = 0; s < in.count; ++s) {
-        const Bf16 * x = in.segments[s].x + row * stride;
+        const Bf16 * x = in.segments[s].x + in.shift + row * stride;
         for (const Bf16 * end = x + in.segments[s].depth; x < end; x += kGemmDepth, packed += 2 * kTileElements) {
             for (int64_t pair = 0; pair < kGemmDepth / 2; ++pair) {
                 const __m512i w0 = _mm512_load_si512(packed + 32 * pair);
@@ -101,6 +101,10 @@ void multiply_panel(const PanelProduct & in) {
 }
 
 void multiply(const GemmBlock & block) {
+    if (block.cols <= kGemmCols) {
+        multiply_in_one(block, &multiply_panel);
+        return;
+    }
     multiply_in_groups(block, &multiply_panel, [&](GemmSegment *, int64_t) { return block.row_stride; });
 }
 

@@ -46,8 +46,11 @@ void store(ggml_type type, const float * x, char * y, int64_t count) {
     }
 }
 
-// One row of `channels` values; `scratch` holds as many.
-void write_row(const PadConstants & params, ggml_type type, const float * x, char * y, int64_t channels, float * scratch) {
+// One row of `channels` values, zeros up to `row_bytes`; `scratch` holds as many values.
+void write_row(const PadConstants & params, ggml_type type, const float * x, char * y, int64_t channels,
+               int64_t row_bytes, float * scratch) {
+    const int64_t size = channels * static_cast<int64_t>(ggml_type_size(type));
+    std::memset(y + size, 0, static_cast<size_t>(row_bytes - size));
     if (!params.norm_silu) {
         store(type, x, y, channels);
     } else if (type == GGML_TYPE_F32) {
@@ -67,13 +70,12 @@ const char * line_of(const ggml_tensor * frames, int64_t row, int64_t frame) {
 void pad_frames_cpu(ggml_tensor * dst, int thread, int num_threads, void * /*unused*/) {
     const auto params = constants_of<PadConstants>(dst);
     const FramePieces pieces = pieces_of(dst, 0, params.pieces);
-    const int64_t channels = dst->ne[0];
     const int64_t width = dst->ne[1] - 2;
     const int64_t height = dst->ne[2] - 2;
     const int64_t split = frame_count(pieces.earlier);
     const int64_t frames = frame_count(pieces);
     const auto row_bytes = static_cast<int64_t>(dst->nb[1]);
-    std::vector<float> scratch(static_cast<size_t>(channels));
+    std::vector<float> scratch(static_cast<size_t>(dst->ne[0]));
     const auto [begin, end] = rows_of_thread(dst->ne[2] * dst->ne[3], thread, num_threads);
     for (int64_t line = begin; line < end; ++line) {
         char * to = static_cast<char *>(dst->data) + line * static_cast<int64_t>(dst->nb[2]);
@@ -96,7 +98,7 @@ void pad_frames_cpu(ggml_tensor * dst, int thread, int num_threads, void * /*unu
         const char * from = line_of(piece, row, source < split ? source : source - split);
         for (int64_t x = 0; x < width; ++x) {
             write_row(params, dst->type, reinterpret_cast<const float *>(from + x * piece->nb[1]),
-                      to + (x + 1) * row_bytes, channels, scratch.data());
+                      to + (x + 1) * row_bytes, piece->ne[0], row_bytes, scratch.data());
         }
         if (params.spatial == SpatialPad::Zeros) {
             std::memset(to, 0, row_bytes);

@@ -29,6 +29,7 @@ ggml_tensor * pad_frames_composed(Graph & graph, const FramePieces & pieces, con
     if (x) {
         x = options.norm_silu ? pixel_norm_silu(graph, x, options.eps) : x;
         x = pad_picture(ctx, ggml_is_contiguous(x) ? x : ggml_cont(ctx, x), options.spatial);
+        x = options.channels > x->ne[0] ? ggml_pad(ctx, x, static_cast<int>(options.channels - x->ne[0]), 0, 0, 0) : x;
         x = options.type == GGML_TYPE_F32 ? x : ggml_cast(ctx, x, options.type);
     }
     if (options.earlier_is_padded) {
@@ -45,7 +46,7 @@ ggml_tensor * pad_frames_composed(Graph & graph, const FramePieces & pieces, con
     for (int32_t i = 0; i < options.back; ++i) {
         x = ggml_concat(ctx, x, last, 3);
     }
-    return x;  // ne: [C, W + 2, H + 2, front + frames + back]
+    return x;  // ne: [channels, W + 2, H + 2, front + frames + back]
 }
 
 }  // namespace
@@ -65,7 +66,7 @@ ggml_tensor * pad_frames(Graph & graph, const FramePieces & pieces, const PadOpt
                                  piece_set(pieces),
                                  options.eps};
     return custom_node_with(graph, options.type,
-                            {any->ne[0], any->ne[1] + border, any->ne[2] + border,
+                            {options.channels ? options.channels : any->ne[0], any->ne[1] + border, any->ne[2] + border,
                              options.front + frame_count(pieces) + options.back},
                             {pieces.earlier, pieces.frames}, &pad_frames_cpu, constants);
 }

@@ -17,17 +17,18 @@ enum class TemporalPad : int32_t {
 };
 
 struct PadOptions {
-    ggml_type type;      // F32, F16 or BF16
-    int32_t front = 0;   // frames added before
-    int32_t back = 0;    // and after
+    ggml_type type;        // F32, F16 or BF16
+    int64_t channels = 0;  // of the result, those past C are zero; 0: C
+    int32_t front = 0;     // frames added before
+    int32_t back = 0;      // and after
     SpatialPad spatial = SpatialPad::Zeros;
     TemporalPad temporal = TemporalPad::Repeat;
     bool norm_silu = false;         // pixel norm and SiLU first
-    bool earlier_is_padded = false;  // pieces.earlier comes out of an earlier buffer: `type` [C, W + 2, H + 2, frames]
+    bool earlier_is_padded = false;  // pieces.earlier comes out of an earlier buffer: `type` [channels, W + 2, H + 2, frames]
     float eps = 0;
 };
 
-// pieces: F32 [C, W, H, frames], rows of C contiguous. -> [C, W + 2, H + 2, front + frames + back]
+// pieces: F32 [C, W, H, frames], rows of C contiguous. -> [channels, W + 2, H + 2, front + frames + back]
 ggml_tensor * pad_frames(Graph & graph, const FramePieces & pieces, const PadOptions & options);
 
 struct PadConstants {

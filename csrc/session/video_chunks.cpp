@@ -13,6 +13,13 @@ int64_t chunk_latents(int64_t picture_pixels, int64_t frames_per_latent) {
     return std::clamp<int64_t>(kRunBytes / (picture_pixels * frames_per_latent * kBytesPerPixel), 1, kMaxLatents);
 }
 
+std::unique_ptr<Residency> one_layer_at_a_time(const Backend & backend, const WeightStore & weights) {
+    if (!backend.is_cpu()) {
+        return nullptr;
+    }
+    return std::make_unique<MappedResidency>(std::vector<const WeightStore *>{&weights}, PageCache::Keep);
+}
+
 FrameStream stream_over(StateStore & states) {
     return FrameStream([&states](const std::string & layer, ggml_type type,
                                  const std::array<int64_t, 4> & ne) { return states.make(layer, type, ne); },

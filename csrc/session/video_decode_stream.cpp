@@ -49,6 +49,7 @@ VideoDecodeStream::VideoDecodeStream(std::shared_ptr<Component<VideoDecoder>> de
         options_.chunk_latents =
             chunk_latents(rows.count * columns.count * pixels_.height * pixels_.width, pixels_.time);
     }
+    runner_.set_residency(one_layer_at_a_time(*backend_, decoder_->weights()));
 }
 
 void VideoDecodeStream::check(const Shape & shape) const {

@@ -135,6 +135,7 @@ HostTensor VideoEncodeStage::encode(const Shape & shape, const PixelView & frame
     component_.load();
 
     Runner runner(backend_);
+    runner.set_residency(one_layer_at_a_time(*backend_, component_.weights()));
     StateStore states(backend_);
     FrameStream stream = stream_over(states);
     const int64_t chunk = chunk_frames(shape, options);

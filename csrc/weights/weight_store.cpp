@@ -192,7 +192,7 @@ void WeightStore::lay_out(const LoadTarget & target) {
             ne = {ne[0] * ne[2], ne[1], 1, 1};
         }
         const bool in_place = target.zero_copy && claim.keeps_values(type) &&
-                                     (claim.kind != WeightKind::Conv || direct) && !is_kernel(claim.kind);
+                              (claim.kind != WeightKind::Conv || direct) && !is_kernel(claim.kind);
         if (claim.kind == WeightKind::Grouped && !in_place && !ggml_is_quantized(type)) {
             ne = {ne[0] / claim.groups, ne[1], claim.groups, 1};
         }

@@ -100,12 +100,14 @@ FrameChunk VideoDecoder::build(Graph & graph, FrameStream & stream, FrameChunk l
         if (const auto * upsampler = std::get_if<VaeUpsampler>(&blocks[i])) {
             frame_limit *= upsampler->factor.time;
             x = hold_end(upsampler->build(graph, stream, x), frame_limit);
+            graph.end_segment({x.frames});
             continue;
         }
         const auto & stage = std::get<std::vector<VaeResBlock>>(blocks[i]);
         for (size_t layer = 0; layer < stage.size(); ++layer) {
             const auto layer_scope = graph.scope("res_blocks." + std::to_string(layer));
             x = hold_end(stage[layer].build(graph, stream, x, frame_limit), frame_limit);
+            graph.end_segment({x.frames});
         }
         if (x.frames) {
             graph.probe("", x.frames);

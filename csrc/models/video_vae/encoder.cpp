@@ -67,12 +67,14 @@ ggml_tensor * VideoEncoder::build(Graph & graph, FrameStream & stream, ggml_tens
         const auto block_scope = graph.scope("down_blocks." + std::to_string(i));
         if (const auto * downsampler = std::get_if<VaeDownsampler>(&blocks[i])) {
             x = downsampler->build(graph, stream, x);
+            graph.end_segment({x.frames});
             continue;
         }
         const auto & stage = std::get<std::vector<VaeResBlock>>(blocks[i]);
         for (size_t layer = 0; layer < stage.size(); ++layer) {
             const auto layer_scope = graph.scope("res_blocks." + std::to_string(layer));
             x = stage[layer].build(graph, stream, x);
+            graph.end_segment({x.frames});
         }
         graph.probe("", x.frames);
     }

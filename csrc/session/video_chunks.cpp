@@ -6,9 +6,10 @@ namespace ltx {
 
 int64_t chunk_latents(int64_t picture_pixels, int64_t frames_per_latent) {
     // Measured with LTX-2.3 and BF16 kernels. The last level has 8 values per pixel: residual stream, input buffer,
-    // sums, one product, and the frames kept until they are copied.
-    constexpr int64_t kBytesPerPixel = 160;
-    constexpr int64_t kRunBytes = int64_t{1} << 30;
+    // result, and the frames kept until they are copied.
+    constexpr int64_t kBytesPerPixel = 106;
+    // About what the largest layer's weights take; longer runs are hardly faster.
+    constexpr int64_t kRunBytes = 192 << 20;
     constexpr int64_t kMaxLatents = 8;
     return std::clamp<int64_t>(kRunBytes / (picture_pixels * frames_per_latent * kBytesPerPixel), 1, kMaxLatents);
 }

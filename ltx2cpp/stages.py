@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import fnmatch
+import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -74,6 +75,12 @@ class Backend:
         if threads is not None and (type(threads) is not int or not 1 <= threads <= 1024):
             raise ArgumentError(f"threads: expected 1 to 1024 or None, found {threads!r}")
         self.device = _core.Device(device, threads)
+        if not self.device.runs_custom_ops:
+            logging.getLogger("ltx2cpp").warning(
+                "%s: this build's kernels cannot run there (no hook in its ggml, or built without"
+                " CUDA), so networks use ggml's operations only, which is slower",
+                self.device.name,
+            )
         self.weight_type = weight_type
         self.lora_mode = "auto"
         self.observer = observer

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import harness
 import pytest
+from tolerances import DEVICE_CUDA
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -16,10 +18,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=Path(__file__).resolve().parents[2] / "shared" / "fixtures",
         help="folder with the reference checkpoints (default: shared/fixtures beside the checkout)",
     )
-
+    parser.addoption(
+        "--device",
+        default="cpu",
+        help="where networks and operations run whatever a test asks for, for tools/gpu_check.sh",
+    )
     parser.addoption(
         "--figures", action="store_true", help="print what was measured against each tolerance"
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Put every network and operation on the device asked for."""
+    device: str = config.getoption("--device")
+    if device == "cpu":
+        return
+    from ltx2cpp import _core
+
+    core: Any = _core
+    open_device = core.Device
+    core.Device = lambda name="auto", threads=None: open_device(device, threads)
+    core._testing.set_kernels(device=device)
+    harness.least_tolerance = DEVICE_CUDA
 
 
 _figures: list[tuple[str, str, float, float]] = []

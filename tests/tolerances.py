@@ -23,6 +23,11 @@ ROUNDING = {"f32": OP_F32, "f16": 3e-4, "bf16": 2.5e-3}
 # instructions may drop subnormal results.
 GEMM_BF16 = 1e-6
 
+# --- CUDA devices (pytest --device) ---
+
+# Float32 products run in TF32, the others on bfloat16 operands; errors add up over a few layers.
+DEVICE_CUDA = 2e-2
+
 # --- sampling, numpy ---
 
 # Noise levels, absolute: computed in float32 in the reference's order; one or two roundings near 1

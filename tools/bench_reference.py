@@ -46,11 +46,11 @@ _VOCODER_PARTS = {
 }
 
 
-def transformer(
-    path: Path, config: TransformerConfig, video: Modality, audio: Modality, threads: int
-) -> Call:
-    """Return a call that computes both velocities in bfloat16 as diffusers' pipeline would."""
-    torch = _torch(threads)
+def transformer_parts(
+    path: Path, config: TransformerConfig, video: Modality, audio: Modality
+) -> tuple[Any, dict[str, Any]]:
+    """Return the model in bfloat16 and its arguments for both streams."""
+    import torch
     from diffusers import LTX2VideoTransformer3DModel
 
     with torch.device("meta"):
@@ -81,7 +81,15 @@ def transformer(
             ("audio_coords" if prefix else "video_coords"): _batch(modality.positions),
         }
 
-    inputs = stream(video, "") | stream(audio, "audio_")
+    return model, stream(video, "") | stream(audio, "audio_")
+
+
+def transformer(
+    path: Path, config: TransformerConfig, video: Modality, audio: Modality, threads: int
+) -> Call:
+    """Return a call that computes both velocities in bfloat16 as diffusers' pipeline would."""
+    torch = _torch(threads)
+    model, inputs = transformer_parts(path, config, video, audio)
 
     def run() -> Arrays:
         with torch.inference_mode():

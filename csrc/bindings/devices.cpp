@@ -34,7 +34,9 @@ void register_devices(py::module_ & module) {
                 }
                 return result;
             },
-            "Ends timing; returns the number of nodes and the seconds of each operation.");
+            "Ends timing; returns the number of nodes and the seconds of each operation.")
+        .def_property_readonly("runs_custom_ops", &Backend::runs_custom_ops,
+                               "Whether the project's own kernels run here; else graphs use ggml's operations only.");
 
     module.def(
         "devices",

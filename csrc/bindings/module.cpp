@@ -13,6 +13,7 @@ PYBIND11_MODULE(_core, module) {
     register_video(module);
 #if LTX2CPP_TESTING
     register_testing(module);
+    register_testing_kernels(module);
     register_testing_video(module);
     register_testing_gemm(module);
 #endif

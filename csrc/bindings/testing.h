@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "bindings/arrays.h"
+#include "bindings/kernels_under_test.h"
 #include "runtime/runner.h"
 
 namespace ltx::bindings {
@@ -15,7 +16,7 @@ namespace ltx::bindings {
 class OpCase {
 public:
     OpCase(bool fused, int threads)
-        : runner_(Backend::open("cpu", threads)), form_(fused ? OpForm::Fused : OpForm::Composed) {}
+        : runner_(Backend::open(fused ? kernels_under_test().device : kernels_under_test().composed_device, threads)), form_(fused ? OpForm::Fused : OpForm::Composed) {}
 
     // The array as a graph input, its axes reversed; at most four.
     template <typename T, int flags>
@@ -35,7 +36,7 @@ public:
 
     void build(const std::function<ggml_tensor *(Graph &)> & function) {
         runner_.prepare("case", {.probes = {}, .form = form_},
-                        [&](Graph & graph) { graph.output("result", function(graph)); });
+                        [&](Graph & graph) { graph.output("result", under_test(function(graph))); });
     }
 
     HostTensor run() {

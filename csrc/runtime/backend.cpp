@@ -11,10 +11,16 @@
 #include "ops/conv3d/conv3d.h"
 #include "ops/registry.h"
 #include "runtime/graph_memory.h"
+#if LTX2CPP_CUDA
+#include "ops/cuda/cuda_op.h"
+#endif
 
 namespace ltx {
 
 namespace {
+
+// One that is computed with and one that is filled.
+constexpr size_t kWeightSlots = 2;
 
 std::string lower(std::string text) {
     std::transform(text.begin(), text.end(), text.begin(),
@@ -64,10 +70,18 @@ bool is_cpu_device(ggml_backend_dev_t device) {
     return ggml_backend_dev_type(device) == GGML_BACKEND_DEVICE_TYPE_CPU;
 }
 
-// A foreign ggml (providers source and system) lacks the hook.
-bool has_custom_op_hook(ggml_backend_dev_t device) {
-    return ggml_backend_reg_get_proc_address(ggml_backend_dev_backend_reg(device), "ggml_backend_cuda_set_custom_op") !=
-           nullptr;
+// Hands our kernels to the device's backend; false where there are none for it, or no hook (a foreign ggml).
+bool install_custom_ops([[maybe_unused]] ggml_backend_dev_t device) {
+#if LTX2CPP_CUDA
+    using Install = void (*)(bool (*)(void *, void *, int, ggml_tensor *));
+    const auto install = reinterpret_cast<Install>(
+        ggml_backend_reg_get_proc_address(ggml_backend_dev_backend_reg(device), "ggml_backend_cuda_set_custom_op"));
+    if (install) {
+        install(&run_cuda_op);
+        return true;
+    }
+#endif
+    return false;
 }
 
 ggml_backend_dev_t find_device(const std::string & name) {
@@ -113,7 +127,8 @@ std::shared_ptr<Backend> Backend::open(const std::string & name, int threads) {
     }
     backend->name_ = public_name(device);
     backend->is_cpu_ = is_cpu_device(device);
-    backend->runs_custom_ops_ = backend->is_cpu_ || has_custom_op_hook(device);
+    backend->runs_custom_ops_ = backend->is_cpu_ || install_custom_ops(device);
+    backend->weight_slots_ = backend->is_cpu_ ? 0 : kWeightSlots;
     backend->threads_ = threads > 0 ? threads : physical_cores();
     if (backend->is_cpu_) {
         backend->runs_direct_conv_ = has_direct_conv3d();
@@ -131,6 +146,11 @@ std::shared_ptr<Backend> Backend::open(const std::string & name, int threads) {
 
 ggml_backend_buffer_type_t Backend::buffer_type() const {
     return ggml_backend_get_default_buffer_type(handle());
+}
+
+ggml_backend_buffer_type_t Backend::host_buffer_type() const {
+    ggml_backend_buffer_type_t pinned = ggml_backend_dev_host_buffer_type(ggml_backend_get_device(handle()));
+    return pinned ? pinned : ggml_backend_cpu_buffer_type();
 }
 
 void Backend::compute(ggml_cgraph * graph) {

@@ -57,6 +57,17 @@ public:
     // them (third_party/ggml/patch_ggml.py).
     bool runs_custom_ops() const { return runs_custom_ops_; }
 
+    // Places on the device through which streamed weights pass (runtime/slot_residency.h); 0 where they are used in
+    // host memory.
+    size_t weight_slots() const { return weight_slots_; }
+    void set_weight_slots(size_t slots) { weight_slots_ = slots; }
+
+    // Memory from which copies to the device overlap with its computations.
+    ggml_backend_buffer_type_t host_buffer_type() const;
+
+    // From the next graph on, as if the device could not.
+    void use_stock_ops() { runs_custom_ops_ = false; }
+
     // Computes and waits; several threads take turns, because scratch memory belongs to the device. Throws
     // BackendError.
     void compute(ggml_cgraph * graph);
@@ -78,6 +89,7 @@ private:
     bool is_cpu_ = true;
     bool runs_custom_ops_ = true;
     bool runs_direct_conv_ = false;
+    size_t weight_slots_ = 0;
     int threads_ = 1;
     ggml_type fast_half_type_ = GGML_TYPE_BF16;
 };

@@ -18,7 +18,7 @@ class Residency {
 public:
     virtual ~Residency() = default;
 
-    // Another graph runs from now on. Its tensors live until the next call.
+    // Another graph runs from now on; its own tensors are not placed yet, and they live until the next call.
     virtual void use(SegmentWeights segments) = 0;
 
     // Around each part, in order, in every run. The parts of one run are followed by the first one of the next.

@@ -37,17 +37,18 @@ void Runner::prepare(const std::string & key, const RunOptions & options, const 
     }
     key_.clear();
     build_supported(options, build);
+    segment_graphs_.clear();
+    if (residency_) {
+        // Before the graph's tensors are placed, because views take the addresses of the weights they look at.
+        segment_graphs_ = split_graph(segment_ctx_, compute_graph_, graph_->segment_ends());
+        residency_->use(segment_weights(segment_graphs_));
+    }
     if (!allocator_) {
         allocator_.reset(ggml_gallocr_new(backend_->buffer_type()));
     }
     if (!ggml_gallocr_alloc_graph(allocator_.get(), compute_graph_)) {
         throw DeviceMemoryError("the activations of this run do not fit on device '" + backend_->name() +
                                 "'; use a smaller size or fewer frames");
-    }
-    segment_graphs_.clear();
-    if (residency_) {
-        segment_graphs_ = split_graph(segment_ctx_, compute_graph_, graph_->segment_ends());
-        residency_->use(segment_weights(segment_graphs_));
     }
     key_ = std::move(full_key);
 }

@@ -59,6 +59,7 @@ public:
     void reset();
 
     Backend & backend() const { return *backend_; }
+    const std::shared_ptr<Backend> & shared_backend() const { return backend_; }
 
 private:
     // Builds in the form that the device can run. Throws UnsupportedError.

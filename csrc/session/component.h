@@ -5,6 +5,7 @@
 #include <string>
 
 #include "runtime/runner.h"
+#include "runtime/slot_residency.h"
 #include "weights/weight_store.h"
 
 namespace ltx {
@@ -31,9 +32,15 @@ public:
     // Prepares graphs to be measured without any weights in memory.
     void declare() { weights_->declare(target()); }
 
-    // From the next graph on, lets weights go behind the reader. `others`: stores beside its own that the runner's
+    // From the next graph on, lets weights go behind the reader; on a device with memory of its own, weights that are
+    // loaded from now on stay in host memory and pass through slots. `others`: stores beside its own that the runner's
     // graphs read; they have to outlive this object.
     void stream_weights(PageCache cache, std::vector<const WeightStore *> others = {}) {
+        if (const size_t slots = runner_.backend().weight_slots()) {
+            streams_to_device_ = true;
+            runner_.set_residency(std::make_unique<SlotResidency>(runner_.shared_backend(), slots));
+            return;
+        }
         others.push_back(weights_.get());
         runner_.set_residency(std::make_unique<MappedResidency>(std::move(others), cache));
     }
@@ -46,13 +53,14 @@ public:
 private:
     LoadTarget target() const {
         const Backend & device = runner_.backend();
-        return {device.buffer_type(), device.is_cpu(), device.fast_half_type(), device.runs_direct_conv(),
-                device.threads()};
+        return {streams_to_device_ ? device.host_buffer_type() : device.buffer_type(), device.is_cpu(),
+                device.fast_half_type(), device.runs_direct_conv(), device.threads()};
     }
 
     std::unique_ptr<WeightStore> weights_;
     Model model_;
     Runner runner_;
+    bool streams_to_device_ = false;
 };
 
 }  // namespace ltx

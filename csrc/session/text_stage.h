@@ -61,8 +61,9 @@ private:
     void run(const char * function, std::span<const int32_t> ids, const ProbeSet & probes, bool project);
     void check_ids(const char * function, std::span<const int32_t> ids) const;
 
-    Component<Gemma3> gemma_;
+    // Before gemma_, whose runner may refer to these weights to the end.
     std::optional<Component<FeatureExtractor>> projection_;
+    Component<Gemma3> gemma_;
     std::mutex mutex_;
 };
 

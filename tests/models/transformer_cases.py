@@ -98,7 +98,12 @@ def write_weights(path: Path, weights: Mapping[str, NDArray[np.float32]]) -> Pat
 
 
 def open_transformer(
-    path: Path, config: TransformerConfig, *, dtype: str | None = None, threads: int = 1
+    path: Path,
+    config: TransformerConfig,
+    *,
+    dtype: str | None = None,
+    threads: int = 1,
+    device: _core.Device | None = None,
 ) -> _core.Transformer:
     """Open a file that holds nothing but a transformer under canonical names."""
     table = _core.TensorTable()
@@ -112,7 +117,9 @@ def open_transformer(
             info.size_bytes,
             dtype,
         )
-    return _core.Transformer(table, dataclasses.asdict(config), _core.Device("cpu", threads))
+    return _core.Transformer(
+        table, dataclasses.asdict(config), device or _core.Device("cpu", threads)
+    )
 
 
 def make_modality(

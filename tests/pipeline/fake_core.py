@@ -20,6 +20,8 @@ CHANNELS, AUDIO_CHANNELS, WIDTH, AUDIO_WIDTH, LAYERS = 4, 32, 6, 5, 3
 
 
 class Device:
+    runs_custom_ops = True
+
     def __init__(self, name: str, threads: int | None) -> None:
         self.name, self.threads = name, threads
 

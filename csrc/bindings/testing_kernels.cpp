@@ -1,0 +1,98 @@
+#include <cstring>
+#include <set>
+
+#include "base/error.h"
+#include "bindings/kernels_under_test.h"
+#include "bindings/register.h"
+#include "runtime/backend.h"
+
+#if LTX2CPP_EMULATED_CUDA
+#include "ops/cuda/cuda_op.h"
+#endif
+
+namespace py = pybind11;
+
+namespace ltx::bindings {
+
+namespace {
+
+#if LTX2CPP_EMULATED_CUDA
+// What ggml keeps in a custom node's first parameter bytes.
+struct CustomParameters {
+    CustomKernel kernel;
+    int num_tasks;
+    void * userdata;
+};
+
+// Runs the CUDA kernel of the operation whose identity lies where CPU kernels get their user pointer.
+void run_emulated(ggml_tensor * node, int thread, int /*num_threads*/, void * identity) {
+    if (thread != 0) {
+        return;
+    }
+    ggml_tensor original = *node;
+    std::memcpy(original.op_params, &identity, sizeof(identity));
+    int context = 0;
+    run_cuda_op(&context, nullptr, 0, &original);
+}
+
+void emulate(ggml_tensor * node, std::set<ggml_tensor *> & seen) {
+    if (!node || !seen.insert(node).second) {
+        return;
+    }
+    for (ggml_tensor * source : node->src) {
+        emulate(source, seen);
+    }
+    emulate(node->view_src, seen);
+    if (node->op == GGML_OP_CUSTOM) {
+        if (!run_cuda_op(nullptr, nullptr, 0, node)) {
+            throw UnsupportedError("the CUDA kernels do not support this node");
+        }
+        CustomParameters parameters;
+        std::memcpy(&parameters, node->op_params, sizeof(parameters));
+        std::memcpy(&parameters.userdata, &parameters.kernel, sizeof(parameters.userdata));
+        parameters.kernel = &run_emulated;
+        std::memcpy(node->op_params, &parameters, sizeof(parameters));
+    }
+}
+#endif
+
+}  // namespace
+
+KernelsUnderTest & kernels_under_test() {
+    static KernelsUnderTest instance;
+    return instance;
+}
+
+ggml_tensor * under_test(ggml_tensor * result) {
+#if LTX2CPP_EMULATED_CUDA
+    if (kernels_under_test().emulated_cuda) {
+        std::set<ggml_tensor *> seen;
+        emulate(result, seen);
+    }
+#endif
+    return result;
+}
+
+void register_testing_kernels(py::module_ & module) {
+    py::module_ testing = module.attr("_testing");
+    testing.attr("HAS_EMULATED_CUDA") = static_cast<bool>(LTX2CPP_EMULATED_CUDA);
+    testing.def(
+        "set_kernels",
+        [](const std::string & device, const std::string & composed_device, bool emulated_cuda) {
+            kernels_under_test() = {device, composed_device, emulated_cuda};
+        },
+        py::kw_only(), py::arg("device") = "cpu", py::arg("composed_device") = "cpu", py::arg("emulated_cuda") = false,
+        "Chooses where fused and composed operations run from now on.");
+    testing.def(
+        "stock_device",
+        [](const std::string & name, int threads) {
+            auto device = Backend::open(name, threads);
+            device->use_stock_ops();
+            return device;
+        },
+        py::arg("name") = "cpu", py::arg("threads") = 1, "A device that runs ggml's own operations only.");
+    testing.def("set_weight_slots", &Backend::set_weight_slots, py::arg("device"), py::arg("slots"),
+                "Lets streamed weights pass through so many slots, as on a GPU.");
+}
+
+}  // namespace ltx::bindings

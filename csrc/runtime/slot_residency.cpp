@@ -1,0 +1,175 @@
+#include "runtime/slot_residency.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace ltx {
+
+namespace {
+
+size_t aligned(size_t bytes, size_t alignment) {
+    return (bytes + alignment - 1) / alignment * alignment;
+}
+
+// Graphs know weights as const; where they lie is this file's business.
+ggml_tensor * movable(const ggml_tensor * weight) {
+    return const_cast<ggml_tensor *>(weight);
+}
+
+}  // namespace
+
+SlotResidency::SlotResidency(std::shared_ptr<Backend> backend, size_t slots)
+    : backend_(std::move(backend)), slots_(slots) {
+    ggml_backend_dev_t device = ggml_backend_get_device(backend_->handle());
+    ggml_backend_dev_props properties;
+    ggml_backend_dev_get_props(device, &properties);
+    if (!properties.caps.events) {
+        return;
+    }
+    copier_.reset(ggml_backend_dev_init(device, nullptr));
+    for (size_t i = 0; i < slots_; ++i) {
+        filled_.emplace_back(ggml_backend_event_new(device));
+    }
+    if (!copier_ || std::ranges::any_of(filled_, [](const Event & event) { return !event; })) {
+        throw BackendError("device '" + backend_->name() + "' gives no second stream for weights");
+    }
+}
+
+SlotResidency::~SlotResidency() {
+    return_to_host();
+}
+
+void SlotResidency::return_to_host() {
+    if (copier_) {
+        ggml_backend_synchronize(copier_.get());
+    }
+    for (const auto & [weight, origin] : origins_) {
+        movable(weight)->buffer = origin.buffer;
+        movable(weight)->data = origin.data;
+    }
+    origins_.clear();
+    staying_.reset();
+    slot_buffers_.clear();
+}
+
+void SlotResidency::use(SegmentWeights segments) {
+    return_to_host();
+    std::map<const ggml_tensor *, size_t> readers;
+    for (const auto & weights : segments) {
+        for (const ggml_tensor * weight : weights) {
+            ++readers[weight];
+        }
+    }
+    std::vector<const ggml_tensor *> staying;
+    for (const auto & [weight, count] : readers) {
+        origins_.emplace(weight, Origin{weight->buffer, weight->data});
+        if (count > 1) {
+            staying.push_back(weight);
+        }
+    }
+    std::vector<size_t> slot_bytes(slots_);
+    for (size_t i = 0; i < segments.size(); ++i) {
+        std::erase_if(segments[i], [&](const ggml_tensor * weight) { return readers[weight] > 1; });
+        slot_bytes[i % slots_] = std::max(slot_bytes[i % slots_], bytes_of(segments[i]));
+    }
+    staying_ = allocate(bytes_of(staying));
+    place(staying, staying_.get());
+    for (const size_t bytes : slot_bytes) {
+        slot_buffers_.push_back(allocate(bytes));
+    }
+    for (size_t i = 0; i < segments.size(); ++i) {
+        place(segments[i], slot_buffers_[i % slots_].get());
+    }
+    segments_ = std::move(segments);
+    copy(staying);
+    next_ = 0;
+    in_flight_ = 0;
+}
+
+ggml_backend_buffer_ptr SlotResidency::allocate(size_t bytes) const {
+    ggml_backend_buffer_ptr buffer;
+    if (bytes > 0) {
+        buffer.reset(ggml_backend_buft_alloc_buffer(backend_->buffer_type(), bytes));
+        if (!buffer) {
+            throw DeviceMemoryError("device '" + backend_->name() + "' has no " + std::to_string(bytes >> 20) +
+                                    " MiB left for the weights of a block");
+        }
+        ggml_backend_buffer_set_usage(buffer.get(), GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
+    }
+    return buffer;
+}
+
+size_t SlotResidency::bytes_of(const std::vector<const ggml_tensor *> & weights) const {
+    const size_t alignment = ggml_backend_buft_get_alignment(backend_->buffer_type());
+    size_t total = 0;
+    for (const ggml_tensor * weight : weights) {
+        // More than the weight's own bytes where kernels read past its end.
+        total += aligned(ggml_backend_buft_get_alloc_size(backend_->buffer_type(), weight), alignment);
+    }
+    return total;
+}
+
+void SlotResidency::place(const std::vector<const ggml_tensor *> & weights, ggml_backend_buffer_t buffer) {
+    size_t offset = 0;
+    const size_t alignment = ggml_backend_buft_get_alignment(backend_->buffer_type());
+    for (const ggml_tensor * weight : weights) {
+        movable(weight)->buffer = nullptr;
+        movable(weight)->data = nullptr;
+        auto * base = static_cast<std::byte *>(ggml_backend_buffer_get_base(buffer));
+        ggml_backend_tensor_alloc(buffer, movable(weight), base + offset);
+        offset += aligned(ggml_backend_buft_get_alloc_size(backend_->buffer_type(), weight), alignment);
+    }
+}
+
+void SlotResidency::copy(const std::vector<const ggml_tensor *> & weights) {
+    for (const ggml_tensor * weight : weights) {
+        const void * from = origins_.at(weight).data;
+        if (copier_) {
+            ggml_backend_tensor_set_async(copier_.get(), movable(weight), from, 0, ggml_nbytes(weight));
+        } else {
+            ggml_backend_tensor_set(movable(weight), from, 0, ggml_nbytes(weight));
+        }
+    }
+}
+
+// The slot is free: the part that read it last has run, because a run waits for each of its parts.
+void SlotResidency::start_next() {
+    copy(segments_[next_]);
+    if (copier_) {
+        ggml_backend_event_record(filled_[next_ % slots_].get(), copier_.get());
+    }
+    next_ = (next_ + 1) % segments_.size();
+    ++in_flight_;
+}
+
+void SlotResidency::before(size_t segment) {
+    // A run that was stopped leaves copies for parts that do not come next.
+    if (in_flight_ > 0 && (segment + in_flight_) % segments_.size() != next_) {
+        in_flight_ = 0;
+    }
+    if (in_flight_ == 0) {
+        next_ = segment;
+        start_next();
+    }
+    const auto next_slot_is_free = [&] {
+        for (size_t i = 0; i < in_flight_; ++i) {
+            if ((segment + i) % segments_.size() % slots_ == next_ % slots_) {
+                return false;
+            }
+        }
+        return true;
+    };
+    while (next_slot_is_free()) {
+        start_next();
+    }
+    if (copier_) {
+        ggml_backend_event_wait(backend_->handle(), filled_[segment % slots_].get());
+    }
+}
+
+void SlotResidency::after(size_t /*segment*/) {
+    --in_flight_;
+}
+
+}  // namespace ltx

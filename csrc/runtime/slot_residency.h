@@ -1,0 +1,63 @@
+// Weights that pass through fixed places on a device, for models larger than its memory.
+#pragma once
+
+#include <map>
+#include <memory>
+
+#include "runtime/backend.h"
+#include "runtime/residency.h"
+
+namespace ltx {
+
+// Weights lie in host memory. Those that one part of a graph reads are copied into one of `slots` places before it
+// runs, while earlier parts compute; those that several parts read stay on the device. A weight's place does not change
+// as long as a graph is used, so recorded device graphs stay valid.
+//
+// Copies run on a stream of their own where the device has events; elsewhere they happen in line. They overlap with the
+// computation where the host memory is pinned (Backend::host_buffer_type).
+class SlotResidency : public Residency {
+public:
+    // Throws BackendError when the device gives no second stream.
+    SlotResidency(std::shared_ptr<Backend> backend, size_t slots);
+
+    // Moves the weights' tensors to their places, so it has to come before the graph's tensors are placed. Throws
+    // DeviceMemoryError.
+    void use(SegmentWeights segments) override;
+
+    void before(size_t segment) override;
+    void after(size_t segment) override;
+
+    // Moves the tensors back to host memory.
+    ~SlotResidency() override;
+
+private:
+    // Where a weight lies in host memory.
+    struct Origin {
+        ggml_backend_buffer_t buffer;
+        void * data;
+    };
+    struct EventFree {
+        void operator()(ggml_backend_event_t event) const { ggml_backend_event_free(event); }
+    };
+    using Event = std::unique_ptr<ggml_backend_event, EventFree>;
+
+    void return_to_host();
+    void place(const std::vector<const ggml_tensor *> & weights, ggml_backend_buffer_t buffer);
+    ggml_backend_buffer_ptr allocate(size_t bytes) const;
+    size_t bytes_of(const std::vector<const ggml_tensor *> & weights) const;
+    void copy(const std::vector<const ggml_tensor *> & weights);
+    void start_next();
+
+    std::shared_ptr<Backend> backend_;
+    ggml_backend_ptr copier_;
+    size_t slots_;
+    std::map<const ggml_tensor *, Origin> origins_;  // of the weights that lie on the device now
+    ggml_backend_buffer_ptr staying_;
+    std::vector<ggml_backend_buffer_ptr> slot_buffers_;
+    SegmentWeights segments_;  // without what stays
+    std::vector<Event> filled_;
+    size_t next_ = 0;       // the segment whose weights are copied next
+    size_t in_flight_ = 0;  // segments that were copied and have not run
+};
+
+}  // namespace ltx

@@ -1,0 +1,75 @@
+// The part of CUDA's language and library that the kernels use, for emulation.h.
+#pragma once
+
+#include <cmath>
+
+#include "emulation.h"
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+// One block runs at a time, on one thread.
+#define __shared__ static
+
+#define threadIdx (::emulated::thread_index())
+#define blockIdx (::emulated::block_index())
+#define blockDim (::emulated::block_size())
+#define gridDim (::emulated::grid_size())
+
+struct CUstream_st;
+using cudaStream_t = CUstream_st *;
+
+struct dim3 : emulated::Index {
+    dim3(unsigned nx = 1, unsigned ny = 1, unsigned nz = 1) : emulated::Index{nx, ny, nz} {}
+};
+
+enum cudaError_t { cudaSuccess };
+enum cudaDeviceAttr { cudaDevAttrComputeCapabilityMajor };
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
+
+inline const char * cudaGetErrorString(cudaError_t) {
+    return "emulated";
+}
+
+inline cudaError_t cudaDeviceGetAttribute(int * value, cudaDeviceAttr, int) {
+    *value = 9;
+    return cudaSuccess;
+}
+
+template <typename Kernel>
+cudaError_t cudaFuncSetAttribute(Kernel *, cudaFuncAttribute, int) {
+    return cudaSuccess;
+}
+
+template <typename Arguments>
+cudaError_t cudaLaunchKernel(void (*kernel)(Arguments), dim3 grid, dim3 block, void ** arguments, size_t shared_bytes,
+                             cudaStream_t) {
+    const Arguments & a = *static_cast<const Arguments *>(arguments[0]);
+    emulated::run(grid, block, shared_bytes, [&] { kernel(a); });
+    return cudaSuccess;
+}
+
+inline void __syncthreads() {
+    emulated::sync_block();
+}
+
+inline void __syncwarp() {
+    emulated::sync_warp();
+}
+
+template <typename T>
+T __shfl_xor_sync(unsigned, T value, int mask) {
+    return emulated::from_lane(value, emulated::lane() ^ mask);
+}
+
+inline bool __any_sync(unsigned, bool predicate) {
+    bool any = false;
+    emulated::publish(&predicate, sizeof(predicate));
+    for (int lane = 0; lane < 32; ++lane) {
+        any = any || *static_cast<const bool *>(emulated::published(lane));
+    }
+    emulated::sync_warp();
+    return any;
+}

@@ -1,0 +1,268 @@
+#include "emulation.h"
+
+#include <csetjmp>
+
+#include <ucontext.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <memory>
+#include <stdexcept>
+#include <vector>
+
+namespace emulated {
+
+namespace {
+
+constexpr size_t kStackBytes = 64 * 1024;
+constexpr size_t kSlotBytes = 64;
+constexpr unsigned kWarp = 32;
+
+enum class State { Ready, AtBlock, AtWarp, Done };
+
+struct Copy {
+    void * to;
+    const void * from;
+    size_t bytes, valid_bytes;
+};
+
+struct Fiber {
+    ucontext_t start;
+    jmp_buf place;  // where it waits; changing stacks this way needs no system call
+    bool started = false;
+    std::unique_ptr<char[]> stack = std::make_unique<char[]>(kStackBytes);
+    Index index;
+    State state = State::Done;
+    std::array<unsigned char, kSlotBytes> slot;
+    std::vector<std::vector<Copy>> groups;  // the last one is open
+};
+
+struct Machine {
+    jmp_buf scheduler;
+    std::vector<std::unique_ptr<Fiber>> fibers;
+    std::vector<unsigned char> shared;
+    Index grid, block, block_at;
+    size_t current = 0;
+    const std::function<void()> * kernel = nullptr;
+};
+
+Machine & machine() {
+    static thread_local Machine instance;
+    return instance;
+}
+
+Fiber & fiber() {
+    return *machine().fibers[machine().current];
+}
+
+void wait_as(State state) {
+    Fiber & self = fiber();
+    self.state = state;
+    if (_setjmp(self.place) == 0) {
+        _longjmp(machine().scheduler, 1);
+    }
+}
+
+void fiber_main() {
+    (*machine().kernel)();
+    fiber().state = State::Done;
+    _longjmp(machine().scheduler, 1);
+}
+
+void resume(size_t index) {
+    Machine & m = machine();
+    Fiber & f = *m.fibers[index];
+    m.current = index;
+    if (_setjmp(m.scheduler) == 0) {
+        if (f.started) {
+            _longjmp(f.place, 1);
+        }
+        f.started = true;
+        setcontext(&f.start);
+    }
+}
+
+// Makes the fibers [first, last) ready if all that are not done wait in `state`; says whether any was.
+bool release(size_t first, size_t last, State state) {
+    auto & fibers = machine().fibers;
+    bool any = false;
+    for (size_t i = first; i < last; ++i) {
+        if (fibers[i]->state != state && fibers[i]->state != State::Done) {
+            return false;
+        }
+        any = any || fibers[i]->state == state;
+    }
+    for (size_t i = first; i < last; ++i) {
+        if (fibers[i]->state == state) {
+            fibers[i]->state = State::Ready;
+        }
+    }
+    return any;
+}
+
+void run_block(size_t threads) {
+    Machine & m = machine();
+    for (size_t i = 0; i < threads; ++i) {
+        Fiber & f = *m.fibers[i];
+        const auto n = static_cast<unsigned>(i);
+        f.index = {n % m.block.x, n / m.block.x % m.block.y, n / (m.block.x * m.block.y)};
+        f.state = State::Ready;
+        f.groups.assign(1, {});
+        f.started = false;
+        getcontext(&f.start);
+        f.start.uc_stack.ss_sp = f.stack.get();
+        f.start.uc_stack.ss_size = kStackBytes;
+        f.start.uc_link = nullptr;
+        makecontext(&f.start, fiber_main, 0);
+    }
+    for (bool progress = true; progress;) {
+        progress = false;
+        for (size_t warp = 0; warp < threads; warp += kWarp) {
+            const size_t end = std::min<size_t>(warp + kWarp, threads);
+            do {
+                for (size_t i = warp; i < end; ++i) {
+                    if (m.fibers[i]->state == State::Ready) {
+                        resume(i);
+                        progress = true;
+                    }
+                }
+            } while (release(warp, end, State::AtWarp));
+        }
+        progress = release(0, threads, State::AtBlock) || progress;
+    }
+    for (size_t i = 0; i < threads; ++i) {
+        if (m.fibers[i]->state != State::Done) {
+            throw std::logic_error("emulated kernel: threads wait for others that have ended or wait elsewhere");
+        }
+    }
+}
+
+}  // namespace
+
+const Index & thread_index() {
+    return fiber().index;
+}
+const Index & block_index() {
+    return machine().block_at;
+}
+const Index & block_size() {
+    return machine().block;
+}
+const Index & grid_size() {
+    return machine().grid;
+}
+int lane() {
+    return static_cast<int>(machine().current % kWarp);
+}
+unsigned char * dynamic_shared() {
+    return machine().shared.data();
+}
+
+void run(Index grid, Index block, size_t shared_bytes, const std::function<void()> & kernel) {
+    Machine & m = machine();
+    const size_t threads = size_t{block.x} * block.y * block.z;
+    while (m.fibers.size() < threads) {
+        m.fibers.push_back(std::make_unique<Fiber>());
+    }
+    m.grid = grid;
+    m.block = block;
+    m.kernel = &kernel;
+    for (unsigned z = 0; z < grid.z; ++z) {
+        for (unsigned y = 0; y < grid.y; ++y) {
+            for (unsigned x = 0; x < grid.x; ++x) {
+                m.block_at = {x, y, z};
+                m.shared.assign(shared_bytes, 0xff);  // not a number, should a kernel read what it did not write
+                run_block(threads);
+            }
+        }
+    }
+}
+
+void sync_block() {
+    wait_as(State::AtBlock);
+}
+
+void sync_warp() {
+    wait_as(State::AtWarp);
+}
+
+void publish(const void * data, size_t bytes) {
+    if (bytes > kSlotBytes) {
+        throw std::logic_error("emulated kernel: a lane publishes too much");
+    }
+    std::memcpy(fiber().slot.data(), data, bytes);
+    sync_warp();
+}
+
+const void * published(int lane) {
+    Machine & m = machine();
+    return m.fibers[m.current / kWarp * kWarp + static_cast<size_t>(lane)]->slot.data();
+}
+
+void load_matrices(unsigned (&r)[4], const void * row, bool transposed) {
+    publish(row, 16);
+    const int self = lane();
+    for (int matrix = 0; matrix < 4; ++matrix) {
+        uint16_t pair[2];
+        for (int i = 0; i < 2; ++i) {
+            const int inner = self % 4 * 2 + i;
+            const int outer = self / 4;
+            const auto * elements =
+                static_cast<const uint16_t *>(published(matrix * 8 + (transposed ? inner : outer)));
+            pair[i] = elements[transposed ? outer : inner];
+        }
+        r[matrix] = pair[0] | static_cast<unsigned>(pair[1]) << 16;
+    }
+    sync_warp();
+}
+
+namespace {
+
+float half_of(unsigned pair, int index) {
+    return std::bit_cast<float>(index ? pair & 0xffff0000u : pair << 16);
+}
+
+}  // namespace
+
+void multiply(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+    struct Operands {
+        unsigned a[4], b[2];
+    } own;
+    std::ranges::copy(a, own.a);
+    std::ranges::copy(b, own.b);
+    publish(&own, sizeof(own));
+    const auto operands = [](int source) { return static_cast<const Operands *>(published(source)); };
+    const int self = lane();
+    for (int i = 0; i < 4; ++i) {
+        const int row = self / 4;  // and 8 below for the last two
+        const int column = self % 4 * 2 + i % 2;
+        for (int k = 0; k < 16; ++k) {
+            const float left = half_of(operands(row * 4 + k % 8 / 2)->a[k / 8 * 2 + i / 2], k % 2);
+            const float right = half_of(operands(column * 4 + k % 8 / 2)->b[k / 8], k % 2);
+            c[i] += left * right;
+        }
+    }
+    sync_warp();
+}
+
+void copy_later(void * to, const void * from, size_t bytes, size_t valid_bytes) {
+    fiber().groups.back().push_back({to, from, bytes, valid_bytes});
+}
+
+void close_copies() {
+    fiber().groups.emplace_back();
+}
+
+void wait_copies(int open_groups) {
+    auto & groups = fiber().groups;
+    while (groups.size() > static_cast<size_t>(open_groups) + 1) {
+        for (const Copy & copy : groups.front()) {
+            std::memset(copy.to, 0, copy.bytes);
+            std::memcpy(copy.to, copy.from, copy.valid_bytes);
+        }
+        groups.erase(groups.begin());
+    }
+}
+
+}  // namespace emulated

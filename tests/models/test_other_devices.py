@@ -1,0 +1,102 @@
+"""Networks on devices that work otherwise than the CPU, emulated there.
+
+A device may lack our operations, or its weights may pass through slots.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import test_gemma3
+import test_text_connector
+import tolerances
+import transformer_cases
+from harness import compare
+from text_cases import CONNECTOR, random_ids
+from transformer_cases import TINY_20, TINY_23, make_modality, random_weights, write_weights
+
+from ltx2cpp import _core
+
+testing: Any = getattr(_core, "_testing", None)
+pytestmark = pytest.mark.skipif(
+    testing is None, reason="the extension was built without LTX2CPP_TESTING"
+)
+
+# Opens a network that takes `stream_weights`, with a function that runs it.
+Opened = tuple[Any, Callable[[], list[np.ndarray[Any, Any]]]]
+
+
+def open_transformer(folder: Path, device: Any, base: Any) -> Opened:
+    config = dataclasses.replace(base, num_layers=4)
+    path = write_weights(folder / "transformer.safetensors", random_weights(config, seed=1))
+    network = transformer_cases.open_transformer(path, config, device=device)
+    rng = np.random.default_rng(2)
+    video, audio = (
+        transformer_cases.as_dict(make_modality(config, kind, rng, sigma=0.7, denoise=(0.0, 1.0)))
+        for kind in ("video", "audio")
+    )
+
+    def run() -> list[np.ndarray[Any, Any]]:
+        result = network.velocity(video, audio, [1], False, [])
+        return [result["video"], result["audio"]]
+
+    return network, run
+
+
+def open_text_encoder(folder: Path, monkeypatch: pytest.MonkeyPatch, device: Any) -> Opened:
+    monkeypatch.setattr(test_gemma3, "DEVICE", device)
+    network, _, _ = test_gemma3.encoder(folder)
+    return network, lambda: list(network.encode(random_ids(9)))
+
+
+def open_connector(folder: Path, monkeypatch: pytest.MonkeyPatch, device: Any) -> Opened:
+    monkeypatch.setattr(test_text_connector, "DEVICE", device)
+    network, _ = test_text_connector.connector(folder, CONNECTOR)
+    features = test_text_connector.random_features(11)
+    return network, lambda: [network.run(features, 24)]
+
+
+NETWORKS: dict[str, Callable[..., Opened]] = {
+    "transformer 2.3": lambda folder, _, device: open_transformer(folder, device, TINY_23),
+    "transformer 2.0": lambda folder, _, device: open_transformer(folder, device, TINY_20),
+    "text encoder": open_text_encoder,
+    "connector": open_connector,
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_stock_operations_give_the_same(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, run = NETWORKS[name](tmp_path, monkeypatch, _core.Device("cpu", 1))
+    device = testing.stock_device("cpu", 1)
+    assert not device.runs_custom_ops
+    other = tmp_path / "other"
+    other.mkdir()
+    _, run_stock = NETWORKS[name](other, monkeypatch, device)
+    for got, want in zip(run_stock(), run(), strict=True):
+        compare(name, got, want, tolerances.TRANSFORMER_F32)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("slots", [2, 3])
+def test_weights_in_slots_change_no_bit(
+    name: str, slots: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, run = NETWORKS[name](tmp_path, monkeypatch, _core.Device("cpu", 1))
+    device = _core.Device("cpu", 1)
+    testing.set_weight_slots(device, slots)
+    other = tmp_path / "other"
+    other.mkdir()
+    network, run_streamed = NETWORKS[name](other, monkeypatch, device)
+    network.stream_weights()
+    wanted = run()
+    # The second run begins with what the first one left in the slots.
+    for _ in range(2):
+        for got, want in zip(run_streamed(), wanted, strict=True):
+            np.testing.assert_array_equal(got, want)

@@ -1,0 +1,274 @@
+"""Compares and times the networks of LTX-2.3 on a CUDA device, with random weights.
+
+    python tools/gpu_bench.py compare
+    python tools/gpu_bench.py transformer --blocks 48 --weights bf16 q8_0
+    python tools/gpu_bench.py decode --size 768x512x121
+
+`compare` prints how far each network's result on the device is from that on the CPU. `transformer`
+times one call, with resident and with streamed weights, beside diffusers in bfloat16 where torch
+and diffusers are there.
+Blocks repeat the weights of two in the file, so 48 of them need no file of 44 GB; on the device
+each has memory of its own. Needs an extension built with CUDA and LTX2CPP_TESTING.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import dataclasses
+import re
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import bench_reference as reference
+import numpy as np
+from bench import converted, synthetic
+from bench_machine import relative_error
+from compare_velocity import make_inputs
+from numpy.typing import NDArray
+
+from ltx2cpp import LTX2Pipeline, Modality, ModelFiles, _core
+from ltx2cpp.config import TransformerConfig
+from ltx2cpp.cost import transformer_flop, video_decoder_flop
+from ltx2cpp.errors import Error
+from ltx2cpp.model_files import resolve
+
+_FILE_BLOCKS = 2
+_TEXT_ROWS = 1024
+_CHUNK_FRAMES = 8
+_BLOCK_NAME = re.compile(r"^transformer_blocks\.(\d+)\.(.*)$")
+# 768x512x121 in latents, and a grid of 14,080 tokens.
+_GRIDS = {"6144": (16, 16, 24), "14080": (16, 22, 40)}
+_AUDIO_TOKENS = 126
+
+Run = Callable[[], Any]
+
+
+def seconds_of(run: Run, rounds: int) -> list[float]:
+    """Return the seconds of `rounds` calls after three that are not counted.
+
+    Three, because a device's graph is recorded at the second call.
+    """
+    seconds = []
+    for index in range(rounds + 3):
+        start = time.perf_counter()
+        run()
+        if index >= 3:
+            seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+def has_module(name: str) -> bool:
+    try:
+        __import__(name)
+    except ImportError:
+        return False
+    return True
+
+
+def card_peak() -> float | None:
+    """Return FLOP/s of a large bfloat16 product by torch; None without torch."""
+    if not has_module("torch"):
+        return None
+    import torch
+
+    a, b = (torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+
+    def product() -> None:
+        for _ in range(10):
+            torch.matmul(a, b)
+        torch.cuda.synchronize()
+
+    return 10 * 2 * 8192**3 / min(seconds_of(product, 5))
+
+
+def row(name: str, seconds: Sequence[float], flop: float, peak: float | None) -> None:
+    median = statistics.median(seconds)
+    share = "" if peak is None else f"{100 * flop / median / peak:6.1f} % of peak"
+    print(
+        f"{name:44} {1e3 * median:9.1f} ms  fastest {1e3 * min(seconds):9.1f} ms"
+        f"  {flop / median / 1e12:7.1f} TFLOP/s  {share}",
+        flush=True,
+    )
+
+
+def open_transformer(path: Path, blocks: int, device: _core.Device, stream: bool) -> Any:
+    """Open a transformer of `blocks` blocks that repeat those of the file in turn."""
+    component = resolve(ModelFiles(transformer=path)).require("transformer")
+    config: Any = component.config
+    table = _core.TensorTable()
+    for name, ref in component.tensors.items():
+        target = None if ref.target is None else str(ref.target)
+        found = _BLOCK_NAME.match(name)
+        first, step, count = (int(found[1]), _FILE_BLOCKS, blocks) if found else (0, 1, 1)
+        for index in range(first, count, step):
+            full = f"transformer_blocks.{index}.{found[2]}" if found else name
+            table.add(full, *ref.info.place, target, ref.scale)
+    fields = dataclasses.asdict(config) | {"num_layers": blocks}
+    network = _core.Transformer(table, fields, device)
+    if stream:
+        network.stream_weights()
+    network.load()
+    return network
+
+
+def velocity_of(network: Any, video: Modality, audio: Modality) -> Run:
+    def stream(modality: Modality) -> dict[str, Any]:
+        names = ("latent", "context", "sigma", "timesteps", "positions")
+        return {name: getattr(modality, name) for name in names}
+
+    return lambda: network.velocity(stream(video), stream(audio), [], False, [])
+
+
+def time_transformer(given: argparse.Namespace) -> None:
+    device = _core.Device(given.device)
+    peak = card_peak()
+    print(f"measured bfloat16 peak: {'no torch' if peak is None else f'{peak / 1e12:.0f} TFLOP/s'}")
+    path = synthetic(given.folder, "transformer", _FILE_BLOCKS)
+    files = ModelFiles(transformer=path)
+    config: TransformerConfig = resolve(files).require("transformer").config
+    full = dataclasses.replace(config, num_layers=given.blocks)
+    for weights in given.weights:
+        stored = converted(path, weights)
+        for stream in (False, True):
+            network = open_transformer(stored, given.blocks, device, stream)
+            for tokens in given.tokens:
+                video, audio = make_inputs(files, _GRIDS[tokens], _AUDIO_TOKENS, seed=0)
+                flop = transformer_flop(full, len(video.latent), len(audio.latent), _TEXT_ROWS)
+                name = f"{weights} {tokens} tokens, {'streamed' if stream else 'resident'}"
+                row(name, seconds_of(velocity_of(network, video, audio), given.rounds), flop, peak)
+            del network
+    if not (has_module("torch") and has_module("diffusers")):
+        print("diffusers: torch or diffusers is not installed, so there is nothing to compare with")
+        return
+    for tokens in given.tokens:
+        video, audio = make_inputs(files, _GRIDS[tokens], _AUDIO_TOKENS, seed=0)
+        flop = transformer_flop(full, len(video.latent), len(audio.latent), _TEXT_ROWS)
+        run = reference_transformer(path, full, video, audio)
+        row(f"diffusers bf16, {tokens} tokens", seconds_of(run, given.rounds), flop, peak)
+
+
+def reference_transformer(
+    path: Path, config: TransformerConfig, video: Modality, audio: Modality
+) -> Run:
+    """Return a call of diffusers' transformer on the device, blocks repeated as in ours."""
+    import torch
+
+    few = dataclasses.replace(config, num_layers=_FILE_BLOCKS)
+    model, inputs = reference.transformer_parts(path, few, video, audio)
+    blocks = model.transformer_blocks
+    for index in range(_FILE_BLOCKS, config.num_layers):
+        blocks.append(copy.deepcopy(blocks[index % _FILE_BLOCKS]))
+    model.to("cuda")
+    on_device = {name: value.to("cuda") for name, value in inputs.items()}
+
+    def run() -> None:
+        with torch.inference_mode():
+            model(**on_device, return_dict=False)
+        torch.cuda.synchronize()
+
+    return run
+
+
+def latent_of(size: tuple[int, int, int]) -> NDArray[np.float32]:
+    width, height, frames = size
+    shape = (128, (frames - 1) // _CHUNK_FRAMES + 1, height // 32, width // 32)
+    return np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+
+
+def time_decode(given: argparse.Namespace) -> None:
+    path = synthetic(given.folder, "video_vae")
+    latent = latent_of(given.size)
+    files = ModelFiles(video_vae=path)
+    pipe = LTX2Pipeline(files, device=given.device)
+    flop = video_decoder_flop(resolve(files).require("video_decoder").config, *latent.shape[1:])
+    name = "video decode " + "x".join(map(str, given.size))
+    row(name, seconds_of(lambda: pipe.decode_video(latent), given.rounds), flop, card_peak())
+
+
+def compare(given: argparse.Namespace) -> None:
+    """Print the normalised error of each network on the device against the CPU."""
+    transformer = synthetic(given.folder, "transformer", _FILE_BLOCKS)
+    video, audio = make_inputs(ModelFiles(transformer=transformer), (4, 16, 16), 26, seed=0)
+
+    def velocities(pipe: LTX2Pipeline) -> dict[str, Any]:
+        result = pipe.velocity(video, audio)
+        return {"video": result.video, "audio": result.audio}
+
+    latent = latent_of((256, 256, 17))
+    frames = np.random.default_rng(1).integers(0, 256, (9, 128, 128, 3), np.uint8)
+    sound = np.random.default_rng(2).standard_normal((8, 25, 16), dtype=np.float32)
+    vae = ModelFiles(video_vae=synthetic(given.folder, "video_vae"))
+    speech = ModelFiles(audio_vae=synthetic(given.folder, "audio"))
+    stages: dict[str, tuple[ModelFiles, Callable[[LTX2Pipeline], dict[str, Any]]]] = {
+        f"transformer {weights}": (
+            ModelFiles(transformer=converted(transformer, weights)),
+            velocities,
+        )
+        for weights in ("bf16", "q8_0", "q4_k_m")
+    }
+    stages["video decode"] = (vae, lambda pipe: {"frames": pipe.decode_video(latent)})
+    stages["video encode"] = (vae, lambda pipe: {"latent": pipe.encode_video(frames)})
+    stages["audio decode"] = (speech, lambda pipe: {"mel": pipe.decode_mel(sound)})
+    stages["vocoder"] = (speech, lambda pipe: {"samples": pipe.decode_audio(sound).samples})
+    print(f"{'network':24} {'result':10} {'error':>9}  {'CPU s':>8} {given.device + ' s':>8}")
+    for name, (files, run) in stages.items():
+        results, seconds = [], []
+        for device in ("cpu", given.device):
+            pipe = LTX2Pipeline(files, device=device)
+            start = time.perf_counter()
+            results.append(run(pipe))
+            seconds.append(time.perf_counter() - start)
+        for key, want in results[0].items():
+            error = relative_error(results[1][key], want)
+            print(
+                f"{name:24} {key:10} {error:9.1e}  {seconds[0]:8.2f} {seconds[1]:8.2f}", flush=True
+            )
+
+
+def _size(text: str) -> tuple[int, int, int]:
+    width, height, frames = (int(part) for part in text.split("x"))
+    return width, height, frames
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--device", default="cuda")
+    common.add_argument("--rounds", type=int, default=5)
+    folder = Path(tempfile.gettempdir()) / "ltx2cpp-bench"
+    common.add_argument("--folder", type=Path, default=folder)
+    commands = parser.add_subparsers(dest="command", required=True)
+    command = commands.add_parser("compare", parents=[common])
+    command.set_defaults(run=compare)
+    command = commands.add_parser("transformer", parents=[common])
+    command.add_argument("--blocks", type=int, default=48)
+    command.add_argument("--tokens", nargs="+", choices=_GRIDS, default=list(_GRIDS))
+    command.add_argument("--weights", nargs="+", default=["bf16", "q8_0"])
+    command.set_defaults(run=time_transformer)
+    command = commands.add_parser("decode", parents=[common])
+    command.add_argument("--size", type=_size, default=(768, 512, 121))
+    command.set_defaults(run=time_decode)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    given = _parser().parse_args(arguments)
+    try:
+        given.run(given)
+    except Error as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -227,8 +227,8 @@ def _second_stage(
     sampler = SamplerChoice() if recipe.sampler is None else first.sampler
     if sampler.name == "res_2s":
         check_levels(sigmas)
-    placements = first.placements.without_references()
-    return Stage(shape, sigmas, Guidance(), sampler, placements, None, loras)
+    placements = first.placements if recipe.dubs else first.placements.without_references()
+    return Stage(shape, sigmas, Guidance(), sampler, placements, None, loras, recipe.dubs)
 
 
 def _as_recipe_has_them(conditions: list[Condition], recipe: Recipe) -> list[Condition]:
@@ -289,11 +289,12 @@ def _with_noise(
     for stage, video, sound in zip(stages, noise[::2], noise[1::2], strict=True):
         shape = stage.shape
         tokens = shape.video_tokens + stage.placements.appended_tokens(shape)
+        sounds = shape.audio_frames + stage.placements.appended_sound_tokens
         pair = (
             _noise_tokens("video", video, (tokens, model.video_channels))
             if request.video
             else None,
-            _noise_tokens("audio", sound, (shape.audio_frames, model.audio_channels))
+            _noise_tokens("audio", sound, (sounds, model.audio_channels))
             if request.audio
             else None,
         )

@@ -80,6 +80,7 @@ class Stage:
         noise: video tokens (T, C), appended conditions included, and audio tokens (L, C'), or None
             to draw them.
         loras: that change the transformer in it.
+        keeps_sound: whether the sound it starts from stays as it is.
     """
 
     shape: ClipShape
@@ -89,6 +90,7 @@ class Stage:
     placements: Placements
     noise: tuple[FloatArray | None, FloatArray | None] | None
     loras: tuple[LoraSpec, ...] = ()
+    keeps_sound: bool = False
 
 
 @dataclass(frozen=True, eq=False)

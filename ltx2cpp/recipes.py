@@ -34,6 +34,7 @@ class Recipe:
         distilled_lora: strength in each stage of the LoRA that makes a full model a distilled one.
         lora_stages: stages in which other LoRAs act.
         sound_stage: the stage, from 1, whose sound the clip carries.
+        dubs: whether both stages see references and the second keeps the first one's sound.
         beside: True shows a picture at frame 0 beside the clip as it does elsewhere.
         video: False makes the sound alone.
         needs: what it cannot do without.
@@ -51,6 +52,7 @@ class Recipe:
     distilled_lora: tuple[float, float] = (0.0, 0.0)
     lora_stages: tuple[int, ...] = (1, 2)
     sound_stage: int = 1
+    dubs: bool = False
     beside: bool = False
     video: bool = True
     needs: tuple[Need, ...] = ()
@@ -135,6 +137,16 @@ _RECIPES = (
         sampler="euler",
         lora_stages=(1,),
         sound_stage=2,
+        needs=("reference", "lora"),
+    ),
+    Recipe(
+        "dubbing",
+        "a reference video with other words, by an IC-LoRA for video and sound in both stages",
+        variant="distilled",
+        two_stage=True,
+        size=_LARGE,
+        sampler="euler",
+        dubs=True,
         needs=("reference", "lora"),
     ),
     Recipe(

@@ -163,6 +163,8 @@ def start_stage(
         audio = LatentState.empty(frames, plan.audio_channels, audio_positions(frames))
         if latents is not None and latents.audio is not None:
             audio = replace(audio, latent=pack_audio(latents.audio))
+            if stage.keeps_sound:
+                audio = hold_sound(audio, latents.audio)
         audio = condition_audio(audio, conditions) if sound is None else hold_sound(audio, sound)
     if stage.noise is not None:
         video_noise, audio_noise = stage.noise

@@ -137,6 +137,12 @@ def add_condition_options(parser: argparse.ArgumentParser) -> None:
         help="0 to 1: how clearly --reference is shown, 0 as noise (default: 1)",
     )
     group.add_argument(
+        "--reference-audio",
+        type=Path,
+        metavar="FILE",
+        help="sound that is heard with --reference and not kept, for dubbing LoRAs",
+    )
+    group.add_argument(
         "--reference-downscale",
         type=int,
         metavar="D",
@@ -164,12 +170,15 @@ def conditions_of(arguments: argparse.Namespace) -> list[Condition] | None:
     ]
     if arguments.image_crf is not None and not pictures:
         raise ArgumentError("--image-crf: there is no picture to compress; give --image")
+    if arguments.reference_audio is not None and not arguments.reference:
+        raise ArgumentError("--reference-audio goes with --reference FILE")
     found += [
         ReferenceVideo(
             path,
             strength=arguments.reference_strength,
             attention=arguments.reference_attention,
             downscale=arguments.reference_downscale,
+            audio=arguments.reference_audio,
         )
         for path in arguments.reference or ()
     ]

@@ -17,6 +17,7 @@ from ltx2cpp.latents import (
     SPACE_FACTOR,
     TIME_FACTOR,
     ClipShape,
+    audio_positions,
     pack_audio,
     pack_video,
     video_bounds,
@@ -73,7 +74,8 @@ def condition_audio(state: LatentState, conditions: Sequence[Encoded]) -> Latent
     """Return the audio state with the sound of conditions that have some.
 
     The sound of a retaken clip is cut to the clip or filled up; what lies past its end is made
-    anew. That of held frames is held as long as they are.
+    anew. That of held frames is held as long as they are. That of a reference is heard beside the
+    clip, as if it ended one latent frame before the clip begins.
     """
     for each in conditions:
         if each.audio_latent is None:
@@ -81,6 +83,8 @@ def condition_audio(state: LatentState, conditions: Sequence[Encoded]) -> Latent
         tokens = pack_audio(each.audio_latent)
         if each.placement.kind is Kind.SOURCE:
             state = _audio_source(state, each.placement, tokens)
+        elif each.placement.kind is Kind.REFERENCE:
+            state = _append_audio(state, each.placement, tokens)
         else:
             state = _hold_audio(state, each.placement.region_s, tokens)
     return state
@@ -95,6 +99,15 @@ def _audio_source(state: LatentState, item: Placement, tokens: FloatArray) -> La
         again[:] = False
     again[len(tokens) :] = True
     return replace(state, latent=clean, clean=clean, mask=again.astype(np.float32))
+
+
+def _append_audio(state: LatentState, item: Placement, tokens: FloatArray) -> LatentState:
+    count = item.appended_sound_tokens
+    heard = np.zeros((count, tokens.shape[1]), np.float32)
+    heard[: len(tokens)] = tokens[:count]
+    positions = audio_positions(count)
+    back = positions.max(initial=0.0) + np.float32(1.0 / AUDIO_LATENT_RATE_HZ)
+    return state.append(heard, positions - back, item.strength)
 
 
 def _hold_audio(

@@ -93,7 +93,7 @@ class VideoCondition:
 class ReferenceVideo:
     """A video that an IC-LoRA translates into the clip; it is seen, not shown.
 
-    With two stages only the first sees it.
+    With two stages only the first sees it, unless the pipeline is "dubbing".
 
     Attributes:
         video: a file, or uint8 (frames, height, width, 3).
@@ -103,6 +103,7 @@ class ReferenceVideo:
         downscale: the reference is this many times smaller than the clip each way; None takes what
             the metadata of the LoRA says.
         temporal_scale: the reference keeps one of so many frames; None as for ``downscale``.
+        audio: sound that is heard with it and not kept, for LoRAs made for that; a file, or None.
 
     Raises:
         ArgumentError: a value is out of range.
@@ -113,9 +114,14 @@ class ReferenceVideo:
     attention: float | NDArray[Any] = 1.0
     downscale: int | None = None
     temporal_scale: int | None = None
+    audio: Audio | str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         _check_source("reference video", self.video, 4)
+        if self.audio is not None and not isinstance(self.audio, (Audio, str, os.PathLike)):
+            raise ArgumentError(
+                f"reference audio: expected a file or an Audio, found {type(self.audio).__name__}"
+            )
         _check_share("reference strength", self.strength)
         if isinstance(self.attention, np.ndarray):
             object.__setattr__(self, "attention", as_mask("reference attention", self.attention))

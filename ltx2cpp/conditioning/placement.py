@@ -25,8 +25,8 @@ from ltx2cpp.conditioning.items import (
     VideoCondition,
 )
 from ltx2cpp.errors import ArgumentError
-from ltx2cpp.latents import SPACE_FACTOR, TIME_FACTOR, ClipShape
-from ltx2cpp.media import compress_picture, fit_frames, read_picture, read_video
+from ltx2cpp.latents import AUDIO_LATENT_RATE_HZ, SPACE_FACTOR, TIME_FACTOR, ClipShape
+from ltx2cpp.media import compress_picture, fit_frames, read_audio, read_picture, read_video
 from ltx2cpp.types import Audio, ByteArray, FloatArray
 
 logger = logging.getLogger("ltx2cpp")
@@ -59,7 +59,7 @@ class Placement:
         mask: of a source: (n, height, width), 1 is made again.
         region_s: of a source: the part in time that is made again; of other frames with sound: the
             part in time that they are.
-        audio: of a source, or of held frames.
+        audio: of a source, of held frames, or heard with a reference.
         new_video, new_audio: of a source: what is made again.
     """
 
@@ -92,6 +92,14 @@ class Placement:
         width, height = self._size(shape)
         return self.latent_frames * (height // SPACE_FACTOR) * (width // SPACE_FACTOR)
 
+    @property
+    def appended_sound_tokens(self) -> int:
+        """How many tokens join the clip's sound."""
+        if self.kind is not Kind.REFERENCE or self.audio is None:
+            return 0
+        seconds: float = self.audio.samples.shape[1] / self.audio.sample_rate
+        return round(seconds * AUDIO_LATENT_RATE_HZ)
+
     def _size(self, shape: ClipShape) -> tuple[int, int]:
         return shape.width // self.downscale, shape.height // self.downscale
 
@@ -105,6 +113,11 @@ class Placements:
     def appended_tokens(self, shape: ClipShape) -> int:
         """Return how many tokens join the clip's at a size."""
         return sum(item.appended_tokens(shape) for item in self.items)
+
+    @property
+    def appended_sound_tokens(self) -> int:
+        """How many tokens join the clip's sound."""
+        return sum(item.appended_sound_tokens for item in self.items)
 
     @property
     def source(self) -> Placement | None:
@@ -287,6 +300,9 @@ def _place_reference(
     attention = reference.attention
     if isinstance(attention, np.ndarray):
         attention = _mask_of(name, attention, len(frames), chosen)
+    audio = reference.audio
+    if audio is not None and not isinstance(audio, Audio):
+        audio = read_audio(audio, start_s=0.0, duration_s=shape.num_frames / shape.frame_rate)
     return Placement(
         Kind.REFERENCE,
         name,
@@ -295,6 +311,7 @@ def _place_reference(
         downscale=factor,
         temporal_scale=step,
         attention=attention,
+        audio=audio,
     )
 
 

@@ -29,6 +29,10 @@ COMMANDS = {
     ),
     "audio-to-video": ("{full} --audio-in {sound} --steps 2", (128, 64, 17)),
     "ic-lora": ("{upsampler} --lora {ic_lora} --reference {clip} -H 128", (128, 128, 17)),
+    "dubbing": (
+        "{upsampler} --lora {ic_lora} --reference {clip} --reference-audio {sound} -H 128",
+        (128, 128, 17),
+    ),
     "retake": ("--video {clip} --retake 0.3:", (128, 64, 17)),
     "text-to-audio": ("--variant dev --steps 2", None),
 }

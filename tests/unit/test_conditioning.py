@@ -32,6 +32,7 @@ from ltx2cpp.conditioning.placement import Kind, Placement, Placements, place, s
 from ltx2cpp.errors import ArgumentError, ShapeError
 from ltx2cpp.latents import ClipShape, audio_positions, pack_video, video_positions
 from ltx2cpp.media import save_video
+from ltx2cpp.types import Audio
 
 SHAPE = ClipShape(width=96, height=64, num_frames=25, frame_rate=24.0)  # latent 4 x 2 x 3
 CHANNELS = 4
@@ -192,6 +193,19 @@ def test_retake_of_sound() -> None:
     (frozen,) = placed(Retake(clip(25), new_audio=False)).items
     state = condition_audio(empty, [Encoded(frozen, source.latent, sound.audio_latent)])
     np.testing.assert_array_equal(state.mask, [0.0] * 20 + [1.0] * 6)
+
+
+def test_sound_of_a_reference_is_heard_before_the_clip() -> None:
+    heard = Audio(np.zeros((2, 8000), np.float32), 16_000)
+    (item,) = placed(ReferenceVideo(clip(9), audio=heard)).items
+    state = LatentState.empty(26, CHANNELS, audio_positions(26))
+    latent = np.full((1, 13, CHANNELS), 2.0, np.float32)
+    state = condition_audio(state, [Encoded(item, np.zeros((CHANNELS, 2, 2, 3)), latent)])
+    # Half a second is 12 latent frames, the last of which ends at 0.45 s.
+    assert state.generated == 26 and len(state.mask) == 26 + 12
+    assert (state.clean[26:] == 2.0).all() and (state.mask[26:] == 0.0).all()
+    np.testing.assert_allclose(state.positions[0, 26, 0], -0.45 - 0.04, atol=1e-6)
+    np.testing.assert_allclose(state.positions[0, -1, 1], -0.04, atol=1e-6)
 
 
 def test_appended_tokens_are_checked() -> None:

@@ -24,6 +24,7 @@ from ltx2cpp.plans import ModelFacts, Plan, Request
 from ltx2cpp.presets import find_preset
 from ltx2cpp.recipes import PIPELINES, RECIPES, find_recipe
 from ltx2cpp.schedulers import distilled_sigmas, ltx2_sigmas
+from ltx2cpp.types import Audio
 
 DISTILLED_LORA = Path("distilled.safetensors")
 DEV = ModelFacts(
@@ -112,6 +113,17 @@ def test_ic_lora_acts_in_the_first_stage_with_the_reference_alone() -> None:
     assert len(alone.stages) == 1 and alone.stages[0].loras == (lora,)
 
 
+def test_dubbing_shows_its_references_to_both_stages_and_keeps_the_sound() -> None:
+    model = replace(DISTILLED, loras=(LoraSpec("dub.safetensors"),))
+    heard = Audio(np.zeros((2, 8000), np.float32), 16_000)
+    reference = ReferenceVideo(np.zeros((17, 32, 64, 3), np.uint8), audio=heard)
+    first, second = plan(model, pipeline="dubbing", images=[reference]).stages
+    assert first.loras == second.loras == model.loras
+    assert [len(stage.placements.items) for stage in (first, second)] == [1, 1]
+    assert second.placements.appended_sound_tokens == 12
+    assert (first.keeps_sound, second.keeps_sound) == (False, True)
+
+
 def test_retakes_of_full_models_take_40_steps() -> None:
     source = Retake(np.zeros((17, 64, 128, 3), np.uint8), start_s=0.3)
     assert len(plan(pipeline="retake", images=source).stages[0].sigmas) == 41
@@ -185,7 +197,7 @@ def test_what_does_not_fit_a_pipeline_is_refused(
 
 
 def test_every_pipeline_has_a_summary_and_defaults() -> None:
-    assert set(PIPELINES) == set(RECIPES) and len(PIPELINES) == 9
+    assert set(PIPELINES) == set(RECIPES) and len(PIPELINES) == 10
     for name, recipe in RECIPES.items():
         model = DISTILLED if recipe.variant == "distilled" else DEV
         assert find_recipe(name, None, model.preset).defaults(model.preset).width >= 768

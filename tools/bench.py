@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -196,6 +196,10 @@ def audio_decode(given: argparse.Namespace) -> Benchmark:
     return Benchmark(flop, sides)
 
 
+def ours_of(sides: Mapping[str, Callable[[], Call]]) -> dict[str, Callable[[], Call]]:
+    return {name: make for name, make in sides.items() if not name.startswith("diffusers")}
+
+
 def alternate(calls: Mapping[str, Call], rounds: int) -> dict[str, list[float]]:
     """Return the seconds of each call in each round, after one that is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
@@ -304,6 +308,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     common.add_argument("--profile", action="store_true", help="time our operations one by one")
     common.add_argument("--check", action="store_true", help="compare the results once")
+    common.add_argument("--ours", action="store_true", help="leave diffusers out")
     common.add_argument("--memory", action="store_true", help="measure memory instead of time")
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("transformer", parents=[common])
@@ -329,10 +334,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if given.command == "machine":
             print(f"peak       {machine.measure_peak(given.threads)}")
-        elif given.memory:
-            measure_memory(given.make(given))
         else:
-            time_sides(given.make(given), given)
+            benchmark = given.make(given)
+            if given.ours:
+                benchmark = replace(benchmark, sides=ours_of(benchmark.sides))
+            if given.memory:
+                measure_memory(benchmark)
+            else:
+                time_sides(benchmark, given)
     except Error as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -11,6 +11,7 @@ from ltx2cpp.conditioning import (
     Retake,
     VideoCondition,
 )
+from ltx2cpp.memory_plan import MemoryPlan, PhaseMemory
 from ltx2cpp.model_files import ModelFiles
 from ltx2cpp.options import BinnedGuidance, Guidance, LoraSpec, ModalityGuidance, Sampling
 from ltx2cpp.pipeline import LTX2Pipeline
@@ -37,10 +38,12 @@ __all__ = [
     "ImageCondition",
     "LTX2Pipeline",
     "LoraSpec",
+    "MemoryPlan",
     "Modality",
     "ModalityGuidance",
     "ModelFiles",
     "Observer",
+    "PhaseMemory",
     "PromptEmbedding",
     "ReferenceVideo",
     "Retake",

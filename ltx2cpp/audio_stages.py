@@ -9,7 +9,9 @@ import numpy as np
 from ltx2cpp import _core
 from ltx2cpp.audio_features import check_sample_rate, log_mel, resample, to_stereo
 from ltx2cpp.errors import CheckpointError, ConfigError, ShapeError
-from ltx2cpp.stages import Backend, Slot, config_dict
+from ltx2cpp.memory_plan import NetworkNeeds
+from ltx2cpp.slots import Slot
+from ltx2cpp.stages import Backend, config_dict
 from ltx2cpp.types import Audio, FloatArray, as_float32
 
 if TYPE_CHECKING:
@@ -84,6 +86,14 @@ class AudioDecoder:
         """Return the wave of a latent (8, L, 16)."""
         return Audio(samples=self.vocode(self.decode_mel(latent)), sample_rate=self.sample_rate)
 
+    def measure(self, frames: int) -> tuple[NetworkNeeds, NetworkNeeds]:
+        """Return what so many latent frames take in the decoder and in the vocoder."""
+        steps = self._vae_config().mel_frames(frames)
+        return (
+            NetworkNeeds(**self._decoder.draft().measure(frames)),
+            NetworkNeeds(**self._vocoder.draft().measure(steps)),
+        )
+
     def release(self) -> None:
         self._decoder.release()
         self._vocoder.release()
@@ -119,6 +129,12 @@ class AudioEncoder:
         rate = check_sample_rate(sample_rate)
         mel = log_mel(resample(to_stereo(samples), rate, config.sample_rate_hz), config)
         return self._encoder.open().encode(np.ascontiguousarray(mel))
+
+    def measure(self, samples: int, sample_rate: int) -> NetworkNeeds:
+        """Return what a wave of so many samples takes."""
+        config: AudioVaeConfig = self._models.require("audio_encoder").config
+        steps = samples * config.sample_rate_hz // sample_rate // config.hop_length + 1
+        return NetworkNeeds(**self._encoder.draft().measure(steps))
 
     def release(self) -> None:
         self._encoder.release()

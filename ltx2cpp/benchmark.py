@@ -178,10 +178,10 @@ def _flop(
     call = transformer_flop(config, shape.video_tokens, audio_frames, MAX_TOKENS)
     text = gemma_flop(models.require("gemma").config, tokens)
     text += text_projection_flop(models.require("text_projection").config, tokens)
-    for part in ("video_connector", "audio_connector"):
-        text += connector_flop(models.require(part).config, MAX_TOKENS)
+    connectors = [models.require(f"{kind}_connector").config for kind in ("video", "audio")]
     result = {
         "encode prompt": text,
+        "connect prompt": sum(connector_flop(config, MAX_TOKENS) for config in connectors),
         "denoise": info["num_inference_steps"] * call,
         "decode video": video_decoder_flop(
             models.require("video_decoder").config,

@@ -9,8 +9,8 @@ import numpy as np
 
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.media import to_uint8
-from ltx2cpp.phases import peak_memory_bytes
 from ltx2cpp.plans import Plan
+from ltx2cpp.process_memory import peak_memory_bytes
 from ltx2cpp.stages import VideoDecoder
 from ltx2cpp.types import Audio, ByteArray, FloatArray, Observer
 
@@ -27,8 +27,10 @@ class Clip:
         video_latent: FloatArray | None,
         audio_latent: FloatArray | None,
         decode_sound: Callable[[], Audio] | None,
+        frees_decoder: bool = True,
     ) -> None:
         self._decoder, self._observer = decoder, observer
+        self._frees_decoder = frees_decoder
         self.info = plan.info
         self.width, self.height = plan.shape.width, plan.shape.height
         self.num_frames, self.frame_rate = plan.shape.num_frames, plan.shape.frame_rate
@@ -87,4 +89,6 @@ class Clip:
             yield frames
             start = time.perf_counter()
         seconds += time.perf_counter() - start
+        if self._frees_decoder:
+            self._decoder.release()
         self._observer.phase_ended(name, seconds, peak_memory_bytes())

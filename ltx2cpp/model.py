@@ -6,15 +6,18 @@ import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ltx2cpp.audio_stages import AudioDecoder, AudioEncoder
 from ltx2cpp.lora import Lora, apply_loras, check_lora_mode
+from ltx2cpp.memory_fit import Machine, MemoryPolicy
+from ltx2cpp.memory_needs import NeedsOf
 from ltx2cpp.model_files import ModelFiles, ModelSet, resolve
-from ltx2cpp.options import LoraSpec
+from ltx2cpp.options import LoraSpec, Offload
+from ltx2cpp.process_memory import resident_bytes
 from ltx2cpp.stages import (
     Backend,
     Denoiser,
@@ -54,6 +57,13 @@ class LTX2Model:
             there needs no text encoder. None keeps none.
         distilled_lora: the LoRA that makes a full model a distilled one; the pipelines of two
             stages apply it where and as strongly as the official ones do.
+        offload: what leaves memory when. "stage": each network after its phase. "stream": also
+            weights behind the reader, block by block, for models larger than memory. "disk": the
+            same, and out of the system's cache. "none": nothing until `release`. "auto": as
+            "stage", the transformer stays for the next clip where there is room, and "stream"
+            where that is needed.
+        max_memory: GiB that this process (with a GPU: its memory) may use at most; a generation
+            that cannot keep to it is refused before it starts.
 
     Raises:
         CheckpointError, WeightError, ConfigError, UnsupportedError: the files cannot be used.
@@ -72,6 +82,8 @@ class LTX2Model:
         lora_mode: str = "auto",
         prompt_cache: str | Path | None = None,
         distilled_lora: str | Path | None = None,
+        offload: str = "auto",
+        max_memory: float | None = None,
     ) -> None:
         self._observer = observer or Observer()
         self._backend = Backend(device, weight_type, threads, self._observer)
@@ -89,6 +101,22 @@ class LTX2Model:
         self._audio_decoder = AudioDecoder(self._models, self._backend)
         self._audio_encoder = AudioEncoder(self._models, self._backend)
         self._upsampler = Upsampler(self._models, self._backend)
+        self._memory = MemoryPolicy(
+            NeedsOf(
+                self._models,
+                self._prompt_encoder,
+                self._denoiser,
+                self._video_decoder,
+                self._video_encoder,
+                self._audio_decoder,
+                self._audio_encoder,
+                self._upsampler,
+            ),
+            offload,
+            max_memory,
+            Machine(self._backend.device.name, resident_bytes()),
+        )
+        self._backend.offload = cast(Offload, "stage" if offload == "auto" else offload)
 
     def __enter__(self: _Model) -> _Model:
         return self
@@ -103,6 +131,10 @@ class LTX2Model:
 
     def release(self) -> None:
         """Free all weights; the next call opens them again."""
+        self.release_networks()
+
+    def release_networks(self) -> None:
+        """Free all weights."""
         for stage in (
             self._prompt_encoder,
             self._denoiser,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from ltx2cpp.demo import DEMO, demo_files, warn_of_unknown
 from ltx2cpp.generation import make_plan
 from ltx2cpp.latents import AUDIO_LATENT_BINS
 from ltx2cpp.lora import reference_factors
+from ltx2cpp.memory_plan import MemoryPlan
 from ltx2cpp.model import LTX2Model
 from ltx2cpp.model_files import ModelFiles
 from ltx2cpp.options import Guidance, LoraSpec, Sampling
@@ -33,6 +35,9 @@ from ltx2cpp.types import (
 
 # Contexts of the last prompts, 25 MB each for released models; another seed needs no encoder.
 _KEPT_PROMPTS = 4
+
+# Of the fastest product, what whole networks reach; for estimates of time.
+_USUAL_SHARE = 0.5
 
 
 class LTX2Pipeline(LTX2Model):
@@ -56,6 +61,10 @@ class LTX2Pipeline(LTX2Model):
             there needs no text encoder. None keeps none.
         distilled_lora: the LoRA that makes a full model a distilled one; the pipelines of two
             stages apply it where and as strongly as the official ones do.
+        offload: what leaves memory when: "auto", "none", "stage", "stream" or "disk"; see
+            docs/memory.md.
+        max_memory: GiB that this process (with a GPU: its memory) may use at most; a generation
+            that cannot keep to it is refused before it starts.
 
     Raises:
         CheckpointError, WeightError, ConfigError, UnsupportedError: the files cannot be used.
@@ -80,6 +89,8 @@ class LTX2Pipeline(LTX2Model):
         lora_mode: str = "auto",
         prompt_cache: str | Path | None = None,
         distilled_lora: str | Path | None = None,
+        offload: str = "auto",
+        max_memory: float | None = None,
     ) -> None:
         super().__init__(
             files,
@@ -91,6 +102,8 @@ class LTX2Pipeline(LTX2Model):
             lora_mode=lora_mode,
             prompt_cache=prompt_cache,
             distilled_lora=distilled_lora,
+            offload=offload,
+            max_memory=max_memory,
         )
         self._contexts: dict[str, PromptEmbedding] = {}
         self._demo = False
@@ -108,7 +121,7 @@ class LTX2Pipeline(LTX2Model):
 
     def release(self) -> None:
         """Free all weights and kept prompt contexts; the next call opens them again."""
-        super().release()
+        self.release_networks()
         self._contexts.clear()
 
     def _text_changed(self) -> None:
@@ -234,9 +247,59 @@ class LTX2Pipeline(LTX2Model):
         """
         return self._generate(Request(prompt=prompt, **arguments), on_step)
 
+    def plan(self, prompt: str | PromptEmbedding, **arguments: Any) -> MemoryPlan:
+        """Return what a generation takes in each phase, and how it keeps to ``max_memory``.
+
+        Nothing is loaded or computed. Arguments are those of ``__call__`` without ``on_step``.
+
+        Raises:
+            ArgumentError, ShapeError, UnsupportedError: as the generation itself would.
+        """
+        request, facts = Request(prompt=prompt, **arguments), self._facts()
+        generation = make_plan(request, facts)
+        self._check_stages(generation)
+        self._recall(generation)
+        flop_per_second, _ = self._backend.device.measure_peak()
+        return self._memory.plan(
+            generation,
+            self._tokens_to_encode(generation),
+            lambda frames: make_plan(dataclasses.replace(request, num_frames=frames), facts),
+            _USUAL_SHARE * flop_per_second,
+        )
+
+    def _tokens_to_encode(self, plan: Plan) -> list[int]:
+        """Return the numbers of ids of the prompts whose contexts are not known yet."""
+        texts = dict.fromkeys(p for p in (plan.prompt, plan.negative) if isinstance(p, str))
+        return [len(self.tokenize(text)) for text in texts if text not in self._contexts]
+
+    def _settle_memory(self, plan: Plan, request: Request) -> bool:
+        """Prepare the stages for a generation; returns whether the transformer stays loaded.
+
+        Raises:
+            DeviceMemoryError: it cannot keep to ``max_memory``.
+        """
+        facts = self._facts()
+        memory = self._memory.settle(
+            plan,
+            self._tokens_to_encode(plan),
+            sum(each.size_bytes for each in self._models.components().values()),
+            lambda frames: make_plan(dataclasses.replace(request, num_frames=frames), facts),
+        )
+        decoder = self._video_decoder
+        if memory is None:
+            decoder.chunk_latents = decoder.tile_latents = None
+            return self._memory.keeps_transformer
+        decoder.chunk_latents, decoder.tile_latents = memory.chunk_latents, memory.tile_latents
+        if memory.offload != self._backend.offload:
+            self.release_networks()
+            self._backend.offload = memory.offload
+        return memory.keeps_transformer
+
     def _generate(self, request: Request, on_step: Callable[[Step], None] | None) -> Clip:
         plan = make_plan(request, self._facts())
         self._check_stages(plan)
+        self._recall(plan)
+        keeps_transformer = self._settle_memory(plan, request)
         if self._demo and isinstance(plan.prompt, str):
             warn_of_unknown(plan.prompt)
         prompt, negative = self._encode(plan)
@@ -249,6 +312,8 @@ class LTX2Pipeline(LTX2Model):
             self._observer,
         )
         result = run_plan(plan, networks, prompt, negative, self._audio_bins(), on_step)
+        if not keeps_transformer:
+            self._denoiser.release()
         decode_sound = None
         if plan.sound is not None:
             decode_sound = partial(Audio, plan.sound.samples, plan.sound.sample_rate)
@@ -261,20 +326,23 @@ class LTX2Pipeline(LTX2Model):
             video_latent=result.video,
             audio_latent=result.audio,
             decode_sound=decode_sound,
+            frees_decoder=self._backend.frees_components,
         )
 
     def _encode_sound(self, samples: FloatArray, sample_rate: int) -> FloatArray:
         self._audio_encoder.open()
         with phase(self._observer, "encode audio"):
             latent = self._audio_encoder.encode(samples, sample_rate)
-        self._audio_encoder.release()
+        if self._backend.frees_components:
+            self._audio_encoder.release()
         return latent
 
     def _decode_sound(self, latent: FloatArray) -> Audio:
         self._audio_decoder.open()
         with phase(self._observer, "decode audio"):
             sound = self._audio_decoder.decode(latent)
-        self._audio_decoder.release()
+        if self._backend.frees_components:
+            self._audio_decoder.release()
         return sound
 
     def _facts(self) -> ModelFacts:
@@ -328,19 +396,29 @@ class LTX2Pipeline(LTX2Model):
         elif plan.decode and plan.audio:
             self._audio_decoder.check(plan.audio_channels)
 
-    def _encode(self, plan: Plan) -> tuple[PromptEmbedding, PromptEmbedding | None]:
-        wanted = [p for p in (plan.prompt, plan.negative) if isinstance(p, str)]
-        for text in wanted:
+    def _recall(self, plan: Plan) -> None:
+        """Take the contexts that earlier runs kept."""
+        texts = [text for text in (plan.prompt, plan.negative) if isinstance(text, str)]
+        for text in texts:
             if text not in self._contexts and (kept := self._prompt_encoder.cached(text)):
                 self._contexts[text] = kept
+
+    def _encode(self, plan: Plan) -> tuple[PromptEmbedding, PromptEmbedding | None]:
+        wanted = [p for p in (plan.prompt, plan.negative) if isinstance(p, str)]
         missing = [text for text in dict.fromkeys(wanted) if text not in self._contexts]
         if missing:
-            self._prompt_encoder.open()
+            encoder = self._prompt_encoder
+            encoder.open()
             with phase(self._observer, "encode prompt", len(missing)):
-                for text in missing:
-                    self._contexts[text] = self._prompt_encoder.encode(text)
-            # The largest part after the transformer; its contexts are all that is needed now.
-            self._prompt_encoder.release()
+                features = [encoder.features(text) for text in missing]
+            if self._backend.frees_components:
+                encoder.release_encoder()
+            encoder.open_connectors()
+            with phase(self._observer, "connect prompt", len(missing)):
+                for text, each in zip(missing, features, strict=True):
+                    self._contexts[text] = encoder.connect(text, each)
+            if self._backend.frees_components:
+                encoder.release()
         prompt, negative = (
             self._contexts[p] if isinstance(p, str) else p for p in (plan.prompt, plan.negative)
         )

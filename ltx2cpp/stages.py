@@ -8,7 +8,7 @@ import fnmatch
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,39 +17,21 @@ from ltx2cpp import _core
 from ltx2cpp.checkpoint import WeightRef, read_array
 from ltx2cpp.errors import ArgumentError, CheckpointError, ConfigError, ShapeError, UnsupportedError
 from ltx2cpp.latents import SPACE_FACTOR, TIME_FACTOR, ClipShape
-from ltx2cpp.options import WEIGHT_TYPES
-from ltx2cpp.phases import phase
+from ltx2cpp.memory_plan import NetworkNeeds
+from ltx2cpp.options import WEIGHT_TYPES, Offload
 from ltx2cpp.quantization import target_dtype
+from ltx2cpp.slots import Slot
 from ltx2cpp.types import FloatArray, Modality, Observer, PromptEmbedding, Velocity, as_float32
 
 if TYPE_CHECKING:
     from ltx2cpp.model_files import Component, ModelSet
 
 
-class _Network(Protocol):
-    def load(self) -> None: ...
+class _Streaming(Protocol):
+    def stream_weights(self, drop_cached: bool = False) -> None: ...
 
 
-N = TypeVar("N", bound=_Network)
-
-
-class Slot(Generic[N]):
-    """Holds one network of the core: made and loaded on first use, dropped by ``release``."""
-
-    def __init__(self, name: str, make: Callable[[], N], observer: Observer) -> None:
-        self._name, self._make, self._observer = name, make, observer
-        self._network: N | None = None
-
-    def open(self) -> N:
-        if self._network is None:
-            with phase(self._observer, f"load {self._name}"):
-                network = self._make()
-                network.load()
-            self._network = network
-        return self._network
-
-    def release(self) -> None:
-        self._network = None
+S = TypeVar("S", bound=_Streaming)
 
 
 class Backend:
@@ -83,6 +65,7 @@ class Backend:
             )
         self.weight_type = weight_type
         self.lora_mode = "auto"
+        self.offload: Offload = "stage"
         self.observer = observer
 
     def table(self, component: Component) -> _core.TensorTable:
@@ -102,6 +85,17 @@ class Backend:
             table.set_low_rank_mode(self.lora_mode)
         return table
 
+    @property
+    def frees_components(self) -> bool:
+        """Whether networks are freed after their phase."""
+        return self.offload != "none"
+
+    def stream_if_asked(self, network: S) -> S:
+        """Return the network, which lets weights go behind the reader where that is asked for."""
+        if self.offload in ("stream", "disk"):
+            network.stream_weights(drop_cached=self.offload == "disk")
+        return network
+
     def _target(self, name: str, ref: WeightRef) -> object | None:
         if self.weight_type == "file":
             return ref.target
@@ -112,6 +106,10 @@ class Backend:
 def config_dict(component: Component) -> dict[str, Any]:
     """Return a configuration as the core takes it."""
     return dataclasses.asdict(component.config)
+
+
+# Tokens, context rows, different noise levels, whether self-attention is masked.
+StreamSizes = tuple[int, int, int, bool]
 
 
 class Denoiser:
@@ -176,6 +174,10 @@ class Denoiser:
     def release(self) -> None:
         self._transformer.release()
 
+    def measure(self, video: StreamSizes | None, audio: StreamSizes | None) -> NetworkNeeds:
+        """Return what one call takes; a stream is absent or given by its sizes."""
+        return NetworkNeeds(**self._transformer.draft().measure(video, audio))
+
     def check_blocks(self, blocks: Sequence[int]) -> None:
         """Raise unless every number names a transformer block."""
         self._checked_blocks(blocks)
@@ -198,9 +200,10 @@ class Denoiser:
 
     def _make(self) -> _core.Transformer:
         files = self._files()
-        return _core.Transformer(
+        network = _core.Transformer(
             self._backend.table(files), config_dict(files), self._backend.device
         )
+        return self._backend.stream_if_asked(network)
 
     def _checked_blocks(self, blocks: Sequence[int]) -> list[int]:
         layers = self.config.num_layers
@@ -262,6 +265,9 @@ class VideoDecoder:
     def __init__(self, models: ModelSet, backend: Backend) -> None:
         self._models, self._backend = models, backend
         self._decoder = Slot("video decoder", self._make, backend.observer)
+        # Of a decode; None leaves them to the core.
+        self.chunk_latents: int | None = None
+        self.tile_latents: int | None = None
 
     def check(self, channels: int) -> None:
         """Raise unless the files hold a decoder for latents of ``channels`` and the usual sizes."""
@@ -293,7 +299,15 @@ class VideoDecoder:
     def stream(self, latent: FloatArray) -> Iterator[FloatArray]:
         """Return an iterator over chunks; the latent is checked before it is made."""
         checked = self.checked(latent)
-        return self._decoder.open().stream(checked)
+        return self._decoder.open().stream(
+            checked, chunk_latents=self.chunk_latents, tile_latents=self.tile_latents
+        )
+
+    def measure(
+        self, latent: Sequence[int], chunk_latents: int | None, tile_latents: int | None
+    ) -> NetworkNeeds:
+        """Return what a latent of the shape (C, F, h, w) takes."""
+        return NetworkNeeds(**self._decoder.draft().measure(latent, chunk_latents, tile_latents))
 
     def checked(self, latent: FloatArray) -> FloatArray:
         """Return the latent as float32 (C, F, h, w) or raise ShapeError."""
@@ -349,6 +363,10 @@ class VideoEncoder:
         ClipShape(values.shape[2], values.shape[1], values.shape[0], 24.0, max_seconds=math.inf)
         return self._encoder.open().encode(np.ascontiguousarray(values))
 
+    def measure(self, frames: Sequence[int]) -> NetworkNeeds:
+        """Return what pictures of the shape (n, height, width, 3) take."""
+        return NetworkNeeds(**self._encoder.draft().measure(frames))
+
     def release(self) -> None:
         self._encoder.release()
 
@@ -393,6 +411,10 @@ class Upsampler:
         network = self._networks[kind].open()
         mean, deviation = self._statistics(values.shape[0])
         return (network.upsample(values * deviation + mean) - mean) / deviation
+
+    def measure(self, latent: Sequence[int], kind: str) -> NetworkNeeds:
+        """Return what a latent of the shape (C, F, h, w) takes."""
+        return NetworkNeeds(**self._networks[kind].draft().measure(latent))
 
     def release(self) -> None:
         for slot in self._networks.values():

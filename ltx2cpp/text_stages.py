@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from ltx2cpp import _core
 from ltx2cpp.errors import ArgumentError, ShapeError
+from ltx2cpp.memory_plan import NetworkNeeds
 from ltx2cpp.phases import phase
 from ltx2cpp.prompt_cache import PromptCache, prompt_key, text_identity
-from ltx2cpp.stages import Backend, Slot, config_dict
+from ltx2cpp.slots import Slot
+from ltx2cpp.stages import Backend, config_dict
 from ltx2cpp.tokenizer import MAX_TOKENS, Tokenizer
 from ltx2cpp.types import FloatArray, PromptEmbedding
 
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
     from ltx2cpp.model_files import ModelSet
 
 _PARTS = ("gemma", "text_projection", "video_connector", "audio_connector")
+
+
+# Video and audio, (n, width) each.
+Features = tuple[FloatArray, FloatArray]
 
 
 class PromptEncoder:
@@ -64,8 +70,11 @@ class PromptEncoder:
             self._models.require(part)
 
     def open(self) -> None:
-        """Load all weights now instead of at the first call."""
+        """Load the text encoder now instead of at the first call."""
         self._encoder.open()
+
+    def open_connectors(self) -> None:
+        """Load both connectors now instead of at the first call."""
         for slot in self._connectors.values():
             slot.open()
 
@@ -87,15 +96,34 @@ class PromptEncoder:
 
     def encode(self, prompt: str) -> PromptEmbedding:
         """Compute both contexts, 1024 rows each, and keep them for other runs."""
-        ids = self._ids(prompt)
-        video, audio = self._encoder.open().encode(ids)
+        return self.connect(prompt, self.features(prompt))
+
+    def features(self, prompt: str) -> Features:
+        """Return what the connectors take of a prompt, (n, width) for each stream."""
+        return self._encoder.open().encode(self._ids(prompt))
+
+    def connect(self, prompt: str, features: Features) -> PromptEmbedding:
+        """Compute both contexts from what `features` gave, and keep them for other runs."""
+        video, audio = features
         embedding = PromptEmbedding(
             video=self._connectors["video"].open().run(video, MAX_TOKENS),
             audio=self._connectors["audio"].open().run(audio, MAX_TOKENS),
         )
         if self._cache is not None:
-            self._cache.keep(self._key(ids), embedding)
+            self._cache.keep(self._key(self._ids(prompt)), embedding)
         return embedding
+
+    def measure(self, tokens: int) -> tuple[NetworkNeeds, NetworkNeeds, NetworkNeeds]:
+        """Return what a prompt takes: text encoder, video connector, audio connector."""
+        video, audio = (
+            NetworkNeeds(**slot.draft().measure(tokens, MAX_TOKENS))
+            for slot in self._connectors.values()
+        )
+        return NetworkNeeds(**self._encoder.draft().measure(tokens)), video, audio
+
+    def release_encoder(self) -> None:
+        """Free the text encoder, the largest part; `connect` needs it no more."""
+        self._encoder.release()
 
     def release(self) -> None:
         self._encoder.release()
@@ -136,16 +164,18 @@ class PromptEncoder:
     def _make_encoder(self) -> _core.TextEncoder:
         gemma = self._models.require("gemma")
         projection = self._models.text_projection
-        return _core.TextEncoder(
+        network = _core.TextEncoder(
             self._backend.table(gemma),
             config_dict(gemma),
             None if projection is None else self._backend.table(projection),
             None if projection is None else config_dict(projection),
             self._backend.device,
         )
+        return self._backend.stream_if_asked(network)
 
     def _make_connector(self, kind: str) -> _core.TextConnector:
         files = self._models.require(f"{kind}_connector")
-        return _core.TextConnector(
+        network = _core.TextConnector(
             self._backend.table(files), config_dict(files), self._backend.device
         )
+        return self._backend.stream_if_asked(network)

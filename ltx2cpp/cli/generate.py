@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ltx2cpp.cli.cache import add_cache_option
 from ltx2cpp.cli.conditions import add_condition_options, conditions_of
 from ltx2cpp.cli.guidance import add_guidance_options, guidance_of
+from ltx2cpp.cli.memory import add_plan_option
 from ltx2cpp.cli.models import (
     add_lora_options,
     add_model_options,
@@ -27,9 +28,10 @@ from ltx2cpp.cli.sound import add_sound_options, sound_of
 from ltx2cpp.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from ltx2cpp import LTX2Pipeline
     from ltx2cpp.cli.display import Display
     from ltx2cpp.media import OutputFormat, SavedMedia
-    from ltx2cpp.types import GenerationOutput, GenerationStream, PromptEmbedding
+    from ltx2cpp.types import GenerationOutput, GenerationStream, Observer, PromptEmbedding
 
 DESCRIPTION = """\
 Make a clip from a prompt.
@@ -56,7 +58,7 @@ _DEMO_NOTE = (
 )
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser, *, needs_output: bool = True) -> None:
     """Add the options of the command."""
     parser.add_argument("prompt_words", nargs="?", metavar="PROMPT", help="what to show")
     parser.add_argument("-p", "--prompt", metavar="TEXT", help="the same as an option")
@@ -65,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_embedding_options(parser)
     parser.add_argument(
-        "-o", "--output", required=True, metavar="FILE", help="file or folder to write"
+        "-o", "--output", required=needs_output, metavar="FILE", help="file or folder to write"
     )
     parser.add_argument(
         "--latents-out",
@@ -82,6 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_clip_options(parser)
     add_model_options(parser)
     add_lora_options(parser)
+    add_plan_option(parser)
     add_cache_option(parser)
     add_output_options(parser)
 
@@ -144,6 +147,9 @@ def run(arguments: argparse.Namespace) -> None:
         fill_from_clip(arguments)
     prompt = prompt_of(arguments)
     seed = _seed(arguments)
+    if arguments.plan_only:
+        _show_plan(arguments, prompt, seed)
+        return
     chosen = _check_outputs(arguments)
 
     from ltx2cpp.cli.display import Display
@@ -168,6 +174,31 @@ def run(arguments: argparse.Namespace) -> None:
     total_s = time.perf_counter() - started_s
     display.print_table(total_s)
     _print_result(arguments, result, display, total_s)
+
+
+def _show_plan(arguments: argparse.Namespace, prompt: str | PromptEmbedding, seed: int) -> None:
+    from ltx2cpp.cli.memory import print_plan
+    from ltx2cpp.types import Observer
+
+    if arguments.output is not None:
+        _check_outputs(arguments)
+    call = _call_arguments(arguments, seed)
+    with _open(arguments, Observer()) as pipe:
+        chosen = (arguments.pipeline, arguments.two_stage)
+        call |= guidance_of(arguments, lambda: pipe.defaults(*chosen).guidance)
+        print_plan(pipe.plan(prompt, **call), as_json=arguments.json)
+
+
+def _open(arguments: argparse.Namespace, observer: Observer) -> LTX2Pipeline:
+    demo = _uses_demo(arguments)
+    return open_pipeline(
+        arguments,
+        observer,
+        arguments.loras,
+        arguments.lora_mode,
+        arguments.distilled_lora,
+        demo=demo,
+    )
 
 
 def _seed(arguments: argparse.Namespace) -> int:
@@ -242,18 +273,10 @@ def _generate(
 ) -> _Result:
     from ltx2cpp import media
 
-    demo = _uses_demo(arguments)
-    with open_pipeline(
-        arguments,
-        display,
-        arguments.loras,
-        arguments.lora_mode,
-        arguments.distilled_lora,
-        demo=demo,
-    ) as pipe:
+    with _open(arguments, display) as pipe:
         chosen_pipeline = (arguments.pipeline, arguments.two_stage)
         call |= guidance_of(arguments, lambda: pipe.defaults(*chosen_pipeline).guidance)
-        if demo:
+        if _uses_demo(arguments):
             display.note(_DEMO_NOTE)
         if chosen is media.OutputFormat.LATENTS:
             output = pipe(prompt, **call, output="latents")

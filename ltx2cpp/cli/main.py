@@ -20,6 +20,7 @@ EXIT_INTERRUPTED = 130
 _COMMANDS = {
     "generate": "make a clip from a prompt",
     "encode": "run the text encoder ahead of the clips",
+    "plan": "show the memory and time that a clip would take",
     "upscale": "enlarge a clip or latents",
     "inspect": "show what a model file or a clip holds",
     "convert": "write a model file as GGUF, quantised on request",

@@ -67,6 +67,28 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_memory_options(parser: argparse.ArgumentParser) -> None:
+    """Add how much memory may be used and what is done to keep to it."""
+    from ltx2cpp.options import OFFLOADS
+
+    memory = parser.add_argument_group("memory")
+    memory.add_argument(
+        "--max-memory",
+        type=float,
+        metavar="GIB",
+        help="use at most so much, by keeping less loaded and decoding in smaller pieces; what "
+        "cannot is refused before it starts",
+    )
+    memory.add_argument(
+        "--offload",
+        default="auto",
+        choices=OFFLOADS,
+        help="stage: free each network after its phase; stream: also let weights go block by "
+        "block, for models larger than memory; disk: the same, out of the system's cache too; "
+        "none: keep everything; auto (default): the first that fits",
+    )
+
+
 def add_lora_options(parser: argparse.ArgumentParser) -> None:
     """Add the LoRAs to apply to the model."""
     from ltx2cpp.options import LORA_MODES
@@ -131,6 +153,11 @@ def open_pipeline(
     from ltx2cpp import LTX2Pipeline
 
     make = LTX2Pipeline.demo if demo else partial(LTX2Pipeline, model_files(arguments))
+    memory = {
+        name: getattr(arguments, name)
+        for name in ("offload", "max_memory")
+        if hasattr(arguments, name)
+    }
     cached = not getattr(arguments, "no_prompt_cache", True)
     return make(
         device=arguments.device,
@@ -141,4 +168,5 @@ def open_pipeline(
         lora_mode=lora_mode,
         prompt_cache=prompt_folder() if cached else None,
         distilled_lora=distilled_lora,
+        **memory,
     )

@@ -83,13 +83,13 @@ class Placement:
 
     def pixels(self, shape: ClipShape) -> FloatArray:
         """Return the frames fitted to a clip's size, or to the reference's share of it, 0..255."""
-        return fit_frames(self.frames, *self._size(shape))
+        return fit_frames(self.frames, *self.size(shape))
 
     def appended_tokens(self, shape: ClipShape) -> int:
         """Return how many tokens join the clip's."""
         if self.kind in (Kind.SOURCE, Kind.HOLD):
             return 0
-        width, height = self._size(shape)
+        width, height = self.size(shape)
         return self.latent_frames * (height // SPACE_FACTOR) * (width // SPACE_FACTOR)
 
     @property
@@ -100,7 +100,8 @@ class Placement:
         seconds: float = self.audio.samples.shape[1] / self.audio.sample_rate
         return round(seconds * AUDIO_LATENT_RATE_HZ)
 
-    def _size(self, shape: ClipShape) -> tuple[int, int]:
+    def size(self, shape: ClipShape) -> tuple[int, int]:
+        """Return width and height of the pixels at a clip's size."""
         return shape.width // self.downscale, shape.height // self.downscale
 
 

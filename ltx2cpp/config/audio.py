@@ -44,6 +44,11 @@ class AudioVaeConfig:
     f_min_hz: float
     f_max_hz: float
 
+    def mel_frames(self, latent_frames: int) -> int:
+        """Return the mel steps of a latent; each level but the finest doubles them less one."""
+        factor = 1 << (len(self.channel_multipliers) - 1)
+        return factor * (latent_frames - 1) + 1
+
 
 @dataclass(frozen=True, slots=True)
 class GeneratorConfig:

@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 
 from ltx2cpp import PromptEmbedding
 from ltx2cpp.errors import CheckpointError, OutputError, ShapeError
-from ltx2cpp.phases import peak_memory_bytes
+from ltx2cpp.process_memory import peak_memory_bytes
 
 
 def embedding() -> PromptEmbedding:

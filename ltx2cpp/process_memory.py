@@ -1,0 +1,46 @@
+"""Memory of this process and of the machine, as the system tells it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def resident_bytes() -> int:
+    """Return the resident memory of this process, mapped pages included; 0 where unknown."""
+    return _field(Path("/proc/self/status"), "VmRSS:")
+
+
+def peak_memory_bytes() -> int:
+    """Return the highest resident memory of this process so far, 0 where unknown."""
+    if found := _field(Path("/proc/self/status"), "VmHWM:"):
+        return found
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # kilobytes everywhere but on macOS
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def available_bytes() -> int:
+    """Return what this machine or this container can still give, 0 where unknown."""
+    found = _field(Path("/proc/meminfo"), "MemAvailable:")
+    try:
+        limit = int((_CGROUP / "memory.max").read_text())
+        used = int((_CGROUP / "memory.current").read_text())
+    except (OSError, ValueError):
+        return found
+    return min(found, max(limit - used, 0))
+
+
+def _field(path: Path, name: str) -> int:
+    """Return a number of kilobytes of a file of named lines, in bytes."""
+    if path.is_file():
+        for line in path.read_text().splitlines():
+            if line.startswith(name):
+                return int(line.split()[1]) * 1024
+    return 0

@@ -31,6 +31,8 @@ _DECODES: tuple[tuple[int | None, int | None], ...] = (
     (1, 6),
 )
 _DECODE_PHASE = "decode video"
+# Modules and tables that a process takes in after its pipeline was made: tokenizer, media, numpy's.
+_LATER_BYTES = 24 << 20
 # What a generation takes beside its weights, unless it is a large one.
 _ROOM_BYTES = 4 * GIB
 # A part of all memory that a converted file would save is worth mentioning from here on.
@@ -102,7 +104,7 @@ def _plans(
                 needs,
                 mode[0],
                 keeps_transformer=mode[1],
-                process_bytes=machine.process_bytes,
+                process_bytes=machine.process_bytes + _LATER_BYTES,
                 counts_host=machine.device == "cpu",
             ),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,6 +13,7 @@ from ltx2cpp.guidance import passes_needed
 from ltx2cpp.latents import ClipShape
 from ltx2cpp.memory_plan import NetworkNeeds, PhaseNeeds
 from ltx2cpp.model_files import ModelSet
+from ltx2cpp.options import LoraSpec
 from ltx2cpp.plans import Plan, Stage
 from ltx2cpp.tokenizer import MAX_TOKENS
 
@@ -62,11 +63,13 @@ class NeedsOf:
 
     Attributes:
         models: configurations.
+        use_loras: gives the transformer the LoRAs of a stage.
         prompt_encoder, denoiser, video_decoder, video_encoder, audio_decoder, audio_encoder,
             upsampler: stages of `ltx2cpp.stages`.
     """
 
     models: ModelSet
+    use_loras: Callable[[tuple[LoraSpec, ...]], None]
     prompt_encoder: _PromptEncoder
     denoiser: _Denoiser
     video_decoder: _VideoDecoder
@@ -128,11 +131,12 @@ class NeedsOf:
         )
 
     def _context_bytes(self) -> int:
-        widths: list[int] = []
-        for kind in ("video", "audio"):
-            config = self.models.require(f"{kind}_connector").config
-            widths.append(config.num_heads * config.head_dim)
-        return MAX_TOKENS * sum(widths) * _FLOAT
+        config = self.models.require("transformer").config
+        widths = config.cross_attention_dim, config.audio_cross_attention_dim
+        if config.caption_projection:
+            widths = config.caption_channels, config.caption_channels
+        size: int = MAX_TOKENS * sum(widths) * _FLOAT
+        return size
 
     def _pictures(self, plan: Plan) -> Iterator[PhaseNeeds]:
         sizes = [
@@ -187,6 +191,7 @@ class NeedsOf:
                 0 if audio is None else audio[0],
                 MAX_TOKENS,
             )
+            self.use_loras(stage.loras)
             yield PhaseNeeds(
                 "denoise" if len(plan.stages) == 1 else f"denoise, stage {number}",
                 "transformer",

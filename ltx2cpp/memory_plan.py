@@ -42,6 +42,13 @@ class NetworkNeeds:
     output_bytes: int = 0
     state_bytes: int = 0
 
+    def streamed(self) -> NetworkNeeds:
+        """Return the needs while mapped weights go behind the reader."""
+        part = self.mapped_part_bytes + _STREAM_SLACK_BYTES
+        return dataclasses.replace(
+            self, mapped_weight_bytes=min(part, self.mapped_weight_bytes)
+        )
+
 
 @dataclass(frozen=True)
 class PhaseNeeds:
@@ -208,10 +215,7 @@ def add_up(
     for index, need in enumerate(needs):
         streams = offload in ("stream", "disk")
         mapped = sum(
-            min(net.mapped_part_bytes + _STREAM_SLACK_BYTES, net.mapped_weight_bytes)
-            if streams
-            else net.mapped_weight_bytes
-            for net in need.networks
+            (net.streamed() if streams else net).mapped_weight_bytes for net in need.networks
         )
         weights = sum(net.own_weight_bytes for net in need.networks)
         activations = sum(net.activation_bytes for net in need.networks)

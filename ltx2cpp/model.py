@@ -104,6 +104,7 @@ class LTX2Model:
         self._memory = MemoryPolicy(
             NeedsOf(
                 self._models,
+                self._use_loras,
                 self._prompt_encoder,
                 self._denoiser,
                 self._video_decoder,

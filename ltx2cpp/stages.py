@@ -307,7 +307,10 @@ class VideoDecoder:
         self, latent: Sequence[int], chunk_latents: int | None, tile_latents: int | None
     ) -> NetworkNeeds:
         """Return what a latent of the shape (C, F, h, w) takes."""
-        return NetworkNeeds(**self._decoder.draft().measure(latent, chunk_latents, tile_latents))
+        network = self._decoder.draft()
+        needs = NetworkNeeds(**network.measure(latent, chunk_latents, tile_latents))
+        # Its layers always leave behind the reader.
+        return needs.streamed()
 
     def checked(self, latent: FloatArray) -> FloatArray:
         """Return the latent as float32 (C, F, h, w) or raise ShapeError."""
@@ -365,7 +368,7 @@ class VideoEncoder:
 
     def measure(self, frames: Sequence[int]) -> NetworkNeeds:
         """Return what pictures of the shape (n, height, width, 3) take."""
-        return NetworkNeeds(**self._encoder.draft().measure(frames))
+        return NetworkNeeds(**self._encoder.draft().measure(frames)).streamed()
 
     def release(self) -> None:
         self._encoder.release()

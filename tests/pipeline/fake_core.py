@@ -81,7 +81,7 @@ class VideoDecoder(_Network):
     def decode(self, latent: Any) -> Any:
         return np.concatenate(list(self.stream(latent)))
 
-    def stream(self, latent: Any) -> Iterator[Any]:
+    def stream(self, latent: Any, **_: Any) -> Iterator[Any]:
         _, frames, height, width = latent.shape
         for index in range(frames):
             EVENTS.append("decode chunk")
@@ -220,6 +220,9 @@ class FakeModels:
     model_version: str = "2.3.0"
     variant: str = "distilled"
     audio_config: Any = field(default_factory=lambda: SimpleNamespace(vae=None, vocoder=None))
+
+    def components(self) -> dict[str, Any]:
+        return {}
 
     def why_missing(self, name: str) -> str:
         return f"model.safetensors holds no {name}"

@@ -171,6 +171,7 @@ def test_observer_hears_phases_steps_and_progress(make: Make) -> None:
     started = [event[1] for event in phases if event[0] == "start"]
     assert [name for name in started if not name.startswith("load")] == [
         "encode prompt",
+        "connect prompt",
         "denoise",
         "decode audio",
         "decode video",
@@ -493,6 +494,7 @@ def test_two_stages_enlarge_between_two_runs(make: Make, monkeypatch: pytest.Mon
     order = [name for name in dict.fromkeys(names) if not name.startswith("load")]
     assert order == [
         "encode prompt",
+        "connect prompt",
         "encode pictures",
         "denoise, stage 1",
         "upsample",

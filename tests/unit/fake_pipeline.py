@@ -44,7 +44,10 @@ class FakePipeline:
         lora_mode: str = "auto",
         prompt_cache: Path | None = None,
         distilled_lora: object = None,
+        offload: str = "auto",
+        max_memory: float | None = None,
     ) -> None:
+        self.memory = (offload, max_memory)
         self.prompt_cache = prompt_cache
         self.observer = observer
         self.made = {

@@ -104,7 +104,9 @@ def verify(sdist: Path, expected: str) -> None:
         while block := stream.read(1 << 20):
             digest.update(block)
     if digest.hexdigest() != expected:
-        raise FetchError(f"{sdist}: sha256 is {digest.hexdigest()}, but {LOCK.name} pins {expected}")
+        raise FetchError(
+            f"{sdist}: sha256 is {digest.hexdigest()}, but {LOCK.name} pins {expected}"
+        )
 
 
 def unpack(sdist: Path, target: Path) -> None:

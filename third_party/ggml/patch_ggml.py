@@ -103,6 +103,12 @@ def apply(tree: Path) -> None:
         path = tree / insertion.path
         text = path.read_text(encoding="utf-8")
         if (count := text.count(insertion.anchor)) != 1:
-            raise PatchError(f"{insertion.path}: anchor {insertion.anchor.strip()!r} occurs {count} times, expected once")
-        replacement = insertion.anchor + insertion.text if insertion.after else insertion.text + insertion.anchor
+            raise PatchError(
+                f"{insertion.path}: anchor {insertion.anchor.strip()!r} occurs {count} times, expected once"
+            )
+        replacement = (
+            insertion.anchor + insertion.text
+            if insertion.after
+            else insertion.text + insertion.anchor
+        )
         path.write_text(text.replace(insertion.anchor, replacement), encoding="utf-8")

@@ -1,0 +1,130 @@
+"""Arithmetic of memory plans."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from ltx2cpp.memory_fit import Machine, advice_for, fit, frames_that_fit
+from ltx2cpp.memory_plan import MemoryPlan, NetworkNeeds, PhaseNeeds, add_up
+from ltx2cpp.options import Offload
+
+MIB = 1 << 20
+
+
+def need(name: str, component: str, **sizes: int) -> PhaseNeeds:
+    network = NetworkNeeds(**{key: value * MIB for key, value in sizes.items()})
+    return PhaseNeeds(name, component, (network,), host_bytes=MIB, flop=1e9)
+
+
+TEXT = need("encode prompt", "text encoder", mapped_weight_bytes=800, mapped_part_bytes=100)
+DENOISE = need(
+    "denoise",
+    "transformer",
+    own_weight_bytes=10,
+    mapped_weight_bytes=1000,
+    mapped_part_bytes=200,
+    activation_bytes=50,
+    scratch_bytes=5,
+)
+DECODE = need("decode video", "video decoder", own_weight_bytes=30, activation_bytes=100)
+
+
+def peaks(offload: Offload, *, keeps_transformer: bool = False) -> list[int]:
+    phases = add_up(
+        [TEXT, DENOISE, DECODE],
+        offload,
+        keeps_transformer=keeps_transformer,
+        process_bytes=40 * MIB,
+    )
+    return [phase.peak_bytes // MIB for phase in phases]
+
+
+def test_stage_frees_each_component_after_its_phase() -> None:
+    # 40 of the process, 1 of arrays; scratch memory of the device stays.
+    assert peaks("stage") == [841, 1106, 176]
+
+
+def test_a_kept_transformer_counts_in_later_phases() -> None:
+    assert peaks("stage", keeps_transformer=True) == [841, 1106, 176 + 1060]
+
+
+def test_none_keeps_everything() -> None:
+    assert peaks("none") == [841, 1106 + 800, 176 + 800 + 1060]
+
+
+def test_stream_counts_the_largest_part_and_what_follows_the_reader() -> None:
+    assert peaks("stream") == [40 + 1 + 100 + 32, 40 + 1 + 10 + 200 + 32 + 55, 176]
+
+
+def test_a_component_stays_between_its_phases() -> None:
+    upsample = need("upsample", "upsampler", own_weight_bytes=7)
+    phases = add_up([DENOISE, upsample, DENOISE], "stage", keeps_transformer=False, process_bytes=0)
+    assert phases[1].other_bytes == 1060 * MIB
+    assert phases[2].other_bytes == 0
+
+
+def test_a_device_with_its_own_memory_counts_no_host_arrays() -> None:
+    (phase,) = add_up(
+        [DENOISE], "stage", keeps_transformer=False, process_bytes=MIB, counts_host=False
+    )
+    assert (phase.host_bytes, phase.other_bytes) == (0, 0)
+
+
+def make_fit(budget_mib: int | None) -> MemoryPlan:
+    def needs_with(chunk: int | None, tile: int | None) -> list[PhaseNeeds]:
+        activations = 4000 if chunk is None else 300 if tile is None else 10 * tile
+        decode = need("decode video", "video decoder", activation_bytes=activations)
+        return [TEXT, DENOISE, decode]
+
+    budget = None if budget_mib is None else budget_mib * MIB
+    return fit(needs_with, "auto", budget, Machine("cpu", 16 * MIB))
+
+
+@pytest.mark.parametrize(
+    ("budget_mib", "offload", "keeps", "chunk", "tile"),
+    [
+        (None, "stage", True, None, None),
+        (9000, "stage", True, None, None),
+        (1500, "stage", True, 2, None),
+        (1200, "stage", False, 2, None),
+        (400, "stream", False, 2, None),
+        (340, "stream", False, 1, 24),
+    ],
+)
+def test_a_budget_is_kept_by_the_smallest_change(
+    budget_mib: int | None, offload: str, keeps: bool, chunk: int | None, tile: int | None
+) -> None:
+    plan = make_fit(budget_mib)
+    assert plan.fits and plan.problem is None
+    assert (plan.offload, plan.keeps_transformer) == (offload, keeps)
+    assert (plan.chunk_latents, plan.tile_latents) == (chunk, tile)
+
+
+def test_too_small_a_budget_is_a_sentence_with_advice() -> None:
+    plan = make_fit(200)
+    advised = dataclasses.replace(plan, advice=advice_for(plan, None, 49))
+    assert advised.problem is not None
+    assert advised.problem.startswith("'denoise' needs 0.33 GiB and max_memory allows 0.20 GiB")
+    assert "49 frames fit" in advised.problem and "q4_k" in advised.problem
+
+
+def test_converted_weights_are_named_as_the_cure() -> None:
+    converted = need("denoise", "transformer", own_weight_bytes=2048)
+    plan = fit(lambda *_: [converted], "auto", MIB, Machine("cpu", 0))
+    assert any("takes 2.00 GiB less" in advice for advice in advice_for(plan, None, None))
+
+
+def test_frames_that_fit_is_the_largest_valid_number() -> None:
+    assert frames_that_fit(121, lambda frames: frames <= 70) == 65
+    assert frames_that_fit(121, lambda frames: frames <= 8) == 1
+    assert frames_that_fit(121, lambda frames: False) is None
+
+
+def test_a_plan_is_json_with_times() -> None:
+    plan = make_fit(None).timed(2e9)
+    data = json.loads(json.dumps(plan.to_dict()))
+    assert data["seconds"] == pytest.approx(1.5)
+    assert data["phases"][1]["peak_bytes"] == plan.phases[1].peak_bytes

@@ -1,0 +1,149 @@
+"""Compare memory plans with what runs take, phase by phase.
+
+Each request runs in a process of its own. The highest resident memory of a phase, mapped pages of
+weight files included, is read between two resets of the kernel's record (Linux only); loading
+belongs to the phase that follows.
+
+Example:
+    python tools/check_memory.py --model A/ltx-2.3-tiny.safetensors --text-encoder A/gemma-3-tiny
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ltx2cpp import LTX2Pipeline, ModelFiles
+from ltx2cpp.options import Guidance
+from ltx2cpp.process_memory import peak_memory_bytes
+from ltx2cpp.progress import restart_peak_memory
+from ltx2cpp.types import Observer, PromptEmbedding
+
+MIB = 1 << 20
+# A phase is predicted well within the larger of these.
+_SHARE, _BYTES = 0.10, 200 * 10**6
+
+_REQUESTS: dict[str, dict[str, Any]] = {
+    "small": {"width": 96, "height": 64, "num_frames": 17},
+    "long silent": {"width": 192, "height": 128, "num_frames": 97, "audio": False},
+    "guided": {"width": 256, "height": 192, "num_frames": 25, "guidance_scale": 3.0},
+    "two stages": {"width": 256, "height": 256, "num_frames": 17, "two_stage": True},
+    "sound alone": {"num_frames": 241, "video": False},
+}
+
+
+class PeakRecorder(Observer):
+    """Keeps the highest memory of each phase."""
+
+    def __init__(self) -> None:
+        self.peaks: dict[str, int] = {}
+        self._loading = 0
+
+    def phase_started(self, name: str, total: int | None = None) -> None:
+        restart_peak_memory()
+
+    def phase_ended(self, name: str, seconds: float, peak_bytes: int) -> None:
+        if name.startswith("load "):
+            self._loading = max(self._loading, peak_memory_bytes())
+            return
+        self.peaks[name] = max(peak_memory_bytes(), self._loading)
+        self._loading = 0
+
+
+def measure(arguments: argparse.Namespace, request: dict[str, Any]) -> dict[str, Any]:
+    """Run one request; returns its plan and the peaks of its phases."""
+    recorder = PeakRecorder()
+    files = ModelFiles(
+        arguments.model,
+        text_encoder=arguments.text_encoder,
+        spatial_upsampler=arguments.upsampler,
+        variant="distilled",
+    )
+    prompt: str | PromptEmbedding = "A small red boat crosses the quiet lake at dawn."
+    call = {**request, "num_inference_steps": arguments.steps, "seed": 1}
+    if "two_stage" in call:
+        del call["num_inference_steps"]
+    if "guidance_scale" in call:
+        call["guidance"] = Guidance.from_scale(call.pop("guidance_scale"))
+    with LTX2Pipeline(
+        files,
+        device="cpu",
+        offload=arguments.offload,
+        max_memory=arguments.max_memory,
+        observer=recorder,
+    ) as pipe:
+        if arguments.text_encoder is None:
+            config = pipe.models.require("transformer").config
+            widths = (config.cross_attention_dim, config.audio_cross_attention_dim)
+            prompt = PromptEmbedding(*(np.zeros((1024, width), np.float32) for width in widths))
+        call["output"] = "media" if pipe.models.video_decoder is not None else "latents"
+        plan = pipe.plan(prompt, **call)
+        output = call.pop("output")
+        digest = 0.0
+        if output == "latents":
+            clip = pipe(prompt, **call, output=output)
+            digest = float(np.abs(clip.video_latent).sum(dtype=np.float64))
+        else:
+            stream = pipe.stream(prompt, **call)
+            if stream.audio is not None:
+                digest += float(np.abs(stream.audio).sum(dtype=np.float64))
+            if call.get("video", True):
+                digest += sum(float(frames.sum(dtype=np.float64)) for frames in stream)
+    return {"plan": plan.to_dict(), "peaks": recorder.peaks, "digest": digest}
+
+
+def report(name: str, result: dict[str, Any]) -> bool:
+    """Print the table of one request; returns whether all phases were predicted well."""
+    plan = result["plan"]
+    print(f"{name}: offload {plan['offload']}, digest {result['digest']!r}")
+    good = True
+    for phase in plan["phases"]:
+        measured, planned = result["peaks"][phase["name"]], phase["peak_bytes"]
+        off = planned - measured
+        fine = abs(off) <= max(_SHARE * measured, _BYTES)
+        good = good and fine
+        print(
+            f"  {phase['name']:<20} planned {planned / MIB:9.1f} MiB, measured "
+            f"{measured / MIB:9.1f} MiB, {off / MIB:+8.1f} MiB ({100 * off / measured:+6.1f} %)"
+            f"{'' if fine else '  OFF'}"
+        )
+    return good
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns 0 where every phase was predicted well."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--text-encoder", type=Path, help="without it contexts are zeros")
+    parser.add_argument("--upsampler", type=Path, help="spatial, for the request of two stages")
+    parser.add_argument("--offload", default="stage")
+    parser.add_argument("--max-memory", type=float, metavar="GIB")
+    parser.add_argument("--steps", type=int, default=1)
+    parser.add_argument("--requests", default=",".join(_REQUESTS), help="default: all")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    given = parser.parse_args(arguments)
+    if given.one is not None:
+        print(json.dumps(measure(given, _REQUESTS[given.one])))
+        return 0
+    good = True
+    own = list(sys.argv[1:] if arguments is None else arguments)
+    for name in given.requests.split(","):
+        if name == "two stages" and given.upsampler is None:
+            continue
+        command = [sys.executable, __file__, *own, "--one", name]
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+        good = report(name, json.loads(done.stdout.splitlines()[-1])) and good
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -45,9 +45,7 @@ class NetworkNeeds:
     def streamed(self) -> NetworkNeeds:
         """Return the needs while mapped weights go behind the reader."""
         part = self.mapped_part_bytes + _STREAM_SLACK_BYTES
-        return dataclasses.replace(
-            self, mapped_weight_bytes=min(part, self.mapped_weight_bytes)
-        )
+        return dataclasses.replace(self, mapped_weight_bytes=min(part, self.mapped_weight_bytes))
 
 
 @dataclass(frozen=True)

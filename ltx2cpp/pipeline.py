@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ltx2cpp.clip import Clip
 from ltx2cpp.conditioning import AudioCondition
@@ -20,6 +20,7 @@ from ltx2cpp.model_files import ModelFiles
 from ltx2cpp.options import Guidance, LoraSpec, Sampling
 from ltx2cpp.phases import phase
 from ltx2cpp.plans import ModelFacts, Plan, Request
+from ltx2cpp.prefetch import prefetch
 from ltx2cpp.presets import Preset, find_preset
 from ltx2cpp.recipes import find_recipe
 from ltx2cpp.runs import Networks, run_plan
@@ -32,6 +33,9 @@ from ltx2cpp.types import (
     PromptEmbedding,
     Step,
 )
+
+if TYPE_CHECKING:
+    from ltx2cpp.components import Component
 
 # Contexts of the last prompts, 25 MB each for released models; another seed needs no encoder.
 _KEPT_PROMPTS = 4
@@ -311,6 +315,9 @@ class LTX2Pipeline(LTX2Model):
             self._encode_sound,
             self._observer,
         )
+        if plan.decode:
+            models = self._models
+            self._read_ahead(models.audio_decoder, models.vocoder, models.video_decoder)
         result = run_plan(plan, networks, prompt, negative, self._audio_bins(), on_step)
         if not keeps_transformer:
             self._denoiser.release()
@@ -328,6 +335,10 @@ class LTX2Pipeline(LTX2Model):
             decode_sound=decode_sound,
             frees_decoder=self._backend.frees_components,
         )
+
+    def _read_ahead(self, *components: Component | None) -> None:
+        if self._backend.offload != "disk":
+            prefetch(components)
 
     def _encode_sound(self, samples: FloatArray, sample_rate: int) -> FloatArray:
         self._audio_encoder.open()
@@ -413,6 +424,7 @@ class LTX2Pipeline(LTX2Model):
                 features = [encoder.features(text) for text in missing]
             if self._backend.frees_components:
                 encoder.release_encoder()
+            self._read_ahead(self._models.transformer)
             encoder.open_connectors()
             with phase(self._observer, "connect prompt", len(missing)):
                 for text, each in zip(missing, features, strict=True):

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import sys
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,8 +30,13 @@ from released_layouts import (
     released_tensors,
 )
 
+from ltx2cpp.checkpoint import DType
+from ltx2cpp.checkpoint.gguf import DEFAULT_ALIGNMENT
+from ltx2cpp.convert import ARCHITECTURE
 from ltx2cpp.errors import Error
+from ltx2cpp.gguf_writer import GgufWriter, OutputTensor
 from ltx2cpp.media.atomic import atomic_file
+from ltx2cpp.quantization import target_dtype
 
 _DIFFUSION = "model.diffusion_model."
 _CONNECTORS = (
@@ -118,6 +124,32 @@ def write_checkpoint(path: Path, tensors: Layout, metadata: Mapping[str, str], s
     return 8 + len(encoded) + position
 
 
+def write_sparse_gguf(path: Path, tensors: Layout, metadata: Mapping[str, str], recipe: str) -> int:
+    """Write a GGUF file of zeros that takes no room on the disk; returns its size in bytes.
+
+    Args:
+        path: Appears only when it is complete.
+        tensors: Name -> (dtype, shape).
+        metadata: Strings for the header.
+        recipe: Weight type, as for `ltx2cpp-cli convert`.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    outputs = []
+    for name, (stored, shape) in tensors.items():
+        own = DType(stored.lower())
+        outputs.append(OutputTensor(name, target_dtype(name, shape, own, recipe) or own, shape))
+    with atomic_file(path) as temporary:
+        with GgufWriter(temporary, ARCHITECTURE, metadata, outputs):
+            size_bytes = temporary.stat().st_size
+        for output in outputs:
+            size_bytes += output.size_bytes
+            size_bytes += -size_bytes % DEFAULT_ALIGNMENT
+        os.truncate(temporary, size_bytes)
+    return size_bytes
+
+
 def random_values(name: str, shape: Sequence[int], seed: int) -> Iterator[NDArray[np.float32]]:
     """Yield the values of a tensor, flat and in order.
 
@@ -170,7 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("out", type=Path, metavar="OUT.safetensors")
+    parser.add_argument("out", type=Path, metavar="OUT")
     parser.add_argument("--version", choices=VERSIONS, default="2.3")
     parser.add_argument("--blocks", type=int, default=2, help="transformer blocks (default: 2)")
     parser.add_argument(
@@ -180,6 +212,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--vocab", type=int, default=262208, help="rows of Gemma's embedding")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--sparse",
+        metavar="TYPE",
+        help="write zeros of this weight type, as GGUF, in a file that takes no room on the disk",
+    )
     given = parser.parse_args(arguments)
     components = given.components.split(",")
     unknown = sorted(set(components) - set(COMPONENTS))
@@ -196,7 +233,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "gemma" in components:
         metadata["gemma_config"] = json.dumps(_GEMMA_CONFIG)
     try:
-        size_bytes = write_checkpoint(given.out, tensors, metadata, given.seed)
+        if given.sparse is not None:
+            size_bytes = write_sparse_gguf(given.out, tensors, metadata, given.sparse)
+        else:
+            size_bytes = write_checkpoint(given.out, tensors, metadata, given.seed)
     except Error as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -192,7 +192,9 @@ def component(config: Any = None, **shapes: tuple[int, ...]) -> SimpleNamespace:
         )
         for name, shape in shapes.items()
     }
-    return SimpleNamespace(config=config or Config(), tensors=tensors, source="model.safetensors")
+    return SimpleNamespace(
+        config=config or Config(), tensors=tensors, source="model.safetensors", size_bytes=0
+    )
 
 
 class FakeTokenizer:

@@ -253,7 +253,11 @@ def stream_sizes(plan: Plan, stage: Stage) -> tuple[StreamSizes | None, StreamSi
     )
     tokens = stage.shape.video_tokens + stage.placements.appended_tokens(stage.shape)
     video = (tokens, MAX_TOKENS, levels, masked) if plan.video else None
-    audio = (stage.shape.audio_frames, MAX_TOKENS, 1, False) if plan.audio else None
+    sound_tokens = stage.placements.appended_sound_tokens
+    audio = None
+    if plan.audio:
+        frames = stage.shape.audio_frames + sound_tokens
+        audio = (frames, MAX_TOKENS, 2 if sound_tokens else 1, False)
     return video, audio
 
 

@@ -19,7 +19,7 @@ def test_every_phase_has_its_work(capsys: pytest.CaptureFixture[str]) -> None:
     assert report["peak_flop_per_s"] > 1e9
     assert report["peak_bytes_per_s"] > 1e8
     phases = {phase["name"]: phase for phase in report["phases"]}
-    computing = {"encode prompt", "denoise", "decode video"}
+    computing = {"encode prompt", "connect prompt", "denoise", "decode video"}
     assert computing <= set(phases)
     for name, phase in phases.items():
         assert phase["seconds"] > 0

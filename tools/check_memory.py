@@ -11,6 +11,7 @@ Example:
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import subprocess
 import sys
@@ -64,6 +65,7 @@ def measure(arguments: argparse.Namespace, request: dict[str, Any]) -> dict[str,
         arguments.model,
         text_encoder=arguments.text_encoder,
         spatial_upsampler=arguments.upsampler,
+        tokenizer=arguments.tokenizer,
         variant="distilled",
     )
     prompt: str | PromptEmbedding = "A small red boat crosses the quiet lake at dawn."
@@ -79,30 +81,32 @@ def measure(arguments: argparse.Namespace, request: dict[str, Any]) -> dict[str,
         max_memory=arguments.max_memory,
         observer=recorder,
     ) as pipe:
-        if arguments.text_encoder is None:
+        if pipe.models.gemma is None:
             config = pipe.models.require("transformer").config
             widths = (config.cross_attention_dim, config.audio_cross_attention_dim)
             prompt = PromptEmbedding(*(np.zeros((1024, width), np.float32) for width in widths))
+            call["negative_prompt"] = prompt
         call["output"] = "media" if pipe.models.video_decoder is not None else "latents"
         plan = pipe.plan(prompt, **call)
         output = call.pop("output")
-        digest = 0.0
+        digest = hashlib.sha256()
         if output == "latents":
             clip = pipe(prompt, **call, output=output)
-            digest = float(np.abs(clip.video_latent).sum(dtype=np.float64))
+            digest.update(b"" if clip.video_latent is None else clip.video_latent.tobytes())
         else:
             stream = pipe.stream(prompt, **call)
             if stream.audio is not None:
-                digest += float(np.abs(stream.audio).sum(dtype=np.float64))
+                digest.update(stream.audio.tobytes())
             if call.get("video", True):
-                digest += sum(float(frames.sum(dtype=np.float64)) for frames in stream)
-    return {"plan": plan.to_dict(), "peaks": recorder.peaks, "digest": digest}
+                for frames in stream:
+                    digest.update(frames.tobytes())
+    return {"plan": plan.to_dict(), "peaks": recorder.peaks, "digest": digest.hexdigest()}
 
 
 def report(name: str, result: dict[str, Any]) -> bool:
     """Print the table of one request; returns whether all phases were predicted well."""
     plan = result["plan"]
-    print(f"{name}: offload {plan['offload']}, digest {result['digest']!r}")
+    print(f"{name}: offload {plan['offload']}, SHA-256 {result['digest'][:16]}")
     good = True
     for phase in plan["phases"]:
         measured, planned = result["peaks"][phase["name"]], phase["peak_bytes"]
@@ -124,6 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--text-encoder", type=Path, help="without it contexts are zeros")
+    parser.add_argument("--tokenizer", type=Path, help="where the text encoder has none")
     parser.add_argument("--upsampler", type=Path, help="spatial, for the request of two stages")
     parser.add_argument("--offload", default="stage")
     parser.add_argument("--max-memory", type=float, metavar="GIB")

@@ -110,7 +110,14 @@ class TextConnector:
     ) -> dict[str, Floats]: ...
 
 class Transformer:
-    def __init__(self, table: TensorTable, config: Mapping[str, Any], device: Device) -> None: ...
+    def __init__(
+        self,
+        table: TensorTable,
+        config: Mapping[str, Any],
+        device: Device,
+        video: bool = True,
+        audio: bool = True,
+    ) -> None: ...
     def stream_weights(self, drop_cached: bool = False) -> None: ...
     def measure(
         self,

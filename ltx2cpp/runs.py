@@ -36,7 +36,7 @@ from ltx2cpp.types import FloatArray, Observer, PromptEmbedding, Step
 class _Denoiser(Protocol):
     @property
     def velocity(self) -> VelocityCall: ...
-    def open(self) -> None: ...
+    def open(self, *, video: bool = True, audio: bool = True) -> None: ...
 
 
 class _VideoEncoder(Protocol):
@@ -114,7 +114,7 @@ def run_plan(
             latents = replace(latents, video=_enlarge(networks, latents.video, stage))
         video, audio = start_stage(plan, stage, encoded, source, latents, sound)
         networks.use_loras(stage.loras)
-        networks.denoiser.open()
+        networks.denoiser.open(video=plan.video, audio=plan.audio)
         name = "denoise" if len(plan.stages) == 1 else f"denoise, stage {number}"
         with phase(networks.observer, name, len(stage.sigmas) - 1):
             video, audio = denoise(

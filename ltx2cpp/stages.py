@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import fnmatch
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
@@ -19,6 +17,7 @@ from ltx2cpp.errors import ArgumentError, CheckpointError, ConfigError, ShapeErr
 from ltx2cpp.latents import SPACE_FACTOR, TIME_FACTOR, ClipShape
 from ltx2cpp.memory_plan import NetworkNeeds
 from ltx2cpp.options import WEIGHT_TYPES, Offload
+from ltx2cpp.probes import matching_probes
 from ltx2cpp.quantization import target_dtype
 from ltx2cpp.slots import Slot
 from ltx2cpp.types import FloatArray, Modality, Observer, PromptEmbedding, Velocity, as_float32
@@ -113,10 +112,11 @@ StreamSizes = tuple[int, int, int, bool]
 
 
 class Denoiser:
-    """The transformer."""
+    """The transformer, of which only the streams that run are loaded."""
 
     def __init__(self, models: ModelSet, backend: Backend) -> None:
         self._models, self._backend = models, backend
+        self._streams: frozenset[str] = frozenset()
         self._transformer = Slot("transformer", self._make, backend.observer)
 
     @property
@@ -141,9 +141,16 @@ class Denoiser:
             "audio": config.audio_cross_attention_dim,
         }
 
-    def open(self) -> None:
-        """Load the weights now instead of at the first call."""
-        self._transformer.open()
+    def open(self, *, video: bool = True, audio: bool = True) -> None:
+        """Load the weights of these streams now instead of at the first call."""
+        self._open({"video": video, "audio": audio})
+
+    def _open(self, needed: Mapping[str, bool]) -> _core.Transformer:
+        streams = frozenset(name for name, runs in needed.items() if runs)
+        if not streams <= self._streams:
+            self.release()
+            self._streams = streams
+        return self._transformer.open()
 
     def velocity(
         self,
@@ -162,8 +169,8 @@ class Denoiser:
             "audio": self._checked("audio", audio, config.audio_in_channels, 1),
         }
         blocks = self._checked_blocks(stg_blocks)
-        network = self._transformer.open()
-        names = _matching_probes(probes, network.probe_names) if probes else []
+        network = self._open({name: values is not None for name, values in inputs.items()})
+        names = matching_probes(probes, network.probe_names) if probes else []
         result = network.velocity(inputs["video"], inputs["audio"], blocks, bool(isolate), names)
         return Velocity(
             video=result["video"] if video is not None else None,
@@ -173,9 +180,11 @@ class Denoiser:
 
     def release(self) -> None:
         self._transformer.release()
+        self._streams = frozenset()
 
     def measure(self, video: StreamSizes | None, audio: StreamSizes | None) -> NetworkNeeds:
         """Return what one call takes; a stream is absent or given by its sizes."""
+        self._use({"video": video is not None, "audio": audio is not None})
         return NetworkNeeds(**self._transformer.draft().measure(video, audio))
 
     def check_blocks(self, blocks: Sequence[int]) -> None:
@@ -201,7 +210,11 @@ class Denoiser:
     def _make(self) -> _core.Transformer:
         files = self._files()
         network = _core.Transformer(
-            self._backend.table(files), config_dict(files), self._backend.device
+            self._backend.table(files),
+            config_dict(files),
+            self._backend.device,
+            video="video" in self._streams,
+            audio="audio" in self._streams,
         )
         return self._backend.stream_if_asked(network)
 
@@ -239,24 +252,6 @@ class Denoiser:
         if modality.attention_mask is not None:
             arrays["attention_mask"] = modality.attention_mask
         return arrays
-
-
-def _matching_probes(patterns: Sequence[str], names: Callable[[], list[str]]) -> list[str]:
-    """Return the probe names that any of ``patterns`` matches, in the model's order.
-
-    Raises:
-        ArgumentError: a pattern matches nothing; the sentence lists near matches.
-    """
-    known = names()
-    found: set[str] = set()
-    for pattern in patterns:
-        matches = fnmatch.filter(known, pattern)
-        if not matches:
-            near = difflib.get_close_matches(pattern, known, n=4, cutoff=0.3)
-            hint = f"; near: {', '.join(near)}" if near else ""
-            raise ArgumentError(f"probes: {pattern!r} matches no probe{hint}")
-        found.update(matches)
-    return [name for name in known if name in found]
 
 
 class VideoDecoder:

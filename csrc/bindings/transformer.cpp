@@ -167,14 +167,17 @@ void register_transformer(py::module_ & module) {
             py::arg("video"), py::arg("audio"), py::arg("stg_blocks") = std::vector<int>{}, py::arg("isolate") = false,
             "Bytes that a velocity call takes, without loading weights. Each stream is None or the numbers\n"
             "(tokens, context rows, different noise levels, 1 when self-attention is masked).")
-        .def(py::init([](const TensorTable & table, const py::dict & config, std::shared_ptr<Backend> device) {
-                 return std::make_unique<DenoiseStage>(table, transformer_config(config), std::move(device));
+        .def(py::init([](const TensorTable & table, const py::dict & config, std::shared_ptr<Backend> device,
+                         bool video, bool audio) {
+                 return std::make_unique<DenoiseStage>(table, transformer_config(config), StreamUse{video, audio},
+                                                       std::move(device));
              }),
-             py::arg("table"), py::arg("config"), py::arg("device"),
-             "Binds weights by name and shape without reading them; `config` holds the fields of TransformerConfig.")
+             py::arg("table"), py::arg("config"), py::arg("device"), py::arg("video") = true, py::arg("audio") = true,
+             "Binds weights by name and shape without reading them; `config` holds the fields of TransformerConfig.\n"
+             "With video or audio False the stream cannot run, and its weights are checked but not loaded.")
         .def("load", &DenoiseStage::load, py::call_guard<py::gil_scoped_release>(),
              "Maps or converts the weights; the first velocity does it otherwise.")
-        .def_property_readonly("weight_bytes", &DenoiseStage::weight_bytes, "Bytes of the stored weights.")
+        .def_property_readonly("weight_bytes", &DenoiseStage::weight_bytes, "Bytes of the stored weights in use.")
         .def("probe_names", &DenoiseStage::probe_names,
              "Lists the intermediate results that velocity can hand back: module paths of the reference;\n"
              "'transformer_blocks.N' is the video stream after block N, 'transformer_blocks.N.audio' the audio stream.")

@@ -61,10 +61,12 @@ void check_probes(const ProbeSet & wanted, const std::vector<std::string> & know
 
 }  // namespace
 
-DenoiseStage::DenoiseStage(TensorTable table, TransformerConfig config, std::shared_ptr<Backend> backend)
+DenoiseStage::DenoiseStage(TensorTable table, TransformerConfig config, const StreamUse & use,
+                           std::shared_ptr<Backend> backend)
     : config_(checked(config)),
+      use_(use),
       component_("transformer", std::move(table), std::move(backend),
-                 [this](const Scope & scope) { return Transformer::load(scope, config_); }) {}
+                 [this](const Scope & scope) { return Transformer::load(scope, config_, use_); }) {}
 
 void DenoiseStage::load() {
     const std::lock_guard lock(mutex_);
@@ -78,11 +80,22 @@ void DenoiseStage::stream_weights(PageCache cache) {
 
 StageMemory DenoiseStage::measure(const TransformerRun & run) {
     const std::lock_guard lock(mutex_);
+    check_use(run.video.has_value(), run.audio.has_value());
     component_.declare();
     StageMeter meter({&component_.weights()});
     meter.add(
         component_.runner().measure(run_options({}), [&](Graph & graph) { component_.model().build(graph, run); }));
     return meter.total();
+}
+
+void DenoiseStage::check_use(bool video, bool audio) const {
+    if (!video && !audio) {
+        throw ArgumentError("velocity: expected video, audio or both, found neither");
+    }
+    if ((video && !use_.video) || (audio && !use_.audio)) {
+        throw ArgumentError(std::string("velocity: the transformer was opened without its ") +
+                            (use_.audio ? "video" : "audio") + " stream");
+    }
 }
 
 StreamShape DenoiseStage::check(const std::string & name, const StreamConfig & stream,
@@ -151,9 +164,7 @@ void DenoiseStage::feed(const std::string & name, const StreamConfig & stream, c
 Velocities DenoiseStage::velocity(const std::optional<Modality> & video, const std::optional<Modality> & audio,
                                   const Perturbation & perturbation, const ProbeSet & probes) {
     const std::lock_guard lock(mutex_);
-    if (!video && !audio) {
-        throw ArgumentError("velocity: expected video, audio or both, found neither");
-    }
+    check_use(video.has_value(), audio.has_value());
     TransformerRun run;
     run.isolate = perturbation.isolate;
     for (const int block : perturbation.stg_blocks) {

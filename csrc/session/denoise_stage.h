@@ -39,8 +39,8 @@ struct Velocities {
 // Not thread safe beyond a lock: calls from several threads run one after the other.
 class DenoiseStage {
 public:
-    // Throws ConfigError, UnsupportedError, WeightError. Touches no weights.
-    DenoiseStage(TensorTable table, TransformerConfig config, std::shared_ptr<Backend> backend);
+    // Only the streams of `use` can run. Throws ConfigError, UnsupportedError, WeightError. Touches no weights.
+    DenoiseStage(TensorTable table, TransformerConfig config, const StreamUse & use, std::shared_ptr<Backend> backend);
 
     void load();
     uint64_t weight_bytes() { return component_.weights().stored_bytes(); }
@@ -58,6 +58,7 @@ public:
                         const Perturbation & perturbation, const ProbeSet & probes);
 
 private:
+    void check_use(bool video, bool audio) const;
     StreamShape check(const std::string & name, const StreamConfig & stream, const Modality & modality) const;
     void feed(const std::string & name, const StreamConfig & stream, const Modality & modality, StreamTables & tables,
               const std::optional<Modality> & other, const TransformerRun & run);
@@ -68,6 +69,7 @@ private:
     }
 
     TransformerConfig config_;
+    StreamUse use_;
     Component<Transformer> component_;
     StreamTables video_tables_;
     StreamTables audio_tables_;

@@ -49,19 +49,19 @@ void set_layout(ggml_tensor * tensor, ggml_type type, const std::array<int64_t, 
 }  // namespace
 
 Scope Scope::at(std::string_view name) const {
-    return {*store_, prefix_ + std::string(name) + "."};
+    return {*store_, prefix_ + std::string(name) + ".", used_};
 }
 
 Scope Scope::at(std::string_view name, int index) const {
-    return {*store_, prefix_ + std::string(name) + "." + std::to_string(index) + "."};
+    return {*store_, prefix_ + std::string(name) + "." + std::to_string(index) + ".", used_};
 }
 
 ggml_tensor * Scope::require(std::string_view name, const Shape & shape, WeightKind kind, float addend) const {
-    return store_->claim(prefix_ + std::string(name), shape, kind, addend);
+    return store_->claim(prefix_ + std::string(name), shape, kind, addend, used_);
 }
 
 std::optional<LowRank> Scope::low_rank(std::string_view name) const {
-    return store_->claim_low_rank(prefix_ + std::string(name));
+    return used_ ? store_->claim_low_rank(prefix_ + std::string(name)) : std::nullopt;
 }
 
 bool Scope::has(std::string_view name) const {
@@ -95,13 +95,15 @@ WeightStore::WeightStore(std::string owner, TensorTable table) : owner_(std::mov
         .no_alloc = true,
     };
     ctx_.reset(ggml_init(params));
+    unused_ctx_.reset(ggml_init(params));
 }
 
 bool WeightStore::Claim::keeps_values(ggml_type type) const {
     return ggml_type_of(source->dtype) == type && source->scale == 1.0f && addend == 0.0f && !merged;
 }
 
-ggml_tensor * WeightStore::claim(const std::string & name, const Shape & claimed, WeightKind kind, float addend) {
+ggml_tensor * WeightStore::claim(const std::string & name, const Shape & claimed, WeightKind kind, float addend,
+                                 bool used) {
     const Shape shape = kind == WeightKind::Grouped ? Shape{claimed[0], claimed[1] * claimed[2]} : claimed;
     if (const auto again = claimed_.find(name); again != claimed_.end()) {
         return again->second;
@@ -118,9 +120,10 @@ ggml_tensor * WeightStore::claim(const std::string & name, const Shape & claimed
     }
     // The type is settled by load(); until then the tensor only carries its shape.
     const auto ne = ne_of(shape, kind);
-    ggml_tensor * tensor = ggml_new_tensor(ctx_.get(), GGML_TYPE_F32, GGML_MAX_DIMS, ne.data());
+    ggml_context * ctx = used ? ctx_.get() : unused_ctx_.get();
+    ggml_tensor * tensor = ggml_new_tensor(ctx, GGML_TYPE_F32, GGML_MAX_DIMS, ne.data());
     claimed_.emplace(name, tensor);
-    if (source) {
+    if (source && used) {
         const int64_t groups = kind == WeightKind::Grouped ? claimed[2] : 1;
         claims_.push_back({name, source, kind, groups, addend, tensor});
     }

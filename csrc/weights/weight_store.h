@@ -54,10 +54,15 @@ class WeightStore;
 // A prefix of canonical names: scope.at("attn1").require("to_q.weight", {out, in}, WeightKind::Matrix).
 class Scope {
 public:
-    Scope(WeightStore & store, std::string prefix) : store_(&store), prefix_(std::move(prefix)) {}
+    Scope(WeightStore & store, std::string prefix, bool used = true)
+        : store_(&store), prefix_(std::move(prefix)), used_(used) {}
 
     Scope at(std::string_view name) const;
     Scope at(std::string_view name, int index) const;
+
+    // The same prefix for weights that no run needs unless `used`: names and shapes are checked, nothing is loaded, and
+    // the tensors must not appear in a graph.
+    Scope used_if(bool used) const { return {*store_, prefix_, used_ && used}; }
 
     // Claims a weight of the given shape (outermost axis first). A missing or misshaped one is noted, reported by
     // check_claims, and a placeholder is returned. `addend` is added to every value at load, for F32 weights that files
@@ -79,6 +84,7 @@ public:
 private:
     WeightStore * store_;
     std::string prefix_;
+    bool used_;
 };
 
 // Life: claim through scopes, check_claims, load, run. Tensors stay valid as long as the store.
@@ -115,7 +121,7 @@ public:
     // Throws CheckpointError when a mapped file changed; call before each run.
     void check_files() const;
 
-    // Bytes of stored data behind the claims.
+    // Bytes of stored data behind the claims that are used.
     uint64_t stored_bytes() const;
 
     // The values of a claimed weight, for constants that are folded on the host. Works before load.
@@ -138,7 +144,7 @@ private:
     };
 
     ggml_type held_type(const TensorSource & source, WeightKind kind, const LoadTarget & target) const;
-    ggml_tensor * claim(const std::string & name, const Shape & claimed, WeightKind kind, float addend);
+    ggml_tensor * claim(const std::string & name, const Shape & claimed, WeightKind kind, float addend, bool used);
     std::optional<LowRank> claim_low_rank(const std::string & name);
     void settle_low_ranks();
     void lay_out(const LoadTarget & target);
@@ -154,7 +160,8 @@ private:
     std::string owner_;
     TensorTable table_;
     ggml_context_ptr ctx_;
-    std::vector<Claim> claims_;
+    ggml_context_ptr unused_ctx_;
+    std::vector<Claim> claims_;  // those in use
     std::map<std::string, ggml_tensor *> claimed_;
     std::map<std::string, LowRank> low_ranks_;  // by weight, those computed at run time
     std::vector<std::string> problems_;

@@ -26,6 +26,7 @@ from transformer_cases import (
 )
 
 from ltx2cpp import _core
+from ltx2cpp.checkpoint import open_checkpoint
 from ltx2cpp.config import Fields, TransformerConfig, read_transformer_config
 from ltx2cpp.errors import ArgumentError, ConfigError, ShapeError, UnsupportedError, WeightError
 from ltx2cpp.model_files import ModelFiles, resolve
@@ -145,6 +146,40 @@ def test_isolated_streams_equal_single_streams(tiny: Tiny) -> None:
         one = {"video": None, "audio": None} | {kind: as_dict(getattr(tiny, kind))}
         alone = tiny.core.velocity(one["video"], one["audio"], [], False, [])
         np.testing.assert_array_equal(alone[kind], both[kind])
+
+
+# Parts of the names of all weights that a stream alone needs.
+_OWN_AUDIO = ("audio_attn", "audio_ff", "audio_patchify", "audio_proj_out", "audio_adaln_single")
+_OWN_AUDIO += ("audio_prompt", "audio_scale_shift_table", "audio_caption_projection")
+_BETWEEN = ("av_ca_", "a2v_ca", "audio_to_video", "video_to_audio")
+
+
+@pytest.mark.parametrize("name", ["2.3", "2.0"])
+def test_a_stream_alone_loads_its_own_weights(name: str, tmp_path: Path) -> None:
+    tiny = make_tiny(tmp_path, VARIANTS[name])
+    path = tmp_path / "transformer.safetensors"
+    sizes = {name: info.size_bytes for name, info in open_checkpoint(path).tensors.items()}
+    between = {name for name in sizes if any(part in name for part in _BETWEEN)}
+    own = {"audio": {name for name in sizes if any(part in name for part in _OWN_AUDIO)} - between}
+    own["video"] = set(sizes) - between - own["audio"]
+    for kind, other in (("video", "audio"), ("audio", "video")):
+        alone = open_transformer(path, tiny.config, **{other: False})
+        assert alone.weight_bytes == sum(sizes[name] for name in own[kind])
+        given = {"video": None, "audio": None, kind: as_dict(getattr(tiny, kind))}
+        got = alone.velocity(given["video"], given["audio"])[kind]
+        np.testing.assert_array_equal(
+            got, tiny.core.velocity(given["video"], given["audio"])[kind]
+        )
+        with pytest.raises(ArgumentError, match=f"opened without its {other} stream"):
+            alone.velocity(as_dict(tiny.video), as_dict(tiny.audio))
+
+
+def test_weights_that_do_not_run_are_checked(tmp_path: Path) -> None:
+    weights = random_weights(TINY_23, 0)
+    del weights["transformer_blocks.1.ff.net.0.proj.weight"]
+    path = write_weights(tmp_path / "lacking.safetensors", weights)
+    with pytest.raises(WeightError, match=r"missing 'transformer_blocks.1.ff"):
+        open_transformer(path, TINY_23, video=False)
 
 
 def test_attention_mask_weighs_self_attention(tiny: Tiny) -> None:

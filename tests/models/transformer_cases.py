@@ -104,6 +104,8 @@ def open_transformer(
     dtype: str | None = None,
     threads: int = 1,
     device: _core.Device | None = None,
+    video: bool = True,
+    audio: bool = True,
 ) -> _core.Transformer:
     """Open a file that holds nothing but a transformer under canonical names."""
     table = _core.TensorTable()
@@ -117,9 +119,8 @@ def open_transformer(
             info.size_bytes,
             dtype,
         )
-    return _core.Transformer(
-        table, dataclasses.asdict(config), device or _core.Device("cpu", threads)
-    )
+    device = device or _core.Device("cpu", threads)
+    return _core.Transformer(table, dataclasses.asdict(config), device, video, audio)
 
 
 def make_modality(

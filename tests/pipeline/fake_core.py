@@ -37,8 +37,8 @@ class TensorTable:
 class _Network:
     weight_bytes = 0
 
-    def __init__(self, *arguments: Any) -> None:
-        self.arguments = arguments
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.arguments, self.options = arguments, options
         EVENTS.append(f"make {type(self).__name__}")
 
     def load(self) -> None:

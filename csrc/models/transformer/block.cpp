@@ -32,12 +32,15 @@ ggml_tensor * add_rows(Graph & graph, ggml_tensor * timestep, ggml_tensor * tabl
 
 }  // namespace
 
-StreamBlock StreamBlock::load(const Scope & scope, const TransformerConfig & config, const StreamConfig & own,
-                              const StreamConfig & other) {
+StreamBlock StreamBlock::load(const Scope & parent, const TransformerConfig & config, const StreamConfig & own,
+                              const StreamConfig & other, const StreamUse & use) {
     const int64_t width = own.width();
     const bool is_audio = !own.prefix.empty();
-    const auto attention = [&](const std::string & name, int64_t context_width, int64_t num_heads, int64_t head_dim) {
-        return Attention::load(scope.at(name), {.query_width = width,
+    const Scope scope = parent.used_if(is_audio ? use.audio : use.video);
+    const Scope cross_scope = parent.used_if(use.both());
+    const auto attention = [&](const Scope & attention_scope, int64_t context_width, int64_t num_heads,
+                               int64_t head_dim) {
+        return Attention::load(attention_scope, {.query_width = width,
                                                 .context_width = context_width,
                                                 .output_width = width,
                                                 .num_heads = num_heads,
@@ -48,12 +51,12 @@ StreamBlock StreamBlock::load(const Scope & scope, const TransformerConfig & con
     StreamBlock block;
     block.prefix = own.prefix;
     block.norm_eps = config.norm_eps;
-    block.attn1 = attention(own.prefix + "attn1", width, own.num_heads, own.head_dim);
-    block.attn2 = attention(own.prefix + "attn2", own.context_width, own.num_heads, own.head_dim);
+    block.attn1 = attention(scope.at(own.prefix + "attn1"), width, own.num_heads, own.head_dim);
+    block.attn2 = attention(scope.at(own.prefix + "attn2"), own.context_width, own.num_heads, own.head_dim);
     // Both directions work in the heads of the audio stream.
     block.cross_attention_name = is_audio ? "video_to_audio_attn" : "audio_to_video_attn";
-    block.cross_attention =
-        attention(block.cross_attention_name, other.width(), config.audio.num_heads, config.audio.head_dim);
+    block.cross_attention = attention(cross_scope.at(block.cross_attention_name), other.width(), config.audio.num_heads,
+                                      config.audio.head_dim);
     block.ff = FeedForward::load(scope.at(own.prefix + "ff"), width, own.ff_bias);
     block.scale_shift_table =
         scope.require(own.prefix + "scale_shift_table", {config.modulation_rows(), width}, WeightKind::Vector);
@@ -62,7 +65,7 @@ StreamBlock StreamBlock::load(const Scope & scope, const TransformerConfig & con
             scope.require(own.prefix + "prompt_scale_shift_table", {2, width}, WeightKind::Vector);
     }
     block.cross_scale_shift_table =
-        scope.require(is_audio ? "scale_shift_table_a2v_ca_audio" : "scale_shift_table_a2v_ca_video",
+        cross_scope.require(is_audio ? "scale_shift_table_a2v_ca_audio" : "scale_shift_table_a2v_ca_video",
                       {kCrossRows, width}, WeightKind::Vector);
     return block;
 }
@@ -115,9 +118,9 @@ ggml_tensor * StreamBlock::build_feed_forward(Graph & graph, ggml_tensor * x, co
     return gated_residual(graph, x, hidden, row_of(graph, modulation, kGateFf), stream.rows);
 }
 
-TransformerBlock TransformerBlock::load(const Scope & scope, const TransformerConfig & config) {
-    return {StreamBlock::load(scope, config, config.video, config.audio),
-            StreamBlock::load(scope, config, config.audio, config.video)};
+TransformerBlock TransformerBlock::load(const Scope & scope, const TransformerConfig & config, const StreamUse & use) {
+    return {StreamBlock::load(scope, config, config.video, config.audio, use),
+            StreamBlock::load(scope, config, config.audio, config.video, use)};
 }
 
 BlockState TransformerBlock::build_cross(Graph & graph, BlockState state, const StreamContext & video_context,

@@ -44,7 +44,7 @@ struct StreamBlock {
     float norm_eps = 0;
 
     static StreamBlock load(const Scope & scope, const TransformerConfig & config, const StreamConfig & own,
-                            const StreamConfig & other);
+                            const StreamConfig & other, const StreamUse & use);
 
     // Table plus timestep rows: [width, rows, distinct].
     ggml_tensor * build_modulation(Graph & graph, const StreamContext & stream) const;
@@ -65,7 +65,7 @@ struct TransformerBlock {
     StreamBlock video;
     StreamBlock audio;
 
-    static TransformerBlock load(const Scope & scope, const TransformerConfig & config);
+    static TransformerBlock load(const Scope & scope, const TransformerConfig & config, const StreamUse & use);
 
     // Contexts are null for absent streams. `pass_values`: STG, tokens keep their own values in self-attention.
     // Attention between the streams happens when both contexts carry cross modulation.

@@ -22,6 +22,14 @@ struct StreamConfig {
     int64_t axes() const { return static_cast<int64_t>(max_pos.size()); }
 };
 
+// Which streams are ever computed; weights of others, and of the attention between them, are not loaded.
+struct StreamUse {
+    bool video = true;
+    bool audio = true;
+
+    bool both() const { return video && audio; }
+};
+
 struct TransformerConfig {
     int num_layers;
     StreamConfig video;

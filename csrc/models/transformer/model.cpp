@@ -40,9 +40,12 @@ ggml_tensor * CaptionProjection::build(Graph & graph, ggml_tensor * x) const {
     return linear_2.build(graph, bias_gelu(graph, linear_1.build_product(graph, x), linear_1.bias));
 }
 
-StreamHead StreamHead::load(const Scope & scope, const TransformerConfig & config, const StreamConfig & own) {
+StreamHead StreamHead::load(const Scope & parent, const TransformerConfig & config, const StreamConfig & own,
+                            const StreamUse & use) {
     const int64_t width = own.width();
     const bool is_audio = !own.prefix.empty();
+    const Scope scope = parent.used_if(is_audio ? use.audio : use.video);
+    const Scope cross_scope = parent.used_if(use.both());
     StreamHead head;
     head.config = own;
     head.norm_eps = config.norm_eps;
@@ -56,10 +59,10 @@ StreamHead StreamHead::load(const Scope & scope, const TransformerConfig & confi
         head.prompt_adaln_single = AdaLayerNormSingle::load(scope, own.prefix + "prompt_adaln_single", width, 2);
     }
     head.cross_adaln_single = AdaLayerNormSingle::load(
-        scope, is_audio ? "av_ca_audio_scale_shift_adaln_single" : "av_ca_video_scale_shift_adaln_single", width,
+        cross_scope, is_audio ? "av_ca_audio_scale_shift_adaln_single" : "av_ca_video_scale_shift_adaln_single", width,
         kCrossModulationRows);
     head.cross_gate_adaln_single = AdaLayerNormSingle::load(
-        scope, is_audio ? "av_ca_v2a_gate_adaln_single" : "av_ca_a2v_gate_adaln_single", width, 1);
+        cross_scope, is_audio ? "av_ca_v2a_gate_adaln_single" : "av_ca_a2v_gate_adaln_single", width, 1);
     head.scale_shift_table = scope.require(own.prefix + "scale_shift_table", {2, width}, WeightKind::Vector);
     head.proj_out = Linear::load(scope.at(own.prefix + "proj_out"), width, own.out_channels);
     return head;
@@ -119,13 +122,13 @@ ggml_tensor * StreamHead::build_exit(Graph & graph, ggml_tensor * x, const Entry
     return graph.probe(config.prefix + "proj_out", proj_out.build(graph, y));
 }
 
-Transformer Transformer::load(const Scope & scope, const TransformerConfig & config) {
+Transformer Transformer::load(const Scope & scope, const TransformerConfig & config, const StreamUse & use) {
     Transformer model;
-    model.video = StreamHead::load(scope, config, config.video);
-    model.audio = StreamHead::load(scope, config, config.audio);
+    model.video = StreamHead::load(scope, config, config.video, use);
+    model.audio = StreamHead::load(scope, config, config.audio, use);
     model.cross_width = config.cross_width();
     for (int i = 0; i < config.num_layers; ++i) {
-        model.blocks.push_back(TransformerBlock::load(scope.at("transformer_blocks", i), config));
+        model.blocks.push_back(TransformerBlock::load(scope.at("transformer_blocks", i), config, use));
     }
     return model;
 }

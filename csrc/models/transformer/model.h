@@ -55,7 +55,8 @@ struct StreamHead {
     Linear proj_out;
     float norm_eps = 0;
 
-    static StreamHead load(const Scope & scope, const TransformerConfig & config, const StreamConfig & own);
+    static StreamHead load(const Scope & scope, const TransformerConfig & config, const StreamConfig & own,
+                           const StreamUse & use);
 
     struct Entry {
         ggml_tensor * x;         // [width, tokens]
@@ -77,9 +78,9 @@ struct Transformer {
     std::vector<TransformerBlock> blocks;
     int64_t cross_width = 0;
 
-    static Transformer load(const Scope & scope, const TransformerConfig & config);
+    static Transformer load(const Scope & scope, const TransformerConfig & config, const StreamUse & use);
 
-    // Outputs "video" and "audio", F32 [out_channels, tokens], for the streams of `run`.
+    // Outputs "video" and "audio", F32 [out_channels, tokens], for the streams of `run`, which have to be in use.
     void build(Graph & graph, const TransformerRun & run) const;
 
     // Nodes that build() may add, with room to spare.

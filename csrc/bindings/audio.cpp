@@ -148,9 +148,13 @@ void register_audio(py::module_ & module) {
         "chunk_frames (None: 256) bounds the memory; composed uses stock operations.")
         .def_property_readonly("activation_bytes", &AudioDecodeStage::activation_bytes,
                                "Working memory of the last run.");
-    register_stage<AudioEncodeStage>(
-        module, "AudioEncoder", "The encoder of the audio VAE.", vae_config, &AudioEncodeStage::encode, "encode", "mel",
-        "Log-mel spectrum (2, steps, mel bins) -> normalised latent (channels, L, bins). Runs whole.");
+    register_stage<AudioEncodeStage>(module, "AudioEncoder", "The encoder of the audio VAE.", vae_config,
+                                     &AudioEncodeStage::encode, "encode", "mel",
+                                     "Log-mel spectrum (2, steps, mel bins) -> normalised latent (channels, L, bins). "
+                                     "chunk_frames (None: 256), counted\n"
+                                     "in latent frames, bounds the memory; composed uses stock operations.")
+        .def_property_readonly("activation_bytes", &AudioEncodeStage::activation_bytes,
+                               "Working memory of the last run.");
     register_stage<VocodeStage>(
         module, "Vocoder", "Mel spectrum to wave, always computed in float32.", vocoder_config, &VocodeStage::vocode,
         "vocode", "mel",

@@ -124,7 +124,7 @@ ConvActivation parse_conv_activation(const std::string & name) {
 
 Case conv_case(const FloatArray & x, const FloatArray & weight, const std::optional<FloatArray> & bias,
                const std::optional<FloatArray> & residual, const std::array<int32_t, 4> & kernel,
-               const std::array<int32_t, 4> & pad, const std::string & activation, float value, bool fused,
+               const std::array<int32_t, 4> & pad, const std::string & activation, float value, bool bf16, bool fused,
                int threads) {
     auto result = std::make_unique<OpCase>(fused, threads);
     result->build([&](Graph & graph) {
@@ -138,7 +138,8 @@ Case conv_case(const FloatArray & x, const FloatArray & weight, const std::optio
                                   .repeat = kernel[3],
                                   .activation = parse_conv_activation(activation),
                                   .value = value};
-        return conv(graph, result->input(graph, "x", x), result->input(graph, "weight", weight),
+        return conv(graph, result->input(graph, "x", x),
+                    result->input_as(graph, "weight", weight, bf16 ? GGML_TYPE_BF16 : GGML_TYPE_F32),
                     bias ? result->input(graph, "bias", *bias) : nullptr, options,
                     residual ? result->input(graph, "residual", *residual) : nullptr);
     });
@@ -146,10 +147,11 @@ Case conv_case(const FloatArray & x, const FloatArray & weight, const std::optio
 }
 
 Case conv_transpose_case(const FloatArray & x, const FloatArray & weight, const std::optional<FloatArray> & bias,
-                         int32_t stride, float slope, bool fused, int threads) {
+                         int32_t stride, float slope, bool bf16, bool fused, int threads) {
     auto result = std::make_unique<OpCase>(fused, threads);
     result->build([&](Graph & graph) {
-        return conv_transpose(graph, result->input(graph, "x", x), result->input(graph, "weight", weight),
+        return conv_transpose(graph, result->input(graph, "x", x),
+                              result->input_as(graph, "weight", weight, bf16 ? GGML_TYPE_BF16 : GGML_TYPE_F32),
                               bias ? result->input(graph, "bias", *bias) : nullptr, stride,
                               slope == 1.0f ? ConvActivation::None : ConvActivation::LeakyRelu, slope);
     });
@@ -206,11 +208,12 @@ void register_testing(py::module_ & module) {
                 "x (time, channels), alpha and beta (channels,), filters (12,).");
     testing.def("conv", &conv_case, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("residual"),
                 py::arg("kernel"), py::arg("pad"), py::arg("activation") = "none", py::arg("value") = 0.0f,
-                py::kw_only(), py::arg("fused"), py::arg("threads") = 1,
+                py::arg("bf16") = false, py::kw_only(), py::arg("fused"), py::arg("threads") = 1,
                 "x (height, width, in), weight (taps, in, out), bias (out,) or None, residual as the result or None;\n"
-                "kernel: width, stride, dilation, repeat; pad: left, right, top, bottom.");
+                "kernel: width, stride, dilation, repeat; pad: left, right, top, bottom. bf16 rounds the weight.");
     testing.def("conv_transpose", &conv_transpose_case, py::arg("x"), py::arg("weight"), py::arg("bias"),
-                py::arg("stride"), py::arg("slope") = 1.0f, py::kw_only(), py::arg("fused"), py::arg("threads") = 1,
+                py::arg("stride"), py::arg("slope") = 1.0f, py::arg("bf16") = false, py::kw_only(), py::arg("fused"),
+                py::arg("threads") = 1,
                 "x (time, in), weight (taps, in, out), bias (out,) or None; slope of a leaky ReLU in front.");
 }
 

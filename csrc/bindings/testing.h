@@ -9,6 +9,7 @@
 #include "bindings/arrays.h"
 #include "bindings/kernels_under_test.h"
 #include "runtime/runner.h"
+#include "weights/pack.h"
 
 namespace ltx::bindings {
 
@@ -32,6 +33,24 @@ public:
         const auto * bytes = reinterpret_cast<const std::byte *>(array.data());
         feeds_[name].assign(bytes, bytes + array.nbytes());
         return graph.input(name, std::is_same_v<T, float> ? GGML_TYPE_F32 : GGML_TYPE_I32, ne);
+    }
+
+    // The same, rounded to the type.
+    ggml_tensor * input_as(Graph & graph, const std::string & name, const FloatArray & array, ggml_type type) {
+        ggml_tensor * wide = input(graph, name, array);
+        if (type == GGML_TYPE_F32) {
+            return wide;
+        }
+        std::vector<std::byte> & bytes = feeds_[name];
+        std::vector<std::byte> rounded(static_cast<size_t>(array.size()) * ggml_type_size(type));
+        from_float(type, reinterpret_cast<const float *>(bytes.data()), 1, array.size(), rounded.data());
+        bytes = std::move(rounded);
+        wide->type = type;
+        for (int axis = 0; axis < GGML_MAX_DIMS; ++axis) {
+            wide->nb[axis] =
+                axis == 0 ? ggml_type_size(type) : wide->nb[axis - 1] * static_cast<size_t>(wide->ne[axis - 1]);
+        }
+        return wide;
     }
 
     void build(const std::function<ggml_tensor *(Graph &)> & function) {

@@ -10,7 +10,7 @@ namespace ltx {
 
 namespace {
 
-// Input frames per run: 10 s of latents, 7.7 s of mel.
+// Latent frames per run of the VAE, 10 s, and mel frames per run of the vocoder, 7.7 s.
 constexpr int64_t kLatentChunk = 256;
 constexpr int64_t kMelChunk = 768;
 
@@ -182,7 +182,10 @@ void AudioEncodeStage::build(Graph & graph, int64_t steps) const {
 
 StageMemory AudioEncodeStage::measure(int64_t steps) {
     const std::lock_guard lock(mutex_);
-    return measure_chunks(component_, {steps}, [&](Graph & graph, int64_t length) { build(graph, length); });
+    const AudioEncoder & model = component_.model();
+    const Chunks chunks("encode", model.config.latent_frames(steps), kLatentChunk, {});
+    return measure_chunks(component_, chunks.lengths(model.reach_frames(), 0),
+                          [&](Graph & graph, int64_t frames) { build(graph, model.config.mel_frames(frames)); });
 }
 
 HostTensor AudioEncodeStage::encode(const HostView & mel, const AudioRunOptions & options,
@@ -192,32 +195,44 @@ HostTensor AudioEncodeStage::encode(const HostView & mel, const AudioRunOptions 
     const AudioVaeConfig & config = model.config;
     expect_shape("encode", "mel", mel.shape, config.in_channels, config.mel_bins, "steps");
     check_probe_names("encode", options.probes, probe_names());
+    const int64_t frames = config.latent_frames(mel.shape[1]);
+    const Chunks chunks("encode", frames, kLatentChunk, options);
     component_.load();
 
-    const int64_t steps = mel.shape[1];
     std::vector<float> values(mel.values.size());
     for_values(mel.shape, [&](size_t index, int64_t step, int64_t bin, int64_t channel) {
         values[at(step, bin, channel, config.mel_bins, config.in_channels)] = mel.values[index];
     });
-    Runner & runner = component_.runner();
-    runner.prepare(std::to_string(steps), run_options(options, runner.backend()),
-                   [&](Graph & graph) { build(graph, steps); });
-    runner.set("mel", values);
-    runner.compute();
-    probes = runner.fetch_probes();
-
-    const HostTensor moments = runner.fetch("moments");
     const std::vector<float> mean = component_.weights().read_f32(model.statistics.mean);
     const std::vector<float> deviation = component_.weights().read_f32(model.statistics.deviation);
     const int64_t bins = config.latent_bins;
-    HostTensor latent{{config.latent_channels, config.latent_frames(steps), bins}, {}};
+    HostTensor latent{{config.latent_channels, frames, bins}, {}};
     latent.values.resize(static_cast<size_t>(element_count(latent.shape)));
-    // Only the means of the distribution, which are the first channels.
-    for_values(latent.shape, [&](size_t index, int64_t step, int64_t bin, int64_t channel) {
-        const auto entry = static_cast<size_t>(channel * bins + bin);
-        latent.values[index] =
-            (moments.values[at(step, bin, channel, bins, 2 * config.latent_channels)] - mean[entry]) / deviation[entry];
-    });
+    Runner & runner = component_.runner();
+    for (int64_t chunk = 0; chunk < chunks.count; ++chunk) {
+        const int64_t begin = chunks.begin(chunk);
+        const int64_t end = chunks.begin(chunk + 1);
+        const int64_t first = std::max<int64_t>(begin - model.reach_frames(), 0);
+        // A latent frame depends on nothing behind the first mel frame that it stands for, so a part ends there.
+        const int64_t steps = config.mel_frames(end - first);
+        const int64_t first_step = config.mel_frames(first + 1) - 1;
+        runner.prepare(std::to_string(steps), run_options(options, runner.backend()),
+                       [&](Graph & graph) { build(graph, steps); });
+        runner.set("mel",
+                   std::span<const float>(values).subspan(at(first_step, 0, 0, config.mel_bins, config.in_channels),
+                                                          at(steps, 0, 0, config.mel_bins, config.in_channels)));
+        runner.compute();
+        const HostTensor moments = runner.fetch("moments");
+        // Only the means of the distribution, which are the first channels.
+        for_values({config.latent_channels, end - begin, bins},
+                   [&](size_t, int64_t step, int64_t bin, int64_t channel) {
+                       const auto entry = static_cast<size_t>(channel * bins + bin);
+                       const size_t from = at(begin - first + step, bin, channel, bins, 2 * config.latent_channels);
+                       latent.values[static_cast<size_t>((channel * frames + begin + step) * bins + bin)] =
+                           (moments.values[from] - mean[entry]) / deviation[entry];
+                   });
+    }
+    probes = runner.fetch_probes();
     return latent;
 }
 

@@ -16,9 +16,10 @@ namespace ltx {
 
 // How an audio stage runs. Results do not depend on it but for the last bits.
 struct AudioRunOptions {
-    int64_t chunk_frames = 0;  // input frames per run, those around it for context not counted; 0: a fixed choice
-    ProbeSet probes;           // channels-last: (T, F, C) in the VAE, (T, C) in the vocoder; needs a single run
-    bool composed = false;     // stock operations instead of our own
+    int64_t chunk_frames =
+        0;                  // latent or mel frames per run, those around it for context not counted; 0: a fixed choice
+    ProbeSet probes;        // channels-last: (T, F, C) in the VAE, (T, C) in the vocoder; needs a single run
+    bool composed = false;  // stock operations instead of our own
 };
 
 // Calls from several threads run one after the other; a backend is not to be shared between such stages.
@@ -59,9 +60,13 @@ public:
     // What encoding so many mel steps takes, without loading weights.
     StageMemory measure(int64_t steps);
 
-    // mel: natural logarithms (in_channels, steps, mel_bins) -> normalised latent (latent_channels, L, latent_bins)
+    // mel: natural logarithms (in_channels, steps, mel_bins) -> normalised latent (latent_channels, L, latent_bins).
+    // Chunks are counted in latent frames.
     HostTensor encode(const HostView & mel, const AudioRunOptions & options,
                       std::map<std::string, HostTensor> & probes);
+
+    // Working memory of the last run.
+    size_t activation_bytes() { return component_.runner().activation_bytes(); }
 
 private:
     void build(Graph & graph, int64_t steps) const;

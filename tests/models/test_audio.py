@@ -96,6 +96,24 @@ def test_latent_of_a_mel(models: ModelSet, recorded: dict[str, Floats], composed
     compare("latent", latent, recorded["encode.latent"], AUDIO_VAE_F32)
 
 
+@pytest.mark.parametrize("steps", [237, 238, 241])
+def test_mels_encode_in_parts(models: ModelSet, steps: int) -> None:
+    encoder = open_network(models.audio_encoder, _core.AudioEncoder)
+    mel = np.random.default_rng(0).standard_normal((2, steps, 64)).astype(np.float32)
+    whole = encoder.encode(mel)
+    assert whole.shape == (2, -(-steps // 4), 16)
+    np.testing.assert_array_equal(encoder.encode(mel, chunk_frames=17), whole)
+
+
+def test_memory_of_encoding_is_flat(models: ModelSet) -> None:
+    encoder = open_network(models.audio_encoder, _core.AudioEncoder)
+    sizes = []
+    for steps in (400, 800):
+        encoder.encode(np.zeros((2, steps, 64), np.float32), chunk_frames=25)
+        sizes.append(encoder.activation_bytes)
+    assert sizes[0] == sizes[1]
+
+
 # The weights are bfloat16 in the file, and the arithmetic is float32 all the same.
 @pytest.mark.parametrize("composed", [False, True])
 @pytest.mark.parametrize("name", ["vocoder", "vocoder_loud"])

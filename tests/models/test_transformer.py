@@ -167,9 +167,7 @@ def test_a_stream_alone_loads_its_own_weights(name: str, tmp_path: Path) -> None
         assert alone.weight_bytes == sum(sizes[name] for name in own[kind])
         given = {"video": None, "audio": None, kind: as_dict(getattr(tiny, kind))}
         got = alone.velocity(given["video"], given["audio"])[kind]
-        np.testing.assert_array_equal(
-            got, tiny.core.velocity(given["video"], given["audio"])[kind]
-        )
+        np.testing.assert_array_equal(got, tiny.core.velocity(given["video"], given["audio"])[kind])
         with pytest.raises(ArgumentError, match=f"opened without its {other} stream"):
             alone.velocity(as_dict(tiny.video), as_dict(tiny.audio))
 

@@ -24,6 +24,11 @@ def draw(seed: int, *shape: int) -> Array:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
+def to_bf16(values: Array) -> Array:
+    bits = values.view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000).astype(np.uint32).view(np.float32)
+
+
 def activated(x: Array, activation: str, value: float) -> Array:
     x = x.astype(np.float64)
     if activation == "leaky_relu":
@@ -73,7 +78,7 @@ CASES = [
 @pytest.mark.parametrize(
     ("activation", "value"), [("none", 0.0), ("leaky_relu", 0.1), ("pixel_norm_silu", 1e-6)]
 )
-@pytest.mark.parametrize("added", [True, False])
+@pytest.mark.parametrize(("added", "bf16"), [(True, False), (False, False), (True, True)])
 def test_conv(
     size: tuple[int, int, int, int],
     kernel: tuple[int, int, int, int, int],
@@ -81,9 +86,11 @@ def test_conv(
     activation: str,
     value: float,
     added: bool,
+    bf16: bool,
 ) -> None:
     height, width, inputs, outputs = size
     x, weight = draw(1, height, width, inputs), draw(2, kernel[0] * kernel[1], inputs, outputs)
+    weight = to_bf16(weight) if bf16 else weight
     want = formula(x, weight, kernel[1:], pad, activation, value)
     bias, residual = (draw(3, outputs), draw(4, *want.shape)) if added else (None, None)
     if bias is not None and residual is not None:
@@ -91,7 +98,7 @@ def test_conv(
 
     def run(**options: Any) -> Array:
         case = testing.conv(
-            x, weight, bias, residual, kernel[1:], pad, activation, value, **options
+            x, weight, bias, residual, kernel[1:], pad, activation, value, bf16, **options
         )
         result: Array = case.run()
         return result
@@ -106,13 +113,14 @@ def test_conv(
 
 @pytest.mark.parametrize(("stride", "taps"), [(5, 11), (2, 4), (6, 16), (6, 12), (5, 15), (3, 3)])
 @pytest.mark.parametrize(("length", "inputs", "outputs"), [(1, 3, 5), (37, 40, 33), (430, 9, 2)])
-@pytest.mark.parametrize("slope", [1.0, 0.1])
+@pytest.mark.parametrize(("slope", "bf16"), [(1.0, False), (0.1, False), (0.1, True)])
 def test_conv_transpose(
-    stride: int, taps: int, length: int, inputs: int, outputs: int, slope: float
+    stride: int, taps: int, length: int, inputs: int, outputs: int, slope: float, bf16: bool
 ) -> None:
     if (taps - stride) % 2:
         taps += 1
     x, weight, bias = draw(1, length, inputs), draw(2, taps, inputs, outputs), draw(3, outputs)
+    weight = to_bf16(weight) if bf16 else weight
     spread = np.zeros((stride * (length - 1) + taps, outputs))
     values = activated(x, "leaky_relu", slope)
     for tap in range(taps):
@@ -121,7 +129,9 @@ def test_conv_transpose(
     want = spread[cut : cut + stride * length] + bias
 
     def run(**options: Any) -> Array:
-        result: Array = testing.conv_transpose(x, weight, bias, stride, slope, **options).run()
+        result: Array = testing.conv_transpose(
+            x, weight, bias, stride, slope, bf16, **options
+        ).run()
         return result
 
     want = want[0] if len(want) == 1 else want

@@ -55,6 +55,18 @@ ggml_tensor * AudioEncoder::build(Graph & graph, ggml_tensor * mel) const {
     return graph.probe("conv_out", conv_out.build(graph, x, true));  // ne: [2 * latent_channels, latent_bins, L]
 }
 
+int64_t AudioEncoder::reach_frames() const {
+    constexpr int64_t kPerConv = 2;
+    int64_t reach = kPerConv + 4 * kPerConv;  // conv_out, mid
+    for (size_t i = down.size(); i-- > 0;) {
+        if (down[i].resample) {
+            reach = 2 * reach + kPerConv;
+        }
+        reach += 2 * kPerConv * static_cast<int64_t>(down[i].blocks.size());
+    }
+    return config.latent_frames(reach + kPerConv);  // conv_in
+}
+
 std::vector<std::string> AudioEncoder::probe_names() const {
     std::vector<std::string> names{"encoder.conv_in"};
     for (size_t i = 0; i < down.size(); ++i) {

@@ -20,6 +20,9 @@ struct AudioEncoder {
     // F32 [2 * latent_channels, latent_bins, latent_frames(T)], the means first
     ggml_tensor * build(Graph & graph, ggml_tensor * mel) const;
 
+    // Latent frames before one on whose mel frames it may depend; none behind it.
+    int64_t reach_frames() const;
+
     std::vector<std::string> probe_names() const;
 };
 

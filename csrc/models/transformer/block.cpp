@@ -41,12 +41,12 @@ StreamBlock StreamBlock::load(const Scope & parent, const TransformerConfig & co
     const auto attention = [&](const Scope & attention_scope, int64_t context_width, int64_t num_heads,
                                int64_t head_dim) {
         return Attention::load(attention_scope, {.query_width = width,
-                                                .context_width = context_width,
-                                                .output_width = width,
-                                                .num_heads = num_heads,
-                                                .head_dim = head_dim,
-                                                .gated = config.gated_attention,
-                                                .norm_eps = config.norm_eps});
+                                                 .context_width = context_width,
+                                                 .output_width = width,
+                                                 .num_heads = num_heads,
+                                                 .head_dim = head_dim,
+                                                 .gated = config.gated_attention,
+                                                 .norm_eps = config.norm_eps});
     };
     StreamBlock block;
     block.prefix = own.prefix;
@@ -66,7 +66,7 @@ StreamBlock StreamBlock::load(const Scope & parent, const TransformerConfig & co
     }
     block.cross_scale_shift_table =
         cross_scope.require(is_audio ? "scale_shift_table_a2v_ca_audio" : "scale_shift_table_a2v_ca_video",
-                      {kCrossRows, width}, WeightKind::Vector);
+                            {kCrossRows, width}, WeightKind::Vector);
     return block;
 }
 

@@ -3,14 +3,17 @@
 
 #include "base/simd_math.h"
 #include "ops/conv/conv.h"
+#include "ops/conv/split.h"
 #include "ops/conv/tile.h"
 
 namespace ltx {
 
 namespace {
 
-// Floats of the activated input rows of one tile: half a megabyte, a quarter of a usual second-level cache.
-constexpr int64_t kRowsBudget = 131072;
+// Of the activated input rows of one tile: a quarter of a usual second-level cache, half of one where rows are split,
+// which are as many then.
+constexpr int64_t kRowsBytes = 1 << 19;
+constexpr int64_t kSplitRowsBytes = 1 << 20;
 // Positions of a tile: enough to pay for the unpacking of kernel panels, few enough for their sums to stay close by.
 constexpr int64_t kMaxPositions = 384;
 // Pieces of work per thread, so that threads end at about the same time.
@@ -33,7 +36,8 @@ void activate_row(const float * __restrict x, float * __restrict out, int64_t ch
             }
             return;
         }
-        case ConvActivation::None: std::copy_n(x, channels, out);
+        case ConvActivation::None:
+            std::copy_n(x, channels, out);
     }
 }
 
@@ -45,19 +49,38 @@ struct Window {
     int64_t columns;
 };
 
+int64_t rows_in_budget(const RowLayout & layout) {
+    return (layout.split ? kSplitRowsBytes : kRowsBytes) / layout.row_bytes();
+}
+
+// Memory for so many rows, and for what a tile may read behind them.
+std::byte * reserve_rows(TileScratch & scratch, const RowLayout & layout, int64_t rows, int64_t stride) {
+    return scratch.rows((rows + (layout.split ? layout.block * stride : 0)) * layout.row_bytes());
+}
+
 void fill_rows(const ggml_tensor * x, const Window & window, int64_t repeat, ConvActivation activation, float value,
-               float * rows) {
+               const RowLayout & layout, TileScratch & scratch, std::byte * rows) {
     const int64_t channels = x->ne[0];
     const auto * values = static_cast<const float *>(x->data);
+    float * activated = layout.split ? scratch.row(channels) : nullptr;
     for (int64_t line = window.top; line < window.top + window.lines; ++line) {
         const bool outside = line < 0 || line >= x->ne[2] * repeat;
-        for (int64_t column = window.left; column < window.left + window.columns; ++column, rows += channels) {
+        for (int64_t column = window.left; column < window.left + window.columns;
+             ++column, rows += layout.row_bytes()) {
             if (outside || column < 0 || column >= x->ne[1] * repeat) {
-                std::fill_n(rows, channels, 0.0f);
-            } else {
-                const int64_t row = line / repeat * x->ne[1] + column / repeat;
-                activate_row(values + row * channels, rows, channels, activation, value);
+                std::fill_n(rows, layout.row_bytes(), std::byte{0});
+                continue;
             }
+            const float * row = values + (line / repeat * x->ne[1] + column / repeat) * channels;
+            if (!layout.split) {
+                activate_row(row, reinterpret_cast<float *>(rows), channels, activation, value);
+                continue;
+            }
+            if (activation != ConvActivation::None) {
+                activate_row(row, activated, channels, activation, value);
+                row = activated;
+            }
+            split_row(row, channels, layout.pitch / kSplitParts, reinterpret_cast<Bf16 *>(rows));
         }
     }
 }
@@ -67,12 +90,17 @@ int64_t ceil_div(int64_t a, int64_t b) {
 }
 
 // How many of `length` positions a tile takes, at most `limit`.
-int64_t tile_length(int64_t length, int64_t limit) {
+int64_t tile_length(int64_t length, int64_t limit, int64_t block) {
     if (limit >= length) {
         return length;
     }
-    const int64_t blocks = std::max<int64_t>(limit / tile_block(), 1);
-    return std::min(length, blocks * tile_block());
+    const int64_t blocks = std::max<int64_t>(limit / block, 1);
+    return std::min(length, blocks * block);
+}
+
+void multiply(const RowLayout & layout, const Tile & tile, int64_t first_panel, int64_t last_panel,
+              TileScratch & scratch) {
+    (layout.split ? multiply_split_tile : multiply_tile)(tile, first_panel, last_panel, scratch);
 }
 
 // The part of the work that falls to a thread: tiles, each divided into groups of panels where tiles are few.
@@ -110,30 +138,32 @@ void conv_cpu(ggml_tensor * node, int thread, int num_threads, void * /*unused*/
     const auto c = constants_of<ConvConstants>(node);
     const float * bias = c.has_bias ? values_of(node->src[2]) : nullptr;
     const float * residual = c.has_residual ? values_of(node->src[c.has_bias ? 3 : 2]) : nullptr;
-    const int64_t in = x->ne[0];
     const int64_t out = node->ne[0];
     const int64_t width = node->ne[1];
     const int64_t height = node->ne[2];
     const int64_t kernel_height = weight->ne[2] / c.kernel_width;
     const int64_t span_x = c.dilation * (c.kernel_width - 1) + 1;
 
-    const int64_t columns_budget = kRowsBudget / in / kernel_height;
-    const int64_t tile_width =
-        tile_length(width, std::clamp<int64_t>((columns_budget - span_x) / c.stride + 1, tile_block(), kMaxPositions));
+    const RowLayout layout = RowLayout::of(weight);
+    const int64_t rows_budget = rows_in_budget(layout);
+    const int64_t tile_width = tile_length(
+        width, std::clamp((rows_budget / kernel_height - span_x) / c.stride + 1, layout.block, kMaxPositions),
+        layout.block);
     const int64_t columns = (tile_width - 1) * c.stride + span_x;
-    const int64_t lines_budget = std::max<int64_t>((kRowsBudget / in / columns - kernel_height) / c.stride + 1, 1);
+    const int64_t lines_budget = std::max<int64_t>((rows_budget / columns - kernel_height) / c.stride + 1, 1);
     const int64_t tile_height = std::min({height, lines_budget, std::max<int64_t>(kMaxPositions / tile_width, 1)});
 
     std::vector<TileTap> taps;
     for (int64_t tap = 0; tap < weight->ne[2]; ++tap) {
-        taps.push_back({tap, (tap / c.kernel_width * columns + tap % c.kernel_width * c.dilation) * in});
+        taps.push_back({tap, (tap / c.kernel_width * columns + tap % c.kernel_width * c.dilation) * layout.pitch});
     }
     const int64_t tiles_x = ceil_div(width, tile_width);
     const int64_t tiles_y = ceil_div(height, tile_height);
     TileScratch scratch;
-    float * rows = scratch.rows(((tile_height - 1) * c.stride + kernel_height) * columns * in);
+    std::byte * rows =
+        reserve_rows(scratch, layout, ((tile_height - 1) * c.stride + kernel_height) * columns, c.stride);
     int64_t filled = -1;
-    const Pieces pieces(tiles_x * tiles_y, ceil_div(out, tile_panel()), thread, num_threads);
+    const Pieces pieces(tiles_x * tiles_y, ceil_div(out, layout.panel), thread, num_threads);
     pieces.for_each([&](int64_t index, int64_t first_panel, int64_t last_panel) {
         const int64_t left = index % tiles_x * tile_width;
         const int64_t top = index / tiles_x * tile_height;
@@ -141,7 +171,7 @@ void conv_cpu(ggml_tensor * node, int thread, int num_threads, void * /*unused*/
         if (index != filled) {
             const Window window{top * c.stride - c.pad_top, left * c.stride - c.pad_left,
                                 (lines - 1) * c.stride + kernel_height, columns};
-            fill_rows(x, window, c.repeat, c.activation, c.value, rows);
+            fill_rows(x, window, c.repeat, c.activation, c.value, layout, scratch, rows);
             filled = index;
         }
         const int64_t at = (top * width + left) * out;
@@ -150,14 +180,14 @@ void conv_cpu(ggml_tensor * node, int thread, int num_threads, void * /*unused*/
                         .rows = rows,
                         .lines = lines,
                         .width = std::min(tile_width, width - left),
-                        .line_stride = c.stride * columns * in,
-                        .step = c.stride * in,
+                        .line_stride = c.stride * columns * layout.pitch,
+                        .step = c.stride * layout.pitch,
                         .out = static_cast<float *>(node->data) + at,
                         .out_line_stride = width * out,
                         .out_step = out,
                         .bias = bias,
                         .residual = residual ? residual + at : nullptr};
-        multiply_tile(tile, first_panel, last_panel, scratch);
+        multiply(layout, tile, first_panel, last_panel, scratch);
     });
 }
 
@@ -166,7 +196,6 @@ void conv_transpose_cpu(ggml_tensor * node, int thread, int num_threads, void * 
     const ggml_tensor * weight = node->src[1];
     const auto c = constants_of<ConvTransposeConstants>(node);
     const float * bias = c.has_bias ? values_of(node->src[2]) : nullptr;
-    const int64_t in = x->ne[0];
     const int64_t out = node->ne[0];
     const int64_t width = x->ne[1];
     const int64_t taps = weight->ne[2];
@@ -174,23 +203,25 @@ void conv_transpose_cpu(ggml_tensor * node, int thread, int num_threads, void * 
     // Inputs q - margin .. q + margin reach the outputs q * stride + phase.
     const int64_t margin = taps / c.stride + 1;
 
+    const RowLayout layout = RowLayout::of(weight);
     const int64_t tile_width =
-        tile_length(width, std::clamp<int64_t>(kRowsBudget / in - 2 * margin, tile_block(), kMaxPositions));
+        tile_length(width, std::clamp(rows_in_budget(layout) - 2 * margin, layout.block, kMaxPositions), layout.block);
     TileScratch scratch;
-    float * rows = scratch.rows((tile_width + 2 * margin) * in);
+    std::byte * rows = reserve_rows(scratch, layout, tile_width + 2 * margin, 1);
     int64_t filled = -1;
-    const Pieces pieces(ceil_div(width, tile_width), ceil_div(out, tile_panel()), thread, num_threads);
+    const Pieces pieces(ceil_div(width, tile_width), ceil_div(out, layout.panel), thread, num_threads);
     std::vector<TileTap> phase_taps;
     pieces.for_each([&](int64_t index, int64_t first_panel, int64_t last_panel) {
         const int64_t left = index * tile_width;
         if (index != filled) {
-            fill_rows(x, {0, left - margin, 1, tile_width + 2 * margin}, 1, c.activation, c.value, rows);
+            fill_rows(x, {0, left - margin, 1, tile_width + 2 * margin}, 1, c.activation, c.value, layout, scratch,
+                      rows);
             filled = index;
         }
         for (int64_t phase = 0; phase < c.stride; ++phase) {
             phase_taps.clear();
             for (int64_t tap = (phase + cut) % c.stride; tap < taps; tap += c.stride) {
-                phase_taps.push_back({tap, (margin + (phase + cut - tap) / c.stride) * in});
+                phase_taps.push_back({tap, (margin + (phase + cut - tap) / c.stride) * layout.pitch});
             }
             const Tile tile{.weight = weight,
                             .taps = phase_taps,
@@ -198,13 +229,13 @@ void conv_transpose_cpu(ggml_tensor * node, int thread, int num_threads, void * 
                             .lines = 1,
                             .width = std::min(tile_width, width - left),
                             .line_stride = 0,
-                            .step = in,
+                            .step = layout.pitch,
                             .out = static_cast<float *>(node->data) + (left * c.stride + phase) * out,
                             .out_line_stride = 0,
                             .out_step = c.stride * out,
                             .bias = bias,
                             .residual = nullptr};
-            multiply_tile(tile, first_panel, last_panel, scratch);
+            multiply(layout, tile, first_panel, last_panel, scratch);
         }
     });
 }

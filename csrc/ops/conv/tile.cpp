@@ -5,6 +5,7 @@
 #include <cstring>
 #include <vector>
 
+#include "ops/conv/split.h"
 #include "ops/conv/tile_kernel.h"
 
 namespace ltx {
@@ -29,7 +30,8 @@ void read_row(const ggml_tensor * weight, const std::byte * row, int64_t first, 
         case GGML_TYPE_F16:
             ggml_fp16_to_fp32_row(reinterpret_cast<const ggml_fp16_t *>(row) + first, out, count);
             break;
-        default: std::memcpy(out, reinterpret_cast<const float *>(row) + first, static_cast<size_t>(count) * sizeof(float));
+        default:
+            std::memcpy(out, reinterpret_cast<const float *>(row) + first, static_cast<size_t>(count) * sizeof(float));
     }
     std::fill(out + count, out + panel, 0.0f);
 }
@@ -44,21 +46,11 @@ struct DepthBlock {
 void fill_panel(const ggml_tensor * weight, const DepthBlock & block, int64_t first, int64_t count, int64_t width,
                 float * panel) {
     for (const TileTap & tap : block.taps) {
-        const auto * matrix = static_cast<const std::byte *>(weight->data) + tap.matrix * static_cast<int64_t>(weight->nb[2]);
+        const auto * matrix =
+            static_cast<const std::byte *>(weight->data) + tap.matrix * static_cast<int64_t>(weight->nb[2]);
         for (int64_t i = 0; i < block.depth; ++i, panel += width) {
-            read_row(weight, matrix + (block.first_row + i) * static_cast<int64_t>(weight->nb[1]), first, count, width, panel);
-        }
-    }
-}
-
-void store(const Tile & tile, const float * sums, int64_t panel, int64_t first, int64_t count) {
-    for (int64_t line = 0; line < tile.lines; ++line) {
-        for (int64_t x = 0; x < tile.width; ++x, sums += panel) {
-            const int64_t at = line * tile.out_line_stride + x * tile.out_step + first;
-            for (int64_t o = 0; o < count; ++o) {
-                const float biased = tile.bias ? sums[o] + tile.bias[first + o] : sums[o];
-                tile.out[at + o] = tile.residual ? tile.residual[at + o] + biased : biased;
-            }
+            read_row(weight, matrix + (block.first_row + i) * static_cast<int64_t>(weight->nb[1]), first, count, width,
+                     panel);
         }
     }
 }
@@ -70,21 +62,41 @@ const TileKernel kBaseline{16, 6, &multiply_any<8, 6>};
 
 const TileKernel & tile_kernel() {
 #if defined(__x86_64__)
-    static const TileKernel & best = __builtin_cpu_supports("avx512f")                                   ? kTileAvx512
+    static const TileKernel & best = __builtin_cpu_supports("avx512f")                                 ? kTileAvx512
                                      : __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? kTileAvx2
-                                                                                                         : kBaseline;
+                                                                                                       : kBaseline;
     return best;
 #else
     return kBaseline;
 #endif
 }
 
-int64_t tile_panel() {
-    return tile_kernel().panel;
+RowLayout RowLayout::of(const ggml_tensor * weight) {
+    const int64_t channels = weight->ne[1];
+    if (splits(weight)) {
+        return {.split = true,
+                .pitch = kSplitParts * round_up(channels, kGemmDepth),
+                .panel = kGemmCols,
+                .block = kGemmRows};
+    }
+    // Rows a multiple of 1024 bytes apart would share a few sets of the first-level cache.
+    constexpr int64_t kCrowded = 256;
+    constexpr int64_t kApart = 16;
+    return {.split = false,
+            .pitch = channels % kCrowded == 0 ? channels + kApart : channels,
+            .panel = tile_kernel().panel,
+            .block = tile_kernel().block};
 }
 
-int64_t tile_block() {
-    return tile_kernel().block;
+void store_sums(const Tile & tile, const TileRun & run, const float * sums, int64_t panel, int64_t first,
+                int64_t count) {
+    for (int64_t x = run.x; x < run.x + run.width; ++x, sums += panel) {
+        const int64_t at = run.line * tile.out_line_stride + x * tile.out_step + first;
+        for (int64_t o = 0; o < count; ++o) {
+            const float biased = tile.bias ? sums[o] + tile.bias[first + o] : sums[o];
+            tile.out[at + o] = tile.residual ? tile.residual[at + o] + biased : biased;
+        }
+    }
 }
 
 void multiply_tile(const Tile & tile, int64_t first_panel, int64_t last_panel, TileScratch & scratch) {
@@ -97,6 +109,7 @@ void multiply_tile(const Tile & tile, int64_t first_panel, int64_t last_panel, T
         static_cast<size_t>(in > kMaxDepth ? 1 : std::clamp<int64_t>(kMaxDepth / in, 1, kMaxTaps));
     float * panel = scratch.panel(kMaxDepth * kernel.panel);
     float * sums = scratch.sums(tile.lines * tile.width * kernel.panel);
+    const auto * rows = static_cast<const float *>(tile.rows);
     int64_t offsets[kMaxTaps];
     for (int64_t p = first_panel; p < last_panel; ++p) {
         const int64_t first = p * kernel.panel;
@@ -115,7 +128,7 @@ void multiply_tile(const Tile & tile, int64_t first_panel, int64_t last_panel, T
                                              offsets,
                                              static_cast<int64_t>(taps.size()),
                                              block.depth,
-                                             tile.rows + line * tile.line_stride,
+                                             rows + line * tile.line_stride,
                                              tile.step,
                                              sums + line * tile.width * kernel.panel,
                                              nothing_yet};
@@ -124,7 +137,10 @@ void multiply_tile(const Tile & tile, int64_t first_panel, int64_t last_panel, T
                 nothing_yet = false;
             }
         }
-        store(tile, sums, kernel.panel, first, count);
+        for (int64_t line = 0; line < tile.lines; ++line) {
+            store_sums(tile, {.line = line, .x = 0, .width = tile.width}, sums + line * tile.width * kernel.panel,
+                       kernel.panel, first, count);
+        }
     }
 }
 

@@ -62,6 +62,8 @@ struct GemmBlock {
 
 struct GemmKernel {
     std::string_view name;
+    // Three products take less time than one of float32 on the same CPU.
+    bool outruns_float;
     // Packs `depth` values of `cols` columns of W, `stride` elements apart.
     void (*pack)(const Bf16 * weights, int64_t stride, int64_t cols, int64_t depth, const PackedPlace & place);
     void (*multiply)(const GemmBlock & block);

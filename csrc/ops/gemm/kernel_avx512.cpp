@@ -133,7 +133,7 @@ void pack_columns_avx512(const Bf16 * weights, int64_t stride, int64_t cols, int
     }
 }
 
-const GemmKernel kGemmAvx512{"avx512_bf16", &pack_columns_avx512, &multiply, &nothing, &nothing};
+const GemmKernel kGemmAvx512{"avx512_bf16", false, &pack_columns_avx512, &multiply, &nothing, &nothing};
 
 }  // namespace ltx
 

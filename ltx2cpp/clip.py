@@ -34,10 +34,12 @@ class Clip:
         self.info = plan.info
         self.width, self.height = plan.shape.width, plan.shape.height
         self.num_frames, self.frame_rate = plan.shape.num_frames, plan.shape.frame_rate
-        self._extension = plan.extension
+        self._extension, self._footage = plan.extension, plan.footage
         self._generated_frames = self.num_frames
         if plan.extension is not None:
             self.num_frames = plan.extension.total_frames
+        if plan.footage is not None:
+            self.num_frames, self.height, self.width = plan.footage.frames.shape[:3]
         self.video_latent = video_latent
         self.audio_latent = audio_latent
         self._decode_sound = decode_sound
@@ -68,6 +70,8 @@ class Clip:
         return self._sound
 
     def __iter__(self) -> Iterator[ByteArray]:
+        if self._footage is not None:
+            return self._footage.chunks()
         generated = self._decoded()
         if self._extension is None:
             return generated

@@ -14,12 +14,14 @@ from ltx2cpp.conditioning import (
     AudioCondition,
     Condition,
     Extend,
+    Foley,
     ImageCondition,
     Retake,
     as_conditions,
     describe,
 )
 from ltx2cpp.conditioning.extension import Extension, read_extension
+from ltx2cpp.conditioning.foley import Footage, read_footage
 from ltx2cpp.conditioning.placement import place, source_size, whole_cells
 from ltx2cpp.conditioning.sound import as_audio_condition, cut_sound
 from ltx2cpp.denoise_options import (
@@ -68,7 +70,8 @@ def make_plan(request: Request, model: ModelFacts) -> Plan:
     check_needs(request, recipe, model, {type(each) for each in conditions})
     _check_streams(request, conditions)
     extension = read_extension(conditions, request.frame_rate)
-    width, height, num_frames = _settle_size(request, preset, conditions, extension)
+    footage = read_footage(conditions, request.frame_rate, request.num_frames)
+    width, height, num_frames = _settle_size(request, preset, conditions, extension, footage)
     shape = ClipShape(width, height, num_frames, request.frame_rate, model.max_seconds)
     if request.audio and shape.audio_frames == 0:
         raise ArgumentError(
@@ -80,6 +83,8 @@ def make_plan(request: Request, model: ModelFacts) -> Plan:
     guidance = settle_guidance(request, preset)
     if sound is not None:
         guidance = dataclasses.replace(guidance, audio=ModalityGuidance())
+    if footage is not None:
+        guidance = dataclasses.replace(guidance, video=ModalityGuidance())
     first_shape = half_shape(shape) if recipe.two_stage else shape
     sigmas = settle_sigmas(request, preset, recipe, sampling, first_shape)
     seed = None if request.noise is not None else preset.seed
@@ -90,12 +95,12 @@ def make_plan(request: Request, model: ModelFacts) -> Plan:
     sampler = settle_sampler(sampling, preset, sigmas, seed)
     negative = settle_negative(request, preset, guidance)
     placements = place(
-        [each for each in conditions if not isinstance(each, Extend)],
+        [each for each in conditions if not isinstance(each, (Extend, Foley))],
         shape,
         preset.image_crf,
         first_shape,
         model.reference_factors,
-        [] if extension is None else [extension.placement()],
+        [each.placement() for each in (extension, footage) if each is not None],
     )
     loras = stage_loras(model, recipe, 2 if recipe.two_stage else 1)
     stage = Stage(first_shape, sigmas, guidance, sampler, placements, None, loras[0])
@@ -113,6 +118,7 @@ def make_plan(request: Request, model: ModelFacts) -> Plan:
         decode=request.output == "media",
         sound=sound,
         extension=extension,
+        footage=footage,
         sound_stage=recipe.sound_stage - 1 if recipe.two_stage else 0,
         video_channels=model.video_channels,
         audio_channels=model.audio_channels,
@@ -148,10 +154,16 @@ def _settle_size(
     preset: Preset,
     conditions: Sequence[Condition],
     extension: Extension | None,
+    footage: Footage | None,
 ) -> tuple[int, int, int]:
     given = (request.width, request.height, request.num_frames)
     unset = [preset.width, preset.height, preset.num_frames]
-    if extension is not None:
+    if footage is not None:
+        width, height = footage.frames.shape[2], footage.frames.shape[1]
+        given = (request.width, request.height, footage.generated_frames)
+        if None in given:
+            unset[:2] = whole_cells(footage.name, width, height)
+    elif extension is not None:
         height, width = extension.frames.shape[1:3]
         unset = [*whole_cells(extension.name, width, height), extension.generated_frames]
         if request.num_frames not in (None, extension.generated_frames):
@@ -168,6 +180,11 @@ def _settle_size(
 
 
 def _check_streams(request: Request, conditions: Sequence[Condition]) -> None:
+    foley = any(isinstance(each, Foley) for each in conditions)
+    if foley and not request.audio:
+        raise ArgumentError("foley: needs the audio stream, which audio=False leaves out")
+    if foley and request.audio_condition is not None:
+        raise ArgumentError("foley: makes the sound anew and excludes audio_condition")
     if request.video:
         return
     for name, given in (
@@ -222,7 +239,7 @@ def _second_stage(
     loras: tuple[LoraSpec, ...],
 ) -> Stage:
     if first.placements.source is not None:
-        raise ArgumentError("two_stage: a retake runs in one stage, at the size of its clip")
+        raise ArgumentError("two_stage: a given clip runs in one stage, at its own size")
     sigmas = check_sigmas(sampling.stage_2_sigmas or DISTILLED_STAGE_2_SIGMAS)
     sampler = SamplerChoice() if recipe.sampler is None else first.sampler
     if sampler.name == "res_2s":

@@ -185,7 +185,7 @@ class LTX2Pipeline(LTX2Model):
             seed: of the noise, 0 to 2**64 - 1; default from the preset.
             images: what the clip is held to: pictures as paths, uint8 (height, width, 3) or
                 (picture, frame, strength), and `ImageCondition`, `VideoCondition`,
-                `ReferenceVideo`, `Retake` and `Extend`.
+                `ReferenceVideo`, `Retake`, `Extend` and `Foley`.
             pipeline: one of the official pipelines, which sets the defaults of the rest; see
                 docs/pipelines.md. None follows from ``two_stage``.
             two_stage: make the clip at half size first, enlarge it and refine it; sides are then
@@ -400,7 +400,7 @@ class LTX2Pipeline(LTX2Model):
                 self._models.require("audio_encoder")
         if len(plan.stages) > 1:
             self._upsampler.check_doubling()
-        if plan.decode and plan.video:
+        if plan.decode and plan.video and plan.footage is None:
             self._video_decoder.check(plan.video_channels)
         if plan.sound is not None:
             self._models.require("audio_encoder")

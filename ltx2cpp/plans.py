@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ltx2cpp.conditioning.extension import Extension
+from ltx2cpp.conditioning.foley import Footage
 from ltx2cpp.conditioning.placement import Placements
 from ltx2cpp.latents import ClipShape
 from ltx2cpp.options import Guidance, LoraSpec, Sampling
@@ -106,6 +107,7 @@ class Plan:
         decode: whether pictures and sound are decoded.
         sound: what leads the pictures and stays as it is, cut to the clip, or None.
         extension: the clip that this one makes longer, or None.
+        footage: pictures that get a sound and stay as they are, or None.
         sound_stage: index of the stage whose sound the clip carries.
         info: every value, plain JSON types.
     """
@@ -119,6 +121,7 @@ class Plan:
     decode: bool
     sound: Audio | None
     extension: Extension | None
+    footage: Footage | None
     sound_stage: int
     video_channels: int
     audio_channels: int

@@ -148,6 +148,7 @@ class Denoiser:
     def _open(self, needed: Mapping[str, bool]) -> _core.Transformer:
         streams = frozenset(name for name, runs in needed.items() if runs)
         if not streams <= self._streams:
+            streams |= self._streams
             self.release()
             self._streams = streams
         return self._transformer.open()

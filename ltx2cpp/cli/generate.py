@@ -24,7 +24,7 @@ from ltx2cpp.cli.options import add_output_options, frame_rate, number_list
 from ltx2cpp.cli.pipelines import add_pipeline_options
 from ltx2cpp.cli.prompts import add_embedding_options, negative_prompt_of, prompt_of
 from ltx2cpp.cli.sampler import add_sampler_options, sampling_of
-from ltx2cpp.cli.sound import add_sound_options, sound_of
+from ltx2cpp.cli.sound import add_sound_options, foley_of, frame_rate_of, sound_of
 from ltx2cpp.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -223,6 +223,8 @@ def _check_outputs(arguments: argparse.Namespace) -> OutputFormat:
             raise ArgumentError(
                 f"--audio-only: sound is written as .wav or .m4a, not as {arguments.output}"
             )
+    if arguments.audio_out and not chosen.has_sound and chosen is not OutputFormat.LATENTS:
+        raise ArgumentError(f"--audio-out: {arguments.output} holds no sound; write .mp4 or .wav")
     if chosen.is_sound and arguments.no_audio:
         raise ArgumentError(f"--no-audio: {arguments.output} holds nothing but sound")
     if arguments.latents_out is not None:
@@ -237,15 +239,16 @@ def _check_outputs(arguments: argparse.Namespace) -> OutputFormat:
 
 def _call_arguments(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
     """Collect the arguments of the pipeline call; what was left out is left to the preset."""
+    conditions, foley = conditions_of(arguments), foley_of(arguments)
     given = {
         "negative_prompt": negative_prompt_of(arguments),
         "width": arguments.width,
         "height": arguments.height,
         "num_frames": arguments.num_frames,
-        "frame_rate": arguments.frame_rate,
+        "frame_rate": frame_rate_of(arguments),
         "num_inference_steps": arguments.steps,
         "sigmas": arguments.sigmas,
-        "images": conditions_of(arguments),
+        "images": conditions if foley is None else [*(conditions or ()), foley],
         "audio_condition": sound_of(arguments),
         "pipeline": arguments.pipeline,
         "two_stage": arguments.two_stage,
@@ -255,7 +258,8 @@ def _call_arguments(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
     if arguments.audio_only:
         call["video"] = False
     # The demo is silent, unless sound is asked for.
-    wanted = "audio_condition" in call or arguments.audio_only or not _uses_demo(arguments)
+    asked = "audio_condition" in call or arguments.audio_only or arguments.audio_out
+    wanted = asked or not _uses_demo(arguments)
     return {**call, "seed": seed, "audio": wanted and not arguments.no_audio}
 
 

@@ -1,4 +1,4 @@
-"""Options for a sound that the pictures follow."""
+"""Options for a sound that the pictures follow, and for pictures that get a sound."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ltx2cpp.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from ltx2cpp import AudioCondition
+    from ltx2cpp import AudioCondition, Foley
 
 
 def add_sound_options(group: argparse._ArgumentGroup) -> None:
@@ -29,6 +29,15 @@ def add_sound_options(group: argparse._ArgumentGroup) -> None:
         metavar="S",
         help="where in --audio-in the clip begins, in seconds (default: 0)",
     )
+    group.add_argument(
+        "--video-in",
+        type=Path,
+        metavar="FILE",
+        help="clip that gets a sound, with --audio-out; its pictures stay, compressed once more",
+    )
+    group.add_argument(
+        "--audio-out", action="store_true", help="make the sound of --video-in, and nothing else"
+    )
 
 
 def sound_of(arguments: argparse.Namespace) -> AudioCondition | None:
@@ -46,3 +55,37 @@ def sound_of(arguments: argparse.Namespace) -> AudioCondition | None:
     if arguments.no_audio:
         raise ArgumentError("--audio-in and --no-audio exclude each other")
     return AudioCondition(arguments.audio_in, start_s=arguments.audio_start or 0.0)
+
+
+def foley_of(arguments: argparse.Namespace) -> Foley | None:
+    """Return the pictures that get a sound, None when there are none.
+
+    Raises:
+        ArgumentError: an option lacks or excludes another.
+    """
+    from ltx2cpp import Foley
+
+    if arguments.video_in is None:
+        if arguments.audio_out:
+            raise ArgumentError("--audio-out goes with --video-in FILE")
+        return None
+    if not arguments.audio_out:
+        raise ArgumentError("--video-in goes with --audio-out")
+    for name in ("no_audio", "audio_only", "audio_in"):
+        if getattr(arguments, name):
+            raise ArgumentError(f"--video-in and --{name.replace('_', '-')} exclude each other")
+    return Foley(arguments.video_in)
+
+
+def frame_rate_of(arguments: argparse.Namespace) -> float | None:
+    """Return the frame rate given, or that of the pictures that get a sound.
+
+    Raises:
+        ArgumentError: their file cannot be read.
+    """
+    from ltx2cpp.media import read_video
+
+    if arguments.frame_rate is None and arguments.video_in is not None:
+        return float(read_video(arguments.video_in, max_frames=1).frame_rate)
+    rate: float | None = arguments.frame_rate
+    return rate

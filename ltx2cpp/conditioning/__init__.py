@@ -5,6 +5,7 @@ from __future__ import annotations
 from ltx2cpp.conditioning.items import (
     Condition,
     Extend,
+    Foley,
     ImageCondition,
     ReferenceVideo,
     Retake,
@@ -20,6 +21,7 @@ __all__ = [
     "AudioCondition",
     "Condition",
     "Extend",
+    "Foley",
     "ImageCondition",
     "LatentState",
     "ReferenceVideo",

@@ -211,7 +211,31 @@ class Extend:
             raise ArgumentError(f"extend overlap_s: expected 0 or more, found {self.overlap_s}")
 
 
-Condition = ImageCondition | VideoCondition | ReferenceVideo | Retake | Extend
+@dataclass(frozen=True, eq=False)
+class Foley:
+    """A given clip for which a sound is made; its pictures stay as they are.
+
+    The model sees them fitted to the call's width and height, by default their own. Any number of
+    frames will do. The clip keeps their size and number; written to a file they are compressed
+    again.
+
+    Attributes:
+        video: a file, or uint8 (frames, height, width, 3).
+
+    Raises:
+        ArgumentError: neither of them.
+
+    Example:
+        >>> pipe("Waves break on a beach.", images=Foley("beach.mp4"), frame_rate=25)
+    """
+
+    video: Video
+
+    def __post_init__(self) -> None:
+        _check_source("foley video", self.video, 4)
+
+
+Condition = ImageCondition | VideoCondition | ReferenceVideo | Retake | Extend | Foley
 
 
 def as_conditions(given: object) -> list[Condition]:

@@ -1,0 +1,75 @@
+"""A given clip that gets a sound: its pictures are shown to the model and stay as they are.
+
+Source: Lightricks LTX-2, frozen modality; no official pipeline does this alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ltx2cpp.conditioning.items import Condition, Foley
+from ltx2cpp.conditioning.placement import Kind, Placement, name_of, read_source
+from ltx2cpp.errors import ArgumentError
+from ltx2cpp.latents import TIME_FACTOR
+from ltx2cpp.types import ByteArray
+
+# Frames handed on at a time.
+_CHUNK = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Footage:
+    """Pictures that get a sound.
+
+    Attributes:
+        name: for messages.
+        frames: uint8 (n, height, width, 3) at their own size, any number of them.
+    """
+
+    name: str
+    frames: ByteArray
+
+    @property
+    def generated_frames(self) -> int:
+        """Frames that the sound is made for, 8 k + 1; it is cut to the pictures later."""
+        return -(-(len(self.frames) - 1) // TIME_FACTOR) * TIME_FACTOR + 1
+
+    def placement(self) -> Placement:
+        """Return what the clip is held to: all frames, the last one repeated to the end."""
+        missing = self.generated_frames - len(self.frames)
+        frames = np.concatenate([self.frames, np.repeat(self.frames[-1:], missing, axis=0)])
+        return Placement(Kind.SOURCE, self.name, frames, new_video=False)
+
+    def chunks(self) -> Iterator[ByteArray]:
+        """Yield the frames in order."""
+        for start in range(0, len(self.frames), _CHUNK):
+            yield self.frames[start : start + _CHUNK]
+
+
+def read_footage(
+    conditions: Sequence[Condition], frame_rate: float, num_frames: int | None
+) -> Footage | None:
+    """Return the pictures that get a sound, None where there are none.
+
+    Args:
+        conditions: as given.
+        frame_rate: of the clip.
+        num_frames: how many of the frames to take; None takes all.
+
+    Raises:
+        ArgumentError: something else is given beside it, the file cannot be read or has another
+            frame rate, or it has fewer frames than asked for.
+    """
+    found = [each for each in conditions if isinstance(each, Foley)]
+    if not found:
+        return None
+    if len(conditions) > 1:
+        raise ArgumentError("foley: all pictures are given, so nothing else can hold them")
+    name = name_of("foley", found[0].video)
+    frames, _ = read_source(name, found[0].video, frame_rate, num_frames, same_rate=True)
+    if num_frames is not None and len(frames) < num_frames:
+        raise ArgumentError(f"{name}: has {len(frames)} frames, {num_frames} are asked for")
+    return Footage(name, frames)

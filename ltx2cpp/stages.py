@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
@@ -145,12 +145,16 @@ class Denoiser:
         """Load the weights of these streams now instead of at the first call."""
         self._open({"video": video, "audio": audio})
 
-    def _open(self, needed: Mapping[str, bool]) -> _core.Transformer:
+    def _use(self, needed: Mapping[str, bool]) -> None:
+        """Give up a network that lacks one of these streams."""
         streams = frozenset(name for name, runs in needed.items() if runs)
         if not streams <= self._streams:
             streams |= self._streams
             self.release()
             self._streams = streams
+
+    def _open(self, needed: Mapping[str, bool]) -> _core.Transformer:
+        self._use(needed)
         return self._transformer.open()
 
     def velocity(

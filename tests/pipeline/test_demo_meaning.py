@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from train_demo.checks import Reading, read_clip
-from train_demo.combinations import HELD_OUT_COMBINATIONS, Combination
+from train_demo.checks import BOUNDS, Reading, read_clip
+from train_demo.combinations import HELD_OUT_COMBINATIONS, Combination, say
 
 from ltx2cpp import LTX2Pipeline
 from ltx2cpp.cli.main import main
@@ -22,9 +22,6 @@ from ltx2cpp.demo import DEMO, understood, unknown_words
 
 SEEDS = (1, 2)
 NUM_COMBINATIONS = 40
-# Parts of 80 clips that have to show what was asked.
-BOUNDS = {"colour": 0.95, "background": 0.95, "motion": 0.90, "shape": 0.80}
-_MOTION_PHRASES = {"still": "stays still", "grows": "grows", "shrinks": "shrinks"}
 
 Clip = NDArray[np.uint8]
 
@@ -49,11 +46,6 @@ class Measured:
             for (asked, seed), reading in self.seen.items()
             if getattr(reading, attribute) != getattr(asked, attribute)
         ]
-
-
-def say(asked: Combination) -> str:
-    motion = _MOTION_PHRASES.get(asked.motion, f"moves {asked.motion}")
-    return f"a {asked.colour} {asked.shape} {motion} on a {asked.background} background"
 
 
 @pytest.fixture(scope="module")

@@ -28,6 +28,8 @@ BACKGROUND_PALETTE: Mapping[str, tuple[int, int, int]] = {
     "green": (20, 95, 40),
 }
 SHAPES = ("circle", "square", "triangle")
+# Parts of the clips that have to show what was asked.
+BOUNDS: Mapping[str, float] = {"colour": 0.95, "background": 0.95, "motion": 0.90, "shape": 0.80}
 
 _BORDER = 3
 # A pixel belongs to the shape when it is at least this part of the way from background to colour.

@@ -64,3 +64,12 @@ def split_combinations(
 
 
 TRAIN_COMBINATIONS, HELD_OUT_COMBINATIONS = split_combinations()
+
+
+_MOTION_PHRASES = {"still": "stays still", "grows": "grows", "shrinks": "shrinks"}
+
+
+def say(asked: Combination) -> str:
+    """Say it as the package's own prompts do."""
+    motion = _MOTION_PHRASES.get(asked.motion, f"moves {asked.motion}")
+    return f"a {asked.colour} {asked.shape} {motion} on a {asked.background} background"

@@ -119,6 +119,12 @@ std::optional<HostTensor> VideoDecodeStream::next() {
         }
         done_ += count;
         ended_ = result_.ended;
+        activation_bytes_ = std::max(activation_bytes_, runner_.activation_bytes());
+        if (backend_->is_cpu()) {
+            // The next run reads its largest weights first, when it needs the fewest activations: fresh memory becomes
+            // real only later, as it is written.
+            runner_.reset();
+        }
         if (!picture.shape.empty()) {
             return picture;
         }

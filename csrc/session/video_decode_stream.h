@@ -36,7 +36,8 @@ public:
     std::optional<HostTensor> next();
 
     int64_t num_frames() const { return num_frames_; }
-    size_t activation_bytes() const { return runner_.activation_bytes(); }
+    // The largest activation buffer of a run so far.
+    size_t activation_bytes() const { return activation_bytes_; }
     size_t state_bytes() const;
 
     // What the probes have shown so far, (frames, height, width, channels) each.
@@ -74,6 +75,7 @@ private:
     Runner runner_;
     std::vector<std::unique_ptr<Tile>> tiles_;
     int64_t done_ = 0;
+    size_t activation_bytes_ = 0;
     bool ended_ = false;
     FrameChunk result_;
     std::map<std::string, HostTensor> probes_;

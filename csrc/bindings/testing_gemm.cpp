@@ -2,11 +2,13 @@
 #include <algorithm>
 #include <memory>
 #include <new>
+#include <optional>
 #include <vector>
 
-#include "bindings/arrays.h"
 #include "bindings/register.h"
+#include "bindings/testing.h"
 #include "ops/gemm/gemm.h"
+#include "ops/linear/linear.h"
 
 namespace py = pybind11;
 
@@ -86,6 +88,39 @@ py::array_t<float> product(const FloatArray & x, const FloatArray & weights, con
     return result;
 }
 
+using Optional = std::optional<FloatArray>;
+
+ggml_type parse_weight_type(const std::string & name) {
+    for (const ggml_type type : {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16, GGML_TYPE_Q8_0, GGML_TYPE_Q4_K,
+                                 GGML_TYPE_Q5_K, GGML_TYPE_Q6_K}) {
+        if (ggml_type_name(type) == name) {
+            return type;
+        }
+    }
+    throw ArgumentError("weight type '" + name + "' is none of f32, f16, bf16, q8_0, q4_K, q5_K, q6_K");
+}
+
+std::unique_ptr<OpCase> linear_case(const FloatArray & x, const FloatArray & weight, const std::string & type,
+                                    const Optional & bias, const Optional & residual, const Optional & gate,
+                                    const std::optional<IntArray> & rows, bool gelu, bool rounded, bool fused,
+                                    int threads) {
+    auto result = std::make_unique<OpCase>(fused, threads);
+    result->build([&](Graph & graph) {
+        const auto optional = [&](const char * name, const Optional & array) {
+            return array ? result->input(graph, name, *array) : nullptr;
+        };
+        LinearEpilogue epilogue{.bias = optional("bias", bias), .gelu = gelu};
+        epilogue.residual = optional("residual", residual);
+        epilogue.gate = optional("gate", gate);
+        epilogue.gate_rows = rows ? result->input(graph, "rows", *rows) : nullptr;
+        epilogue.for_products = rounded;
+        ggml_tensor * stored = ggml_cast(graph.ctx(), result->input(graph, "weight", weight), parse_weight_type(type));
+        ggml_tensor * y = linear(graph, stored, result->input(graph, "x", x), epilogue);
+        return y->type == GGML_TYPE_F32 ? y : ggml_cast(graph.ctx(), y, GGML_TYPE_F32);
+    });
+    return result;
+}
+
 }  // namespace
 
 void register_testing_gemm(py::module_ & module) {
@@ -103,6 +138,12 @@ void register_testing_gemm(py::module_ & module) {
     testing.def(
         "gemm", &product, py::arg("x"), py::arg("weights"), py::kw_only(), py::arg("kernel"), py::arg("depths"),
         "x (rows, depth), weights (cols, depth); depths of the segments, their sum the depth rounded up to 32.");
+    testing.def("linear", &linear_case, py::arg("x"), py::arg("weight"), py::kw_only(), py::arg("type"),
+                py::arg("bias") = py::none(), py::arg("residual") = py::none(), py::arg("gate") = py::none(),
+                py::arg("rows") = py::none(), py::arg("gelu") = false, py::arg("rounded") = false, py::arg("fused"),
+                py::arg("threads") = 1,
+                "x (tokens, in), weight (out, in) converted to the type, bias (out,), residual (tokens, out),\n"
+                "gate (distinct, out) and rows int32 (tokens,); rounded: the result is rounded for further products.");
 }
 
 }  // namespace ltx::bindings

@@ -4,7 +4,8 @@
 
 namespace ltx {
 
-Graph::Graph(size_t max_nodes, ProbeSet probes, OpForm form) : wanted_(std::move(probes)), form_(form) {
+Graph::Graph(size_t max_nodes, ProbeSet probes, OpForm form, Products products)
+    : wanted_(std::move(probes)), form_(form), products_(products) {
     // Views and other leaf-like tensors take context slots too, hence the factor.
     const ggml_init_params params{
         .mem_size = ggml_tensor_overhead() * max_nodes * 2 + ggml_graph_overhead_custom(max_nodes, false),

@@ -20,16 +20,20 @@ using ProbeSet = std::set<std::string, std::less<>>;
 // Which form own operations take: one fused node, or the composition of stock nodes that defines its result.
 enum class OpForm { Fused, Composed };
 
+// Who multiplies BF16 and quantised matrices: ggml, or ops/gemm where the graph runs on a CPU with BF16 instructions.
+enum class Products { Stock, Own };
+
 // Names live in tables here, because ggml truncates long tensor names. Batch is always one.
 class Graph {
 public:
-    Graph(size_t max_nodes, ProbeSet probes, OpForm form);
+    Graph(size_t max_nodes, ProbeSet probes, OpForm form, Products products = Products::Stock);
 
     Graph(const Graph &) = delete;
     Graph & operator=(const Graph &) = delete;
 
     ggml_context * ctx() const { return ctx_.get(); }
     OpForm form() const { return form_; }
+    bool own_products() const { return products_ == Products::Own; }
 
     // Declares an input that is filled before each run. `ne` innermost first.
     ggml_tensor * input(std::string_view name, ggml_type type, std::array<int64_t, 4> ne);
@@ -80,6 +84,7 @@ private:
     ggml_cgraph * graph_ = nullptr;
     ProbeSet wanted_;
     OpForm form_;
+    Products products_;
     std::string prefix_;
     std::vector<int> segment_ends_;
     std::map<std::string, ggml_tensor *, std::less<>> inputs_;

@@ -27,17 +27,20 @@ Attention Attention::load(const Scope & scope, const AttentionConfig & config) {
 ggml_tensor * Attention::build(Graph & graph, const AttentionInputs & in) const {
     ggml_context * ctx = graph.ctx();
     const int64_t tokens = in.x->ne[1];
-    ggml_tensor * v = to_v.build(graph, in.context);  // ne: [inner, context_tokens]
+    // Each input is rounded once for all of its products.
+    ggml_tensor * context = to_v.round_input(graph, in.context);
+    ggml_tensor * x = in.x == in.context ? context : to_q.round_input(graph, in.x);
+    ggml_tensor * v = to_v.build(graph, context);  // ne: [inner, context_tokens]
     ggml_tensor * heads = v;
     if (!in.pass_values) {
-        ggml_tensor * q = norm_split_rope(graph, to_q.build(graph, in.x), q_norm, in.query_rope, num_heads, norm_eps);
-        ggml_tensor * k = norm_split_rope(graph, to_k.build(graph, in.context), k_norm, in.key_rope, num_heads, norm_eps);
+        ggml_tensor * q = norm_split_rope(graph, to_q.build(graph, x), q_norm, in.query_rope, num_heads, norm_eps);
+        ggml_tensor * k = norm_split_rope(graph, to_k.build(graph, context), k_norm, in.key_rope, num_heads, norm_eps);
         v = ggml_reshape_3d(ctx, v, head_dim, num_heads, v->ne[1]);
         heads = attend(graph, q, k, v, in.mask, 1.0f / std::sqrt(static_cast<float>(head_dim)));
     }
     if (to_gate_logits) {
         // The factor 2 makes a zero-initialised gate neutral.
-        ggml_tensor * gate = ggml_scale(ctx, ggml_sigmoid(ctx, to_gate_logits->build(graph, in.x)), 2.0f);
+        ggml_tensor * gate = ggml_scale(ctx, ggml_sigmoid(ctx, to_gate_logits->build(graph, x)), 2.0f);
         gate = ggml_reshape_3d(ctx, gate, 1, num_heads, tokens);
         heads = ggml_mul(ctx, ggml_reshape_3d(ctx, heads, head_dim, num_heads, tokens), gate);
         heads = ggml_reshape_2d(ctx, heads, head_dim * num_heads, tokens);
@@ -45,7 +48,8 @@ ggml_tensor * Attention::build(Graph & graph, const AttentionInputs & in) const 
     return to_out.build(graph, heads);
 }
 
-ggml_tensor * attend(Graph & graph, ggml_tensor * q, ggml_tensor * k, ggml_tensor * v, ggml_tensor * mask, float scale) {
+ggml_tensor * attend(Graph & graph, ggml_tensor * q, ggml_tensor * k, ggml_tensor * v, ggml_tensor * mask,
+                     float scale) {
     ggml_context * ctx = graph.ctx();
     const int64_t width = q->ne[0] * q->ne[1];
     const int64_t tokens = q->ne[2];

@@ -1,7 +1,5 @@
 #include "nn/feed_forward.h"
 
-#include "ops/bias_gelu/bias_gelu.h"
-
 namespace ltx {
 
 FeedForward FeedForward::load(const Scope & scope, int64_t width, bool with_bias) {
@@ -10,7 +8,7 @@ FeedForward FeedForward::load(const Scope & scope, int64_t width, bool with_bias
 }
 
 ggml_tensor * FeedForward::build(Graph & graph, ggml_tensor * x) const {
-    ggml_tensor * hidden = bias_gelu(graph, up.build_product(graph, x), up.bias);  // ne: [4 * width, tokens]
+    ggml_tensor * hidden = up.build(graph, x, {.gelu = true, .for_products = true});  // ne: [4 * width, tokens]
     return down.build(graph, hidden);
 }
 

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "graph/graph.h"
+#include "ops/linear/linear.h"
 #include "weights/weight_store.h"
 
 namespace ltx {
@@ -17,11 +18,11 @@ struct Linear {
     // Claims "weight" (out, in) and, if wanted, "bias" (out).
     static Linear load(const Scope & scope, int64_t in, int64_t out, bool with_bias = true);
 
-    // x: [in, tokens] -> [out, tokens]
-    ggml_tensor * build(Graph & graph, ggml_tensor * x) const;
+    // x: [in, tokens] -> [out, tokens], see ops/linear. The epilogue's bias is this layer's.
+    ggml_tensor * build(Graph & graph, ggml_tensor * x, LinearEpilogue epilogue = {}) const;
 
-    // The product alone, for callers that fuse the bias with what follows.
-    ggml_tensor * build_product(Graph & graph, ggml_tensor * x) const;
+    // x as this layer's product takes it, to be shared with other layers of the same input.
+    ggml_tensor * round_input(Graph & graph, ggml_tensor * x) const { return round_for_products(graph, x, weight); }
 };
 
 }  // namespace ltx

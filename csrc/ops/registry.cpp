@@ -8,6 +8,7 @@
 #include "ops/depth_to_space/depth_to_space.h"
 #include "ops/gated_residual/gated_residual.h"
 #include "ops/group_norm/group_norm.h"
+#include "ops/linear/linear.h"
 #include "ops/modulate/modulate.h"
 #include "ops/pad/pad.h"
 #include "ops/pixel_norm/pixel_norm.h"
@@ -29,10 +30,12 @@ constexpr std::array kOps{
     CustomOp{"gated_residual", &gated_residual_cpu},
     CustomOp{"group_norm_silu", &group_norm_silu_cpu},
     CustomOp{"group_statistics", &group_statistics_cpu},
+    CustomOp{"linear", &linear_cpu},
     CustomOp{"modulate", &modulate_cpu},
     CustomOp{"norm_split_rope", &norm_split_rope_cpu},
     CustomOp{"pad_frames", &pad_frames_cpu},
     CustomOp{"pixel_norm_silu", &pixel_norm_silu_cpu},
+    CustomOp{"round_rows", &round_rows_cpu},
     CustomOp{"space_to_depth", &space_to_depth_cpu},
 };
 

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "ggml-alloc.h"
+#include "ops/gemm/gemm.h"
 
 namespace ltx {
 
@@ -81,7 +82,9 @@ void Runner::set_residency(std::unique_ptr<Residency> residency) {
 
 const ggml_tensor * Runner::rebuild(const RunOptions & options, OpForm form,
                                     const std::function<void(Graph &)> & build) {
-    graph_ = std::make_unique<Graph>(options.max_nodes, options.probes, form);
+    const bool own_products = backend_->is_cpu() && form == OpForm::Fused && gemm_kernel();
+    graph_ = std::make_unique<Graph>(options.max_nodes, options.probes, form,
+                                     own_products ? Products::Own : Products::Stock);
     build(*graph_);
     compute_graph_ = graph_->finish();
     for (int i = 0; i < ggml_graph_n_nodes(compute_graph_); ++i) {

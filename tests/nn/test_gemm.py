@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from harness import compare
-from tolerances import GEMM_BF16
+from tolerances import GEMM_BF16, LINEAR_BF16
 
 from ltx2cpp import _core
 
@@ -58,3 +58,42 @@ def test_rows_past_the_last_are_not_read() -> None:
         assert np.array_equal(
             testing.gemm(x, weights, kernel=kernel, depths=[64]), np.concatenate(one_by_one)
         )
+
+
+def stored(weight: Array, dtype: str) -> Array:
+    """What a weight of a type holds, by way of the product with the identity."""
+    identity = np.eye(weight.shape[1], dtype=np.float32)
+    if dtype == "bf16":
+        return weight
+    return testing.linear(identity, weight, type=dtype, fused=False).run().T
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "q8_0", "q4_K", "q5_K", "q6_K"])
+@pytest.mark.parametrize(
+    ("tokens", "width", "out", "threads"), [(13, 256, 5, 1), (50, 512, 300, 2), (40, 2560, 40, 3)]
+)
+def test_linear_is_the_product(dtype: str, tokens: int, width: int, out: int, threads: int) -> None:
+    x, weight, bias = draw(5, tokens, width), draw(6, out, width), draw(7, out)
+    got = testing.linear(x, weight, type=dtype, bias=bias, fused=True, threads=threads).run()
+    want = x.astype(np.float64) @ stored(weight, dtype).T.astype(np.float64) + bias
+    compare(dtype, got, want, LINEAR_BF16)
+
+
+@pytest.mark.parametrize("rounded", [False, True])
+@pytest.mark.parametrize("epilogue", ["gelu", "residual", "gate", "rows"])
+def test_epilogue_is_its_definition(epilogue: str, rounded: bool) -> None:
+    tokens, width, out = 37, 2080, 70
+    x, weight, bias = draw(5, tokens, width), draw(6, out, width), draw(7, out)
+    options: dict[str, Any] = {"bias": bias, "rounded": rounded, "type": "bf16"}
+    if epilogue == "gelu":
+        options["gelu"] = True
+        weight /= 32
+    else:
+        options["residual"] = draw(8, tokens, out)
+    if epilogue in ("gate", "rows"):
+        options["gate"] = draw(9, 3 if epilogue == "rows" else 1, out)
+    if epilogue == "rows":
+        options["rows"] = np.arange(tokens, dtype=np.int32) % 3
+    fused = testing.linear(x, weight, **options, fused=True).run()
+    composed = testing.linear(x, weight, **options, fused=False).run()
+    compare(epilogue, fused, composed, LINEAR_BF16 if rounded else GEMM_BF16)

@@ -1,7 +1,6 @@
 #include "models/transformer/model.h"
 
 #include "nn/timestep.h"
-#include "ops/bias_gelu/bias_gelu.h"
 #include "ops/modulate/modulate.h"
 
 namespace ltx {
@@ -37,7 +36,7 @@ CaptionProjection CaptionProjection::load(const Scope & scope, int64_t in, int64
 }
 
 ggml_tensor * CaptionProjection::build(Graph & graph, ggml_tensor * x) const {
-    return linear_2.build(graph, bias_gelu(graph, linear_1.build_product(graph, x), linear_1.bias));
+    return linear_2.build(graph, linear_1.build(graph, x, {.gelu = true, .for_products = true}));
 }
 
 StreamHead StreamHead::load(const Scope & parent, const TransformerConfig & config, const StreamConfig & own,

@@ -1,0 +1,189 @@
+#include <algorithm>
+#include <limits>
+
+#include "base/simd_math.h"
+#include "ops/gemm/gemm.h"
+#include "ops/gemm/scratch.h"
+#include "ops/linear/decode.h"
+#include "ops/linear/linear.h"
+
+namespace ltx {
+
+namespace {
+
+// A panel of columns of the weight stays in the second-level cache while all rows of x pass by: 256 columns times 2048
+// of the depth. More columns read x less often, more depth stores fewer partial sums.
+constexpr int64_t kPanelCols = 256;
+constexpr int64_t kPanelDepth = kPackedBytes / 2 / kPanelCols;
+// Rows whose partial sums are kept; then the panel is packed anew.
+constexpr int64_t kMaxRows = 2048;
+// Columns and depth that are decoded at a time, in the first-level cache.
+constexpr int64_t kDecodedDepth = 256;
+
+LTX_TARGET_CLONES
+void finish_row(const float * __restrict sums, const float * __restrict bias, const float * __restrict residual,
+                const float * __restrict gate, float * __restrict out, int64_t count) {
+    for (int64_t i = 0; i < count; ++i) {
+        const float y = bias ? sums[i] + bias[i] : sums[i];
+        const float gated = gate ? y * gate[i] : y;
+        out[i] = residual ? residual[i] + gated : gated;
+    }
+}
+
+// 0.5 (1 + tanh(u)) = 1 / (1 + exp(-2 u)), as in bias_gelu.
+LTX_TARGET_CLONES
+void gelu_row(const float * __restrict sums, const float * __restrict bias, float * __restrict out, int64_t count) {
+    constexpr float kMinusTwoSqrt2OverPi = -1.5957691216057308f;
+    constexpr float kCubic = 0.044715f;
+    for (int64_t i = 0; i < count; ++i) {
+        const float y = bias ? sums[i] + bias[i] : sums[i];
+        out[i] = y / (1.0f + vector_exp(kMinusTwoSqrt2OverPi * (y + kCubic * (y * y * y))));
+    }
+}
+
+// The sources of a node by name; null where there is none.
+struct LinearSources {
+    const ggml_tensor * weight;
+    const ggml_tensor * x;
+    const ggml_tensor * bias;
+    const ggml_tensor * residual;
+    const ggml_tensor * gate;
+    const ggml_tensor * rows;
+    bool gelu;
+};
+
+LinearSources sources_of(const ggml_tensor * node) {
+    const auto constants = constants_of<LinearConstants>(node);
+    int next = 2;
+    const auto take = [&](int32_t present) { return present ? node->src[next++] : nullptr; };
+    LinearSources in{node->src[0], node->src[1], nullptr, nullptr, nullptr, nullptr, constants.gelu != 0};
+    in.bias = take(constants.has_bias);
+    in.residual = take(constants.has_residual);
+    in.gate = take(constants.has_gate);
+    in.rows = take(constants.has_rows);
+    return in;
+}
+
+const Bf16 * bf16_row(const ggml_tensor * tensor, int64_t row) {
+    return reinterpret_cast<const Bf16 *>(static_cast<const std::byte *>(tensor->data) +
+                                          row * static_cast<int64_t>(tensor->nb[1]));
+}
+
+struct Range {
+    int64_t begin;
+    int64_t end;
+    int64_t size() const { return end - begin; }
+};
+
+void pack(const GemmKernel & kernel, const ggml_tensor * weight, Range cols, Range depth, GemmScratch & scratch,
+          Bf16 * packed) {
+    if (weight->type == GGML_TYPE_BF16) {
+        kernel.pack(bf16_row(weight, cols.begin) + depth.begin, static_cast<int64_t>(weight->nb[1] / sizeof(Bf16)),
+                    cols.size(), depth.size(), {packed, depth.size()});
+        return;
+    }
+    constexpr int64_t kStride = kDecodedDepth + kGemmDepth;
+    Bf16 * decoded = scratch.decoded.get<Bf16>(kGemmCols * kStride);
+    for (int64_t col = cols.begin; col < cols.end; col += kGemmCols) {
+        const int64_t count = std::min(kGemmCols, cols.end - col);
+        for (int64_t first = depth.begin; first < depth.end; first += kDecodedDepth) {
+            const int64_t values = std::min(kDecodedDepth, depth.end - first);
+            for (int64_t c = 0; c < count; ++c) {
+                decode_row(weight, col + c, first, values, decoded + c * kStride);
+            }
+            kernel.pack(decoded, kStride, count, values,
+                        {packed + (col - cols.begin) * depth.size(), depth.size(), first - depth.begin});
+        }
+    }
+}
+
+void finish(const LinearSources & in, ggml_tensor * node, int64_t row, Range cols, const float * sums) {
+    const float * bias = in.bias ? row_of(in.bias, 0) + cols.begin : nullptr;
+    const float * gate = in.gate ? table_row(in.gate, in.rows, row) : nullptr;
+    float rounded_later[kPanelCols];
+    const bool rounded = node->type == GGML_TYPE_BF16;
+    float * out = rounded ? rounded_later : row_of(node, row) + cols.begin;
+    if (in.gate && !gate) {
+        std::fill_n(out, cols.size(), std::numeric_limits<float>::quiet_NaN());
+    } else if (in.gelu) {
+        gelu_row(sums, bias, out, cols.size());
+    } else {
+        finish_row(sums, bias, in.residual ? row_of(in.residual, row) + cols.begin : nullptr,
+                   gate ? gate + cols.begin : nullptr, out, cols.size());
+    }
+    if (rounded) {
+        to_bf16(
+            rounded_later,
+            reinterpret_cast<Bf16 *>(static_cast<std::byte *>(node->data) + row * static_cast<int64_t>(node->nb[1])) +
+                cols.begin,
+            cols.size());
+    }
+}
+
+// Rows times one panel of at most kPanelCols columns.
+void multiply_panel(const GemmKernel & kernel, const LinearSources & in, ggml_tensor * node, Range rows, Range cols) {
+    GemmScratch & scratch = GemmScratch::of_thread();
+    const int64_t width = round_up(cols.size(), kGemmCols);
+    const int64_t depth = in.weight->ne[0];
+    const bool in_parts = depth > kPanelDepth;
+    Bf16 * packed = scratch.packed.get<Bf16>(width * std::min(depth, kPanelDepth));
+    float * sums = in_parts ? scratch.partial.get<float>(round_up(rows.size(), kGemmRows) * width)
+                            : scratch.sums.get<float>(kGemmRows * width);
+    const auto stride = static_cast<int64_t>(in.x->nb[1] / sizeof(Bf16));
+    for (int64_t k = 0; k < depth; k += kPanelDepth) {
+        const Range part{k, std::min(depth, k + kPanelDepth)};
+        pack(kernel, in.weight, cols, part, scratch, packed);
+        for (int64_t row = rows.begin; row < rows.end; row += kGemmRows) {
+            const int64_t count = std::min(kGemmRows, rows.end - row);
+            float * block = in_parts ? sums + (row - rows.begin) * width : sums;
+            const GemmSegment segment{bf16_row(in.x, row) + k, part.size()};
+            kernel.multiply({{&segment, 1}, stride, count, packed, cols.size(), block, width, /*add=*/k > 0});
+            if (part.end == depth) {
+                for (int64_t r = 0; r < count; ++r) {
+                    finish(in, node, row + r, cols, block + r * width);
+                }
+            }
+        }
+    }
+}
+
+}  // namespace
+
+void linear_cpu(ggml_tensor * node, int thread, int num_threads, void * /*unused*/) {
+    const LinearSources in = sources_of(node);
+    const int64_t panels = (in.weight->ne[1] + kGemmCols - 1) / kGemmCols;
+    const int64_t tokens = in.x->ne[1];
+    // Threads share the columns, where there are enough; else the rows as well.
+    const int64_t col_parts = std::min<int64_t>(num_threads, panels);
+    const int64_t row_parts = std::min(num_threads / col_parts, (tokens + kGemmRows - 1) / kGemmRows);
+    if (thread >= col_parts * row_parts) {
+        return;
+    }
+    const GemmKernel & kernel = *gemm_kernel();
+    const GemmScope scope(kernel);
+    const auto [first_panel, last_panel] =
+        rows_of_thread(panels, static_cast<int>(thread % col_parts), static_cast<int>(col_parts));
+    const auto [first_block, last_block] = rows_of_thread(
+        (tokens + kGemmRows - 1) / kGemmRows, static_cast<int>(thread / col_parts), static_cast<int>(row_parts));
+    const Range cols{first_panel * kGemmCols, std::min(last_panel * kGemmCols, in.weight->ne[1])};
+    const Range rows{first_block * kGemmRows, std::min(last_block * kGemmRows, tokens)};
+    for (int64_t row = rows.begin; row < rows.end; row += kMaxRows) {
+        for (int64_t col = cols.begin; col < cols.end; col += kPanelCols) {
+            multiply_panel(kernel, in, node, {row, std::min(rows.end, row + kMaxRows)},
+                           {col, std::min(cols.end, col + kPanelCols)});
+        }
+    }
+}
+
+void round_rows_cpu(ggml_tensor * node, int thread, int num_threads, void * /*unused*/) {
+    const ggml_tensor * x = node->src[0];
+    const auto [begin, end] = rows_of_thread(x->ne[1], thread, num_threads);
+    for (int64_t row = begin; row < end; ++row) {
+        to_bf16(
+            row_of(x, row),
+            reinterpret_cast<Bf16 *>(static_cast<std::byte *>(node->data) + row * static_cast<int64_t>(node->nb[1])),
+            x->ne[0]);
+    }
+}
+
+}  // namespace ltx

@@ -1,0 +1,21 @@
+#include "ops/linear/decode.h"
+
+#include <algorithm>
+
+namespace ltx {
+
+void decode_row(const ggml_tensor * weight, int64_t row, int64_t first, int64_t count, Bf16 * values) {
+    const auto * stored = static_cast<const std::byte *>(weight->data) + row * static_cast<int64_t>(weight->nb[1]) +
+                          first / ggml_blck_size(weight->type) * static_cast<int64_t>(ggml_type_size(weight->type));
+    constexpr int64_t kAtOnce = 256;  // the largest block
+    float decoded[kAtOnce];
+    const ggml_to_float_t to_float = ggml_get_type_traits(weight->type)->to_float;
+    for (int64_t i = 0; i < count; i += kAtOnce) {
+        const int64_t n = std::min(kAtOnce, count - i);
+        to_float(stored, decoded, n);
+        to_bf16(decoded, values + i, n);
+        stored += ggml_row_size(weight->type, n);
+    }
+}
+
+}  // namespace ltx

@@ -1,0 +1,99 @@
+#include "ops/linear/linear.h"
+
+#include "ops/bias_gelu/bias_gelu.h"
+#include "ops/gated_residual/gated_residual.h"
+#include "ops/gemm/gemm.h"
+
+namespace ltx {
+
+namespace {
+
+// Fewer tokens leave most of a block of rows empty.
+constexpr int64_t kMinTokens = 12;
+
+bool is_decoded(ggml_type type) {
+    switch (type) {
+        case GGML_TYPE_BF16:
+        case GGML_TYPE_Q4_0:
+        case GGML_TYPE_Q8_0:
+        case GGML_TYPE_Q2_K:
+        case GGML_TYPE_Q3_K:
+        case GGML_TYPE_Q4_K:
+        case GGML_TYPE_Q5_K:
+        case GGML_TYPE_Q6_K:
+            return true;
+        default:
+            return false;
+    }
+}
+
+// The definition of the result, from stock operations.
+ggml_tensor * linear_composed(Graph & graph, ggml_tensor * weight, ggml_tensor * x, const LinearEpilogue & epilogue) {
+    ggml_context * ctx = graph.ctx();
+    if (x->type != GGML_TYPE_F32) {
+        x = ggml_cast(ctx, x, GGML_TYPE_F32);
+    }
+    ggml_tensor * y = ggml_mul_mat(ctx, weight, x);  // ne: [out, tokens]
+    if (epilogue.gelu) {
+        y = bias_gelu(graph, y, epilogue.bias);
+    } else if (epilogue.bias) {
+        y = ggml_add(ctx, y, epilogue.bias);
+    }
+    if (epilogue.gate) {
+        return gated_residual(graph, epilogue.residual, y, epilogue.gate, epilogue.gate_rows);
+    }
+    return epilogue.residual ? ggml_add(ctx, epilogue.residual, y) : y;
+}
+
+// A contiguous result, seen as rows of `width`.
+ggml_tensor * first_columns(Graph & graph, ggml_tensor * wide, int64_t width) {
+    return wide->ne[0] == width ? wide : ggml_view_2d(graph.ctx(), wide, width, wide->ne[1], wide->nb[1], 0);
+}
+
+}  // namespace
+
+int64_t product_row_stride(int64_t width) {
+    constexpr int64_t kAliasing = 2048;  // 4096 bytes
+    return width % kAliasing == 0 ? width + kGemmDepth : width;
+}
+
+bool rounds_for(const Graph & graph, const ggml_tensor * weight, int64_t tokens) {
+    return graph.own_products() && tokens >= kMinTokens && is_decoded(weight->type) &&
+           weight->ne[0] % kGemmDepth == 0 && weight->ne[2] * weight->ne[3] == 1;
+}
+
+ggml_tensor * round_rows(Graph & graph, ggml_tensor * x) {
+    expect_rows("round_rows", "x", x, GGML_TYPE_F32, {kAny, kAny, 1, 1});
+    ggml_tensor * rounded =
+        custom_node(graph, GGML_TYPE_BF16, {product_row_stride(x->ne[0]), x->ne[1], 1, 1}, {x}, &round_rows_cpu);
+    return first_columns(graph, rounded, x->ne[0]);
+}
+
+ggml_tensor * linear(Graph & graph, ggml_tensor * weight, ggml_tensor * x, const LinearEpilogue & epilogue) {
+    const int64_t out = weight->ne[1];
+    const int64_t tokens = x->ne[1];
+    expect_rows("linear", "x", x, x->type == GGML_TYPE_BF16 ? GGML_TYPE_BF16 : GGML_TYPE_F32,
+                {weight->ne[0], tokens, 1, 1});
+    if (epilogue.bias) {
+        expect_rows("linear", "bias", epilogue.bias, GGML_TYPE_F32, {out, 1, 1, 1});
+    }
+    if (epilogue.residual) {
+        expect_rows("linear", "residual", epilogue.residual, GGML_TYPE_F32, {out, tokens, 1, 1});
+    }
+    if (epilogue.gate) {
+        expect_row_table("linear", "gate", epilogue.gate, epilogue.gate_rows, out, tokens);
+    }
+    if (!rounds_for(graph, weight, tokens)) {
+        return linear_composed(graph, weight, x, epilogue);
+    }
+    x = round_for_products(graph, x, weight);
+    const LinearConstants constants{epilogue.gelu, epilogue.bias != nullptr, epilogue.residual != nullptr,
+                                    epilogue.gate != nullptr, epilogue.gate_rows != nullptr};
+    const bool rounded = epilogue.for_products;
+    ggml_tensor * y = custom_node_with(
+        graph, rounded ? GGML_TYPE_BF16 : GGML_TYPE_F32, {rounded ? product_row_stride(out) : out, tokens, 1, 1},
+        {weight, x, epilogue.bias, epilogue.residual, epilogue.gate, epilogue.gate_rows}, &linear_cpu, constants);
+    return first_columns(graph, y, out);
+}
+
+}  // namespace ltx

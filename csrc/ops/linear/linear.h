@@ -1,0 +1,57 @@
+// y = W x and what follows it in one pass: bias, GELU or a gated residual.
+#pragma once
+
+#include "ops/custom.h"
+
+namespace ltx {
+
+// What happens to each element of the product, in this order.
+struct LinearEpilogue {
+    ggml_tensor * bias = nullptr;  // F32 [out]
+    bool gelu = false;             // in the tanh form
+    // y becomes residual + y * gate: F32 [out, tokens], and a row table as in modulate (gate null: residual + y).
+    ggml_tensor * residual = nullptr;
+    ggml_tensor * gate = nullptr;
+    ggml_tensor * gate_rows = nullptr;
+    // The consumers multiply the result by weights like this one: it may be rounded for them already.
+    bool for_products = false;
+};
+
+// weight: [in, out] of any type; x: F32 or BF16 [in, tokens] -> F32 [out, tokens], or what round_for_products makes.
+//
+// Where the graph's products are our own (Graph::own_products), tokens are not few and the weight is BF16 or quantised,
+// x is rounded to BF16 and quantised weights are decoded to BF16 a panel at a time, with F32 sums; elsewhere this is
+// ggml's product. Throws ShapeError.
+ggml_tensor * linear(Graph & graph, ggml_tensor * weight, ggml_tensor * x, const LinearEpilogue & epilogue = {});
+
+// Whether linear() would round x for this weight.
+bool rounds_for(const Graph & graph, const ggml_tensor * weight, int64_t tokens);
+
+// x: F32 [width, tokens] -> BF16 [width, tokens] with rows further apart, as the products read it fastest. One rounding
+// for several products.
+ggml_tensor * round_rows(Graph & graph, ggml_tensor * x);
+
+// x for products with `weight`: rounded if they round it, else as it is.
+inline ggml_tensor * round_for_products(Graph & graph, ggml_tensor * x, const ggml_tensor * weight) {
+    return x->type == GGML_TYPE_F32 && rounds_for(graph, weight, x->ne[1]) ? round_rows(graph, x) : x;
+}
+
+// Elements between rows of a BF16 result that products will read: `width`, a bit more where rows would be a multiple of
+// 4096 bytes apart and fight for the same cache lines.
+int64_t product_row_stride(int64_t width);
+
+struct LinearConstants {
+    int32_t gelu;
+    int32_t has_bias;
+    int32_t has_residual;
+    int32_t has_gate;
+    int32_t has_rows;
+};
+
+// Sources: weight, x, then of bias, residual, gate and rows those that are there.
+void linear_cpu(ggml_tensor * node, int thread, int num_threads, void * unused);
+
+// Source: x.
+void round_rows_cpu(ggml_tensor * node, int thread, int num_threads, void * unused);
+
+}  // namespace ltx

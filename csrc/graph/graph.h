@@ -45,6 +45,9 @@ public:
     // Returns `tensor` unchanged.
     ggml_tensor * probe(std::string_view name, ggml_tensor * tensor);
 
+    // Whether a result under this name was asked for; then no operation may be fused over it.
+    bool wants(std::string_view name) const { return wanted_.contains(path(name)); }
+
     // Adds a node that is computed for its side effect (a copy into a state tensor), in the order of these calls.
     void side_effect(ggml_tensor * tensor);
 

@@ -2,6 +2,9 @@
 
 #include <cmath>
 
+#include "ops/attention/attention.h"
+#include "ops/gemm/gemm.h"
+
 namespace ltx {
 
 Attention Attention::load(const Scope & scope, const AttentionConfig & config) {
@@ -24,33 +27,58 @@ Attention Attention::load(const Scope & scope, const AttentionConfig & config) {
     return attention;
 }
 
-ggml_tensor * Attention::build(Graph & graph, const AttentionInputs & in) const {
+ggml_type Attention::activations() const {
+    for (const Linear * layer : {&to_q, &to_k, &to_v}) {
+        if (activation_type(layer->weight) == GGML_TYPE_F32) {
+            return GGML_TYPE_F32;
+        }
+    }
+    return GGML_TYPE_BF16;
+}
+
+ggml_tensor * Attention::build(Graph & graph, const AttentionInputs & in, const LinearEpilogue & epilogue) const {
     ggml_context * ctx = graph.ctx();
     const int64_t tokens = in.x->ne[1];
     // Each input is rounded once for all of its products.
     ggml_tensor * context = to_v.round_input(graph, in.context);
     ggml_tensor * x = in.x == in.context ? context : to_q.round_input(graph, in.x);
-    ggml_tensor * v = to_v.build(graph, context);  // ne: [inner, context_tokens]
+    const bool own = attends_in_bf16(graph, activations(), head_dim);
+    ggml_tensor * v = to_v.build(graph, context, {.for_products = own && !in.pass_values});  // ne: [inner, context]
+    ggml_tensor * gate = to_gate_logits ? to_gate_logits->build(graph, x) : nullptr;         // ne: [num_heads, tokens]
     ggml_tensor * heads = v;
     if (!in.pass_values) {
-        ggml_tensor * q = norm_split_rope(graph, to_q.build(graph, x), q_norm, in.query_rope, num_heads, norm_eps);
-        ggml_tensor * k = norm_split_rope(graph, to_k.build(graph, context), k_norm, in.key_rope, num_heads, norm_eps);
-        v = ggml_reshape_3d(ctx, v, head_dim, num_heads, v->ne[1]);
-        heads = attend(graph, q, k, v, in.mask, 1.0f / std::sqrt(static_cast<float>(head_dim)));
+        const ggml_type type = own ? GGML_TYPE_BF16 : GGML_TYPE_F32;
+        ggml_tensor * q =
+            norm_split_rope(graph, to_q.build(graph, x), q_norm, in.query_rope, num_heads, norm_eps, type);
+        ggml_tensor * k =
+            norm_split_rope(graph, to_k.build(graph, context), k_norm, in.key_rope, num_heads, norm_eps, type);
+        v = ggml_view_3d(ctx, v, head_dim, num_heads, v->ne[1], v->nb[0] * head_dim, v->nb[1], 0);
+        heads = attend(graph, q, k, v, in.mask, 1.0f / std::sqrt(static_cast<float>(head_dim)), activations(),
+                       own ? gate : nullptr);
     }
-    if (to_gate_logits) {
+    if (gate && (!own || in.pass_values)) {
         // The factor 2 makes a zero-initialised gate neutral.
-        ggml_tensor * gate = ggml_scale(ctx, ggml_sigmoid(ctx, to_gate_logits->build(graph, x)), 2.0f);
+        gate = ggml_scale(ctx, ggml_sigmoid(ctx, gate), 2.0f);
         gate = ggml_reshape_3d(ctx, gate, 1, num_heads, tokens);
         heads = ggml_mul(ctx, ggml_reshape_3d(ctx, heads, head_dim, num_heads, tokens), gate);
         heads = ggml_reshape_2d(ctx, heads, head_dim * num_heads, tokens);
     }
-    return to_out.build(graph, heads);
+    return to_out.build(graph, heads, epilogue);
 }
 
-ggml_tensor * attend(Graph & graph, ggml_tensor * q, ggml_tensor * k, ggml_tensor * v, ggml_tensor * mask,
-                     float scale) {
+bool attends_in_bf16(const Graph & graph, ggml_type activations, int64_t head_dim) {
+    return graph.own_products() && activations == GGML_TYPE_BF16 && head_dim % kGemmDepth == 0;
+}
+
+ggml_tensor * attend(Graph & graph, ggml_tensor * q, ggml_tensor * k, ggml_tensor * v, ggml_tensor * mask, float scale,
+                     ggml_type activations, ggml_tensor * gate_logits) {
     ggml_context * ctx = graph.ctx();
+    if (attends_in_bf16(graph, activations, q->ne[0])) {
+        const auto rounded = [&](ggml_tensor * x) {
+            return x->type == GGML_TYPE_BF16 ? x : ggml_cast(ctx, x, GGML_TYPE_BF16);
+        };
+        return bf16_attention(graph, rounded(q), rounded(k), rounded(v), mask, gate_logits, scale);
+    }
     const int64_t width = q->ne[0] * q->ne[1];
     const int64_t tokens = q->ne[2];
     q = ggml_permute(ctx, q, 0, 2, 1, 3);  // ne: [head_dim, tokens, heads]

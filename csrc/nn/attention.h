@@ -40,11 +40,22 @@ struct Attention {
     static Attention load(const Scope & scope, const AttentionConfig & config);
 
     // -> [output_width, tokens]
-    ggml_tensor * build(Graph & graph, const AttentionInputs & inputs) const;
+    // `epilogue` as in ops/linear, applied to the result.
+    ggml_tensor * build(Graph & graph, const AttentionInputs & inputs, const LinearEpilogue & epilogue = {}) const;
+
+    // The type of queries, keys and values where products are our own: that of the activations between its layers.
+    ggml_type activations() const;
 };
+
+// Whether attend() computes in BF16: products are our own and the activations have that type.
+bool attends_in_bf16(const Graph & graph, ggml_type activations, int64_t head_dim);
 
 // softmax(q k^T / sqrt(head_dim) + mask) v. q: F32 [head_dim, heads, tokens]; k, v: F32 [head_dim, heads or a divisor
 // of it, context_tokens]; -> [head_dim * heads, tokens]. `scale` is 1 / sqrt(head_dim) unless the model says otherwise.
-ggml_tensor * attend(Graph & graph, ggml_tensor * q, ggml_tensor * k, ggml_tensor * v, ggml_tensor * mask, float scale);
+//
+// Where the graph's products are our own and `activations` is BF16, inputs (F32 or BF16) are rounded to it, the result is
+// BF16 for further products, and `gate_logits` may be given (ops/attention). Elsewhere all is F32.
+ggml_tensor * attend(Graph & graph, ggml_tensor * q, ggml_tensor * k, ggml_tensor * v, ggml_tensor * mask, float scale,
+                     ggml_type activations = GGML_TYPE_F32, ggml_tensor * gate_logits = nullptr);
 
 }  // namespace ltx

@@ -12,8 +12,8 @@ struct FeedForward {
 
     static FeedForward load(const Scope & scope, int64_t width, bool with_bias);
 
-    // x: [width, tokens] -> [width, tokens]
-    ggml_tensor * build(Graph & graph, ggml_tensor * x) const;
+    // x: [width, tokens] -> [width, tokens]. `epilogue` as in ops/linear, applied to the result.
+    ggml_tensor * build(Graph & graph, ggml_tensor * x, const LinearEpilogue & epilogue = {}) const;
 };
 
 }  // namespace ltx

@@ -60,6 +60,12 @@ inline float * row_of(const ggml_tensor * tensor, int64_t index) {
                                      index * static_cast<int64_t>(tensor->nb[1]));
 }
 
+// The same for BF16.
+inline uint16_t * bf16_row_of(const ggml_tensor * tensor, int64_t index) {
+    return reinterpret_cast<uint16_t *>(static_cast<std::byte *>(tensor->data) +
+                                        index * static_cast<int64_t>(tensor->nb[1]));
+}
+
 inline constexpr int64_t kAny = -1;
 
 // Throws ShapeError unless `tensor` has this type and these dimensions (kAny: whatever it is) and the elements of a row

@@ -4,7 +4,6 @@
 
 #include "base/error.h"
 #include "nn/attention.h"
-#include "ops/bias_gelu/bias_gelu.h"
 
 namespace ltx {
 
@@ -89,6 +88,7 @@ ggml_tensor * Gemma3Layer::attention(Graph & graph, const Gemma3Config & c, cons
     const int64_t tokens = x->ne[1];
     const float theta = is_global ? c.rope_theta_global : c.rope_theta_local;
     const float position_scale = is_global ? 1.0f / c.rope_factor_global : 1.0f;
+    x = q_proj.round_input(graph, x);
     const auto heads = [&](const Linear & proj, int64_t count) {  // ne: [head_dim, count, tokens]
         return ggml_reshape_3d(ctx, proj.build(graph, x), c.head_dim, count, tokens);
     };
@@ -101,13 +101,15 @@ ggml_tensor * Gemma3Layer::attention(Graph & graph, const Gemma3Config & c, cons
     ggml_tensor * k = rotate(rms(graph, heads(k_proj, c.num_kv_heads), k_norm, c.rms_norm_eps));
     ggml_tensor * v = heads(v_proj, c.num_kv_heads);
     ggml_tensor * mask = is_global || !in.window_mask ? in.causal_mask : in.window_mask;
-    ggml_tensor * o = attend(graph, q, k, v, mask, 1.0f / std::sqrt(c.query_pre_attn_scalar));
+    ggml_tensor * o = attend(graph, q, k, v, mask, 1.0f / std::sqrt(c.query_pre_attn_scalar),
+                             activation_type(q_proj.weight));
     return o_proj.build(graph, o);  // ne: [hidden, tokens]
 }
 
 ggml_tensor * Gemma3Layer::mlp(Graph & graph, ggml_tensor * x) const {
-    ggml_tensor * gate = bias_gelu(graph, gate_proj.build(graph, x), nullptr);  // ne: [intermediate, tokens]
-    ggml_tensor * up = up_proj.build(graph, x);                                 // ne: [intermediate, tokens]
+    x = gate_proj.round_input(graph, x);
+    ggml_tensor * gate = gate_proj.build(graph, x, {.gelu = true});  // ne: [intermediate, tokens]
+    ggml_tensor * up = up_proj.build(graph, x);                      // ne: [intermediate, tokens]
     return down_proj.build(graph, ggml_mul(graph.ctx(), gate, up));             // ne: [hidden, tokens]
 }
 

@@ -30,6 +30,23 @@ ggml_tensor * add_rows(Graph & graph, ggml_tensor * timestep, ggml_tensor * tabl
     return ggml_add(ctx, timestep, table);
 }
 
+// x + gate * branch, or x + branch, within the last layer of `build(epilogue)` unless the branch itself was asked for.
+template <typename Build>
+ggml_tensor * add_branch(Graph & graph, const std::string & name, const LinearEpilogue & epilogue, Build build) {
+    if (!graph.wants(name)) {
+        return build(epilogue);
+    }
+    ggml_tensor * branch = graph.probe(name, build(LinearEpilogue{}));
+    return epilogue.gate ? gated_residual(graph, epilogue.residual, branch, epilogue.gate, epilogue.gate_rows)
+                         : ggml_add(graph.ctx(), epilogue.residual, branch);
+}
+
+// What a layer with this weight reads: modulated and, where it rounds its input, rounded.
+ggml_tensor * modulate_for(Graph & graph, const Linear & layer, ggml_tensor * x, ggml_tensor * scale,
+                           ggml_tensor * shift, ggml_tensor * rows, NormKind norm, float eps) {
+    return modulate(graph, x, scale, shift, rows, norm, eps, rounds_for(graph, layer.weight, x->ne[1]));
+}
+
 }  // namespace
 
 StreamBlock StreamBlock::load(const Scope & parent, const TransformerConfig & config, const StreamConfig & own,
@@ -76,16 +93,18 @@ ggml_tensor * StreamBlock::build_modulation(Graph & graph, const StreamContext &
 
 ggml_tensor * StreamBlock::build_attention(Graph & graph, ggml_tensor * x, const StreamContext & stream,
                                            ggml_tensor * modulation, bool pass_values) const {
-    ggml_tensor * normed = modulate(graph, x, row_of(graph, modulation, kScaleSelf),
-                                    row_of(graph, modulation, kShiftSelf), stream.rows, NormKind::Rms, norm_eps);
-    ggml_tensor * self = attn1.build(graph, {.x = normed,
-                                             .context = normed,
-                                             .query_rope = &stream.rope,
-                                             .key_rope = &stream.rope,
-                                             .mask = stream.mask,
-                                             .pass_values = pass_values});
-    graph.probe(prefix + "attn1", self);
-    x = gated_residual(graph, x, self, row_of(graph, modulation, kGateSelf), stream.rows);
+    ggml_tensor * normed =
+        modulate_for(graph, attn1.to_q, x, row_of(graph, modulation, kScaleSelf),
+                     row_of(graph, modulation, kShiftSelf), stream.rows, NormKind::Rms, norm_eps);
+    const AttentionInputs inputs{.x = normed,
+                                 .context = normed,
+                                 .query_rope = &stream.rope,
+                                 .key_rope = &stream.rope,
+                                 .mask = stream.mask,
+                                 .pass_values = pass_values};
+    x = add_branch(graph, prefix + "attn1",
+                   {.residual = x, .gate = row_of(graph, modulation, kGateSelf), .gate_rows = stream.rows},
+                   [&](const LinearEpilogue & epilogue) { return attn1.build(graph, inputs, epilogue); });
     return build_text(graph, x, stream, modulation);
 }
 
@@ -95,27 +114,34 @@ ggml_tensor * StreamBlock::build_text(Graph & graph, ggml_tensor * x, const Stre
     const std::string name = prefix + "attn2";
     if (!prompt_scale_shift_table) {
         ggml_tensor * normed = ggml_rms_norm(ctx, x, norm_eps);
-        ggml_tensor * text = attn2.build(graph, {.x = normed, .context = stream.context});
-        return ggml_add(ctx, x, graph.probe(name, text));  // ne: [width, tokens]
+        return add_branch(graph, name, {.residual = x}, [&](const LinearEpilogue & epilogue) {
+            return attn2.build(graph, {.x = normed, .context = stream.context}, epilogue);
+        });  // ne: [width, tokens]
     }
-    ggml_tensor * normed = modulate(graph, x, row_of(graph, modulation, kScaleQuery),
-                                    row_of(graph, modulation, kShiftQuery), stream.rows, NormKind::Rms, norm_eps);
+    ggml_tensor * normed =
+        modulate_for(graph, attn2.to_q, x, row_of(graph, modulation, kScaleQuery),
+                     row_of(graph, modulation, kShiftQuery), stream.rows, NormKind::Rms, norm_eps);
     ggml_tensor * table = prompt_scale_shift_table;
     ggml_tensor * prompt = stream.prompt ? add_rows(graph, stream.prompt, table)
                                          : ggml_reshape_3d(ctx, table, table->ne[0], table->ne[1], 1);
-    ggml_tensor * context = modulate(graph, stream.context, row_of(graph, prompt, kScaleContext),
-                                     row_of(graph, prompt, kShiftContext), nullptr, NormKind::None, norm_eps);
-    ggml_tensor * text = attn2.build(graph, {.x = normed, .context = context});
-    graph.probe(name, text);
-    return gated_residual(graph, x, text, row_of(graph, modulation, kGateText), stream.rows);
+    ggml_tensor * context =
+        modulate_for(graph, attn2.to_v, stream.context, row_of(graph, prompt, kScaleContext),
+                     row_of(graph, prompt, kShiftContext), nullptr, NormKind::None, norm_eps);
+    return add_branch(graph, name,
+                      {.residual = x, .gate = row_of(graph, modulation, kGateText), .gate_rows = stream.rows},
+                      [&](const LinearEpilogue & epilogue) {
+                          return attn2.build(graph, {.x = normed, .context = context}, epilogue);
+                      });
 }
 
 ggml_tensor * StreamBlock::build_feed_forward(Graph & graph, ggml_tensor * x, const StreamContext & stream,
                                               ggml_tensor * modulation) const {
-    ggml_tensor * normed = modulate(graph, x, row_of(graph, modulation, kScaleFf), row_of(graph, modulation, kShiftFf),
-                                    stream.rows, NormKind::Rms, norm_eps);
-    ggml_tensor * hidden = graph.probe(prefix + "ff", ff.build(graph, normed));
-    return gated_residual(graph, x, hidden, row_of(graph, modulation, kGateFf), stream.rows);
+    ggml_tensor * normed =
+        modulate_for(graph, ff.up, x, row_of(graph, modulation, kScaleFf), row_of(graph, modulation, kShiftFf),
+                     stream.rows, NormKind::Rms, norm_eps);
+    return add_branch(graph, prefix + "ff",
+                      {.residual = x, .gate = row_of(graph, modulation, kGateFf), .gate_rows = stream.rows},
+                      [&](const LinearEpilogue & epilogue) { return ff.build(graph, normed, epilogue); });
 }
 
 TransformerBlock TransformerBlock::load(const Scope & scope, const TransformerConfig & config, const StreamUse & use) {
@@ -133,26 +159,30 @@ BlockState TransformerBlock::build_cross(Graph & graph, BlockState state, const 
     };
     ggml_tensor * video_rows = cross_rows(video, video_context);
     ggml_tensor * audio_rows = cross_rows(audio, audio_context);
-    const auto normed = [&](ggml_tensor * x, ggml_tensor * rows, const StreamContext & stream, CrossRow scale,
-                            CrossRow shift) {
-        return modulate(graph, x, row_of(graph, rows, scale), row_of(graph, rows, shift), stream.rows, NormKind::Rms,
-                        video.norm_eps);
+    const auto normed = [&](const Linear & layer, ggml_tensor * x, ggml_tensor * rows, const StreamContext & stream,
+                            CrossRow scale, CrossRow shift) {
+        return modulate_for(graph, layer, x, row_of(graph, rows, scale), row_of(graph, rows, shift), stream.rows,
+                            NormKind::Rms, video.norm_eps);
     };
+    const Attention & to_video = video.cross_attention;
+    const Attention & to_audio = audio.cross_attention;
     // Both directions read the state from before either is added.
-    ggml_tensor * to_video = video.cross_attention.build(
-        graph, {.x = normed(state.video, video_rows, video_context, kScaleToVideo, kShiftToVideo),
-                .context = normed(state.audio, audio_rows, audio_context, kScaleToVideo, kShiftToVideo),
-                .query_rope = &video_context.cross_rope,
-                .key_rope = &audio_context.cross_rope});
-    ggml_tensor * to_audio = audio.cross_attention.build(
-        graph, {.x = normed(state.audio, audio_rows, audio_context, kScaleToAudio, kShiftToAudio),
-                .context = normed(state.video, video_rows, video_context, kScaleToAudio, kShiftToAudio),
-                .query_rope = &audio_context.cross_rope,
-                .key_rope = &video_context.cross_rope});
-    graph.probe(video.cross_attention_name, to_video);
-    graph.probe(audio.cross_attention_name, to_audio);
-    return {gated_residual(graph, state.video, to_video, cross_gate(video, video_context), nullptr),
-            gated_residual(graph, state.audio, to_audio, cross_gate(audio, audio_context), nullptr)};
+    const AttentionInputs video_inputs{
+        .x = normed(to_video.to_q, state.video, video_rows, video_context, kScaleToVideo, kShiftToVideo),
+        .context = normed(to_video.to_v, state.audio, audio_rows, audio_context, kScaleToVideo, kShiftToVideo),
+        .query_rope = &video_context.cross_rope,
+        .key_rope = &audio_context.cross_rope};
+    const AttentionInputs audio_inputs{
+        .x = normed(to_audio.to_q, state.audio, audio_rows, audio_context, kScaleToAudio, kShiftToAudio),
+        .context = normed(to_audio.to_v, state.video, video_rows, video_context, kScaleToAudio, kShiftToAudio),
+        .query_rope = &audio_context.cross_rope,
+        .key_rope = &video_context.cross_rope};
+    return {add_branch(graph, video.cross_attention_name,
+                       {.residual = state.video, .gate = cross_gate(video, video_context)},
+                       [&](const LinearEpilogue & epilogue) { return to_video.build(graph, video_inputs, epilogue); }),
+            add_branch(graph, audio.cross_attention_name,
+                       {.residual = state.audio, .gate = cross_gate(audio, audio_context)},
+                       [&](const LinearEpilogue & epilogue) { return to_audio.build(graph, audio_inputs, epilogue); })};
 }
 
 BlockState TransformerBlock::build(Graph & graph, BlockState state, const StreamContext * video_context,

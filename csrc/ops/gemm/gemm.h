@@ -66,6 +66,9 @@ struct GemmKernel {
     bool outruns_float;
     // Packs `depth` values of `cols` columns of W, `stride` elements apart.
     void (*pack)(const Bf16 * weights, int64_t stride, int64_t cols, int64_t depth, const PackedPlace & place);
+    // The same for W^T: `depth` rows of `cols` values, `stride` elements apart. Any depth; zeros up to the multiple.
+    void (*pack_transposed)(const Bf16 * weights, int64_t stride, int64_t cols, int64_t depth,
+                            const PackedPlace & place);
     void (*multiply)(const GemmBlock & block);
     // Prepare a thread and release it.
     void (*begin)();
@@ -89,6 +92,13 @@ public:
 private:
     const GemmKernel & kernel_;
 };
+
+// Elements between rows of BF16 that products will read: `width`, a bit more where rows would be a multiple of 4096 bytes
+// apart.
+inline constexpr int64_t product_row_stride(int64_t width) {
+    constexpr int64_t kAliasing = 2048;
+    return width % kAliasing == 0 ? width + kGemmDepth : width;
+}
 
 // Rounds to nearest, ties to even.
 void to_bf16(const float * values, Bf16 * rounded, int64_t count);

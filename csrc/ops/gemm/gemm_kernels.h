@@ -12,6 +12,7 @@ extern const GemmKernel kGemmAmx;
 extern const GemmKernel kGemmAvx512;
 
 void pack_columns_avx512(const Bf16 * weights, int64_t stride, int64_t cols, int64_t depth, const PackedPlace & place);
+void pack_rows_avx512(const Bf16 * weights, int64_t stride, int64_t cols, int64_t depth, const PackedPlace & place);
 
 namespace {
 

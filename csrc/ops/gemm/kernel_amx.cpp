@@ -114,7 +114,7 @@ void multiply(const GemmBlock & block) {
 
 }  // namespace
 
-const GemmKernel kGemmAmx{"amx_bf16", true, &pack_columns_avx512, &multiply, &begin, &end};
+const GemmKernel kGemmAmx{"amx_bf16", true, &pack_columns_avx512, &pack_rows_avx512, &multiply, &begin, &end};
 
 }  // namespace ltx
 

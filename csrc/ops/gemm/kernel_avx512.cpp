@@ -133,7 +133,27 @@ void pack_columns_avx512(const Bf16 * weights, int64_t stride, int64_t cols, int
     }
 }
 
-const GemmKernel kGemmAvx512{"avx512_bf16", false, &pack_columns_avx512, &multiply, &nothing, &nothing};
+void pack_rows_avx512(const Bf16 * weights, int64_t stride, int64_t cols, int64_t depth, const PackedPlace & place) {
+    for (int64_t col = 0; col < round_up(cols, kGemmCols); col += 16) {
+        const int64_t count = cols - col < 16 ? (cols - col > 0 ? cols - col : 0) : 16;
+        const auto present = static_cast<__mmask16>((1u << count) - 1u);
+        Bf16 * out = place.packed + col / kGemmCols * kGemmCols * place.depth + place.first * kGemmCols +
+                     col % kGemmCols / 16 * kTileElements;
+        for (int64_t k = 0; k < depth; k += kGemmDepth, out += 2 * kTileElements) {
+            for (int64_t pair = 0; pair < kGemmDepth / 2; ++pair) {
+                const int64_t row = k + 2 * pair;
+                const Bf16 * from = weights + row * stride + col;
+                const __mmask16 low = row < depth ? present : 0;
+                const __mmask16 high = row + 1 < depth ? present : 0;
+                const __m512i first = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(low, from));
+                const __m512i second = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(high, from + stride));
+                _mm512_store_si512(out + 32 * pair, _mm512_or_si512(first, _mm512_slli_epi32(second, 16)));
+            }
+        }
+    }
+}
+
+const GemmKernel kGemmAvx512{"avx512_bf16", false, &pack_columns_avx512, &pack_rows_avx512, &multiply, &nothing, &nothing};
 
 }  // namespace ltx
 

@@ -64,11 +64,6 @@ LinearSources sources_of(const ggml_tensor * node) {
     return in;
 }
 
-const Bf16 * bf16_row(const ggml_tensor * tensor, int64_t row) {
-    return reinterpret_cast<const Bf16 *>(static_cast<const std::byte *>(tensor->data) +
-                                          row * static_cast<int64_t>(tensor->nb[1]));
-}
-
 struct Range {
     int64_t begin;
     int64_t end;
@@ -78,7 +73,7 @@ struct Range {
 void pack(const GemmKernel & kernel, const ggml_tensor * weight, Range cols, Range depth, GemmScratch & scratch,
           Bf16 * packed) {
     if (weight->type == GGML_TYPE_BF16) {
-        kernel.pack(bf16_row(weight, cols.begin) + depth.begin, static_cast<int64_t>(weight->nb[1] / sizeof(Bf16)),
+        kernel.pack(bf16_row_of(weight, cols.begin) + depth.begin, static_cast<int64_t>(weight->nb[1] / sizeof(Bf16)),
                     cols.size(), depth.size(), {packed, depth.size()});
         return;
     }
@@ -114,7 +109,7 @@ void finish(const LinearSources & in, ggml_tensor * node, int64_t row, Range col
     if (rounded) {
         to_bf16(
             rounded_later,
-            reinterpret_cast<Bf16 *>(static_cast<std::byte *>(node->data) + row * static_cast<int64_t>(node->nb[1])) +
+            bf16_row_of(node, row) +
                 cols.begin,
             cols.size());
     }
@@ -136,7 +131,7 @@ void multiply_panel(const GemmKernel & kernel, const LinearSources & in, ggml_te
         for (int64_t row = rows.begin; row < rows.end; row += kGemmRows) {
             const int64_t count = std::min(kGemmRows, rows.end - row);
             float * block = in_parts ? sums + (row - rows.begin) * width : sums;
-            const GemmSegment segment{bf16_row(in.x, row) + k, part.size()};
+            const GemmSegment segment{bf16_row_of(in.x, row) + k, part.size()};
             kernel.multiply({{&segment, 1}, stride, count, packed, cols.size(), block, width, /*add=*/k > 0});
             if (part.end == depth) {
                 for (int64_t r = 0; r < count; ++r) {
@@ -181,7 +176,7 @@ void round_rows_cpu(ggml_tensor * node, int thread, int num_threads, void * /*un
     for (int64_t row = begin; row < end; ++row) {
         to_bf16(
             row_of(x, row),
-            reinterpret_cast<Bf16 *>(static_cast<std::byte *>(node->data) + row * static_cast<int64_t>(node->nb[1])),
+            bf16_row_of(node, row),
             x->ne[0]);
     }
 }

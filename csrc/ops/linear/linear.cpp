@@ -52,9 +52,8 @@ ggml_tensor * first_columns(Graph & graph, ggml_tensor * wide, int64_t width) {
 
 }  // namespace
 
-int64_t product_row_stride(int64_t width) {
-    constexpr int64_t kAliasing = 2048;  // 4096 bytes
-    return width % kAliasing == 0 ? width + kGemmDepth : width;
+ggml_type activation_type(const ggml_tensor * weight) {
+    return is_decoded(weight->type) ? GGML_TYPE_BF16 : GGML_TYPE_F32;
 }
 
 bool rounds_for(const Graph & graph, const ggml_tensor * weight, int64_t tokens) {

@@ -24,6 +24,10 @@ struct LinearEpilogue {
 // ggml's product. Throws ShapeError.
 ggml_tensor * linear(Graph & graph, ggml_tensor * weight, ggml_tensor * x, const LinearEpilogue & epilogue = {});
 
+// The type of activations where they meet weights of this type: F32 and F16 weights multiply F32 activations, all others
+// rounded ones. Attention between such layers computes in it too.
+ggml_type activation_type(const ggml_tensor * weight);
+
 // Whether linear() would round x for this weight.
 bool rounds_for(const Graph & graph, const ggml_tensor * weight, int64_t tokens);
 
@@ -35,10 +39,6 @@ ggml_tensor * round_rows(Graph & graph, ggml_tensor * x);
 inline ggml_tensor * round_for_products(Graph & graph, ggml_tensor * x, const ggml_tensor * weight) {
     return x->type == GGML_TYPE_F32 && rounds_for(graph, weight, x->ne[1]) ? round_rows(graph, x) : x;
 }
-
-// Elements between rows of a BF16 result that products will read: `width`, a bit more where rows would be a multiple of
-// 4096 bytes apart and fight for the same cache lines.
-int64_t product_row_stride(int64_t width);
 
 struct LinearConstants {
     int32_t gelu;

@@ -1,5 +1,7 @@
 #include "ops/modulate/modulate.h"
 
+#include "ops/gemm/gemm.h"
+
 namespace ltx {
 
 namespace {
@@ -23,17 +25,24 @@ ggml_tensor * modulate_composed(ggml_context * ctx, ggml_tensor * x, ggml_tensor
 }  // namespace
 
 ggml_tensor * modulate(Graph & graph, ggml_tensor * x, ggml_tensor * scale, ggml_tensor * shift, ggml_tensor * rows,
-                       NormKind norm, float eps) {
+                       NormKind norm, float eps, bool rounded) {
     const int64_t width = x->ne[0];
     const int64_t tokens = x->ne[1];
     expect_rows("modulate", "x", x, GGML_TYPE_F32, {width, tokens, 1, 1});
     expect_row_table("modulate", "scale", scale, rows, width, tokens);
     expect_row_table("modulate", "shift", shift, rows, width, tokens);
     if (graph.form() == OpForm::Composed) {
-        return modulate_composed(graph.ctx(), x, scale, shift, rows, norm, eps);
+        ggml_tensor * y = modulate_composed(graph.ctx(), x, scale, shift, rows, norm, eps);
+        return rounded ? ggml_cast(graph.ctx(), y, GGML_TYPE_BF16) : y;
     }
-    return custom_node_with(graph, GGML_TYPE_F32, {width, tokens, 1, 1}, {x, scale, shift, rows}, &modulate_cpu,
-                            ModulateConstants{norm, eps});
+    const ModulateConstants constants{norm, eps};
+    if (!rounded) {
+        return custom_node_with(graph, GGML_TYPE_F32, {width, tokens, 1, 1}, {x, scale, shift, rows}, &modulate_cpu,
+                                constants);
+    }
+    ggml_tensor * wide = custom_node_with(graph, GGML_TYPE_BF16, {product_row_stride(width), tokens, 1, 1},
+                                          {x, scale, shift, rows}, &modulate_cpu, constants);
+    return ggml_view_2d(graph.ctx(), wide, width, tokens, wide->nb[1], 0);
 }
 
 }  // namespace ltx

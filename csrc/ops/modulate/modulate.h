@@ -14,8 +14,9 @@ enum class NormKind : int32_t {
 // x: F32 [width, tokens], rows contiguous. scale, shift: F32 [width, distinct], a row per distinct timestep.
 // rows: I32 [tokens], which of the distinct rows each token takes; null when there is one for all.
 // Result: F32 [width, tokens]. Throws ShapeError for other layouts; rows of each may lie apart.
+// rounded: the result is BF16 as round_rows (ops/linear) makes it.
 ggml_tensor * modulate(Graph & graph, ggml_tensor * x, ggml_tensor * scale, ggml_tensor * shift, ggml_tensor * rows,
-                       NormKind norm, float eps);
+                       NormKind norm, float eps, bool rounded = false);
 
 struct ModulateConstants {
     NormKind norm;

@@ -1,4 +1,7 @@
+#include <vector>
+
 #include "base/simd_math.h"
+#include "ops/gemm/gemm.h"
 #include "ops/split_rope/split_rope.h"
 
 namespace ltx {
@@ -40,13 +43,18 @@ void norm_split_rope_cpu(ggml_tensor * node, int thread, int num_threads, void *
     const float eps = constants_of<NormSplitRopeConstants>(node).eps;
     const int64_t width = x->ne[0];
     const int64_t half = node->ne[0] / 2;
+    const bool rounded = node->type == GGML_TYPE_BF16;
+    std::vector<float> row(rounded ? static_cast<size_t>(width) : 0);
     const auto [begin, end] = rows_of_thread(x->ne[1], thread, num_threads);
     for (int64_t token = begin; token < end; ++token) {
-        float * out = static_cast<float *>(node->data) + token * width;
+        float * out = rounded ? row.data() : static_cast<float *>(node->data) + token * width;
         if (cos) {
             norm_rotate_row(row_of(x, token), weight, row_of(cos, token), row_of(sin, token), out, width, half, eps);
         } else {
             norm_row(row_of(x, token), weight, out, width, eps);
+        }
+        if (rounded) {
+            to_bf16(out, static_cast<Bf16 *>(node->data) + token * width, width);
         }
     }
 }

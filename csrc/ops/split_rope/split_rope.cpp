@@ -33,7 +33,7 @@ ggml_tensor * norm_split_rope_composed(ggml_context * ctx, ggml_tensor * x, ggml
 }  // namespace
 
 ggml_tensor * norm_split_rope(Graph & graph, ggml_tensor * x, ggml_tensor * weight, const RopeTables * rope,
-                              int64_t num_heads, float eps) {
+                              int64_t num_heads, float eps, ggml_type type) {
     const int64_t width = x->ne[0];
     const int64_t tokens = x->ne[1];
     if (num_heads < 1 || width % (num_heads * (rope ? 2 : 1)) != 0) {
@@ -49,9 +49,10 @@ ggml_tensor * norm_split_rope(Graph & graph, ggml_tensor * x, ggml_tensor * weig
         }
     }
     if (graph.form() == OpForm::Composed) {
-        return norm_split_rope_composed(graph.ctx(), x, weight, rope, num_heads, eps);
+        ggml_tensor * y = norm_split_rope_composed(graph.ctx(), x, weight, rope, num_heads, eps);
+        return type == GGML_TYPE_F32 ? y : ggml_cast(graph.ctx(), y, type);
     }
-    return custom_node_with(graph, GGML_TYPE_F32, {width / num_heads, num_heads, tokens, 1},
+    return custom_node_with(graph, type, {width / num_heads, num_heads, tokens, 1},
                             {x, weight, rope ? rope->cos : nullptr, rope ? rope->sin : nullptr}, &norm_split_rope_cpu,
                             NormSplitRopeConstants{eps});
 }

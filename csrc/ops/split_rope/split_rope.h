@@ -13,9 +13,9 @@ struct RopeTables {
 
 // x: F32 [width, tokens]; weight: F32 [width] (q_norm or k_norm). `rope` null: no rotation (text cross-attention).
 // Within a head of d elements: out[r] = x[r] cos - x[r + d/2] sin; out[r + d/2] = x[r + d/2] cos + x[r] sin.
-// Result: F32 [head_dim, num_heads, tokens]. Throws ShapeError for other layouts; rows of x may lie apart.
+// Result: F32 or, for attention in BF16, rounded [head_dim, num_heads, tokens]. Throws ShapeError for other layouts; rows of x may lie apart.
 ggml_tensor * norm_split_rope(Graph & graph, ggml_tensor * x, ggml_tensor * weight, const RopeTables * rope,
-                              int64_t num_heads, float eps);
+                              int64_t num_heads, float eps, ggml_type type = GGML_TYPE_F32);
 
 struct NormSplitRopeConstants {
     float eps;

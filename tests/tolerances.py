@@ -32,6 +32,9 @@ DEVICE_CUDA = 2e-2
 # result may be rounded again.
 LINEAR_BF16 = 4e-3
 
+# Weights of keys are rounded to BF16 before they meet the values, and the result is rounded.
+ATTENTION_BF16 = 5e-3
+
 # --- sampling, numpy ---
 
 # Noise levels, absolute: computed in float32 in the reference's order; one or two roundings near 1

@@ -7,6 +7,7 @@
 
 #include "bindings/register.h"
 #include "bindings/testing.h"
+#include "nn/attention.h"
 #include "ops/gemm/gemm.h"
 #include "ops/linear/linear.h"
 
@@ -121,6 +122,22 @@ std::unique_ptr<OpCase> linear_case(const FloatArray & x, const FloatArray & wei
     return result;
 }
 
+// Arrays (tokens, heads, head_dim) as the operation reads them.
+std::unique_ptr<OpCase> attention_case(const FloatArray & q, const FloatArray & k, const FloatArray & v,
+                                       const Optional & mask, const Optional & gate, float scale, bool own,
+                                       int threads) {
+    auto result = std::make_unique<OpCase>(/*fused=*/true, threads);
+    result->build([&](Graph & graph) {
+        ggml_context * ctx = graph.ctx();
+        ggml_tensor * bias = mask ? ggml_cast(ctx, result->input(graph, "mask", *mask), GGML_TYPE_F16) : nullptr;
+        ggml_tensor * logits = gate ? result->input(graph, "gate", *gate) : nullptr;
+        ggml_tensor * o = attend(graph, result->input(graph, "q", q), result->input(graph, "k", k),
+                                 result->input(graph, "v", v), bias, scale, own ? GGML_TYPE_BF16 : GGML_TYPE_F32, logits);
+        return o->type == GGML_TYPE_F32 ? o : ggml_cast(ctx, o, GGML_TYPE_F32);
+    });
+    return result;
+}
+
 }  // namespace
 
 void register_testing_gemm(py::module_ & module) {
@@ -144,6 +161,11 @@ void register_testing_gemm(py::module_ & module) {
                 py::arg("threads") = 1,
                 "x (tokens, in), weight (out, in) converted to the type, bias (out,), residual (tokens, out),\n"
                 "gate (distinct, out) and rows int32 (tokens,); rounded: the result is rounded for further products.");
+    testing.def("attention", &attention_case, py::arg("q"), py::arg("k"), py::arg("v"), py::kw_only(),
+                py::arg("mask") = py::none(), py::arg("gate") = py::none(), py::arg("scale"), py::arg("own"),
+                py::arg("threads") = 1,
+                "q (tokens, heads, head_dim), k and v (keys, kv_heads, head_dim), mask (tokens, keys), gate (tokens,\n"
+                "heads); own: in BF16 where this CPU has a kernel, else ggml's flash attention in float32.");
 }
 
 }  // namespace ltx::bindings

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from harness import compare
-from tolerances import GEMM_BF16, LINEAR_BF16
+from tolerances import ATTENTION_BF16, GEMM_BF16, LINEAR_BF16
 
 from ltx2cpp import _core
 
@@ -97,3 +97,49 @@ def test_epilogue_is_its_definition(epilogue: str, rounded: bool) -> None:
     fused = testing.linear(x, weight, **options, fused=True).run()
     composed = testing.linear(x, weight, **options, fused=False).run()
     compare(epilogue, fused, composed, LINEAR_BF16 if rounded else GEMM_BF16)
+
+
+def attention(q: Array, k: Array, v: Array, mask: Array | None, gate: Array | None) -> Array:
+    """Softmax attention with grouped heads in float64; a query without keys gets zeros."""
+    q, k, v = (x.astype(np.float64).transpose(1, 0, 2) for x in (q, k, v))
+    group = len(q) // len(k)
+    logits = q @ np.repeat(k, group, 0).transpose(0, 2, 1) / np.sqrt(q.shape[2])
+    if mask is not None:
+        logits = logits + mask
+    largest = np.maximum(logits.max(-1, keepdims=True), -1e30)
+    weights = np.exp(logits - largest)
+    result = weights @ np.repeat(v, group, 0) / np.maximum(weights.sum(-1, keepdims=True), 1e-30)
+    result = result.transpose(1, 0, 2)
+    if gate is not None:
+        result = result * (2 / (1 + np.exp(-gate.astype(np.float64))))[:, :, None]
+    return result.reshape(len(result), -1)
+
+
+@pytest.mark.skipif(not KERNELS, reason="this CPU has no BF16 instructions")
+@pytest.mark.parametrize(
+    ("tokens", "keys", "heads", "kv_heads", "head_dim", "threads"),
+    [
+        (5, 3, 2, 2, 32, 1),
+        (40, 70, 4, 2, 64, 3),
+        (33, 1024, 2, 2, 128, 2),
+        (20, 2100, 2, 1, 64, 2),  # three blocks of keys
+        (9, 9, 2, 1, 256, 1),
+    ],
+)
+@pytest.mark.parametrize("masked", [False, True])
+def test_attention_is_its_definition(
+    tokens: int, keys: int, heads: int, kv_heads: int, head_dim: int, threads: int, masked: bool
+) -> None:
+    q = 2 * draw(10, tokens, heads, head_dim)  # some keys stand out
+    k, v = draw(11, keys, kv_heads, head_dim), draw(12, keys, kv_heads, head_dim)
+    mask = gate = None
+    if masked:
+        gate = draw(13, tokens, heads)
+        mask = np.where(draw(14, tokens, keys) < 0, -np.inf, 0).astype(np.float32)
+        mask[0] = -np.inf
+        mask[-1, : keys - 1] = -np.inf  # whole blocks of keys pass by before the only one
+        mask[-1, -1] = 0
+    got = testing.attention(
+        q, k, v, mask=mask, gate=gate, scale=head_dim**-0.5, own=True, threads=threads
+    ).run()
+    compare("attention", got, attention(q, k, v, mask, gate), ATTENTION_BF16)

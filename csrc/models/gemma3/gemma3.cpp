@@ -101,8 +101,8 @@ ggml_tensor * Gemma3Layer::attention(Graph & graph, const Gemma3Config & c, cons
     ggml_tensor * k = rotate(rms(graph, heads(k_proj, c.num_kv_heads), k_norm, c.rms_norm_eps));
     ggml_tensor * v = heads(v_proj, c.num_kv_heads);
     ggml_tensor * mask = is_global || !in.window_mask ? in.causal_mask : in.window_mask;
-    ggml_tensor * o = attend(graph, q, k, v, mask, 1.0f / std::sqrt(c.query_pre_attn_scalar),
-                             activation_type(q_proj.weight));
+    ggml_tensor * o =
+        attend(graph, q, k, v, mask, 1.0f / std::sqrt(c.query_pre_attn_scalar), activation_type(q_proj.weight));
     return o_proj.build(graph, o);  // ne: [hidden, tokens]
 }
 
@@ -110,7 +110,7 @@ ggml_tensor * Gemma3Layer::mlp(Graph & graph, ggml_tensor * x) const {
     x = gate_proj.round_input(graph, x);
     ggml_tensor * gate = gate_proj.build(graph, x, {.gelu = true});  // ne: [intermediate, tokens]
     ggml_tensor * up = up_proj.build(graph, x);                      // ne: [intermediate, tokens]
-    return down_proj.build(graph, ggml_mul(graph.ctx(), gate, up));             // ne: [hidden, tokens]
+    return down_proj.build(graph, ggml_mul(graph.ctx(), gate, up));  // ne: [hidden, tokens]
 }
 
 ggml_tensor * Gemma3Layer::build(Graph & graph, const Gemma3Config & c, const Gemma3Inputs & in,

@@ -93,9 +93,8 @@ ggml_tensor * StreamBlock::build_modulation(Graph & graph, const StreamContext &
 
 ggml_tensor * StreamBlock::build_attention(Graph & graph, ggml_tensor * x, const StreamContext & stream,
                                            ggml_tensor * modulation, bool pass_values) const {
-    ggml_tensor * normed =
-        modulate_for(graph, attn1.to_q, x, row_of(graph, modulation, kScaleSelf),
-                     row_of(graph, modulation, kShiftSelf), stream.rows, NormKind::Rms, norm_eps);
+    ggml_tensor * normed = modulate_for(graph, attn1.to_q, x, row_of(graph, modulation, kScaleSelf),
+                                        row_of(graph, modulation, kShiftSelf), stream.rows, NormKind::Rms, norm_eps);
     const AttentionInputs inputs{.x = normed,
                                  .context = normed,
                                  .query_rope = &stream.rope,
@@ -118,15 +117,13 @@ ggml_tensor * StreamBlock::build_text(Graph & graph, ggml_tensor * x, const Stre
             return attn2.build(graph, {.x = normed, .context = stream.context}, epilogue);
         });  // ne: [width, tokens]
     }
-    ggml_tensor * normed =
-        modulate_for(graph, attn2.to_q, x, row_of(graph, modulation, kScaleQuery),
-                     row_of(graph, modulation, kShiftQuery), stream.rows, NormKind::Rms, norm_eps);
+    ggml_tensor * normed = modulate_for(graph, attn2.to_q, x, row_of(graph, modulation, kScaleQuery),
+                                        row_of(graph, modulation, kShiftQuery), stream.rows, NormKind::Rms, norm_eps);
     ggml_tensor * table = prompt_scale_shift_table;
     ggml_tensor * prompt = stream.prompt ? add_rows(graph, stream.prompt, table)
                                          : ggml_reshape_3d(ctx, table, table->ne[0], table->ne[1], 1);
-    ggml_tensor * context =
-        modulate_for(graph, attn2.to_v, stream.context, row_of(graph, prompt, kScaleContext),
-                     row_of(graph, prompt, kShiftContext), nullptr, NormKind::None, norm_eps);
+    ggml_tensor * context = modulate_for(graph, attn2.to_v, stream.context, row_of(graph, prompt, kScaleContext),
+                                         row_of(graph, prompt, kShiftContext), nullptr, NormKind::None, norm_eps);
     return add_branch(graph, name,
                       {.residual = x, .gate = row_of(graph, modulation, kGateText), .gate_rows = stream.rows},
                       [&](const LinearEpilogue & epilogue) {
@@ -136,9 +133,8 @@ ggml_tensor * StreamBlock::build_text(Graph & graph, ggml_tensor * x, const Stre
 
 ggml_tensor * StreamBlock::build_feed_forward(Graph & graph, ggml_tensor * x, const StreamContext & stream,
                                               ggml_tensor * modulation) const {
-    ggml_tensor * normed =
-        modulate_for(graph, ff.up, x, row_of(graph, modulation, kScaleFf), row_of(graph, modulation, kShiftFf),
-                     stream.rows, NormKind::Rms, norm_eps);
+    ggml_tensor * normed = modulate_for(graph, ff.up, x, row_of(graph, modulation, kScaleFf),
+                                        row_of(graph, modulation, kShiftFf), stream.rows, NormKind::Rms, norm_eps);
     return add_branch(graph, prefix + "ff",
                       {.residual = x, .gate = row_of(graph, modulation, kGateFf), .gate_rows = stream.rows},
                       [&](const LinearEpilogue & epilogue) { return ff.build(graph, normed, epilogue); });

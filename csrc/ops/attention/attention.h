@@ -5,9 +5,9 @@
 
 namespace ltx {
 
-// q: BF16 [head_dim, heads, tokens]; k, v: BF16 [head_dim, heads or a divisor of it, context_tokens]; heads lie one after
-// the other, tokens may lie apart. mask: F16 [context_tokens, tokens], added to the logits, or null.
-// gate_logits: F32 [heads, tokens] or null; each head's result is multiplied by 2 sigmoid(gate).
+// q: BF16 [head_dim, heads, tokens]; k, v: BF16 [head_dim, heads or a divisor of it, context_tokens]; heads lie one
+// after the other, tokens may lie apart. mask: F16 [context_tokens, tokens], added to the logits, or null. gate_logits:
+// F32 [heads, tokens] or null; each head's result is multiplied by 2 sigmoid(gate).
 // -> softmax(scale q k^T + mask) v as BF16 [head_dim * heads, tokens], rows apart as products read them fastest.
 //
 // Keys pass by in blocks (Dao et al., 2022, FlashAttention), so no matrix of all logits is made. A query whose keys are

@@ -74,8 +74,8 @@ struct Keys {
 };
 
 // One head's queries [begin, end) against all keys.
-void attend_head(const GemmKernel & kernel, const AttentionSources & in, ggml_tensor * node, int64_t head, int64_t begin,
-                 int64_t end) {
+void attend_head(const GemmKernel & kernel, const AttentionSources & in, ggml_tensor * node, int64_t head,
+                 int64_t begin, int64_t end) {
     const int64_t head_dim = in.q->ne[0];
     const int64_t context = in.k->ne[2];
     const int64_t kv_head = head / (in.q->ne[1] / in.k->ne[1]);
@@ -96,22 +96,28 @@ void attend_head(const GemmKernel & kernel, const AttentionSources & in, ggml_te
                 std::copy_n(head_of(in.q, head, row + r), head_dim, work.queries + r * query_stride);
             }
             const GemmSegment queries{work.queries, head_dim};
-            kernel.multiply({{&queries, 1}, query_stride, rows, work.keys, block.count, work.logits, depth, /*add=*/false});
+            kernel.multiply(
+                {{&queries, 1}, query_stride, rows, work.keys, block.count, work.logits, depth, /*add=*/false});
             for (int64_t r = 0; r < rows; ++r) {
-                const auto * mask =
-                    in.mask ? static_cast<const uint16_t *>(in.mask->data) +
-                                  (row + r) * static_cast<int64_t>(in.mask->nb[1] / sizeof(uint16_t)) + first
-                            : nullptr;
-                const float correction =
-                    softmax_block_avx512(work.logits + r * depth, block.count, in.scale, mask,
-                                         work.weights + r * Workspace::kWeightStride,
-                                         states[static_cast<size_t>(row - begin + r)]);
+                const auto * mask = in.mask ? static_cast<const uint16_t *>(in.mask->data) +
+                                                  (row + r) * static_cast<int64_t>(in.mask->nb[1] / sizeof(uint16_t)) +
+                                                  first
+                                            : nullptr;
+                const float correction = softmax_block_avx512(work.logits + r * depth, block.count, in.scale, mask,
+                                                              work.weights + r * Workspace::kWeightStride,
+                                                              states[static_cast<size_t>(row - begin + r)]);
                 if (first > 0 && correction != 1.0f) {
                     scale_row_avx512(results + r * head_dim, head_dim, correction);
                 }
             }
             const GemmSegment weights{work.weights, depth};
-            kernel.multiply({{&weights, 1}, Workspace::kWeightStride, rows, work.values, head_dim, results, head_dim,
+            kernel.multiply({{&weights, 1},
+                             Workspace::kWeightStride,
+                             rows,
+                             work.values,
+                             head_dim,
+                             results,
+                             head_dim,
                              /*add=*/first > 0});
         }
     }

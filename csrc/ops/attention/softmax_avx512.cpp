@@ -47,7 +47,8 @@ float softmax_block_avx512(const float * logits, int64_t count, float scale, con
     const __m512 factor = _mm512_set1_ps(scale * kLog2E);
     __m512 largest = _mm512_set1_ps(state.maximum);
     for (int64_t i = 0; i < count; i += 16) {
-        largest = _mm512_max_ps(largest, load_logits(logits + i, factor, mask ? mask + i : nullptr, first_lanes(count - i)));
+        largest =
+            _mm512_max_ps(largest, load_logits(logits + i, factor, mask ? mask + i : nullptr, first_lanes(count - i)));
     }
     const float maximum = _mm512_reduce_max_ps(largest);
     const __m512 offset = _mm512_set1_ps(maximum);

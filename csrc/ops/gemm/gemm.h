@@ -93,8 +93,8 @@ private:
     const GemmKernel & kernel_;
 };
 
-// Elements between rows of BF16 that products will read: `width`, a bit more where rows would be a multiple of 4096 bytes
-// apart.
+// Elements between rows of BF16 that products will read: `width`, a bit more where rows would be a multiple of 4096
+// bytes apart.
 inline constexpr int64_t product_row_stride(int64_t width) {
     constexpr int64_t kAliasing = 2048;
     return width % kAliasing == 0 ? width + kGemmDepth : width;

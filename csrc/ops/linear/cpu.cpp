@@ -107,11 +107,7 @@ void finish(const LinearSources & in, ggml_tensor * node, int64_t row, Range col
                    gate ? gate + cols.begin : nullptr, out, cols.size());
     }
     if (rounded) {
-        to_bf16(
-            rounded_later,
-            bf16_row_of(node, row) +
-                cols.begin,
-            cols.size());
+        to_bf16(rounded_later, bf16_row_of(node, row) + cols.begin, cols.size());
     }
 }
 
@@ -174,10 +170,7 @@ void round_rows_cpu(ggml_tensor * node, int thread, int num_threads, void * /*un
     const ggml_tensor * x = node->src[0];
     const auto [begin, end] = rows_of_thread(x->ne[1], thread, num_threads);
     for (int64_t row = begin; row < end; ++row) {
-        to_bf16(
-            row_of(x, row),
-            bf16_row_of(node, row),
-            x->ne[0]);
+        to_bf16(row_of(x, row), bf16_row_of(node, row), x->ne[0]);
     }
 }
 

@@ -10,11 +10,16 @@ void decode_row(const ggml_tensor * weight, int64_t row, int64_t first, int64_t 
 #if defined(LTX_GEMM_KERNELS)
     const auto * blocks = reinterpret_cast<const uint8_t *>(stored);
     switch (weight->type) {
-        case GGML_TYPE_Q8_0: return decode_q8_0_avx512(blocks, count, values);
-        case GGML_TYPE_Q4_K: return decode_q4_k_avx512(blocks, count, values);
-        case GGML_TYPE_Q5_K: return decode_q5_k_avx512(blocks, count, values);
-        case GGML_TYPE_Q6_K: return decode_q6_k_avx512(blocks, count, values);
-        default: break;
+        case GGML_TYPE_Q8_0:
+            return decode_q8_0_avx512(blocks, count, values);
+        case GGML_TYPE_Q4_K:
+            return decode_q4_k_avx512(blocks, count, values);
+        case GGML_TYPE_Q5_K:
+            return decode_q5_k_avx512(blocks, count, values);
+        case GGML_TYPE_Q6_K:
+            return decode_q6_k_avx512(blocks, count, values);
+        default:
+            break;
     }
 #endif
     constexpr int64_t kAtOnce = 256;  // the largest block

@@ -59,8 +59,8 @@ inline void store_looked_up_5(__m256i indices, __m512 scale, __m512 minimum, Bf1
     const __m512 upper = _mm512_add_ps(steps, _mm512_set1_ps(16.0f));
     const __m512bh table =
         _mm512_cvtne2ps_pbh(_mm512_fmsub_ps(upper, scale, minimum), _mm512_fmsub_ps(steps, scale, minimum));
-    _mm512_storeu_si512(out, _mm512_permutexvar_epi16(_mm512_cvtepu8_epi16(indices),
-                                                      reinterpret_cast<const __m512i &>(table)));
+    _mm512_storeu_si512(
+        out, _mm512_permutexvar_epi16(_mm512_cvtepu8_epi16(indices), reinterpret_cast<const __m512i &>(table)));
 }
 
 }  // namespace
@@ -132,10 +132,9 @@ void decode_q6_k_avx512(const uint8_t * blocks, int64_t count, Bf16 * values) {
                                 _mm256_and_si256(_mm256_srli_epi16(bits, 2), upper)),
             };
             for (int part = 0; part < 4; ++part) {
-                store_scaled(_mm256_sub_epi8(parts[part], middle),
-                             _mm512_set1_ps(d * static_cast<float>(scales[2 * part])),
-                             _mm512_set1_ps(d * static_cast<float>(scales[2 * part + 1])),
-                             values + i + 128 * half + 32 * part);
+                store_scaled(
+                    _mm256_sub_epi8(parts[part], middle), _mm512_set1_ps(d * static_cast<float>(scales[2 * part])),
+                    _mm512_set1_ps(d * static_cast<float>(scales[2 * part + 1])), values + i + 128 * half + 32 * part);
             }
         }
     }

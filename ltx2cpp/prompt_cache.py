@@ -28,7 +28,7 @@ logger = logging.getLogger("ltx2cpp")
 # Forty prompts of a released model.
 _LIMIT_BYTES = 1 << 30
 # Raised whenever the same weights and prompt begin to give another context.
-_ENCODING = 1
+_ENCODING = 2
 # Read of each tensor from its beginning and from its middle.
 _SAMPLE_BYTES = 4096
 _DIGEST_BYTES = 32

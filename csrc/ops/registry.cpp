@@ -22,7 +22,7 @@ namespace {
 
 constexpr std::array kOps{
     CustomOp{"antialiased_snake", &antialiased_snake_cpu},
-    CustomOp{"bf16_attention", &bf16_attention_cpu},
+    CustomOp{"attention", &bf16_attention_cpu},
     CustomOp{"bias_gelu", &bias_gelu_cpu},
     CustomOp{"conv", &conv_cpu},
     CustomOp{"conv3d_direct", &conv3d_direct_cpu},

@@ -23,17 +23,17 @@ ROUNDING = {"f32": OP_F32, "f16": 3e-4, "bf16": 2.5e-3}
 # instructions may drop subnormal results.
 GEMM_BF16 = 1e-6
 
-# --- CUDA devices (pytest --device) ---
-
-# Float32 products run in TF32, the others on bfloat16 operands; errors add up over a few layers.
-DEVICE_CUDA = 2e-2
-
 # A layer's input and decoded weights are rounded to BF16 (4e-3 relative each, 1.7e-3 RMS); its
 # result may be rounded again.
 LINEAR_BF16 = 4e-3
 
 # Weights of keys are rounded to BF16 before they meet the values, and the result is rounded.
 ATTENTION_BF16 = 5e-3
+
+# --- CUDA devices (pytest --device) ---
+
+# Float32 products run in TF32, the others on bfloat16 operands; errors add up over a few layers.
+DEVICE_CUDA = 2e-2
 
 # --- sampling, numpy ---
 

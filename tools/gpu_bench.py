@@ -3,10 +3,11 @@
     python tools/gpu_bench.py compare
     python tools/gpu_bench.py transformer --blocks 48 --weights bf16 q8_0
     python tools/gpu_bench.py decode --size 768x512x121
+    python tools/gpu_bench.py attention
 
 `compare` prints how far each network's result on the device is from that on the CPU. `transformer`
 times one call, with resident and with streamed weights, beside diffusers in bfloat16 where torch
-and diffusers are there.
+and diffusers are there. `attention` times our operation and ggml's and prints the error of both.
 Blocks repeat the weights of two in the file, so 48 of them need no file of 44 GB; on the device
 each has memory of its own. Needs an extension built with CUDA and LTX2CPP_TESTING.
 """
@@ -45,6 +46,7 @@ _BLOCK_NAME = re.compile(r"^transformer_blocks\.(\d+)\.(.*)$")
 # 768x512x121 in latents, and a grid of 14,080 tokens.
 _GRIDS = {"6144": (16, 16, 24), "14080": (16, 22, 40)}
 _AUDIO_TOKENS = 126
+_HEADS, _HEAD_DIM = 32, 128
 
 Run = Callable[[], Any]
 
@@ -231,6 +233,34 @@ def compare(given: argparse.Namespace) -> None:
             )
 
 
+def time_attention(given: argparse.Namespace) -> None:
+    """Error at flat logits over values of mean 1, the worst case for short sums, and time."""
+    testing: Any = _core._testing  # type: ignore[attr-defined]
+    testing.set_kernels(device=given.device)
+    generator = np.random.default_rng(0)
+    print(f"{'keys':>7} {'kernel':28} {'error':>9} {'ms':>9} {'TFLOP/s':>8}")
+    for keys in given.keys:
+        shape = (keys, _HEADS, _HEAD_DIM)
+        q, k = (generator.standard_normal(shape, dtype=np.float32) * 0.1 for _ in range(2))
+        v = generator.standard_normal(shape, dtype=np.float32) + 1
+        q, k, v = ((x.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32) for x in (q, k, v))
+        scale = _HEAD_DIM**-0.5
+        # A few rows of two heads are enough to know the error.
+        rows, heads = slice(0, 64), slice(0, 2)
+        logits = np.einsum("qhd,khd->hqk", q[rows, heads].astype(np.float64), k[:, heads]) * scale
+        weights = np.exp(logits)
+        weights /= weights.sum(axis=-1, keepdims=True)
+        want = np.einsum("hqk,khd->qhd", weights, v[:, heads].astype(np.float64))
+        for name, own in (("ours, sums in float32", True), ("ggml flash_attn_ext", False)):
+            case = testing.attention(q, k, v, scale=scale, own=own)
+            got = case.run().reshape(shape)[rows, heads]
+            seconds = statistics.median(case.time(given.rounds + 3)[3:])
+            rate = 4 * keys**2 * _HEADS * _HEAD_DIM / seconds / 1e12
+            error = relative_error(got, want)
+            print(f"{keys:7} {name:28} {error:9.1e} {1e3 * seconds:9.2f} {rate:8.1f}", flush=True)
+    testing.set_kernels()
+
+
 def _size(text: str) -> tuple[int, int, int]:
     width, height, frames = (int(part) for part in text.split("x"))
     return width, height, frames
@@ -256,6 +286,9 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("decode", parents=[common])
     command.add_argument("--size", type=_size, default=(768, 512, 121))
     command.set_defaults(run=time_decode)
+    command = commands.add_parser("attention", parents=[common])
+    command.add_argument("--keys", nargs="+", type=int, default=[6144, 14336, 32768])
+    command.set_defaults(run=time_attention)
     return parser
 
 

@@ -113,6 +113,7 @@ compare() {
 
 bench() {
     section bench
+    python3 "$root/tools/gpu_bench.py" attention 2>&1 | tee -a "$report"
     python3 "$root/tools/gpu_bench.py" decode 2>&1 | tee -a "$report"
     python3 "$root/tools/gpu_bench.py" transformer 2>&1 | tee -a "$report"
 }

@@ -17,7 +17,12 @@ namespace ltx::bindings {
 class OpCase {
 public:
     OpCase(bool fused, int threads)
-        : runner_(Backend::open(fused ? kernels_under_test().device : kernels_under_test().composed_device, threads)), form_(fused ? OpForm::Fused : OpForm::Composed) {}
+        : runner_(Backend::open(fused ? kernels_under_test().device : kernels_under_test().composed_device, threads)),
+          form_(fused ? OpForm::Fused : OpForm::Composed) {
+        if (kernels_under_test().emulated_cuda) {
+            runner_.backend().set_own_products(true);
+        }
+    }
 
     // The array as a graph input, its axes reversed; at most four.
     template <typename T, int flags>

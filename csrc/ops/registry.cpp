@@ -27,6 +27,7 @@ constexpr std::array kOps{
     CustomOp{"conv", &conv_cpu},
     CustomOp{"conv3d_direct", &conv3d_direct_cpu},
     CustomOp{"conv3d_finish", &conv3d_finish_cpu},
+    CustomOp{"conv3d_tapped", &conv3d_tapped_cpu},
     CustomOp{"conv_transpose", &conv_transpose_cpu},
     CustomOp{"depth_to_space", &depth_to_space_cpu},
     CustomOp{"gated_residual", &gated_residual_cpu},

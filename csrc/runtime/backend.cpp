@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "ops/conv3d/conv3d.h"
+#include "ops/gemm/gemm.h"
 #include "ops/registry.h"
 #include "runtime/graph_memory.h"
 #if LTX2CPP_CUDA
@@ -128,6 +129,7 @@ std::shared_ptr<Backend> Backend::open(const std::string & name, int threads) {
     backend->name_ = public_name(device);
     backend->is_cpu_ = is_cpu_device(device);
     backend->runs_custom_ops_ = backend->is_cpu_ || install_custom_ops(device);
+    backend->own_products_ = !backend->is_cpu_ || gemm_kernel() != nullptr;
     backend->weight_slots_ = backend->is_cpu_ ? 0 : kWeightSlots;
     backend->threads_ = threads > 0 ? threads : physical_cores();
     if (backend->is_cpu_) {

@@ -65,6 +65,10 @@ public:
     // Memory from which copies to the device overlap with its computations.
     ggml_backend_buffer_type_t host_buffer_type() const;
 
+    // Whether products of BF16 and quantised matrices are our own operations (Graph::own_products).
+    bool own_products() const { return own_products_ && runs_custom_ops_; }
+    void set_own_products(bool own) { own_products_ = own; }
+
     // From the next graph on, as if the device could not.
     void use_stock_ops() { runs_custom_ops_ = false; }
 
@@ -89,6 +93,7 @@ private:
     bool is_cpu_ = true;
     bool runs_custom_ops_ = true;
     bool runs_direct_conv_ = false;
+    bool own_products_ = false;
     size_t weight_slots_ = 0;
     int threads_ = 1;
     ggml_type fast_half_type_ = GGML_TYPE_BF16;

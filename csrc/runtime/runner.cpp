@@ -4,7 +4,6 @@
 
 #include "base/error.h"
 #include "ggml-alloc.h"
-#include "ops/gemm/gemm.h"
 
 namespace ltx {
 
@@ -82,7 +81,7 @@ void Runner::set_residency(std::unique_ptr<Residency> residency) {
 
 const ggml_tensor * Runner::rebuild(const RunOptions & options, OpForm form,
                                     const std::function<void(Graph &)> & build) {
-    const bool own_products = backend_->is_cpu() && form == OpForm::Fused && gemm_kernel();
+    const bool own_products = form == OpForm::Fused && backend_->own_products();
     graph_ = std::make_unique<Graph>(options.max_nodes, options.probes, form,
                                      own_products ? Products::Own : Products::Stock);
     build(*graph_);

@@ -169,7 +169,9 @@ ggml_type WeightStore::held_type(const TensorSource & source, WeightKind kind, c
         }
         case WeightKind::Matrix:
         case WeightKind::Grouped:
-            return ggml_type_of(wanted).value_or(GGML_TYPE_BF16);
+            // Products of F16 weights add up in F16 on GPUs.
+            return wanted == DType::F16 && !target.zero_copy ? target.half_type
+                                                             : ggml_type_of(wanted).value_or(GGML_TYPE_BF16);
     }
     throw Error("unknown weight kind");
 }

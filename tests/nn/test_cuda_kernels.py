@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import test_conv
+import test_gemm
 import test_ops
 import test_snake
 import test_video_ops
@@ -32,6 +33,10 @@ def _emulated_kernels() -> Iterator[None]:
     testing.set_kernels()
 
 
+# Convolution kernels in the order of files, and heads of 32 elements.
+CPU_ONLY = ("direct", (5, 3, 2, 2, 32, 1))
+
+
 def fewer_cases(test: types.FunctionType) -> types.FunctionType:
     """Copy a test with the first and the last value of each of its parameters."""
     copy = types.FunctionType(
@@ -42,8 +47,8 @@ def fewer_cases(test: types.FunctionType) -> types.FunctionType:
     for mark in getattr(test, "pytestmark", []):
         if mark.name == "parametrize":
             names, values = mark.args
-            # Convolution kernels in the order of files are for CPUs.
-            values = [value for value in values if value != "direct"]
+            values = [value for value in values if value not in CPU_ONLY]
+            values = [value for value in values if value not in CPU_ONLY]
             ends = [values[0], values[-1]] if len(values) > 2 else values
             mark = getattr(pytest.mark, mark.name)(names, ends, **mark.kwargs).mark
         marks.append(mark)
@@ -51,7 +56,7 @@ def fewer_cases(test: types.FunctionType) -> types.FunctionType:
     return copy
 
 
-for _module in (test_conv, test_ops, test_snake, test_video_ops):
+for _module in (test_conv, test_gemm, test_ops, test_snake, test_video_ops):
     for _name, _test in vars(_module).items():
         if _name.startswith("test_"):
             globals()[f"{_name}_of_{_module.__name__}"] = fewer_cases(_test)

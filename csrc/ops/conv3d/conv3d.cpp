@@ -38,6 +38,11 @@ ggml_tensor * conv3d(Graph & graph, const ConvKernel & kernel, ggml_tensor * pad
                                 &conv3d_direct_cpu,
                                 DirectConvConstants{static_cast<int32_t>(taps), piece_set(residual)});
     }
+    if (graph.own_products() && kernel.weight->type == GGML_TYPE_BF16 && kernel.in_channels() % kTappedChannels == 0) {
+        return custom_node_with(graph, GGML_TYPE_F32, {out, width, height, frames},
+                                {kernel.weight, kernel.bias, padded, residual.earlier, residual.frames},
+                                &conv3d_tapped_cpu, TappedConvConstants{piece_set(residual)});
+    }
     // From the first result to the last one, the padding between them included.
     const int64_t rows = (frames - 1) * frame_pitch + (height - 1) * row_pitch + width;
     ggml_tensor * matrices = matrices_of(graph, kernel);

@@ -46,6 +46,17 @@ struct DirectConvConstants {
     PieceSet residual;
 };
 
+// Its input channels come in groups of this many.
+inline constexpr int64_t kTappedChannels = 8;
+
+struct TappedConvConstants {
+    PieceSet residual;
+};
+
+// The convolution as one node over the first layout in BF16, for devices with matrix instructions; on the CPU it is the
+// plain definition. Sources: weight [in, out, taps], bias, padded, the residual's pieces.
+void conv3d_tapped_cpu(ggml_tensor * node, int thread, int num_threads, void * unused);
+
 // Sources: weight [in * taps, out], bias, padded, the residual's pieces.
 void conv3d_direct_cpu(ggml_tensor * node, int thread, int num_threads, void * unused);
 

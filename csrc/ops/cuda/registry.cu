@@ -8,26 +8,31 @@
 namespace ltx {
 
 extern const CudaOp kAntialiasedSnakeCuda;
+extern const CudaOp kAttentionCuda;
 extern const CudaOp kBiasGeluCuda;
 extern const CudaOp kConvCuda;
 extern const CudaOp kConv3dFinishCuda;
+extern const CudaOp kConv3dTappedCuda;
 extern const CudaOp kConvTransposeCuda;
 extern const CudaOp kDepthToSpaceCuda;
 extern const CudaOp kGatedResidualCuda;
 extern const CudaOp kGroupNormSiluCuda;
 extern const CudaOp kGroupStatisticsCuda;
+extern const CudaOp kLinearCuda;
 extern const CudaOp kModulateCuda;
 extern const CudaOp kNormSplitRopeCuda;
 extern const CudaOp kPadFramesCuda;
 extern const CudaOp kPixelNormSiluCuda;
+extern const CudaOp kRoundRowsCuda;
 extern const CudaOp kSpaceToDepthCuda;
 
 namespace {
 
 constexpr std::array kOps{
-    &kAntialiasedSnakeCuda, &kBiasGeluCuda,      &kConvCuda,          &kConv3dFinishCuda,    &kConvTransposeCuda,
-    &kDepthToSpaceCuda,     &kGatedResidualCuda, &kGroupNormSiluCuda, &kGroupStatisticsCuda, &kModulateCuda,
-    &kNormSplitRopeCuda,    &kPadFramesCuda,     &kPixelNormSiluCuda, &kSpaceToDepthCuda,
+    &kAntialiasedSnakeCuda, &kAttentionCuda,     &kConv3dTappedCuda,    &kLinearCuda,        &kRoundRowsCuda,
+    &kBiasGeluCuda,         &kConvCuda,          &kConv3dFinishCuda,    &kConvTransposeCuda, &kDepthToSpaceCuda,
+    &kGatedResidualCuda,    &kGroupNormSiluCuda, &kGroupStatisticsCuda, &kModulateCuda,      &kNormSplitRopeCuda,
+    &kPadFramesCuda,        &kPixelNormSiluCuda, &kSpaceToDepthCuda,
 };
 
 const CudaOp * op_of(const ggml_tensor * node) {

@@ -1,0 +1,328 @@
+#include "ops/attention/attention.h"
+#include "ops/cuda/tensor_core.cuh"
+
+namespace ltx {
+
+namespace {
+
+using namespace cuda;
+
+// A block takes some queries of one head, each warp a part of them, and passes over the keys kKeys at a time
+// with a running maximum and sum of its rows (Dao, FlashAttention-2, 2023). Products are BF16, sums F32 throughout:
+// ggml's kernel adds P V up in F16, which loses digits over long, flat rows.
+constexpr int kWarps = 4;
+constexpr int kKeys = 32;
+constexpr int kKeyTiles = kKeys / 8;
+constexpr int kThreads = kWarps * kWarp;
+constexpr float kLog2E = 1.4426950408889634f;
+
+// 16-row tiles of a warp: as many as leave room for their sums in the registers.
+template <int kDim>
+inline constexpr int kRowTiles = kDim > 128 ? 1 : 2;
+template <int kDim>
+inline constexpr int kWarpQueries = 16 * kRowTiles<kDim>;
+template <int kDim>
+inline constexpr int kQueries = kWarps * kWarpQueries<kDim>;
+
+// Rows of one head; strides in elements.
+struct Heads {
+    const __nv_bfloat16 * data;
+    int64_t head_stride, row_stride;
+};
+
+struct Arguments {
+    Heads q, k, v;
+    const __half * mask;  // added to the logits, or null
+    int64_t mask_stride;
+    const float * gate;  // logits of a gate per head and query, or null
+    int64_t gate_stride;
+    __nv_bfloat16 * out;  // [head_dim, heads, queries]
+    int64_t out_stride;
+    int64_t queries, keys;
+    int heads, group;  // query heads, and how many of them share a head of k and v
+    float scale;       // of base-two logits
+};
+
+template <int kDim>
+constexpr size_t shared_bytes() {
+    return sizeof(__nv_bfloat16) * kDim * (kQueries<kDim> + 4 * kKeys);
+}
+
+// Starts to copy kRows rows from `first` on; rows past `count` become zero.
+template <int kDim, int kRows>
+__device__ void copy_rows(__nv_bfloat16 * tile, const __nv_bfloat16 * rows, int64_t stride, int64_t first,
+                          int64_t count) {
+    constexpr int kChunks = kDim / kChunk;
+#pragma unroll
+    for (int i = threadIdx.x; i < kRows * kChunks; i += kThreads) {
+        const int row = i / kChunks;
+        const int chunk = i % kChunks;
+        const bool valid = first + row < count;
+        const __nv_bfloat16 * from = rows + (valid ? first + row : 0) * stride + chunk * kChunk;
+        copy_chunk(tile + tile_at<kDim>(row, chunk), from, valid);
+    }
+}
+
+// What a thread keeps of its rows: of each 16-row tile those at lane / 4 and 8 below.
+template <int kDim>
+struct Rows {
+    float out[kRowTiles<kDim>][kDim / 8][4] = {};
+    float maximum[kRowTiles<kDim>][2];
+    float sum[kRowTiles<kDim>][2] = {};
+};
+
+// Base-two logits of the warp's queries and one tile of keys.
+template <int kDim>
+__device__ void multiply_keys(const __nv_bfloat16 * q, const __nv_bfloat16 * k, int lane,
+                              float (&logits)[kRowTiles<kDim>][kKeyTiles][4]) {
+#pragma unroll
+    for (int depth = 0; depth < kDim / 16; ++depth) {
+        unsigned a[kRowTiles<kDim>][4];
+#pragma unroll
+        for (int m = 0; m < kRowTiles<kDim>; ++m) {
+            load_matrices(a[m], q + tile_at<kDim>(m * 16 + lane % 16, depth * 2 + lane / 16));
+        }
+#pragma unroll
+        for (int n = 0; n < kKeyTiles; n += 2) {
+            unsigned b[4];
+            load_matrices(b, k + tile_at<kDim>(n * 8 + lane / 16 * 8 + lane % 8, depth * 2 + lane / 8 % 2));
+#pragma unroll
+            for (int m = 0; m < kRowTiles<kDim>; ++m) {
+                multiply(logits[m][n], a[m], b[0], b[1]);
+                multiply(logits[m][n + 1], a[m], b[2], b[3]);
+            }
+        }
+    }
+}
+
+// Turns logits into exp2(logit - maximum so far), correcting what was summed under a smaller maximum.
+template <int kDim>
+__device__ void exponentiate(float (&logits)[kRowTiles<kDim>][kKeyTiles][4], Rows<kDim> & rows) {
+#pragma unroll
+    for (int m = 0; m < kRowTiles<kDim>; ++m) {
+        float correction[2];
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+            float maximum = rows.maximum[m][half];
+#pragma unroll
+            for (int n = 0; n < kKeyTiles; ++n) {
+                maximum = fmaxf(maximum, fmaxf(logits[m][n][2 * half], logits[m][n][2 * half + 1]));
+            }
+            maximum = fmaxf(maximum, __shfl_xor_sync(0xffffffffu, maximum, 1));
+            maximum = fmaxf(maximum, __shfl_xor_sync(0xffffffffu, maximum, 2));
+            // A row whose keys are all masked so far: any finite number does.
+            const float base = maximum == -INFINITY ? 0.0f : maximum;
+            correction[half] = exp2f(rows.maximum[m][half] - base);
+            float sum = 0.0f;
+#pragma unroll
+            for (int n = 0; n < kKeyTiles; ++n) {
+#pragma unroll
+                for (int i = 2 * half; i < 2 * half + 2; ++i) {
+                    logits[m][n][i] = exp2f(logits[m][n][i] - base);
+                    sum += logits[m][n][i];
+                }
+            }
+            rows.maximum[m][half] = maximum;
+            rows.sum[m][half] = rows.sum[m][half] * correction[half] + sum;
+        }
+        // Maxima soon stop growing.
+        if (__any_sync(0xffffffffu, correction[0] != 1.0f || correction[1] != 1.0f)) {
+#pragma unroll
+            for (int n = 0; n < kDim / 8; ++n) {
+#pragma unroll
+                for (int i = 0; i < 4; ++i) {
+                    rows.out[m][n][i] *= correction[i / 2];
+                }
+            }
+        }
+    }
+}
+
+template <int kDim>
+__device__ void multiply_values(const float (&weights)[kRowTiles<kDim>][kKeyTiles][4], const __nv_bfloat16 * v,
+                                int lane, Rows<kDim> & rows) {
+#pragma unroll
+    for (int depth = 0; depth < kKeys / 16; ++depth) {
+        // Sums of the first product lie as the left operand of the second one wants them.
+        unsigned a[kRowTiles<kDim>][4];
+#pragma unroll
+        for (int m = 0; m < kRowTiles<kDim>; ++m) {
+#pragma unroll
+            for (int i = 0; i < 4; ++i) {
+                const float * pair = &weights[m][2 * depth + i / 2][i % 2 * 2];
+                a[m][i] = pack_bf16(pair[0], pair[1]);
+            }
+        }
+#pragma unroll
+        for (int n = 0; n < kDim / 8; n += 2) {
+            unsigned b[4];
+            load_matrices_transposed(b, v + tile_at<kDim>(depth * 16 + lane % 16, n + lane / 16));
+#pragma unroll
+            for (int m = 0; m < kRowTiles<kDim>; ++m) {
+                multiply(rows.out[m][n], a[m], b[0], b[1]);
+                multiply(rows.out[m][n + 1], a[m], b[2], b[3]);
+            }
+        }
+    }
+}
+
+template <int kDim>
+__global__ void __launch_bounds__(kThreads) attention_kernel(Arguments a) {
+    auto * q_tile = reinterpret_cast<__nv_bfloat16 *>(dynamic_shared());
+    __nv_bfloat16 * k_tiles = q_tile + kQueries<kDim> * kDim;
+    __nv_bfloat16 * v_tiles = k_tiles + 2 * kKeys * kDim;
+    const int head = blockIdx.y;
+    const int64_t first_query = static_cast<int64_t>(blockIdx.x) * kQueries<kDim>;
+    const __nv_bfloat16 * q = a.q.data + head * a.q.head_stride;
+    const __nv_bfloat16 * k = a.k.data + head / a.group * a.k.head_stride;
+    const __nv_bfloat16 * v = a.v.data + head / a.group * a.v.head_stride;
+    const int lane = threadIdx.x % kWarp;
+    const int warp_query = static_cast<int>(threadIdx.x / kWarp) * kWarpQueries<kDim>;
+
+    Rows<kDim> rows;
+#pragma unroll
+    for (int m = 0; m < kRowTiles<kDim>; ++m) {
+        rows.maximum[m][0] = rows.maximum[m][1] = -INFINITY;
+    }
+    copy_rows<kDim, kQueries<kDim>>(q_tile, q, a.q.row_stride, first_query, a.queries);
+    copy_rows<kDim, kKeys>(k_tiles, k, a.k.row_stride, 0, a.keys);
+    copy_rows<kDim, kKeys>(v_tiles, v, a.v.row_stride, 0, a.keys);
+    commit_copies();
+    int stage = 0;
+    for (int64_t first_key = 0; first_key < a.keys; first_key += kKeys, stage ^= 1) {
+        const int64_t next = first_key + kKeys;
+        if (next < a.keys) {
+            copy_rows<kDim, kKeys>(k_tiles + (stage ^ 1) * kKeys * kDim, k, a.k.row_stride, next, a.keys);
+            copy_rows<kDim, kKeys>(v_tiles + (stage ^ 1) * kKeys * kDim, v, a.v.row_stride, next, a.keys);
+        }
+        commit_copies();
+        wait_for_copies<1>();
+        __syncthreads();
+
+        float logits[kRowTiles<kDim>][kKeyTiles][4] = {};
+        multiply_keys<kDim>(q_tile + warp_query * kDim, k_tiles + stage * kKeys * kDim, lane, logits);
+        const bool partial = next > a.keys;
+#pragma unroll
+        for (int m = 0; m < kRowTiles<kDim>; ++m) {
+#pragma unroll
+            for (int n = 0; n < kKeyTiles; ++n) {
+#pragma unroll
+                for (int i = 0; i < 4; ++i) {
+                    logits[m][n][i] *= a.scale;
+                    const int64_t key = first_key + n * 8 + lane % 4 * 2 + i % 2;
+                    if (partial && key >= a.keys) {
+                        logits[m][n][i] = -INFINITY;
+                    } else if (a.mask) {
+                        const int64_t query = first_query + warp_query + m * 16 + i / 2 * 8 + lane / 4;
+                        if (query < a.queries) {
+                            logits[m][n][i] += kLog2E * __half2float(a.mask[query * a.mask_stride + key]);
+                        }
+                    }
+                }
+            }
+        }
+        exponentiate<kDim>(logits, rows);
+        multiply_values<kDim>(logits, v_tiles + stage * kKeys * kDim, lane, rows);
+        __syncthreads();  // before the next copies overwrite this stage
+    }
+
+#pragma unroll
+    for (int m = 0; m < kRowTiles<kDim>; ++m) {
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+            float sum = rows.sum[m][half];
+            sum += __shfl_xor_sync(0xffffffffu, sum, 1);
+            sum += __shfl_xor_sync(0xffffffffu, sum, 2);
+            float factor = sum > 0.0f ? 1.0f / sum : 0.0f;
+            const int64_t query = first_query + warp_query + m * 16 + half * 8 + lane / 4;
+            if (query < a.queries) {
+                if (a.gate) {
+                    // The factor 2 makes a zero-initialised gate neutral.
+                    factor *= 2.0f / (1.0f + expf(-a.gate[query * a.gate_stride + head]));
+                }
+                __nv_bfloat16 * out = a.out + query * a.out_stride + head * kDim + lane % 4 * 2;
+#pragma unroll
+                for (int n = 0; n < kDim / 8; ++n) {
+                    const Floats<2> pair{rows.out[m][n][2 * half] * factor, rows.out[m][n][2 * half + 1] * factor};
+                    store<2>(out + n * 8, pair);
+                }
+            }
+        }
+    }
+}
+
+// The sources of a node by what they are.
+struct Sources {
+    const ggml_tensor * q;
+    const ggml_tensor * k;
+    const ggml_tensor * v;
+    const ggml_tensor * mask;
+    const ggml_tensor * gate;
+};
+
+Sources sources_of(const ggml_tensor * node) {
+    const auto constants = constants_of<AttentionConstants>(node);
+    return {node->src[0], node->src[1], node->src[2], constants.has_mask ? node->src[3] : nullptr,
+            constants.has_gate ? node->src[constants.has_mask ? 4 : 3] : nullptr};
+}
+
+bool supports(const ggml_tensor * node) {
+    const Sources s = sources_of(node);
+    const auto fits = [](const ggml_tensor * x) {
+        return has_rows(x, GGML_TYPE_BF16) && x->nb[1] % kChunkBytes == 0 && x->nb[2] % kChunkBytes == 0;
+    };
+    const int64_t dim = s.q->ne[0];
+    return (dim == 64 || dim == 128 || dim == 256) && fits(s.q) && fits(s.k) && fits(s.v) &&
+           (!s.mask || has_rows(s.mask, GGML_TYPE_F16)) && (!s.gate || has_rows(s.gate, GGML_TYPE_F32)) &&
+           node->type == GGML_TYPE_BF16 && node->nb[0] == sizeof(__nv_bfloat16);
+}
+
+Heads place_of(const ggml_tensor * x) {
+    constexpr int64_t kBytes = sizeof(__nv_bfloat16);
+    return {data_of<const __nv_bfloat16>(x), static_cast<int64_t>(x->nb[1]) / kBytes,
+            static_cast<int64_t>(x->nb[2]) / kBytes};
+}
+
+template <int kDim>
+void start(const CudaCall & call, const Arguments & arguments) {
+    allow_shared("bf16_attention", &attention_kernel<kDim>, shared_bytes<kDim>());
+    const dim3 grid(static_cast<unsigned>(ceil_div(arguments.queries, kQueries<kDim>)),
+                    static_cast<unsigned>(arguments.heads));
+    launch("bf16_attention", call, &attention_kernel<kDim>, grid, dim3(kThreads), arguments, shared_bytes<kDim>());
+}
+
+void enqueue(const CudaCall & call, ggml_tensor * node) {
+    const Sources s = sources_of(node);
+    const Arguments arguments{
+        place_of(s.q),
+        place_of(s.k),
+        place_of(s.v),
+        s.mask ? data_of<const __half>(s.mask) : nullptr,
+        s.mask ? static_cast<int64_t>(s.mask->nb[1] / sizeof(__half)) : 0,
+        s.gate ? data_of<const float>(s.gate) : nullptr,
+        s.gate ? static_cast<int64_t>(s.gate->nb[1] / sizeof(float)) : 0,
+        data_of<__nv_bfloat16>(node),
+        static_cast<int64_t>(node->nb[1] / sizeof(__nv_bfloat16)),
+        s.q->ne[2],
+        s.k->ne[2],
+        static_cast<int>(s.q->ne[1]),
+        static_cast<int>(s.q->ne[1] / s.k->ne[1]),
+        constants_of<AttentionConstants>(node).scale * kLog2E,
+    };
+    switch (s.q->ne[0]) {
+        case 64:
+            start<64>(call, arguments);
+            break;
+        case 128:
+            start<128>(call, arguments);
+            break;
+        default:
+            start<256>(call, arguments);
+    }
+}
+
+}  // namespace
+
+extern const CudaOp kAttentionCuda{&bf16_attention_cpu, &supports, &enqueue, /*needs_tensor_cores=*/true};
+
+}  // namespace ltx

@@ -33,7 +33,7 @@ def open_pipe(fixture_a: Path, **options: Any) -> LTX2Pipeline:
 def mapped_bytes(path: Path) -> int | None:
     """Return the resident pages of a mapped file, or None where it is not mapped."""
     found, total = False, 0
-    name = re.compile(rf"\s{re.escape(str(path))}$")
+    name = re.compile(rf"\s{re.escape(str(path.resolve()))}$")
     inside = False
     for line in Path("/proc/self/smaps").read_text().splitlines():
         if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):

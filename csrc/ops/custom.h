@@ -44,6 +44,19 @@ Constants constants_of(const ggml_tensor * node) {
     return constants;
 }
 
+// The optional sources of a node from number `first` on, in the order of custom_node, which leaves out those that are
+// not there.
+class OptionalSources {
+public:
+    OptionalSources(const ggml_tensor * node, int first) : next_(node->src + first) {}
+
+    // The next one, or null where it is not among them.
+    ggml_tensor * take(bool present) { return present ? *next_++ : nullptr; }
+
+private:
+    ggml_tensor * const * next_;
+};
+
 struct RowRange {
     int64_t begin;
     int64_t end;

@@ -48,7 +48,6 @@ def fewer_cases(test: types.FunctionType) -> types.FunctionType:
         if mark.name == "parametrize":
             names, values = mark.args
             values = [value for value in values if value not in CPU_ONLY]
-            values = [value for value in values if value not in CPU_ONLY]
             ends = [values[0], values[-1]] if len(values) > 2 else values
             mark = getattr(pytest.mark, mark.name)(names, ends, **mark.kwargs).mark
         marks.append(mark)

@@ -23,7 +23,26 @@ struct AttentionConstants {
     int32_t has_gate;
 };
 
-// Sources: q, k, v, then of mask and gate logits those that are there.
+// The sources of a node by name; mask and gate logits are null where there are none.
+struct AttentionSources {
+    const ggml_tensor * q;
+    const ggml_tensor * k;
+    const ggml_tensor * v;
+    const ggml_tensor * mask;
+    const ggml_tensor * gate;
+};
+
+inline AttentionSources attention_sources(const ggml_tensor * node) {
+    const auto constants = constants_of<AttentionConstants>(node);
+    OptionalSources optional(node, 3);
+    return {.q = node->src[0],
+            .k = node->src[1],
+            .v = node->src[2],
+            .mask = optional.take(constants.has_mask),
+            .gate = optional.take(constants.has_gate)};
+}
+
+// Sources as above.
 void bf16_attention_cpu(ggml_tensor * node, int thread, int num_threads, void * unused);
 
 }  // namespace ltx

@@ -16,25 +16,6 @@ namespace {
 // Keys and values of a block, packed, and the logits of kGemmRows queries stay in the second-level cache.
 constexpr int64_t kBlockKeys = 1024;
 
-struct AttentionSources {
-    const ggml_tensor * q;
-    const ggml_tensor * k;
-    const ggml_tensor * v;
-    const ggml_tensor * mask;
-    const ggml_tensor * gate;
-    float scale;
-};
-
-AttentionSources sources_of(const ggml_tensor * node) {
-    const auto constants = constants_of<AttentionConstants>(node);
-    int next = 3;
-    const auto take = [&](int32_t present) { return present ? node->src[next++] : nullptr; };
-    AttentionSources in{node->src[0], node->src[1], node->src[2], nullptr, nullptr, constants.scale};
-    in.mask = take(constants.has_mask);
-    in.gate = take(constants.has_gate);
-    return in;
-}
-
 const Bf16 * head_of(const ggml_tensor * tensor, int64_t head, int64_t token) {
     return reinterpret_cast<const Bf16 *>(static_cast<const std::byte *>(tensor->data) +
                                           head * static_cast<int64_t>(tensor->nb[1]) +
@@ -76,6 +57,7 @@ struct Keys {
 // One head's queries [begin, end) against all keys.
 void attend_head(const GemmKernel & kernel, const AttentionSources & in, ggml_tensor * node, int64_t head,
                  int64_t begin, int64_t end) {
+    const float scale = constants_of<AttentionConstants>(node).scale;
     const int64_t head_dim = in.q->ne[0];
     const int64_t context = in.k->ne[2];
     const int64_t kv_head = head / (in.q->ne[1] / in.k->ne[1]);
@@ -103,7 +85,7 @@ void attend_head(const GemmKernel & kernel, const AttentionSources & in, ggml_te
                                                   (row + r) * static_cast<int64_t>(in.mask->nb[1] / sizeof(uint16_t)) +
                                                   first
                                             : nullptr;
-                const float correction = softmax_block_avx512(work.logits + r * depth, block.count, in.scale, mask,
+                const float correction = softmax_block_avx512(work.logits + r * depth, block.count, scale, mask,
                                                               work.weights + r * Workspace::kWeightStride,
                                                               states[static_cast<size_t>(row - begin + r)]);
                 if (first > 0 && correction != 1.0f) {
@@ -132,7 +114,7 @@ void attend_head(const GemmKernel & kernel, const AttentionSources & in, ggml_te
 }  // namespace
 
 void bf16_attention_cpu(ggml_tensor * node, int thread, int num_threads, void * /*unused*/) {
-    const AttentionSources in = sources_of(node);
+    const AttentionSources in = attention_sources(node);
     const int64_t heads = in.q->ne[1];
     const int64_t blocks = (in.q->ne[2] + kGemmRows - 1) / kGemmRows;
     // Threads share the heads; where they do not divide evenly, the queries of each as well.

@@ -251,30 +251,15 @@ __global__ void __launch_bounds__(kThreads) attention_kernel(Arguments a) {
     }
 }
 
-// The sources of a node by what they are.
-struct Sources {
-    const ggml_tensor * q;
-    const ggml_tensor * k;
-    const ggml_tensor * v;
-    const ggml_tensor * mask;
-    const ggml_tensor * gate;
-};
-
-Sources sources_of(const ggml_tensor * node) {
-    const auto constants = constants_of<AttentionConstants>(node);
-    return {node->src[0], node->src[1], node->src[2], constants.has_mask ? node->src[3] : nullptr,
-            constants.has_gate ? node->src[constants.has_mask ? 4 : 3] : nullptr};
-}
-
 bool supports(const ggml_tensor * node) {
-    const Sources s = sources_of(node);
+    const AttentionSources s = attention_sources(node);
     const auto fits = [](const ggml_tensor * x) {
-        return has_rows(x, GGML_TYPE_BF16) && x->nb[1] % kChunkBytes == 0 && x->nb[2] % kChunkBytes == 0;
+        return have_rows(GGML_TYPE_BF16, {x}) && x->nb[1] % kChunkBytes == 0 && x->nb[2] % kChunkBytes == 0;
     };
     const int64_t dim = s.q->ne[0];
     return (dim == 64 || dim == 128 || dim == 256) && fits(s.q) && fits(s.k) && fits(s.v) &&
-           (!s.mask || has_rows(s.mask, GGML_TYPE_F16)) && (!s.gate || has_rows(s.gate, GGML_TYPE_F32)) &&
-           node->type == GGML_TYPE_BF16 && node->nb[0] == sizeof(__nv_bfloat16);
+           have_rows(GGML_TYPE_F16, {s.mask}) && have_rows(GGML_TYPE_F32, {s.gate}) && node->type == GGML_TYPE_BF16 &&
+           node->nb[0] == sizeof(__nv_bfloat16);
 }
 
 Heads place_of(const ggml_tensor * x) {
@@ -292,7 +277,7 @@ void start(const CudaCall & call, const Arguments & arguments) {
 }
 
 void enqueue(const CudaCall & call, ggml_tensor * node) {
-    const Sources s = sources_of(node);
+    const AttentionSources s = attention_sources(node);
     const Arguments arguments{
         place_of(s.q),
         place_of(s.k),

@@ -176,7 +176,7 @@ void enqueue_taps(const char * op, const CudaCall & call, const ggml_tensor * no
     const Scratch activated(call, normalises ? ggml_nbytes(x) : 0);
     if (normalises) {
         const Activation first{arguments.x, activated.as<float>(), ggml_nrows(x), arguments.in_channels, value};
-        with_row_shape(x->ne[0], packs(x, 4), [&]<int kThreads, int kPack>() {
+        with_row_shape(x->ne[0], packs({x}), [&]<int kThreads, int kPack>() {
             launch_rows<kThreads>(op, call, &activation_kernel<kThreads, kPack>, first.rows, first);
         });
         arguments.x = first.out;

@@ -1,5 +1,6 @@
 #include "ops/conv3d/conv3d.h"
 #include "ops/cuda/tensor_core.cuh"
+#include "ops/pad/frame_pieces.cuh"
 
 namespace ltx {
 
@@ -7,26 +8,11 @@ namespace {
 
 using namespace cuda;
 
-// Frames of the residual; strides in bytes.
-struct Piece {
-    const char * data;
-    int64_t nb1, nb2, nb3;
-};
-
-__device__ const float * residual_at(const Piece & earlier, const Piece & frames, int64_t split, int64_t x, int64_t y,
-                                     int64_t t) {
-    const bool is_earlier = t < split;
-    const Piece & piece = is_earlier ? earlier : frames;
-    return reinterpret_cast<const float *>(
-        piece.data ? piece.data + x * piece.nb1 + y * piece.nb2 + (is_earlier ? t : t - split) * piece.nb3 : nullptr);
-}
-
 struct Finish {
     const float * sums;
     const float * bias;
     float * out;
-    Piece earlier, frames;
-    int64_t split;  // frames that lie in `earlier`
+    SplitFrames residual;
     int64_t width, height, rows;
     int64_t padded_width, padded_height;
     int channels;
@@ -42,7 +28,7 @@ __global__ void conv3d_finish_kernel(Finish a) {
     const int64_t y = position / a.width % a.height;
     const int64_t t = position / (a.width * a.height);
     const float * sum = a.sums + ((t * a.padded_height + y) * a.padded_width + x) * a.channels;
-    const float * residual = residual_at(a.earlier, a.frames, a.split, x, y, t);
+    const float * residual = a.residual.at<float>(x, y, t);
     float * out = a.out + position * a.channels;
     for (int c = threadIdx.x * kPack; c < a.channels; c += kThreads * kPack) {
         Floats<kPack> values = load<kPack>(sum + c);
@@ -74,8 +60,7 @@ struct Tapped {
     const __nv_bfloat16 * weight;  // [in, out, taps]
     const float * bias;
     float * out;
-    Piece earlier, frames;
-    int64_t split;  // frames of the residual that lie in `earlier`
+    SplitFrames residual;
     int64_t width, height, positions;
     int64_t padded_width, padded_height;
     int in_channels, out_channels, taps;
@@ -188,8 +173,7 @@ __global__ void __launch_bounds__(kThreads) conv3d_kernel(Tapped a) {
                 continue;
             }
             const int64_t line = position / a.width;
-            const float * residual =
-                residual_at(a.earlier, a.frames, a.split, position % a.width, line % a.height, line / a.height);
+            const auto * residual = a.residual.at<float>(position % a.width, line % a.height, line / a.height);
             float * out = a.out + position * a.out_channels;
 #pragma unroll
             for (int n = 0; n < kColumnTiles; ++n) {
@@ -210,14 +194,7 @@ bool supports_finish(const ggml_tensor * node) {
     const FramePieces residual = pieces_of(node, 2, constants_of<ConvFinishConstants>(node).residual);
     const auto is_plain = [](const ggml_tensor * t) { return t && t->type == GGML_TYPE_F32 && ggml_is_contiguous(t); };
     return is_plain(node->src[0]) && is_plain(node->src[1]) && is_plain(node) &&
-           (!residual.earlier || has_rows(residual.earlier, GGML_TYPE_F32)) &&
-           (!residual.frames || has_rows(residual.frames, GGML_TYPE_F32));
-}
-
-Piece piece_of(const ggml_tensor * frames) {
-    return frames ? Piece{data_of<const char>(frames), static_cast<int64_t>(frames->nb[1]),
-                          static_cast<int64_t>(frames->nb[2]), static_cast<int64_t>(frames->nb[3])}
-                  : Piece{};
+           have_rows(GGML_TYPE_F32, {residual.earlier, residual.frames});
 }
 
 void enqueue_finish(const CudaCall & call, ggml_tensor * node) {
@@ -227,9 +204,7 @@ void enqueue_finish(const CudaCall & call, ggml_tensor * node) {
         data_of<const float>(node->src[0]),
         data_of<const float>(node->src[1]),
         data_of<float>(node),
-        piece_of(residual.earlier),
-        piece_of(residual.frames),
-        frame_count(residual.earlier),
+        frames_of(residual),
         node->ne[1],
         node->ne[2],
         ggml_nrows(node),
@@ -237,9 +212,7 @@ void enqueue_finish(const CudaCall & call, ggml_tensor * node) {
         constants.padded_height,
         static_cast<int>(node->ne[0]),
     };
-    const bool packed = packs(node->src[0], 4) && packs(node->src[1], 4) && packs(node, 4) &&
-                        (!residual.earlier || packs(residual.earlier, 4)) &&
-                        (!residual.frames || packs(residual.frames, 4));
+    const bool packed = packs({node->src[0], node->src[1], residual.earlier, residual.frames, node});
     with_row_shape(node->ne[0], packed, [&]<int kThreads, int kPack>() {
         launch_rows<kThreads>("conv3d_finish", call, &conv3d_finish_kernel<kThreads, kPack>, arguments.rows, arguments);
     });
@@ -252,9 +225,8 @@ bool supports_tapped(const ggml_tensor * node) {
     // Chunks of 8 channels are copied whole, and rows of the buffer are numbered through.
     return weight->type == GGML_TYPE_BF16 && padded->type == GGML_TYPE_BF16 && weight->ne[0] % kChunk == 0 &&
            ggml_is_contiguous(weight) && ggml_is_contiguous(padded) && padded->ne[0] == weight->ne[0] &&
-           has_rows(node->src[1], GGML_TYPE_F32) && node->type == GGML_TYPE_F32 && ggml_is_contiguous(node) &&
-           (!residual.earlier || has_rows(residual.earlier, GGML_TYPE_F32)) &&
-           (!residual.frames || has_rows(residual.frames, GGML_TYPE_F32));
+           have_rows(GGML_TYPE_F32, {node->src[1], residual.earlier, residual.frames}) && node->type == GGML_TYPE_F32 &&
+           ggml_is_contiguous(node);
 }
 
 template <int kChannels>
@@ -275,9 +247,7 @@ void enqueue_tapped(const CudaCall & call, ggml_tensor * node) {
         data_of<const __nv_bfloat16>(weight),
         data_of<const float>(node->src[1]),
         data_of<float>(node),
-        piece_of(residual.earlier),
-        piece_of(residual.frames),
-        frame_count(residual.earlier),
+        frames_of(residual),
         node->ne[1],
         node->ne[2],
         ggml_nrows(node),

@@ -3,7 +3,9 @@
 
 #include <cuda_runtime.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <initializer_list>
 #include <string>
 
 #include "base/error.h"
@@ -16,6 +18,13 @@ inline constexpr int kWarp = 32;
 
 __device__ inline float silu(float x) {
     return x / (1.0f + expf(-x));
+}
+
+// 0.5 (1 + tanh(u)) = 1 / (1 + exp(-2 u)), which keeps its relative precision for negative u.
+__device__ inline float gelu(float y) {
+    constexpr float kMinusTwoSqrt2OverPi = -1.5957691216057308f;
+    constexpr float kCubic = 0.044715f;
+    return y / (1.0f + expf(kMinusTwoSqrt2OverPi * (y + kCubic * (y * y * y))));
 }
 
 // Rows are shared by kThreads threads along x: a warp, of which a block holds several along y, or one whole block.
@@ -63,7 +72,7 @@ __device__ float inverse_rms(const float * x, int width, float eps) {
 
 // A tensor of rows, in bytes where rows may lie apart.
 template <typename T>
-__device__ T * row_at(T * first, int64_t stride_bytes, int64_t row) {
+__host__ __device__ T * row_at(T * first, int64_t stride_bytes, int64_t row) {
     using Byte = std::conditional_t<std::is_const_v<T>, const char, char>;
     return reinterpret_cast<T *>(reinterpret_cast<Byte *>(first) + row * stride_bytes);
 }
@@ -73,17 +82,46 @@ T * data_of(const ggml_tensor * tensor) {
     return static_cast<T *>(tensor->data);
 }
 
-// Whether rows of `tensor` may be accessed `count` elements at a time.
-inline bool packs(const ggml_tensor * tensor, int count) {
-    const size_t bytes = ggml_type_size(tensor->type) * static_cast<size_t>(count);
-    return tensor->ne[0] % count == 0 && reinterpret_cast<uintptr_t>(tensor->data) % bytes == 0 &&
-           tensor->nb[1] % bytes == 0 && tensor->nb[2] % bytes == 0 && tensor->nb[3] % bytes == 0;
+// F32 rows that may lie apart; `first` is null where there are none.
+struct FloatRows {
+    const float * first;
+    int64_t stride;  // bytes
+
+    __device__ const float * at(int64_t row) const { return row_at(first, stride, row); }
+};
+
+inline FloatRows float_rows(const ggml_tensor * tensor) {
+    return tensor ? FloatRows{data_of<const float>(tensor), static_cast<int64_t>(tensor->nb[1])} : FloatRows{};
 }
 
-// Whether the elements of a row lie next to each other, as every operation here wants them.
-inline bool has_rows(const ggml_tensor * tensor, ggml_type type) {
-    return tensor && tensor->type == type && (tensor->nb[0] == ggml_type_size(type) || tensor->ne[0] == 1) &&
-           tensor->ne[0] <= INT32_MAX;
+// The row of a table that each token takes (expect_row_table).
+struct TokenRows {
+    const int32_t * list;  // null: all take the first row
+    int64_t distinct;      // rows of the table
+
+    // Negative for a row that the table does not have.
+    __device__ int64_t at(int64_t token) const {
+        const int64_t row = list ? list[token] : 0;
+        return row < distinct ? row : -1;
+    }
+};
+
+// Whether rows of all these tensors, null ones aside, may be accessed four elements at a time.
+inline bool packs(std::initializer_list<const ggml_tensor *> tensors) {
+    return std::ranges::all_of(tensors, [](const ggml_tensor * tensor) {
+        const size_t bytes = tensor ? 4 * ggml_type_size(tensor->type) : 0;
+        return !tensor || (tensor->ne[0] % 4 == 0 && reinterpret_cast<uintptr_t>(tensor->data) % bytes == 0 &&
+                           tensor->nb[1] % bytes == 0 && tensor->nb[2] % bytes == 0 && tensor->nb[3] % bytes == 0);
+    });
+}
+
+// Whether the elements of a row lie next to each other in all these tensors, null ones aside, as every operation here
+// wants them.
+inline bool have_rows(ggml_type type, std::initializer_list<const ggml_tensor *> tensors) {
+    return std::ranges::all_of(tensors, [type](const ggml_tensor * tensor) {
+        return !tensor || (tensor->type == type && (tensor->nb[0] == ggml_type_size(type) || tensor->ne[0] == 1) &&
+                           tensor->ne[0] <= INT32_MAX);
+    });
 }
 
 inline int64_t ceil_div(int64_t a, int64_t b) {

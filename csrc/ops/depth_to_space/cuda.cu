@@ -1,30 +1,13 @@
 #include <algorithm>
 
-#include "ops/cuda/kernel.cuh"
 #include "ops/depth_to_space/depth_to_space.h"
+#include "ops/pad/frame_pieces.cuh"
 
 namespace ltx {
 
 namespace {
 
 using namespace cuda;
-
-// Frames of channels; strides in bytes.
-struct Frames {
-    const char * data;
-    int64_t nb1, nb2, nb3;
-    int64_t channels;
-};
-
-Frames frames_of(const ggml_tensor * t) {
-    return t ? Frames{data_of<const char>(t), static_cast<int64_t>(t->nb[1]), static_cast<int64_t>(t->nb[2]),
-                      static_cast<int64_t>(t->nb[3]), t->ne[0]}
-             : Frames{};
-}
-
-__device__ const float * channels_at(const Frames & frames, int64_t x, int64_t y, int64_t t) {
-    return reinterpret_cast<const float *>(frames.data + x * frames.nb1 + y * frames.nb2 + t * frames.nb3);
-}
 
 struct CellOffset {
     int time, height, width;
@@ -42,13 +25,14 @@ __device__ CellOffset cell_offset(SpaceTimeFactor factor, Packing packing, int i
 constexpr int64_t kSharedFloats = 8192;
 
 struct DepthToSpace {
-    Frames in, earlier, frames;
+    Frames in;
+    SplitFrames shortcut;
     float * out;  // without gaps
     int64_t in_width, in_height;
-    int64_t split;  // frames of the shortcut that lie in `earlier`
     int64_t out_width, out_height;
     int channels;  // of the result
     int cell;      // positions of one
+    int period;    // channels of the result after which the shortcut's repeat
     bool staged;
     DepthToSpaceConstants constants;
 };
@@ -59,7 +43,7 @@ __global__ void depth_to_space_kernel(DepthToSpace a) {
     const int64_t x = blockIdx.x % a.in_width;
     const int64_t y = blockIdx.x / a.in_width % a.in_height;
     const int64_t t = blockIdx.x / (a.in_width * a.in_height);
-    const float * from = channels_at(a.in, x, y, t);
+    const float * from = a.in.at<float>(x, y, t);
     const int total = a.channels * a.cell;
     if (a.staged) {
         for (int i = threadIdx.x; i < total; i += blockDim.x) {
@@ -67,10 +51,7 @@ __global__ void depth_to_space_kernel(DepthToSpace a) {
         }
         __syncthreads();
     }
-    const bool is_earlier = t < a.split;
-    const Frames & piece = is_earlier ? a.earlier : a.frames;
-    const float * added = piece.data ? channels_at(piece, x, y, is_earlier ? t : t - a.split) : nullptr;
-    const int period = added ? static_cast<int>(piece.channels) / a.cell : 1;
+    const auto * added = a.shortcut.at<float>(x, y, t);
     for (int i = threadIdx.x; i < total; i += blockDim.x) {
         const int index = i / a.channels;
         const int c = i % a.channels;
@@ -82,7 +63,7 @@ __global__ void depth_to_space_kernel(DepthToSpace a) {
         }
         float value = a.staged ? stage[c * a.cell + index] : from[c * a.cell + index];
         if (added) {
-            value += added[c % period * a.cell + index];
+            value += added[c % a.period * a.cell + index];
         }
         const int64_t position =
             (frame * a.out_height + y * f.height + at.height) * a.out_width + x * f.width + at.width;
@@ -113,7 +94,7 @@ __global__ void space_to_depth_kernel(SpaceToDepth a) {
     const auto source = [&](const Frames & frames, int index, int64_t lead) {
         const CellOffset at = cell_offset(f, a.constants.packing, index);
         const int64_t frame = t * f.time + at.time - lead;
-        return channels_at(frames, x * f.width + at.width, y * f.height + at.height, frame < 0 ? 0 : frame);
+        return frames.at<float>(x * f.width + at.width, y * f.height + at.height, frame < 0 ? 0 : frame);
     };
     if (a.staged) {
         for (int i = threadIdx.x; i < total; i += blockDim.x) {
@@ -142,27 +123,27 @@ dim3 block_of(int64_t values) {
 
 bool supports_depth_to_space(const ggml_tensor * node) {
     const FramePieces shortcut = pieces_of(node, 1, constants_of<DepthToSpaceConstants>(node).shortcut);
-    return has_rows(node->src[0], GGML_TYPE_F32) && node->type == GGML_TYPE_F32 && ggml_is_contiguous(node) &&
-           (!shortcut.earlier || has_rows(shortcut.earlier, GGML_TYPE_F32)) &&
-           (!shortcut.frames || has_rows(shortcut.frames, GGML_TYPE_F32));
+    return have_rows(GGML_TYPE_F32, {node->src[0], shortcut.earlier, shortcut.frames}) && node->type == GGML_TYPE_F32 &&
+           ggml_is_contiguous(node);
 }
 
 void enqueue_depth_to_space(const CudaCall & call, ggml_tensor * node) {
     const auto constants = constants_of<DepthToSpaceConstants>(node);
     const ggml_tensor * in = node->src[0];
     const FramePieces shortcut = pieces_of(node, 1, constants.shortcut);
+    const int64_t cell = constants.factor.product();
+    const ggml_tensor * any_shortcut = shortcut.earlier ? shortcut.earlier : shortcut.frames;
     const DepthToSpace arguments{
         frames_of(in),
-        frames_of(shortcut.earlier),
-        frames_of(shortcut.frames),
+        frames_of(shortcut),
         data_of<float>(node),
         in->ne[1],
         in->ne[2],
-        frame_count(shortcut.earlier),
         node->ne[1],
         node->ne[2],
         static_cast<int>(node->ne[0]),
-        static_cast<int>(constants.factor.product()),
+        static_cast<int>(cell),
+        any_shortcut ? static_cast<int>(any_shortcut->ne[0] / cell) : 1,
         in->ne[0] <= kSharedFloats,
         constants,
     };
@@ -171,8 +152,8 @@ void enqueue_depth_to_space(const CudaCall & call, ggml_tensor * node) {
 }
 
 bool supports_space_to_depth(const ggml_tensor * node) {
-    return has_rows(node->src[0], GGML_TYPE_F32) && (!node->src[1] || has_rows(node->src[1], GGML_TYPE_F32)) &&
-           node->type == GGML_TYPE_F32 && ggml_is_contiguous(node);
+    return have_rows(GGML_TYPE_F32, {node->src[0], node->src[1]}) && node->type == GGML_TYPE_F32 &&
+           ggml_is_contiguous(node);
 }
 
 void enqueue_space_to_depth(const CudaCall & call, ggml_tensor * node) {

@@ -41,29 +41,6 @@ void gelu_row(const float * __restrict sums, const float * __restrict bias, floa
     }
 }
 
-// The sources of a node by name; null where there is none.
-struct LinearSources {
-    const ggml_tensor * weight;
-    const ggml_tensor * x;
-    const ggml_tensor * bias;
-    const ggml_tensor * residual;
-    const ggml_tensor * gate;
-    const ggml_tensor * rows;
-    bool gelu;
-};
-
-LinearSources sources_of(const ggml_tensor * node) {
-    const auto constants = constants_of<LinearConstants>(node);
-    int next = 2;
-    const auto take = [&](int32_t present) { return present ? node->src[next++] : nullptr; };
-    LinearSources in{node->src[0], node->src[1], nullptr, nullptr, nullptr, nullptr, constants.gelu != 0};
-    in.bias = take(constants.has_bias);
-    in.residual = take(constants.has_residual);
-    in.gate = take(constants.has_gate);
-    in.rows = take(constants.has_rows);
-    return in;
-}
-
 struct Range {
     int64_t begin;
     int64_t end;
@@ -94,13 +71,13 @@ void pack(const GemmKernel & kernel, const ggml_tensor * weight, Range cols, Ran
 
 void finish(const LinearSources & in, ggml_tensor * node, int64_t row, Range cols, const float * sums) {
     const float * bias = in.bias ? row_of(in.bias, 0) + cols.begin : nullptr;
-    const float * gate = in.gate ? table_row(in.gate, in.rows, row) : nullptr;
+    const float * gate = in.gate ? table_row(in.gate, in.gate_rows, row) : nullptr;
     float rounded_later[kPanelCols];
     const bool rounded = node->type == GGML_TYPE_BF16;
     float * out = rounded ? rounded_later : row_of(node, row) + cols.begin;
     if (in.gate && !gate) {
         std::fill_n(out, cols.size(), std::numeric_limits<float>::quiet_NaN());
-    } else if (in.gelu) {
+    } else if (constants_of<LinearConstants>(node).gelu) {
         gelu_row(sums, bias, out, cols.size());
     } else {
         finish_row(sums, bias, in.residual ? row_of(in.residual, row) + cols.begin : nullptr,
@@ -141,7 +118,7 @@ void multiply_panel(const GemmKernel & kernel, const LinearSources & in, ggml_te
 }  // namespace
 
 void linear_cpu(ggml_tensor * node, int thread, int num_threads, void * /*unused*/) {
-    const LinearSources in = sources_of(node);
+    const LinearSources in = linear_sources(node);
     const int64_t panels = (in.weight->ne[1] + kGemmCols - 1) / kGemmCols;
     const int64_t tokens = in.x->ne[1];
     // Threads share the columns, where there are enough; else the rows as well.

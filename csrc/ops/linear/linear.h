@@ -48,7 +48,28 @@ struct LinearConstants {
     int32_t has_rows;
 };
 
-// Sources: weight, x, then of bias, residual, gate and rows those that are there.
+// The sources of a node by name; of those after x, null ones are not there.
+struct LinearSources {
+    const ggml_tensor * weight;
+    const ggml_tensor * x;
+    const ggml_tensor * bias;
+    const ggml_tensor * residual;
+    const ggml_tensor * gate;
+    const ggml_tensor * gate_rows;
+};
+
+inline LinearSources linear_sources(const ggml_tensor * node) {
+    const auto constants = constants_of<LinearConstants>(node);
+    OptionalSources optional(node, 2);
+    return {.weight = node->src[0],
+            .x = node->src[1],
+            .bias = optional.take(constants.has_bias),
+            .residual = optional.take(constants.has_residual),
+            .gate = optional.take(constants.has_gate),
+            .gate_rows = optional.take(constants.has_rows)};
+}
+
+// Sources as above.
 void linear_cpu(ggml_tensor * node, int thread, int num_threads, void * unused);
 
 // Source: x.

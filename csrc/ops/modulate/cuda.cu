@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "ops/cuda/kernel.cuh"
 #include "ops/modulate/modulate.h"
 
@@ -8,13 +10,10 @@ namespace {
 using namespace cuda;
 
 struct Arguments {
-    const float * x;
-    const float * scale;
-    const float * shift;
-    const int32_t * rows;
-    void * out;
-    int64_t x_stride, scale_stride, shift_stride, out_stride;  // bytes
-    int64_t tokens, distinct_scales, distinct_shifts;
+    FloatRows x, scale, shift;
+    TokenRows rows;
+    void * out;  // without gaps
+    int64_t tokens;
     int width;
     ModulateConstants constants;
 };
@@ -25,17 +24,17 @@ __global__ void modulate_kernel(Arguments a) {
     if (token >= a.tokens) {
         return;
     }
-    const float * x = row_at(a.x, a.x_stride, token);
-    Out * out = row_at(static_cast<Out *>(a.out), a.out_stride, token);
-    const int64_t row = a.rows ? a.rows[token] : 0;
-    if (row < 0 || row >= a.distinct_scales || row >= a.distinct_shifts) {
+    const float * x = a.x.at(token);
+    Out * out = static_cast<Out *>(a.out) + token * a.width;
+    const int64_t row = a.rows.at(token);
+    if (row < 0) {
         for (int i = threadIdx.x; i < a.width; i += kThreads) {
             out[i] = from_float<Out>(nanf(""));
         }
         return;
     }
-    const float * scale = row_at(a.scale, a.scale_stride, row);
-    const float * shift = row_at(a.shift, a.shift_stride, row);
+    const float * scale = a.scale.at(row);
+    const float * shift = a.shift.at(row);
     float centre = 0.0f;
     float factor = 1.0f;
     if (a.constants.norm == NormKind::Rms) {
@@ -65,9 +64,8 @@ __global__ void modulate_kernel(Arguments a) {
 }
 
 bool supports(const ggml_tensor * node) {
-    return has_rows(node->src[0], GGML_TYPE_F32) && has_rows(node->src[1], GGML_TYPE_F32) &&
-           has_rows(node->src[2], GGML_TYPE_F32) && (!node->src[3] || has_rows(node->src[3], GGML_TYPE_I32)) &&
-           is_float_type(node->type) && ggml_is_contiguous(node);
+    return have_rows(GGML_TYPE_F32, {node->src[0], node->src[1], node->src[2]}) &&
+           have_rows(GGML_TYPE_I32, {node->src[3]}) && is_float_type(node->type) && ggml_is_contiguous(node);
 }
 
 void enqueue(const CudaCall & call, ggml_tensor * node) {
@@ -75,22 +73,16 @@ void enqueue(const CudaCall & call, ggml_tensor * node) {
     const ggml_tensor * scale = node->src[1];
     const ggml_tensor * shift = node->src[2];
     const Arguments arguments{
-        data_of<const float>(x),
-        data_of<const float>(scale),
-        data_of<const float>(shift),
-        node->src[3] ? data_of<const int32_t>(node->src[3]) : nullptr,
+        float_rows(x),
+        float_rows(scale),
+        float_rows(shift),
+        {node->src[3] ? data_of<const int32_t>(node->src[3]) : nullptr, std::min(scale->ne[1], shift->ne[1])},
         node->data,
-        static_cast<int64_t>(x->nb[1]),
-        static_cast<int64_t>(scale->nb[1]),
-        static_cast<int64_t>(shift->nb[1]),
-        static_cast<int64_t>(node->nb[1]),
         node->ne[1],
-        scale->ne[1],
-        shift->ne[1],
         static_cast<int>(x->ne[0]),
         constants_of<ModulateConstants>(node),
     };
-    const bool packed = packs(x, 4) && packs(scale, 4) && packs(shift, 4) && packs(node, 4);
+    const bool packed = packs({x, scale, shift, node});
     with_type(node->type, [&]<typename Out>() {
         with_row_shape(x->ne[0], packed, [&]<int kThreads, int kPack>() {
             launch_rows<kThreads>("modulate", call, &modulate_kernel<Out, kThreads, kPack>, node->ne[1], arguments);

@@ -1,4 +1,4 @@
-#include "ops/cuda/kernel.cuh"
+#include "ops/pad/frame_pieces.cuh"
 #include "ops/pad/pad.h"
 
 namespace ltx {
@@ -7,17 +7,10 @@ namespace {
 
 using namespace cuda;
 
-// A piece of frames; strides in bytes.
-struct Piece {
-    const char * data;
-    int64_t nb1, nb2, nb3;
-};
-
 struct Arguments {
-    Piece earlier;  // of split frames
-    Piece frames;
+    SplitFrames frames;
+    int64_t total;          // number of them
     void * out;             // without gaps
-    int64_t split, total;   // frames that lie in `earlier`, and in both
     int64_t width, height;  // of the result, padding included
     int64_t rows;
     int channels;         // of the result
@@ -48,10 +41,8 @@ __global__ void pad_frames_kernel(Arguments a) {
         return;
     }
     const int64_t source = frame < 0 ? 0 : (frame >= a.total ? a.total - 1 : frame);
-    const bool from_earlier = source < a.split;
-    if (from_earlier && a.constants.earlier_is_padded) {
-        const Out * from = reinterpret_cast<const Out *>(a.earlier.data + column * a.earlier.nb1 +
-                                                         line * a.earlier.nb2 + source * a.earlier.nb3);
+    if (source < a.frames.split && a.constants.earlier_is_padded) {
+        const auto * from = a.frames.earlier.at<Out>(column, line, source);
         for (int c = threadIdx.x * kPack; c < a.channels; c += kThreads * kPack) {
             store<kPack>(out + c, load<kPack>(from + c));
         }
@@ -66,9 +57,7 @@ __global__ void pad_frames_kernel(Arguments a) {
     // Mirrored without repeating the edge.
     const int64_t y = line == 0 ? 1 : (line == a.height - 1 ? a.height - 4 : line - 1);
     const int64_t x = column == 0 ? 1 : (column == a.width - 1 ? a.width - 4 : column - 1);
-    const Piece & piece = from_earlier ? a.earlier : a.frames;
-    const int64_t at = from_earlier ? source : source - a.split;
-    const auto * from = reinterpret_cast<const float *>(piece.data + x * piece.nb1 + y * piece.nb2 + at * piece.nb3);
+    const auto * from = a.frames.at<float>(x, y, source);
     const float factor =
         a.constants.norm_silu ? inverse_rms<kThreads, kPack>(from, a.source_channels, a.constants.eps) : 1.0f;
     for (int c = threadIdx.x * kPack; c < a.channels; c += kThreads * kPack) {
@@ -90,26 +79,17 @@ bool supports(const ggml_tensor * node) {
     const auto constants = constants_of<PadConstants>(node);
     const FramePieces pieces = pieces_of(node, 0, constants.pieces);
     const ggml_type earlier_type = constants.earlier_is_padded ? node->type : GGML_TYPE_F32;
-    return (pieces.earlier || pieces.frames) && (!pieces.earlier || has_rows(pieces.earlier, earlier_type)) &&
-           (!pieces.frames || has_rows(pieces.frames, GGML_TYPE_F32)) && is_float_type(node->type) &&
-           ggml_is_contiguous(node);
-}
-
-Piece piece_of(const ggml_tensor * frames) {
-    return frames ? Piece{data_of<const char>(frames), static_cast<int64_t>(frames->nb[1]),
-                          static_cast<int64_t>(frames->nb[2]), static_cast<int64_t>(frames->nb[3])}
-                  : Piece{};
+    return (pieces.earlier || pieces.frames) && have_rows(earlier_type, {pieces.earlier}) &&
+           have_rows(GGML_TYPE_F32, {pieces.frames}) && is_float_type(node->type) && ggml_is_contiguous(node);
 }
 
 void enqueue(const CudaCall & call, ggml_tensor * node) {
     const auto constants = constants_of<PadConstants>(node);
     const FramePieces pieces = pieces_of(node, 0, constants.pieces);
     const Arguments arguments{
-        piece_of(pieces.earlier),
-        piece_of(pieces.frames),
-        node->data,
-        frame_count(pieces.earlier),
+        frames_of(pieces),
         frame_count(pieces),
+        node->data,
         node->ne[1],
         node->ne[2],
         ggml_nrows(node),
@@ -117,8 +97,7 @@ void enqueue(const CudaCall & call, ggml_tensor * node) {
         static_cast<int>((pieces.frames ? pieces.frames : pieces.earlier)->ne[0]),
         constants,
     };
-    const bool packed =
-        (!pieces.earlier || packs(pieces.earlier, 4)) && (!pieces.frames || packs(pieces.frames, 4)) && packs(node, 4);
+    const bool packed = packs({pieces.earlier, pieces.frames, node});
     with_type(node->type, [&]<typename Out>() {
         with_row_shape(node->ne[0], packed, [&]<int kThreads, int kPack>() {
             launch_rows<kThreads>("pad_frames", call, &pad_frames_kernel<Out, kThreads, kPack>, arguments.rows,

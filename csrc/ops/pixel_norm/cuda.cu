@@ -1,4 +1,5 @@
 #include "ops/cuda/kernel.cuh"
+#include "ops/pad/frame_pieces.cuh"
 #include "ops/pixel_norm/pixel_norm.h"
 
 namespace ltx {
@@ -8,10 +9,9 @@ namespace {
 using namespace cuda;
 
 struct Arguments {
-    const float * x;
-    void * out;             // without gaps
-    int64_t ne1, ne2;       // positions of a line, lines of a frame
-    int64_t nb1, nb2, nb3;  // bytes
+    Frames x;
+    void * out;  // without gaps
+    int64_t width, height;
     int64_t rows;
     int channels;
     float eps;
@@ -23,8 +23,8 @@ __global__ void pixel_norm_silu_kernel(Arguments a) {
     if (row >= a.rows) {
         return;
     }
-    const int64_t line = row / a.ne1;
-    const float * x = row_at(a.x, 1, row % a.ne1 * a.nb1 + line % a.ne2 * a.nb2 + line / a.ne2 * a.nb3);
+    const int64_t line = row / a.width;
+    const auto * x = a.x.at<float>(row % a.width, line % a.height, line / a.height);
     Out * out = static_cast<Out *>(a.out) + row * a.channels;
     const float factor = inverse_rms<kThreads, kPack>(x, a.channels, a.eps);
     for (int c = threadIdx.x * kPack; c < a.channels; c += kThreads * kPack) {
@@ -38,24 +38,21 @@ __global__ void pixel_norm_silu_kernel(Arguments a) {
 }
 
 bool supports(const ggml_tensor * node) {
-    return has_rows(node->src[0], GGML_TYPE_F32) && is_float_type(node->type) && ggml_is_contiguous(node);
+    return have_rows(GGML_TYPE_F32, {node->src[0]}) && is_float_type(node->type) && ggml_is_contiguous(node);
 }
 
 void enqueue(const CudaCall & call, ggml_tensor * node) {
     const ggml_tensor * x = node->src[0];
     const Arguments arguments{
-        data_of<const float>(x),
+        frames_of(x),
         node->data,
         x->ne[1],
         x->ne[2],
-        static_cast<int64_t>(x->nb[1]),
-        static_cast<int64_t>(x->nb[2]),
-        static_cast<int64_t>(x->nb[3]),
         ggml_nrows(node),
         static_cast<int>(x->ne[0]),
         constants_of<PixelNormConstants>(node).eps,
     };
-    const bool packed = packs(x, 4) && packs(node, 4);
+    const bool packed = packs({x, node});
     with_type(node->type, [&]<typename Out>() {
         with_row_shape(x->ne[0], packed, [&]<int kThreads, int kPack>() {
             launch_rows<kThreads>("pixel_norm_silu", call, &pixel_norm_silu_kernel<Out, kThreads, kPack>,

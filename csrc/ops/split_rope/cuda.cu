@@ -8,12 +8,10 @@ namespace {
 using namespace cuda;
 
 struct Arguments {
-    const float * x;
+    FloatRows x;
     const float * weight;
-    const float * cos;  // null: no rotation
-    const float * sin;
-    void * out;                                // without gaps
-    int64_t x_stride, cos_stride, sin_stride;  // bytes
+    FloatRows cos, sin;  // none: no rotation
+    void * out;          // without gaps
     int64_t tokens;
     int width;
     int half;  // of a head
@@ -26,10 +24,10 @@ __global__ void norm_split_rope_kernel(Arguments a) {
     if (token >= a.tokens) {
         return;
     }
-    const float * x = row_at(a.x, a.x_stride, token);
+    const float * x = a.x.at(token);
     Out * out = static_cast<Out *>(a.out) + token * a.width;
     const float factor = inverse_rms<kThreads, kPack>(x, a.width, a.eps);
-    if (!a.cos) {
+    if (!a.cos.first) {
         for (int i = threadIdx.x * kPack; i < a.width; i += kThreads * kPack) {
             Floats<kPack> values = load<kPack>(x + i);
             const Floats<kPack> weights = load<kPack>(a.weight + i);
@@ -41,8 +39,8 @@ __global__ void norm_split_rope_kernel(Arguments a) {
         }
         return;
     }
-    const float * cos = row_at(a.cos, a.cos_stride, token);
-    const float * sin = row_at(a.sin, a.sin_stride, token);
+    const float * cos = a.cos.at(token);
+    const float * sin = a.sin.at(token);
     for (int pair = threadIdx.x * kPack; pair < a.width / 2; pair += kThreads * kPack) {
         const int first = pair / a.half * 2 * a.half + pair % a.half;
         const int second = first + a.half;
@@ -66,10 +64,8 @@ __global__ void norm_split_rope_kernel(Arguments a) {
 
 bool supports(const ggml_tensor * node) {
     const ggml_tensor * x = node->src[0];
-    const bool rotates = node->src[2] != nullptr;
-    return has_rows(x, GGML_TYPE_F32) && has_rows(node->src[1], GGML_TYPE_F32) &&
-           (!rotates || (has_rows(node->src[2], GGML_TYPE_F32) && has_rows(node->src[3], GGML_TYPE_F32))) &&
-           is_float_type(node->type) && ggml_is_contiguous(node) && node->ne[0] * node->ne[1] == x->ne[0];
+    return have_rows(GGML_TYPE_F32, {x, node->src[1], node->src[2], node->src[3]}) && is_float_type(node->type) &&
+           ggml_is_contiguous(node) && node->ne[0] * node->ne[1] == x->ne[0];
 }
 
 void enqueue(const CudaCall & call, ggml_tensor * node) {
@@ -79,21 +75,17 @@ void enqueue(const CudaCall & call, ggml_tensor * node) {
     const ggml_tensor * sin = node->src[3];
     const int64_t half = node->ne[0] / 2;
     const Arguments arguments{
-        data_of<const float>(x),
+        float_rows(x),
         data_of<const float>(weight),
-        cos ? data_of<const float>(cos) : nullptr,
-        sin ? data_of<const float>(sin) : nullptr,
+        float_rows(cos),
+        float_rows(sin),
         node->data,
-        static_cast<int64_t>(x->nb[1]),
-        cos ? static_cast<int64_t>(cos->nb[1]) : 0,
-        sin ? static_cast<int64_t>(sin->nb[1]) : 0,
         x->ne[1],
         static_cast<int>(x->ne[0]),
         static_cast<int>(half),
         constants_of<NormSplitRopeConstants>(node).eps,
     };
-    const bool packed = packs(x, 4) && packs(weight, 4) && packs(node, 4) &&
-                        (!cos || (half % 4 == 0 && packs(cos, 4) && packs(sin, 4)));
+    const bool packed = packs({x, weight, node, cos, sin}) && (!cos || half % 4 == 0);
     with_type(node->type, [&]<typename Out>() {
         with_row_shape(x->ne[0], packed, [&]<int kThreads, int kPack>() {
             launch_rows<kThreads>("norm_split_rope", call, &norm_split_rope_kernel<Out, kThreads, kPack>, x->ne[1],

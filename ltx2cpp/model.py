@@ -41,33 +41,6 @@ class LTX2Model:
 
     Construction reads and checks file headers; weights are mapped when a stage is first used and
     freed by `release` or at the end of a ``with`` block. One pipeline runs one job at a time.
-
-    Args:
-        files: the model files.
-        device: "cpu", "cuda", "cuda:1" or "auto".
-        weight_type: "file" computes with the weights as stored; "f32", "f16", "bf16", "q8_0",
-            "q6_k", "q5_k" or "q4_k" converts them on load.
-        threads: for the CPU; None takes the physical cores.
-        observer: receives phases, steps and progress.
-        loras: LoRAs to apply; several add up.
-        lora_mode: "merge" adds them to the weights on load, which costs time then and nothing per
-            step; "runtime" computes them beside the weights, which then keep their precision and
-            need no copy; "auto" merges, but computes beside weights of less than eight bits.
-        prompt_cache: folder that keeps encoded prompts for other runs, up to 1 GiB; a prompt found
-            there needs no text encoder. None keeps none.
-        distilled_lora: the LoRA that makes a full model a distilled one; the pipelines of two
-            stages apply it where and as strongly as the official ones do.
-        offload: what leaves memory when. "stage": each network after its phase. "stream": also
-            weights behind the reader, block by block, for models larger than memory. "disk": the
-            same, and out of the system's cache. "none": nothing until `release`. "auto": as
-            "stage", the transformer stays for the next clip where there is room, and "stream"
-            where that is needed.
-        max_memory: GiB that this process (with a GPU: its memory) may use at most; a generation
-            that cannot keep to it is refused before it starts.
-
-    Raises:
-        CheckpointError, WeightError, ConfigError, UnsupportedError: the files cannot be used.
-        ArgumentError: another argument is wrong.
     """
 
     def __init__(
@@ -85,6 +58,36 @@ class LTX2Model:
         offload: str = "auto",
         max_memory: float | None = None,
     ) -> None:
+        """Read and check the headers of the files.
+
+        Args:
+            files: the model files.
+            device: "cpu", "cuda", "cuda:1" or "auto".
+            weight_type: "file" computes with the weights as stored; "f32", "f16", "bf16", "q8_0",
+                "q6_k", "q5_k" or "q4_k" converts them on load.
+            threads: for the CPU; None takes the physical cores.
+            observer: receives phases, steps and progress.
+            loras: LoRAs to apply; several add up.
+            lora_mode: "merge" adds them to the weights on load, which costs time then and nothing
+                per step; "runtime" computes them beside the weights, which then keep their
+                precision and need no copy; "auto" merges, but computes beside weights of less than
+                eight bits.
+            prompt_cache: folder that keeps encoded prompts for other runs, up to 1 GiB; a prompt
+                found there needs no text encoder. None keeps none.
+            distilled_lora: the LoRA that makes a full model a distilled one; the pipelines of two
+                stages apply it where and as strongly as the official ones do.
+            offload: what leaves memory when. "stage": each network after its phase. "stream": also
+                weights behind the reader, block by block, for models larger than memory. "disk":
+                the same, and out of the system's cache. "none": nothing until `release`. "auto":
+                as "stage", the transformer stays for the next clip where there is room, and
+                "stream" where that is needed.
+            max_memory: GiB that this process (with a GPU: its memory) may use at most; a generation
+                that cannot keep to it is refused before it starts.
+
+        Raises:
+            CheckpointError, WeightError, ConfigError, UnsupportedError: the files cannot be used.
+            ArgumentError: another argument is wrong.
+        """
         self._observer = observer or Observer()
         self._backend = Backend(device, weight_type, threads, self._observer)
         self._backend.lora_mode = check_lora_mode(lora_mode)

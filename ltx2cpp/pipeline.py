@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,7 @@ from ltx2cpp.latents import AUDIO_LATENT_BINS
 from ltx2cpp.lora import reference_factors
 from ltx2cpp.memory_plan import MemoryPlan
 from ltx2cpp.model import LTX2Model
-from ltx2cpp.model_files import ModelFiles
-from ltx2cpp.options import Guidance, LoraSpec, Sampling
+from ltx2cpp.options import Guidance, Sampling
 from ltx2cpp.phases import phase
 from ltx2cpp.plans import ModelFacts, Plan, Request
 from ltx2cpp.prefetch import prefetch
@@ -29,7 +28,6 @@ from ltx2cpp.types import (
     FloatArray,
     GenerationOutput,
     GenerationStream,
-    Observer,
     PromptEmbedding,
     Step,
 )
@@ -50,30 +48,6 @@ class LTX2Pipeline(LTX2Model):
     Construction reads and checks file headers; weights are mapped when a stage is first used and
     freed by `release` or at the end of a ``with`` block. One pipeline runs one job at a time.
 
-    Args:
-        files: the model files.
-        device: "cpu", "cuda", "cuda:1" or "auto".
-        weight_type: "file" computes with the weights as stored; "f32", "f16", "bf16", "q8_0",
-            "q6_k", "q5_k" or "q4_k" converts them on load.
-        threads: for the CPU; None takes the physical cores.
-        observer: receives phases, steps and progress.
-        loras: LoRAs to apply; several add up.
-        lora_mode: "merge" adds them to the weights on load, which costs time then and nothing per
-            step; "runtime" computes them beside the weights, which then keep their precision and
-            need no copy; "auto" merges, but computes beside weights of less than eight bits.
-        prompt_cache: folder that keeps encoded prompts for other runs, up to 1 GiB; a prompt found
-            there needs no text encoder. None keeps none.
-        distilled_lora: the LoRA that makes a full model a distilled one; the pipelines of two
-            stages apply it where and as strongly as the official ones do.
-        offload: what leaves memory when: "auto", "none", "stage", "stream" or "disk"; see
-            docs/memory.md.
-        max_memory: GiB that this process (with a GPU: its memory) may use at most; a generation
-            that cannot keep to it is refused before it starts.
-
-    Raises:
-        CheckpointError, WeightError, ConfigError, UnsupportedError: the files cannot be used.
-        ArgumentError: another argument is wrong.
-
     Example:
         >>> files = ModelFiles(checkpoint="ltx-2.3.safetensors", text_encoder="gemma-3-12b-it")
         >>> with LTX2Pipeline(files) as pipe:
@@ -81,36 +55,12 @@ class LTX2Pipeline(LTX2Model):
         ...     out.save("fox.mp4")
     """
 
-    def __init__(
-        self,
-        files: ModelFiles,
-        *,
-        device: str = "auto",
-        weight_type: str = "file",
-        threads: int | None = None,
-        observer: Observer | None = None,
-        loras: Sequence[LoraSpec] = (),
-        lora_mode: str = "auto",
-        prompt_cache: str | Path | None = None,
-        distilled_lora: str | Path | None = None,
-        offload: str = "auto",
-        max_memory: float | None = None,
-    ) -> None:
-        super().__init__(
-            files,
-            device=device,
-            weight_type=weight_type,
-            threads=threads,
-            observer=observer,
-            loras=loras,
-            lora_mode=lora_mode,
-            prompt_cache=prompt_cache,
-            distilled_lora=distilled_lora,
-            offload=offload,
-            max_memory=max_memory,
-        )
-        self._contexts: dict[str, PromptEmbedding] = {}
-        self._demo = False
+    _demo = False
+
+    @cached_property
+    def _contexts(self) -> dict[str, PromptEmbedding]:
+        """Those of the last prompts, oldest first."""
+        return {}
 
     @classmethod
     def demo(cls, device: str = "auto", **options: Any) -> LTX2Pipeline:

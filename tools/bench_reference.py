@@ -6,11 +6,12 @@ Sizes are those of LTX-2.3. Everything here needs torch and diffusers (extra `re
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from diffusers_names import TRANSFORMER_PARTS, rename_parts
 from numpy.typing import NDArray
 
 from ltx2cpp import Modality
@@ -20,23 +21,6 @@ Arrays = dict[str, NDArray[np.float32]]
 Call = Callable[[], Arrays]
 
 _DIFFUSION = "model.diffusion_model."
-# Official to diffusers names, part by part.
-_TRANSFORMER_PARTS = {
-    "patchify_proj": "proj_in",
-    "audio_patchify_proj": "audio_proj_in",
-    "adaln_single": "time_embed",
-    "audio_adaln_single": "audio_time_embed",
-    "prompt_adaln_single": "prompt_adaln",
-    "audio_prompt_adaln_single": "audio_prompt_adaln",
-    "av_ca_video_scale_shift_adaln_single": "av_cross_attn_video_scale_shift",
-    "av_ca_audio_scale_shift_adaln_single": "av_cross_attn_audio_scale_shift",
-    "av_ca_a2v_gate_adaln_single": "av_cross_attn_video_a2v_gate",
-    "av_ca_v2a_gate_adaln_single": "av_cross_attn_audio_v2a_gate",
-    "scale_shift_table_a2v_ca_video": "video_a2v_cross_attn_scale_shift_table",
-    "scale_shift_table_a2v_ca_audio": "audio_a2v_cross_attn_scale_shift_table",
-    "q_norm": "norm_q",
-    "k_norm": "norm_k",
-}
 _VOCODER_PARTS = {
     "ups": "upsamplers",
     "resblocks": "resnets",
@@ -65,7 +49,7 @@ def transformer_parts(
             rope_type=config.rope_type,
         )
     weights = {
-        _renamed(name, _TRANSFORMER_PARTS): tensor
+        rename_parts(name, TRANSFORMER_PARTS): tensor
         for name, tensor in _weights(path, _DIFFUSION).items()
     }
     model.load_state_dict(weights, strict=True, assign=True)
@@ -159,7 +143,7 @@ def audio_decoder(
     # The authors cut the 16 kHz wave to -1..1 before they extend its band.
     vocoder = LTX2VocoderWithBWE(final_act_fn="clamp")
     named = {
-        _renamed(name, _VOCODER_PARTS).replace("lowpass.filter", "filter"): tensor
+        rename_parts(name, _VOCODER_PARTS).replace("lowpass.filter", "filter"): tensor
         for name, tensor in _weights(path, "vocoder.").items()
     }
     vocoder.load_state_dict(named, strict=True, assign=True)
@@ -191,10 +175,6 @@ def _decoder_name(name: str) -> str:
         else:
             part = f"up_blocks.{(int(index) - 1) // 2}"
     return f"{part}.{rest}".replace("res_blocks", "resnets")
-
-
-def _renamed(name: str, parts: Mapping[str, str]) -> str:
-    return ".".join(parts.get(part, part) for part in name.split("."))
 
 
 def _weights(path: Path, prefix: str) -> dict[str, Any]:

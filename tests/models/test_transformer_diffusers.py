@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tolerances
+from diffusers_names import TRANSFORMER_PARTS, rename_parts
 from harness import compare
 from transformer_cases import (
     RELEASED_23,
@@ -31,24 +32,6 @@ from ltx2cpp.types import Modality
 pytestmark = pytest.mark.reference
 
 SIGMA = 0.6
-
-# Official to diffusers names; applied in this order to whole name parts.
-RENAMES = {
-    "patchify_proj": "proj_in",
-    "audio_patchify_proj": "audio_proj_in",
-    "adaln_single": "time_embed",
-    "audio_adaln_single": "audio_time_embed",
-    "prompt_adaln_single": "prompt_adaln",
-    "audio_prompt_adaln_single": "audio_prompt_adaln",
-    "av_ca_video_scale_shift_adaln_single": "av_cross_attn_video_scale_shift",
-    "av_ca_audio_scale_shift_adaln_single": "av_cross_attn_audio_scale_shift",
-    "av_ca_a2v_gate_adaln_single": "av_cross_attn_video_a2v_gate",
-    "av_ca_v2a_gate_adaln_single": "av_cross_attn_audio_v2a_gate",
-    "scale_shift_table_a2v_ca_video": "video_a2v_cross_attn_scale_shift_table",
-    "scale_shift_table_a2v_ca_audio": "audio_a2v_cross_attn_scale_shift_table",
-    "q_norm": "norm_q",
-    "k_norm": "norm_k",
-}
 
 
 def diffusers_model(config: TransformerConfig, weights: dict[str, Any]) -> Any:
@@ -85,7 +68,7 @@ def diffusers_model(config: TransformerConfig, weights: dict[str, Any]) -> Any:
             perturbed_attn=True,
         )
     state = {
-        ".".join(RENAMES.get(part, part) for part in name.split(".")): torch.from_numpy(value)
+        rename_parts(name, TRANSFORMER_PARTS): torch.from_numpy(value)
         for name, value in weights.items()
     }
     model.load_state_dict(state, strict=True, assign=True)

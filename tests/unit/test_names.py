@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from checkpoint_writers import write_gguf, write_safetensors
+from diffusers_names import TRANSFORMER_PARTS, rename_parts
 from released_layouts import released_gemma_tensors, released_tensors
 
 from ltx2cpp.checkpoint import open_checkpoint
@@ -71,32 +72,6 @@ def test_transformer_prefixes(prefix: str, tmp_path: Path) -> None:
     assert "learnable_registers" in found.groups["audio_connector"]
 
 
-# Replacements in the order of the table; the first group only at the start of a name.
-_TO_DIFFUSERS_START = {"adaln_single.": "time_embed.", "audio_adaln_single.": "audio_time_embed."}
-_TO_DIFFUSERS = {
-    "patchify_proj": "proj_in",
-    "audio_prompt_adaln_single": "audio_prompt_adaln",
-    "prompt_adaln_single": "prompt_adaln",
-    "av_ca_video_scale_shift_adaln_single": "av_cross_attn_video_scale_shift",
-    "av_ca_audio_scale_shift_adaln_single": "av_cross_attn_audio_scale_shift",
-    "av_ca_a2v_gate_adaln_single": "av_cross_attn_video_a2v_gate",
-    "av_ca_v2a_gate_adaln_single": "av_cross_attn_audio_v2a_gate",
-    "scale_shift_table_a2v_ca_video": "video_a2v_cross_attn_scale_shift_table",
-    "scale_shift_table_a2v_ca_audio": "audio_a2v_cross_attn_scale_shift_table",
-    "q_norm": "norm_q",
-    "k_norm": "norm_k",
-}
-
-
-def _to_diffusers(name: str) -> str:
-    for old, new in _TO_DIFFUSERS_START.items():
-        if name.startswith(old):
-            return new + name[len(old) :]
-    for old, new in _TO_DIFFUSERS.items():
-        name = name.replace(old, new)
-    return name
-
-
 @pytest.mark.parametrize("version", ["2.0", "2.3"])
 def test_diffusers_transformer(version: str, tmp_path: Path) -> None:
     official = {
@@ -104,7 +79,7 @@ def test_diffusers_transformer(version: str, tmp_path: Path) -> None:
         for name, value in _small(version, _DIT).items()
         if "_embeddings_connector." not in name
     }
-    renamed = {_to_diffusers(name): value for name, value in official.items()}
+    renamed = {rename_parts(name, TRANSFORMER_PARTS): value for name, value in official.items()}
     assert len(renamed) == len(official) and set(renamed) != set(official)
     found = _sort(tmp_path, renamed)
     assert set(found.groups["transformer"]) == set(official)

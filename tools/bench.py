@@ -35,7 +35,7 @@ from bench_reference import Arrays, Call
 from compare_velocity import make_inputs
 from make_synthetic import choose_tensors, write_checkpoint
 from numpy.typing import NDArray
-from released_layouts import released_config
+from released_configs import released_config
 
 from ltx2cpp import LTX2Pipeline, Modality, ModelFiles
 from ltx2cpp.convert import convert

@@ -22,13 +22,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from released_layouts import (
-    VERSIONS,
-    Layout,
-    released_config,
-    released_gemma_tensors,
-    released_tensors,
-)
+from released_configs import released_config
+from released_layouts import VERSIONS, Layout, released_gemma_tensors, released_tensors
 
 from ltx2cpp.checkpoint import DType
 from ltx2cpp.checkpoint.gguf import DEFAULT_ALIGNMENT

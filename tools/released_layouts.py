@@ -1,4 +1,4 @@
-"""Names, types, shapes and metadata of the released LTX-2 and LTX-2.3 checkpoints, without weights.
+"""Names, types and shapes of the released LTX-2 and LTX-2.3 checkpoints, without weights.
 
 Tests build header-only files of real size from these tables; tools build small synthetic models.
 Source: parameter counts and shape tables of the released files.
@@ -7,7 +7,6 @@ Source: parameter counts and shape tables of the released files.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 Layout = dict[str, tuple[str, tuple[int, ...]]]
 
@@ -16,11 +15,11 @@ VERSIONS = ("2.0", "2.3")
 _DIFFUSION = "model.diffusion_model."
 _WIDTH, _AUDIO_WIDTH, _HEADS = 4096, 2048, 32
 _TEXT_COLUMNS = 3840 * 49
-_LATENT = 128
+LATENT = 128
 _DILATION_ROUNDS = 3
 
 # Pixels to latent: (kind, layers or multiplier); resamplers of the decoder are walked backwards.
-_VAE_BLOCKS: dict[str, dict[str, list[tuple[str, int]]]] = {
+VAE_BLOCKS: dict[str, dict[str, list[tuple[str, int]]]] = {
     "2.3": {
         "encoder": [
             ("res_x", 4),
@@ -71,12 +70,12 @@ _VAE_BLOCKS: dict[str, dict[str, list[tuple[str, int]]]] = {
 _PACKING = {"space": 4, "time": 2, "all": 8}
 
 # (initial channels, rates, kernel sizes, final bias)
-_GENERATORS: dict[str, tuple[int, tuple[int, ...], tuple[int, ...]]] = {
+GENERATORS: dict[str, tuple[int, tuple[int, ...], tuple[int, ...]]] = {
     "2.0": (1024, (6, 5, 2, 2, 2), (16, 15, 8, 4, 4)),
     "2.3": (1536, (5, 2, 2, 2, 2, 2), (11, 4, 4, 4, 4, 4)),
     "bwe": (512, (6, 5, 2, 2, 2), (12, 11, 4, 4, 4)),
 }
-_RESBLOCK_KERNELS = (3, 7, 11)
+RESBLOCK_KERNELS = (3, 7, 11)
 
 
 def released_tensors(version: str, num_layers: int = 48) -> Layout:
@@ -105,19 +104,6 @@ def released_tensors(version: str, num_layers: int = 48) -> Layout:
     shapes.update(("audio_vae." + name, shape) for name, shape in _audio_vae())
     shapes.update(("vocoder." + name, shape) for name, shape in _vocoder(version))
     return {name: ("BF16", shape) for name, shape in shapes.items()}
-
-
-def released_config(version: str, num_layers: int = 48) -> dict[str, Any]:
-    """Return the metadata object `config` of a released whole checkpoint."""
-    if version not in VERSIONS:
-        raise ValueError(f"version: expected one of {VERSIONS}, found {version!r}")
-    return {
-        "transformer": _transformer_config(version, num_layers),
-        "vae": _video_vae_config(version),
-        "scheduler": {"_class_name": "RectifiedFlowScheduler", "num_train_timesteps": 1000},
-        "audio_vae": _audio_vae_config(),
-        "vocoder": _vocoder_config(version),
-    }
 
 
 def released_gemma_tensors(num_layers: int = 48, vocab_size: int = 262208) -> Layout:
@@ -175,7 +161,7 @@ def _adaln(name: str, width: int, rows: int) -> Shapes:
 def _transformer(gated: bool, num_layers: int) -> Shapes:
     rows = 9 if gated else 6
     for prefix, width in (("", _WIDTH), ("audio_", _AUDIO_WIDTH)):
-        yield from _linear(f"{prefix}patchify_proj", width, _LATENT)
+        yield from _linear(f"{prefix}patchify_proj", width, LATENT)
         yield from _adaln(f"{prefix}adaln_single", width, rows)
         if gated:
             yield from _adaln(f"{prefix}prompt_adaln_single", width, 2)
@@ -183,7 +169,7 @@ def _transformer(gated: bool, num_layers: int) -> Shapes:
             yield from _linear(f"{prefix}caption_projection.linear_1", width, 3840)
             yield from _linear(f"{prefix}caption_projection.linear_2", width, width)
         yield f"{prefix}scale_shift_table", (2, width)
-        yield from _linear(f"{prefix}proj_out", _LATENT, width)
+        yield from _linear(f"{prefix}proj_out", LATENT, width)
     yield from _adaln("av_ca_video_scale_shift_adaln_single", _WIDTH, 4)
     yield from _adaln("av_ca_a2v_gate_adaln_single", _WIDTH, 1)
     yield from _adaln("av_ca_audio_scale_shift_adaln_single", _AUDIO_WIDTH, 4)
@@ -230,10 +216,10 @@ def _conv(name: str, outputs: int, inputs: int, *kernel: int) -> Shapes:
 
 def _video_vae(version: str) -> Shapes:
     for name in ("mean-of-means", "std-of-means"):
-        yield f"per_channel_statistics.{name}", (_LATENT,)
-    blocks = _VAE_BLOCKS[version]
+        yield f"per_channel_statistics.{name}", (LATENT,)
+    blocks = VAE_BLOCKS[version]
     kernel = (3, 3, 3)
-    width = _LATENT
+    width = LATENT
     yield from _conv("encoder.conv_in.conv", width, 48, *kernel)
     for index, (kind, value) in enumerate(blocks["encoder"]):
         prefix = f"encoder.down_blocks.{index}"
@@ -243,9 +229,9 @@ def _video_vae(version: str) -> Shapes:
             packing = _PACKING[kind.split("_")[1]]
             yield from _conv(f"{prefix}.conv.conv", width * value // packing, width, *kernel)
             width *= value
-    yield from _conv("encoder.conv_out.conv", _LATENT + 1, width, *kernel)
+    yield from _conv("encoder.conv_out.conv", LATENT + 1, width, *kernel)
     width = 1024
-    yield from _conv("decoder.conv_in.conv", width, _LATENT, *kernel)
+    yield from _conv("decoder.conv_in.conv", width, LATENT, *kernel)
     for index, (kind, value) in enumerate(reversed(blocks["decoder"])):
         prefix = f"decoder.up_blocks.{index}"
         if kind == "res_x":
@@ -273,7 +259,7 @@ def _audio_block(name: str, before: int, after: int) -> Shapes:
 def _audio_vae() -> Shapes:
     widths = (128, 256, 512)
     for name in ("mean-of-means", "std-of-means"):
-        yield f"per_channel_statistics.{name}", (_LATENT,)
+        yield f"per_channel_statistics.{name}", (LATENT,)
     yield from _conv("encoder.conv_in.conv", widths[0], 2, 3, 3)
     width = widths[0]
     for level, after in enumerate(widths):
@@ -309,15 +295,15 @@ def _vocoder(version: str) -> Shapes:
 
 
 def _generator(prefix: str, kind: str, snake: bool) -> Shapes:
-    width, _, kernels = _GENERATORS[kind]
+    width, _, kernels = GENERATORS[kind]
     yield from _conv(f"{prefix}conv_pre", width, 128, 7)
     for stage, kernel in enumerate(kernels):
         # Transposed convolutions store their inputs first.
         yield f"{prefix}ups.{stage}.weight", (width, width // 2, kernel)
         width //= 2
         yield f"{prefix}ups.{stage}.bias", (width,)
-        for offset, size in enumerate(_RESBLOCK_KERNELS):
-            block = f"{prefix}resblocks.{stage * len(_RESBLOCK_KERNELS) + offset}"
+        for offset, size in enumerate(RESBLOCK_KERNELS):
+            block = f"{prefix}resblocks.{stage * len(RESBLOCK_KERNELS) + offset}"
             for half in ("1", "2"):
                 for index in range(_DILATION_ROUNDS):
                     yield from _conv(f"{block}.convs{half}.{index}", width, width, size)
@@ -335,169 +321,3 @@ def _snake(name: str, width: int) -> Shapes:
     yield f"{name}.act.beta", (width,)
     yield f"{name}.upsample.filter", (1, 1, 12)
     yield f"{name}.downsample.lowpass.filter", (1, 1, 12)
-
-
-def _transformer_config(version: str, num_layers: int) -> dict[str, Any]:
-    common: dict[str, Any] = {
-        "_class_name": "AVTransformer3DModel",
-        "activation_fn": "gelu-approximate",
-        "attention_bias": True,
-        "attention_head_dim": 128,
-        "attention_type": "default",
-        "audio_attention_head_dim": 64,
-        "audio_cross_attention_dim": 2048,
-        "audio_num_attention_heads": 32,
-        "audio_out_channels": 128,
-        "audio_positional_embedding_max_pos": [20],
-        "av_ca_timestep_scale_multiplier": 1000.0,
-        "av_cross_ada_norm": True,
-        "caption_channels": 3840,
-        "causal_temporal_positioning": True,
-        "connector_positional_embedding_max_pos": [4096],
-        "cross_attention_dim": 4096,
-        "cross_attention_norm": True,
-        "double_self_attention": False,
-        "dropout": 0.0,
-        "frequencies_precision": "float64",
-        "in_channels": 128,
-        "norm_elementwise_affine": False,
-        "norm_eps": 1e-06,
-        "num_attention_heads": 32,
-        "num_embeds_ada_norm": 1000,
-        "num_layers": num_layers,
-        "only_cross_attention": False,
-        "out_channels": 128,
-        "positional_embedding_max_pos": [20, 2048, 2048],
-        "positional_embedding_theta": 10000.0,
-        "positional_embedding_type": "rope",
-        "qk_norm": "rms_norm",
-        "rope_type": "split",
-        "share_ff": False,
-        "standardization_norm": "rms_norm",
-        "timestep_scale_multiplier": 1000,
-        "upcast_attention": False,
-        "use_audio_video_cross_attention": True,
-        "use_embeddings_connector": True,
-        "use_middle_indices_grid": True,
-    }
-    if version == "2.0":
-        return common
-    return {
-        **common,
-        "apply_gated_attention": True,
-        "audio_connector_attention_head_dim": 64,
-        "audio_connector_num_attention_heads": 32,
-        "caption_proj_before_connector": True,
-        "caption_proj_input_norm": False,
-        "caption_projection_first_linear": False,
-        "caption_projection_second_linear": False,
-        "connector_apply_gated_attention": True,
-        "connector_attention_head_dim": 128,
-        "connector_num_attention_heads": 32,
-        "connector_num_layers": 8,
-        "cross_attention_adaln": True,
-        "text_encoder_norm_type": "per_token_rms",
-    }
-
-
-def _video_vae_config(version: str) -> dict[str, Any]:
-    def entry(kind: str, value: int, half: str) -> list[Any]:
-        if kind == "res_x":
-            noise = {"inject_noise": False} if version == "2.0" and half == "decoder" else {}
-            return [kind, {"num_layers": value, **noise}]
-        residual = {"residual": True} if version == "2.0" and half == "decoder" else {}
-        return [kind, {"multiplier": value, **residual}]
-
-    blocks = {
-        f"{half}_blocks": [entry(kind, value, half) for kind, value in listed]
-        for half, listed in _VAE_BLOCKS[version].items()
-    }
-    padding = {"spatial_padding_mode": "zeros"} if version == "2.3" else {}
-    return {
-        "_class_name": "CausalVideoAutoencoder",
-        "dims": 3,
-        "in_channels": 3,
-        "out_channels": 3,
-        "latent_channels": _LATENT,
-        **blocks,
-        "scaling_factor": 1.0,
-        "norm_layer": "pixel_norm",
-        "patch_size": 4,
-        "latent_log_var": "uniform",
-        "use_quant_conv": False,
-        "causal_decoder": False,
-        "timestep_conditioning": False,
-        "normalize_latent_channels": False,
-        "encoder_base_channels": 128,
-        "decoder_base_channels": 128,
-        **padding,
-    }
-
-
-def _audio_vae_config() -> dict[str, Any]:
-    return {
-        "model": {
-            "params": {
-                "sampling_rate": 16000,
-                "ddconfig": {
-                    "double_z": True,
-                    "mel_bins": 64,
-                    "z_channels": 8,
-                    "resolution": 256,
-                    "downsample_time": False,
-                    "in_channels": 2,
-                    "out_ch": 2,
-                    "ch": 128,
-                    "ch_mult": [1, 2, 4],
-                    "num_res_blocks": 2,
-                    "attn_resolutions": [],
-                    "dropout": 0.0,
-                    "mid_block_add_attention": False,
-                    "norm_type": "pixel",
-                    "causality_axis": "height",
-                },
-            }
-        },
-        "preprocessing": {
-            "audio": {"sampling_rate": 16000, "stereo": True, "causal_padding": 3},
-            "stft": {
-                "filter_length": 1024,
-                "hop_length": 160,
-                "win_length": 1024,
-                "causal": True,
-            },
-            "mel": {"n_mel_channels": 64, "mel_fmin": 0, "mel_fmax": 8000},
-        },
-    }
-
-
-def _vocoder_config(version: str) -> dict[str, Any]:
-    def generator(kind: str) -> dict[str, Any]:
-        initial, rates, kernels = _GENERATORS[kind]
-        return {
-            "upsample_initial_channel": initial,
-            "resblock": "1" if kind == "2.0" else "AMP1",
-            "upsample_rates": list(rates),
-            "upsample_kernel_sizes": list(kernels),
-            "resblock_kernel_sizes": list(_RESBLOCK_KERNELS),
-            "resblock_dilation_sizes": [[1, 3, 5]] * 3,
-            "stereo": True,
-        }
-
-    if version == "2.0":
-        return {**generator("2.0"), "output_sampling_rate": 24000}
-    snake = {"activation": "snakebeta", "use_tanh_at_final": False, "use_bias_at_final": False}
-    return {
-        "vocoder": {**generator("2.3"), **snake},
-        "bwe": {
-            **generator("bwe"),
-            **snake,
-            "apply_final_activation": False,
-            "input_sampling_rate": 16000,
-            "output_sampling_rate": 48000,
-            "hop_length": 80,
-            "n_fft": 512,
-            "win_size": 512,
-            "num_mels": 64,
-        },
-    }

@@ -14,7 +14,8 @@ import tolerances
 from harness import compare
 from numpy.typing import NDArray
 from numpy_transformer import NumpyTransformer, weight_shapes
-from released_layouts import released_config, released_tensors
+from released_configs import released_config
+from released_layouts import released_tensors
 from transformer_cases import (
     TINY_20,
     TINY_23,

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import gc
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 
+from ltx2cpp import LTX2Pipeline, ModelFiles, audio_stages, model, stages, text_stages
 from ltx2cpp.checkpoint import DType, TensorInfo, WeightRef
 from ltx2cpp.config import AudioVaeConfig, GeneratorConfig, VocoderConfig
 from ltx2cpp.errors import CheckpointError
+from ltx2cpp.types import Observer, Step
 
 EVENTS: list[str] = []
+
+Make = Callable[..., LTX2Pipeline]
 
 CHANNELS, AUDIO_CHANNELS, WIDTH, AUDIO_WIDTH, LAYERS = 4, 32, 6, 5, 3
 
@@ -237,3 +243,40 @@ class FakeModels:
 
     def open_tokenizer(self) -> FakeTokenizer:
         return FakeTokenizer()
+
+
+class Recorder(Observer):
+    """Keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+
+    def phase_started(self, name: str, total: int | None = None) -> None:
+        self.events.append(("start", name, total))
+
+    def phase_progress(self, name: str, done: int, total: int) -> None:
+        self.events.append(("progress", name, done, total))
+
+    def phase_ended(self, name: str, seconds: float, peak_bytes: int) -> None:
+        assert seconds >= 0
+        assert peak_bytes >= 0
+        self.events.append(("end", name))
+
+    def step(self, step: Step) -> None:
+        self.events.append(step)
+
+
+def pipelines(monkeypatch: pytest.MonkeyPatch) -> Make:
+    """Return what makes pipelines whose networks are these."""
+
+    def build(models: FakeModels | None = None, **arguments: Any) -> LTX2Pipeline:
+        core = make_core()
+        monkeypatch.setattr(stages, "_core", core)
+        monkeypatch.setattr(audio_stages, "_core", core)
+        monkeypatch.setattr(text_stages, "_core", core)
+        monkeypatch.setattr(model, "resolve", lambda files: models or FakeModels())
+        gc.collect()
+        EVENTS.clear()
+        return LTX2Pipeline(ModelFiles("model.safetensors"), device="cpu", **arguments)
+
+    return build

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from ltx2cpp.conditioning import describe
@@ -170,3 +171,10 @@ class FakeStream:
             yield np.full((1, self.height, self.width, 3), 10 * index + 20, np.uint8)
             observer.phase_progress("decode video", index + 1, self.num_frames)
         observer.phase_ended("decode video", 0.25, 3_000_000_000)
+
+
+def install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put it in the place of the real one."""
+    monkeypatch.setattr("ltx2cpp.LTX2Pipeline", FakePipeline, raising=False)
+    monkeypatch.setattr("ltx2cpp.ModelFiles", FakeFiles, raising=False)
+    CALLS.clear()

@@ -33,7 +33,7 @@ Case = tuple[str, Callable[[Path], Path]]
 
 SEED = 20260822
 
-_TENSORS = {
+TENSORS = {
     "blocks.0.weight": ("F32", (4, 6)),
     "blocks.0.bias": ("F32", (4,)),
     "blocks.1.weight": ("BF16", (3, 8)),
@@ -42,7 +42,7 @@ _TENSORS = {
 }
 
 
-def _file(name: str, content: bytes) -> Callable[[Path], Path]:
+def file_case(name: str, content: bytes) -> Callable[[Path], Path]:
     def write(folder: Path) -> Path:
         path = folder / name
         path.write_bytes(content)
@@ -52,7 +52,7 @@ def _file(name: str, content: bytes) -> Callable[[Path], Path]:
 
 
 def valid_safetensors() -> bytes:
-    header, size = safetensors_header(_TENSORS, {"config": "{}", "format": "pt"})
+    header, size = safetensors_header(TENSORS, {"config": "{}", "format": "pt"})
     return safetensors_bytes(header, bytes(range(256))[:size])
 
 
@@ -86,12 +86,12 @@ def _gguf_tensors() -> list[bytes]:
 
 def safetensors_cases() -> Iterator[Case]:
     for label, content in _safetensors_contents():
-        yield f"safetensors-{label}", _file("model.safetensors", content)
+        yield f"safetensors-{label}", file_case("model.safetensors", content)
 
 
 def _safetensors_contents() -> Iterator[tuple[str, bytes]]:
     whole = valid_safetensors()
-    header, size = safetensors_header(_TENSORS, {"config": "{}"})
+    header, size = safetensors_header(TENSORS, {"config": "{}"})
     data = bytes(size)
     rng = random.Random(SEED)
     for cut in sorted(rng.sample(range(len(whole)), 24)):
@@ -254,7 +254,7 @@ def _bad_names() -> list[tuple[str, str]]:
 
 def gguf_cases() -> Iterator[Case]:
     for label, content in _gguf_contents():
-        yield f"gguf-{label}", _file("model.gguf", content)
+        yield f"gguf-{label}", file_case("model.gguf", content)
 
 
 def _gguf_contents() -> Iterator[tuple[str, bytes]]:
@@ -372,129 +372,6 @@ def _gguf_bad_tensors() -> Iterator[tuple[str, bytes]]:
     for label, name in _bad_names():
         if label != "surrogate":
             yield f"name-{label}", gguf_tensor(name, [8], 0, offset)
-
-
-# -- folders and strangers ------------------------------------------------------------------------
-
-
-def folder_cases() -> Iterator[Case]:
-    shard = valid_safetensors()
-    names = list(_TENSORS)
-
-    def folder(index: object, shards: dict[str, bytes]) -> Callable[[Path], Path]:
-        def write(path: Path) -> Path:
-            for name, content in shards.items():
-                (path / name).write_bytes(content)
-            raw = index if isinstance(index, bytes) else json.dumps(index).encode()
-            (path / "model.safetensors.index.json").write_bytes(raw)
-            return path
-
-        return write
-
-    one = {"a.safetensors": shard}
-    good = {name: "a.safetensors" for name in names}
-    places = (
-        "../a.safetensors",
-        "../../etc/passwd",
-        "/etc/passwd",
-        "/a.safetensors",
-        "sub/a.safetensors",
-        "sub\\a.safetensors",
-        "C:\\a.safetensors",
-        "C:a.safetensors",
-        "..",
-        ".",
-        "",
-        ".a.safetensors",
-        "a.bin",
-        "a.safetensors/..",
-        "a\n.safetensors",
-        "a\0.safetensors",
-        "b.safetensors",
-        "x" * 300 + ".safetensors",
-        5,
-        None,
-        ["a.safetensors"],
-        {},
-        True,
-    )
-    for number, place in enumerate(places):
-        index = {"weight_map": {**good, names[0]: place}}
-        yield f"index-place-{number}", folder(index, one)
-    indices: dict[str, object] = {
-        "empty": b"",
-        "not-json": b"{",
-        "not-utf-8": b'{"weight_map": "\xff"}',
-        "list": [],
-        "null": None,
-        "no-map": {"metadata": {}},
-        "map-list": {"weight_map": []},
-        "map-empty": {"weight_map": {}},
-        "map-text": {"weight_map": "a.safetensors"},
-        "unknown-tensor": {"weight_map": {**good, "other": "a.safetensors"}},
-        "deep": b'{"weight_map":' + b"[" * 50000,
-        "twice": b'{"weight_map": {"a": "a.safetensors", "a": "a.safetensors"}}',
-        "many-shards": {"weight_map": {f"t{i}": f"s{i}.safetensors" for i in range(1001)}},
-    }
-    for label, index in indices.items():
-        yield f"index-{label}", folder(index, one)
-    yield "index-shard-cut", folder({"weight_map": good}, {"a.safetensors": shard[:-1]})
-    yield "index-shard-empty", folder({"weight_map": good}, {"a.safetensors": b""})
-
-    def loose(*files: str, content: bytes = shard) -> Callable[[Path], Path]:
-        def write(path: Path) -> Path:
-            for name in files:
-                (path / name).write_bytes(content)
-            return path
-
-        return write
-
-    yield "folder-empty", loose()
-    yield "folder-other", loose("readme.md")
-    yield "folder-two-models", loose("a.safetensors", "b.safetensors")
-    yield "folder-two-ggufs", loose("a.gguf", "b.gguf")
-    yield (
-        "folder-shard-missing",
-        loose("m-00001-of-00003.safetensors", "m-00002-of-00003.safetensors"),
-    )
-    yield (
-        "folder-shards-repeat",
-        loose("m-00001-of-00002.safetensors", "m-00002-of-00002.safetensors"),
-    )
-    yield (
-        "folder-two-indices",
-        loose("a.safetensors.index.json", "b.safetensors.index.json", content=b"{}"),
-    )
-
-
-def stranger_cases() -> Iterator[Case]:
-    rng = random.Random(SEED + 2)
-    contents = {
-        "empty": b"",
-        "one-byte": b"G",
-        "magic-only": b"GGUF",
-        "magic-of-ggml": b"lmgg" + bytes(64),
-        "magic-reversed": b"FUGG" + bytes(64),
-        "zeros": bytes(4096),
-        "ones": b"\xff" * 4096,
-        "zip": b"PK\x03\x04" + bytes(64),
-        "pickle": b"\x80\x02}q\x00." + bytes(64),
-        "web-page": b"<!DOCTYPE html><html></html>" + bytes(64),
-        "lfs": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
-        "text": b"this is not a model file, only a sentence about one",
-    }
-    for number in range(12):
-        contents[f"random-{number}"] = rng.randbytes(rng.randrange(8, 4096))
-    for number in range(6):
-        contents[f"random-gguf-{number}"] = b"GGUF\x03\0\0\0" + rng.randbytes(512)
-    for label, content in contents.items():
-        yield f"stranger-{label}", _file("model.safetensors", content)
-    yield "stranger-absent", lambda folder: folder / "absent.safetensors"
-    yield "stranger-nul-in-path", lambda folder: folder / "a\0b.safetensors"
-
-
-def all_cases() -> list[Case]:
-    return [*safetensors_cases(), *gguf_cases(), *folder_cases(), *stranger_cases()]
 
 
 def flipped(content: bytes, rng: random.Random, region: int) -> bytes:

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +10,16 @@ import av
 import fake_pipeline
 import numpy as np
 import pytest
-from fake_pipeline import FakeFiles, FakePipeline
 
 from ltx2cpp import media
 from ltx2cpp.cli.main import main
 from ltx2cpp.conditioning import ImageCondition, ReferenceVideo, Retake, describe
-from ltx2cpp.errors import (
-    ArgumentError,
-    BackendError,
-    CheckpointError,
-    ConfigError,
-    DeviceMemoryError,
-    ShapeError,
-    UnsupportedError,
-    WeightError,
-)
 from ltx2cpp.options import Guidance, LoraSpec, ModalityGuidance, Sampling
 
 
 @pytest.fixture(autouse=True)
 def fake(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ltx2cpp.LTX2Pipeline", FakePipeline, raising=False)
-    monkeypatch.setattr("ltx2cpp.ModelFiles", FakeFiles, raising=False)
-    fake_pipeline.CALLS.clear()
+    fake_pipeline.install(monkeypatch)
 
 
 def generate(*words: object) -> int:
@@ -408,119 +391,6 @@ def test_generate_usage_errors_are_one_line(
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1
     assert sentence in error
-
-
-@pytest.mark.parametrize("phase", ["denoise", "decode video"])
-@pytest.mark.parametrize(
-    ("failure", "code"),
-    [
-        (ArgumentError, 2),
-        (ShapeError, 2),
-        (CheckpointError, 3),
-        (WeightError, 3),
-        (ConfigError, 3),
-        (UnsupportedError, 3),
-        (DeviceMemoryError, 4),
-        (MemoryError, 4),
-        (BackendError, 1),
-        (KeyError, 1),
-        (FileNotFoundError, 1),
-    ],
-)
-def test_generate_failures_have_their_exit_code_and_leave_nothing(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    failure: type[Exception],
-    code: int,
-    phase: str,
-) -> None:
-    monkeypatch.setattr(FakePipeline, "failure", (phase, failure("the\nreason")))
-    assert generate("a boat", "-o", tmp_path / "a.mp4", "--quiet") == code
-    printed = capsys.readouterr()
-    assert printed.err.startswith("error: ") and printed.err.count("\n") == 1
-    assert printed.out == ""
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_generate_shows_the_traceback_of_a_bug_only_when_verbose(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(FakePipeline, "failure", ("denoise", RuntimeError("broken")))
-    assert generate("a boat", "-o", tmp_path / "a.mp4") == 1
-    error = capsys.readouterr().err
-    assert "RuntimeError: broken; this is a bug" in error and "Traceback" not in error
-    assert generate("a boat", "-o", tmp_path / "a.mp4", "--verbose") == 1
-    assert "Traceback" in capsys.readouterr().err
-
-
-INTERRUPTED = """
-import sys
-sys.path.insert(0, {here!r})
-from fake_pipeline import FakeFiles, FakePipeline
-import ltx2cpp
-from ltx2cpp.cli.main import main
-ltx2cpp.LTX2Pipeline, ltx2cpp.ModelFiles = FakePipeline, FakeFiles
-FakePipeline.step_seconds = {step_seconds}
-FakePipeline.on_start = lambda: print("denoising", file=sys.stderr, flush=True)
-sys.exit(main(["generate", "a boat", "-o", {out!r}, "--steps", {steps!r}, "--num-frames", "2001"]))
-"""
-
-
-def start(out: Path, *, steps: int, step_seconds: float) -> subprocess.Popen[str]:
-    program = INTERRUPTED.format(
-        here=str(Path(__file__).parent), out=str(out), steps=str(steps), step_seconds=step_seconds
-    )
-    return subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
-def wait_for_line(process: subprocess.Popen[str], word: str) -> None:
-    assert process.stderr is not None
-    for line in process.stderr:
-        if word in line:
-            return
-    raise AssertionError(f"ended without {word!r}")
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_generate_stops_at_the_next_step_when_interrupted(
-    tmp_path: Path, number: signal.Signals
-) -> None:
-    process = start(tmp_path / "a.mp4", steps=10_000, step_seconds=0.05)
-    wait_for_line(process, "denoising")
-    process.send_signal(number)
-    out, error = process.communicate(timeout=20)
-    assert process.returncode == 130
-    assert "stopping at the next step" in error
-    assert error.splitlines()[-1] == "error: interrupted" and "Traceback" not in error
-    assert out == ""
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_generate_interrupted_while_writing_leaves_nothing(tmp_path: Path) -> None:
-    process = start(tmp_path / "a.mp4", steps=1, step_seconds=0.02)
-    wait_for_line(process, "denoise:")
-    while not list(tmp_path.iterdir()):
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=20)
-    assert process.returncode == 130
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_generate_interrupted_twice_ends_at_once_and_leaves_nothing(tmp_path: Path) -> None:
-    # One step longer than the test waits: the second request must not depend on it.
-    process = start(tmp_path / "a.mp4", steps=1, step_seconds=60)
-    wait_for_line(process, "denoising")
-    (tmp_path / "foreign").touch()
-    process.send_signal(signal.SIGINT)
-    wait_for_line(process, "stopping")
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=20)
-    assert process.returncode == 130
-    assert [entry.name for entry in tmp_path.iterdir()] == ["foreign"]
 
 
 def test_sound_that_leads_is_passed_on_and_found_again(tmp_path: Path) -> None:

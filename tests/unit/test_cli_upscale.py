@@ -10,7 +10,6 @@ import av
 import fake_pipeline
 import numpy as np
 import pytest
-from fake_pipeline import FakeFiles, FakePipeline
 from PIL import Image
 
 from ltx2cpp import media
@@ -19,9 +18,7 @@ from ltx2cpp.cli.main import main
 
 @pytest.fixture(autouse=True)
 def fake(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ltx2cpp.LTX2Pipeline", FakePipeline, raising=False)
-    monkeypatch.setattr("ltx2cpp.ModelFiles", FakeFiles, raising=False)
-    fake_pipeline.CALLS.clear()
+    fake_pipeline.install(monkeypatch)
 
 
 def upscale(*words: object) -> int:

@@ -12,13 +12,22 @@ from pathlib import Path
 import pytest
 from checkpoint_writers import STRING as GGUF_STRING
 from checkpoint_writers import gguf_key, safetensors_bytes, safetensors_header, write_gguf
-from hostile_cases import SEED, Case, all_cases, flipped, valid_gguf, valid_safetensors
+from hostile_cases import (
+    SEED,
+    Case,
+    flipped,
+    gguf_cases,
+    safetensors_cases,
+    valid_gguf,
+    valid_safetensors,
+)
+from hostile_folders import folder_cases, stranger_cases
 
 from ltx2cpp.checkpoint import CheckpointFile, open_checkpoint
 from ltx2cpp.errors import CheckpointError, Error
 from ltx2cpp.model_files import ModelFiles, resolve
 
-CASES = all_cases()
+CASES = [*safetensors_cases(), *gguf_cases(), *folder_cases(), *stranger_cases()]
 # Processor time, so that a busy machine does not fail the test.
 MAX_SECONDS = 0.05
 

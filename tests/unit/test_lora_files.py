@@ -4,122 +4,34 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from checkpoint_writers import write_safetensors
-from released_layouts import released_config, released_tensors
+from lora_cases import (
+    ATTENTION,
+    FORMS,
+    MODULES,
+    RANK,
+    Tensors,
+    apply,
+    factors,
+    make_model,
+)
 
 from ltx2cpp import LoraSpec, LTX2Pipeline, ModelFiles
 from ltx2cpp.errors import ArgumentError, CheckpointError, UnsupportedError, WeightError
-from ltx2cpp.lora import Lora, apply_loras, check_lora_mode
+from ltx2cpp.lora import apply_loras, check_lora_mode
 from ltx2cpp.lora_file import open_lora_file
-from ltx2cpp.model_files import ModelSet, resolve
-
-RANK = 4
-# Canonical module -> (out, in) in LTX-2.3.
-MODULES = {
-    "transformer_blocks.0.attn1.to_k": (4096, 4096),
-    "transformer_blocks.1.audio_to_video_attn.to_out.0": (4096, 2048),
-    "transformer_blocks.1.audio_ff.net.0.proj": (8192, 2048),
-    "patchify_proj": (4096, 128),
-    "audio_prompt_adaln_single.emb.timestep_embedder.linear_1": (2048, 256),
-    "av_ca_a2v_gate_adaln_single.linear": (4096, 4096),
-}
-DIFFUSERS = {
-    "patchify_proj": "proj_in",
-    "audio_prompt_adaln_single.emb.timestep_embedder.linear_1": (
-        "audio_prompt_adaln.emb.timestep_embedder.linear_1"
-    ),
-    "av_ca_a2v_gate_adaln_single.linear": "av_cross_attn_video_a2v_gate.linear",
-}
-FORMS = {
-    "official": (
-        "diffusion_model.{module}.lora_A.weight",
-        "diffusion_model.{module}.lora_B.weight",
-    ),
-    "with model": (
-        "model.diffusion_model.{module}.lora_down.weight",
-        "model.diffusion_model.{module}.lora_up.weight",
-    ),
-    "diffusers": ("transformer.{diffusers}.lora_A.weight", "transformer.{diffusers}.lora_B.weight"),
-    "old diffusers": (
-        "transformer.{diffusers}.lora.down.weight",
-        "transformer.{diffusers}.lora.up.weight",
-    ),
-    "peft": (
-        "base_model.model.{diffusers}.lora_A.weight",
-        "base_model.model.{diffusers}.lora_B.weight",
-    ),
-    "diffsynth": ("{module}.lora_A.default.weight", "{module}.lora_B.default.weight"),
-    "kohya": ("lora_unet_{flat}.lora_down.weight", "lora_unet_{flat}.lora_up.weight"),
-    "kohya with model": (
-        "lora_unet_model_{flat}.lora_down.weight",
-        "lora_unet_model_{flat}.lora_up.weight",
-    ),
-    "kohya of diffusers": (
-        "lora_unet_{flat_diffusers}.lora_down.weight",
-        "lora_unet_{flat_diffusers}.lora_up.weight",
-    ),
-}
-ATTENTION = {"transformer_blocks.0.attn1.to_k": (4096, 4096)}
-
-Tensors = dict[str, tuple[str, Sequence[int]]]
-
-
-def spell(form: str, module: str) -> str:
-    diffusers = DIFFUSERS.get(module, module)
-    return form.format(
-        module=module,
-        diffusers=diffusers,
-        flat=module.replace(".", "_"),
-        flat_diffusers=diffusers.replace(".", "_"),
-    )
-
-
-def factors(form: str, modules: Mapping[str, tuple[int, int]], rank: int = RANK) -> Tensors:
-    down, up = FORMS[form]
-    tensors: Tensors = {}
-    for module, (out, columns) in modules.items():
-        tensors[spell(down, module)] = ("BF16", (rank, columns))
-        tensors[spell(up, module)] = ("BF16", (out, rank))
-    return tensors
-
-
-def make_model(folder: Path, version: str) -> ModelSet:
-    path = folder / f"ltx-{version}-distilled.safetensors"
-    write_safetensors(
-        path, released_tensors(version, 2), {"config": json.dumps(released_config(version, 2))}
-    )
-    return resolve(ModelFiles(path))
+from ltx2cpp.model_files import ModelSet
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> ModelSet:
     return make_model(tmp_path_factory.mktemp("model"), "2.3")
-
-
-@pytest.fixture(scope="module")
-def old_model(tmp_path_factory: pytest.TempPathFactory) -> ModelSet:
-    return make_model(tmp_path_factory.mktemp("model"), "2.0")
-
-
-def apply(
-    model: ModelSet,
-    folder: Path,
-    tensors: Mapping[str, tuple[str, Sequence[int]]],
-    metadata: Mapping[str, str] | None = None,
-    *,
-    strength: float = 1.0,
-    name: str = "adapter.safetensors",
-    data: Mapping[str, bytes] | None = None,
-) -> tuple[ModelSet, Lora]:
-    write_safetensors(folder / name, dict(tensors), metadata, data)
-    changed, loras = apply_loras(model, [LoraSpec(folder / name, strength)])
-    return changed, loras[0]
 
 
 def low_rank(model: ModelSet, component: str = "transformer") -> dict[str, Any]:
@@ -423,67 +335,6 @@ def test_reference_factors_are_exposed(model: ModelSet, tmp_path: Path) -> None:
     assert lora.reference_temporal_scale_factor == 4
     plain = open_lora_file(write_safetensors(tmp_path / "p", factors("official", ATTENTION)))
     assert plain.reference_downscale_factor == plain.reference_temporal_scale_factor == 1
-
-
-OLD_MODULES = {
-    "caption_projection.linear_1": (4096, 3840),
-    "adaln_single.linear": (6 * 4096, 4096),
-}
-NEW_MODULES = {
-    "transformer_blocks.0.attn1.to_gate_logits": (32, 4096),
-    "prompt_adaln_single.linear": (2 * 4096, 4096),
-    "audio_adaln_single.linear": (9 * 2048, 2048),
-}
-
-
-@pytest.mark.parametrize("module", OLD_MODULES)
-def test_lora_of_2_0_is_refused_on_2_3(model: ModelSet, tmp_path: Path, module: str) -> None:
-    tensors = factors("official", ATTENTION | {module: OLD_MODULES[module]})
-    with pytest.raises(WeightError, match=r"for LTX-2.0 .* model is LTX-2.3"):
-        apply(model, tmp_path, tensors)
-
-
-@pytest.mark.parametrize("module", NEW_MODULES)
-def test_lora_of_2_3_is_refused_on_2_0(old_model: ModelSet, tmp_path: Path, module: str) -> None:
-    tensors = factors("official", ATTENTION | {module: NEW_MODULES[module]})
-    with pytest.raises(WeightError, match=r"for LTX-2.3 .* model is LTX-2.0"):
-        apply(old_model, tmp_path, tensors)
-
-
-def test_metadata_of_another_generation_is_refused(model: ModelSet, tmp_path: Path) -> None:
-    with pytest.raises(WeightError, match=r"metadata says .*LTX-2.0"):
-        apply(model, tmp_path, factors("official", ATTENTION), {"model_version": "2.0.1"})
-
-
-@pytest.mark.parametrize(
-    ("metadata", "name"),
-    [
-        ({"model_version": "2.5.1"}, "a.safetensors"),
-        ({}, "ltx-2-19b-lora-camera.safetensors"),
-        ({}, "ltx-2.5-22b-x.safetensors"),
-    ],
-)
-def test_signs_of_another_generation_are_warned_of(
-    model: ModelSet,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    metadata: dict[str, str],
-    name: str,
-) -> None:
-    with caplog.at_level(logging.WARNING):
-        apply(model, tmp_path, factors("official", ATTENTION), metadata, name=name)
-    assert "the model is LTX-2.3; it may do harm" in caplog.text
-
-
-@pytest.mark.parametrize(
-    "name", ["ltx-2.3-22b-distilled-lora-384.safetensors", "my-style.safetensors"]
-)
-def test_a_fitting_lora_is_not_warned_of(
-    model: ModelSet, tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
-) -> None:
-    with caplog.at_level(logging.WARNING):
-        apply(model, tmp_path, factors("official", MODULES), {"model_version": "2.3.0"}, name=name)
-    assert not caplog.records
 
 
 @pytest.mark.parametrize("strength", [float("nan"), float("inf"), 101.0, "1", True])

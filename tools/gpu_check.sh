@@ -5,14 +5,15 @@
 #
 # GGML_TREE is an unpacked tree of the pinned ggml; one without our edits is copied and edited first.
 # Phases run in the order given, all four without one; each adds its part to build/gpu/report.txt, so they may run in
-# calls of their own: build takes some 65 core-minutes, the others a few minutes each.
+# calls of their own: build takes some 65 core-minutes, the others a few minutes each. With ARCHITECTURES given (such as
+# 90, as in sm_90) build needs no GPU; the others do.
 #
 # Needs nvcc, cmake, a C++ compiler, and a python3 with numpy, pybind11 and pytest; its torch and diffusers are compared
 # with where they are there. cuBLAS is taken from the toolkit, else from python's nvidia-cublas.
 set -euo pipefail
 
 usage() {
-    sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+    sed -n '2,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
     exit 2
 }
 [[ $# -ge 1 && -f "$1/include/ggml.h" ]] || usage
@@ -30,6 +31,15 @@ export PYTHONPATH="$out/package:$root/tools"
 
 section() {
     printf '\n== %s (%s)\n' "$*" "$(date -u +%FT%TZ)" | tee -a "$report"
+}
+
+has_gpu() {
+    nvidia-smi --list-gpus 2>/dev/null | grep '^GPU ' >/dev/null
+}
+
+fail() {
+    echo "gpu_check: $*" >&2
+    exit 1
 }
 
 # Where the library or header NAME lies among python's nvidia packages.
@@ -55,6 +65,8 @@ first_of() {
 build() {
     section build
     local toolkit options header library driver
+    has_gpu || [[ -n "${ARCHITECTURES:-}" ]] ||
+        fail "no GPU here to build for; name its architecture, such as ARCHITECTURES=90"
     if ! grep -q ltx_set_custom_op "$tree/src/ggml-cuda/ggml-cuda.cu"; then
         rm -rf "$out/ggml"
         cp -r "$tree" "$out/ggml"
@@ -69,14 +81,14 @@ build() {
         -DCMAKE_LIBRARY_OUTPUT_DIRECTORY="$out/package/ltx2cpp")
     if [[ ! -e "$toolkit/include/cublas_v2.h" ]]; then
         header=$(in_packages cublas_v2.h)
-        [[ -n "$header" ]] || { echo "gpu_check: no cublas_v2.h in $toolkit or python's packages" >&2; exit 1; }
+        [[ -n "$header" ]] || fail "no cublas_v2.h in $toolkit or python's packages"
         # Only cuBLAS: the packages may hold headers of another toolkit beside it.
         mkdir -p "$out/cublas"
         ln -sf "$(dirname "$header")"/cublas*.h "$out/cublas/"
         options+=(-DCMAKE_CUDA_FLAGS="-isystem $out/cublas")
     fi
     library=$(first_of "$toolkit"/lib64/libcublas.so "$(in_packages 'libcublas.so*')")
-    [[ -n "$library" ]] || { echo "gpu_check: no libcublas.so" >&2; exit 1; }
+    [[ -n "$library" ]] || fail "no libcublas.so"
     options+=(-DCUDA_cublas_LIBRARY="$library" -DCMAKE_INSTALL_RPATH="$(dirname "$library")"
         -DCMAKE_BUILD_RPATH="$(dirname "$library")")
     driver=$(first_of "$toolkit"/lib64/stubs/libcuda.so /usr/local/nvidia/lib64/libcuda.so{,.1} \
@@ -92,9 +104,13 @@ build() {
     # The package as it would be installed: the extension beside the sources.
     tar -C "$root/ltx2cpp" --exclude='*.so' --exclude=__pycache__ -cf - . | tar -C "$out/package/ltx2cpp" -xf -
     {
-        nvidia-smi --query-gpu=name,driver_version,memory.total,compute_cap --format=csv,noheader
         nvcc --version | tail -n 2
         git -C "$root" log -1 --format='commit %h %s' 2>/dev/null || true
+        if ! has_gpu; then
+            echo "no GPU here: built for $ARCHITECTURES and not started"
+            return
+        fi
+        nvidia-smi --query-gpu=name,driver_version,memory.total,compute_cap --format=csv,noheader
         python3 -c 'from ltx2cpp import _core; print(_core.devices()); d = _core.Device("cuda"); print(d.name, "own operations:", d.runs_custom_ops)'
     } 2>&1 | tee -a "$report"
 }
@@ -119,6 +135,7 @@ bench() {
 }
 
 for phase in "${phases[@]}"; do
+    [[ $phase == build ]] || has_gpu || fail "no GPU here for '$phase'"
     case $phase in
         build) build ;;
         test) run_tests ;;

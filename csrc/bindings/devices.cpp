@@ -7,10 +7,20 @@ namespace py = pybind11;
 
 namespace ltx::bindings {
 
+namespace {
+
+// Holds no Python object, because devices may be freed on threads without the interpreter's lock.
+void log_warning(const std::string & sentence) {
+    const py::gil_scoped_acquire lock;
+    py::module_::import("logging").attr("getLogger")("ltx2cpp").attr("warning")("%s", sentence);
+}
+
+}  // namespace
+
 void register_devices(py::module_ & module) {
     py::class_<Backend, std::shared_ptr<Backend>>(module, "Device", "A compute device with its threads.")
         .def(py::init([](const std::string & name, std::optional<int> threads) {
-                 return Backend::open(name, threads.value_or(0));
+                 return Backend::open(name, threads.value_or(0), &log_warning);
              }),
              py::arg("name") = "auto", py::arg("threads") = py::none(),
              "Opens 'cpu', 'cuda', 'cuda:N' or 'auto'; threads None takes the physical cores.")

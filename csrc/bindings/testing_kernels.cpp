@@ -91,6 +91,8 @@ void register_testing_kernels(py::module_ & module) {
             return device;
         },
         py::arg("name") = "cpu", py::arg("threads") = 1, "A device that runs ggml's own operations only.");
+    testing.def("forget_op", &Backend::forget_op, py::arg("device"), py::arg("name"),
+                "From the next graph on, as if the device had no kernel for this operation of ours.");
     testing.def("set_weight_slots", &Backend::set_weight_slots, py::arg("device"), py::arg("slots"),
                 "Lets streamed weights pass through so many slots, as on a GPU.");
 }

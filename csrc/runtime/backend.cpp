@@ -119,13 +119,14 @@ std::vector<DeviceDescription> list_devices() {
     return devices;
 }
 
-std::shared_ptr<Backend> Backend::open(const std::string & name, int threads) {
+std::shared_ptr<Backend> Backend::open(const std::string & name, int threads, Warn warn) {
     ggml_backend_dev_t device = find_device(lower(name));
     std::shared_ptr<Backend> backend(new Backend());
     backend->handle_.reset(ggml_backend_dev_init(device, nullptr));
     if (!backend->handle_) {
         throw BackendError("device '" + name + "' could not be initialised");
     }
+    backend->warn_ = std::move(warn);
     backend->name_ = public_name(device);
     backend->is_cpu_ = is_cpu_device(device);
     backend->runs_custom_ops_ = backend->is_cpu_ || install_custom_ops(device);
@@ -153,6 +154,26 @@ ggml_backend_buffer_type_t Backend::buffer_type() const {
 ggml_backend_buffer_type_t Backend::host_buffer_type() const {
     ggml_backend_buffer_type_t pinned = ggml_backend_dev_host_buffer_type(ggml_backend_get_device(handle()));
     return pinned ? pinned : ggml_backend_cpu_buffer_type();
+}
+
+bool Backend::supports(const ggml_tensor * node) const {
+    const CustomOp * own = custom_op_of(node);
+    return !(own && forgotten_ops_.contains(own->name)) && ggml_backend_supports_op(handle(), node);
+}
+
+void Backend::warn_of_missing(std::string_view operation) {
+    {
+        const std::lock_guard lock(mutex_);
+        if (!warned_ops_.emplace(operation).second) {
+            return;
+        }
+    }
+    // Without the lock, which others may wait for while they hold what `warn_` needs.
+    if (warn_) {
+        warn_(name_ + ": no kernel of ours computes '" + std::string(operation) +
+              "' there (an older device, or its types or layout), so networks that use it are built from ggml's "
+              "operations only, which is slower");
+    }
 }
 
 void Backend::compute(ggml_cgraph * graph) {

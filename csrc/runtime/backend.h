@@ -3,11 +3,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "ggml-backend.h"
@@ -34,12 +37,15 @@ struct OperationTime {
 // By the operation's name: of ours as in the registry, of ggml's in its capitals.
 using Profile = std::map<std::string, OperationTime, std::less<>>;
 
+// Receives a sentence for the log, on whichever thread builds or computes.
+using Warn = std::function<void(const std::string &)>;
+
 // A compute device with its buffers and threads. Shared by networks, whose computations run one after the other.
 class Backend {
 public:
     // `name` is "cpu", "cuda", "cuda:N" or "auto" (the first GPU, else the CPU). `threads` <= 0 takes the physical
     // cores. Throws ArgumentError for an unknown device, BackendError when it cannot be initialised.
-    static std::shared_ptr<Backend> open(const std::string & name, int threads);
+    static std::shared_ptr<Backend> open(const std::string & name, int threads, Warn warn = {});
 
     ggml_backend_t handle() const { return handle_.get(); }
     ggml_backend_buffer_type_t buffer_type() const;
@@ -72,6 +78,15 @@ public:
     // From the next graph on, as if the device could not.
     void use_stock_ops() { runs_custom_ops_ = false; }
 
+    // Whether the device computes this node.
+    bool supports(const ggml_tensor * node) const;
+
+    // From the next graph on, as if there were no kernel for this operation of ours.
+    void forget_op(std::string name) { forgotten_ops_.insert(std::move(name)); }
+
+    // Warns, the first time for each operation, that graphs with it are built from ggml's operations.
+    void warn_of_missing(std::string_view operation);
+
     // Computes and waits; several threads take turns, because scratch memory belongs to the device. Throws
     // BackendError.
     void compute(ggml_cgraph * graph);
@@ -88,6 +103,9 @@ private:
 
     ggml_backend_ptr handle_;
     std::mutex mutex_;
+    Warn warn_;
+    std::set<std::string, std::less<>> warned_ops_;
+    std::set<std::string, std::less<>> forgotten_ops_;
     std::optional<Profile> profile_;
     std::string name_;
     bool is_cpu_ = true;

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "ggml-alloc.h"
+#include "ops/registry.h"
 
 namespace ltx {
 
@@ -57,6 +58,8 @@ void Runner::build_supported(const RunOptions & options, const std::function<voi
     const OpForm form = backend_->runs_custom_ops() ? options.form : OpForm::Composed;
     const ggml_tensor * lacking = rebuild(options, form, build);
     if (lacking && lacking->op == GGML_OP_CUSTOM && form == OpForm::Fused) {
+        const CustomOp * own = custom_op_of(lacking);
+        backend_->warn_of_missing(own ? own->name : ggml_op_desc(lacking));
         lacking = rebuild(options, OpForm::Composed, build);
     }
     if (lacking) {
@@ -88,7 +91,7 @@ const ggml_tensor * Runner::rebuild(const RunOptions & options, OpForm form,
     compute_graph_ = graph_->finish();
     for (int i = 0; i < ggml_graph_n_nodes(compute_graph_); ++i) {
         const ggml_tensor * node = ggml_graph_node(compute_graph_, i);
-        if (!ggml_backend_supports_op(backend_->handle(), node)) {
+        if (!backend_->supports(node)) {
             return node;
         }
     }

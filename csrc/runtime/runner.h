@@ -28,8 +28,8 @@ public:
 
     // Builds the graph by `build` unless the last one was made under the same key and options. The key must say
     // everything the build depends on (shapes, switches, state). A device that cannot run fused operations gets their
-    // composed form, for which `build` may be called a second time. Throws UnsupportedError when the device lacks an
-    // operation, DeviceMemoryError when the activations do not fit.
+    // composed form, for which `build` may be called a second time; the device warns of it. Throws UnsupportedError
+    // when the device lacks an operation, DeviceMemoryError when the activations do not fit.
     void prepare(const std::string & key, const RunOptions & options, const std::function<void(Graph &)> & build);
 
     // Tells what prepare() with these arguments would allocate and compute() read. Allocates nothing and leaves the

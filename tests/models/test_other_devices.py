@@ -83,6 +83,25 @@ def test_stock_operations_give_the_same(
         compare(name, got, want, tolerances.TRANSFORMER_F32)
 
 
+def test_a_missing_kernel_is_said_once_and_gives_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = "transformer 2.3"
+    _, run = NETWORKS[name](tmp_path, monkeypatch, _core.Device("cpu", 1))
+    wanted = run()
+    assert not caplog.records
+    device = _core.Device("cpu", 1)
+    testing.forget_op(device, "norm_split_rope")
+    for folder in ("first", "second"):
+        (tmp_path / folder).mkdir()
+        _, run_composed = NETWORKS[name](tmp_path / folder, monkeypatch, device)
+        for got, want in zip(run_composed(), wanted, strict=True):
+            compare(name, got, want, tolerances.TRANSFORMER_F32)
+    (record,) = caplog.records
+    assert record.name == "ltx2cpp" and record.levelname == "WARNING"
+    assert record.getMessage().startswith("cpu: no kernel of ours computes 'norm_split_rope' there")
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("slots", [2, 3])
 def test_weights_in_slots_change_no_bit(

@@ -131,8 +131,9 @@ std::unique_ptr<OpCase> attention_case(const FloatArray & q, const FloatArray & 
         ggml_context * ctx = graph.ctx();
         ggml_tensor * bias = mask ? ggml_cast(ctx, result->input(graph, "mask", *mask), GGML_TYPE_F16) : nullptr;
         ggml_tensor * logits = gate ? result->input(graph, "gate", *gate) : nullptr;
-        ggml_tensor * o = attend(graph, result->input(graph, "q", q), result->input(graph, "k", k),
-                                 result->input(graph, "v", v), bias, scale, own ? GGML_TYPE_BF16 : GGML_TYPE_F32, logits);
+        ggml_tensor * o =
+            attend(graph, result->input(graph, "q", q), result->input(graph, "k", k), result->input(graph, "v", v),
+                   bias, scale, own ? GGML_TYPE_BF16 : GGML_TYPE_F32, logits);
         return o->type == GGML_TYPE_F32 ? o : ggml_cast(ctx, o, GGML_TYPE_F32);
     });
     return result;
@@ -152,6 +153,9 @@ void register_testing_gemm(py::module_ & module) {
             return names;
         },
         "Names of the matrix kernels that this CPU runs, best first.");
+    testing.def(
+        "choose_gemm_kernel", [](const std::string & name) { choose_gemm_kernel(find_kernel(name)); }, py::arg("name"),
+        "Lets all products of ours run on the kernel of this name from here on.");
     testing.def(
         "gemm", &product, py::arg("x"), py::arg("weights"), py::kw_only(), py::arg("kernel"), py::arg("depths"),
         "x (rows, depth), weights (cols, depth); depths of the segments, their sum the depth rounded up to 32.");

@@ -104,8 +104,8 @@ std::vector<Chunk> chunks_of(const Tile & tile, int64_t padded_depth) {
 }  // namespace
 
 bool splits(const ggml_tensor * weight) {
-    static const bool fast = gemm_kernel() && gemm_kernel()->outruns_float;
-    return fast && weight->type == GGML_TYPE_BF16;
+    const GemmKernel * kernel = gemm_kernel();
+    return kernel && kernel->outruns_float && weight->type == GGML_TYPE_BF16;
 }
 
 void split_row(const float * x, int64_t count, int64_t part, Bf16 * out) {

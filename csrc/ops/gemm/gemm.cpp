@@ -1,6 +1,7 @@
 #include "ops/gemm/gemm.h"
 
 #include <array>
+#include <atomic>
 #include <bit>
 
 #include "base/simd.h"
@@ -61,9 +62,21 @@ std::span<const GemmKernel * const> gemm_kernels() {
     return {kernels.found.data(), kernels.count};
 }
 
+namespace {
+
+std::atomic<const GemmKernel *> & chosen_kernel() {
+    static std::atomic<const GemmKernel *> chosen = gemm_kernels().empty() ? nullptr : gemm_kernels().front();
+    return chosen;
+}
+
+}  // namespace
+
 const GemmKernel * gemm_kernel() {
-    const auto kernels = gemm_kernels();
-    return kernels.empty() ? nullptr : kernels.front();
+    return chosen_kernel().load(std::memory_order_relaxed);
+}
+
+void choose_gemm_kernel(const GemmKernel & kernel) {
+    chosen_kernel().store(&kernel, std::memory_order_relaxed);
 }
 
 namespace {

@@ -78,6 +78,9 @@ struct GemmKernel {
 // The best kernel of this CPU; null without BF16 instructions (then ggml's own products are used).
 const GemmKernel * gemm_kernel();
 
+// From here on gemm_kernel() is this one: lets tests run what the CPU's best one hides.
+void choose_gemm_kernel(const GemmKernel & kernel);
+
 // All that this CPU runs, best first.
 std::span<const GemmKernel * const> gemm_kernels();
 

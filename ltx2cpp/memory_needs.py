@@ -169,21 +169,15 @@ class NeedsOf:
 
     def _denoising(self, plan: Plan) -> Iterator[PhaseNeeds]:
         config = self.models.require("transformer").config
-        video_width = config.num_heads * config.head_dim
-        audio_width = config.audio_num_heads * config.audio_head_dim
         for number, stage in enumerate(plan.stages, start=1):
             if number > 1 and plan.video:
                 yield self._enlarging(plan.stages[number - 2].shape, plan.video_channels)
             video, audio = stream_sizes(plan, stage)
             host = (2 if plan.negative is not None else 1) * self._context_bytes()
-            for sizes, width, channels in (
-                (video, video_width, plan.video_channels),
-                (audio, audio_width, plan.audio_channels),
-            ):
+            for sizes, channels in ((video, plan.video_channels), (audio, plan.audio_channels)):
                 if sizes is not None:
                     tokens, _, _, masked = sizes
-                    rotary = tokens * (width + audio_width) * _FLOAT
-                    host += rotary + _STATE_COPIES * tokens * channels * _FLOAT
+                    host += _STATE_COPIES * tokens * channels * _FLOAT
                     host += (_FLOAT + 2) * tokens**2 if masked else 0
             flop = cost.transformer_flop(
                 config,

@@ -84,13 +84,14 @@ Case bias_gelu_case(const FloatArray & x, const std::optional<FloatArray> & bias
 }
 
 Case norm_split_rope_case(const FloatArray & x, const FloatArray & weight, const std::optional<FloatArray> & cos,
-                          const std::optional<FloatArray> & sin, int64_t num_heads, float eps, int64_t gap, bool fused,
-                          int threads) {
+                          const std::optional<FloatArray> & sin, int64_t num_heads, float eps, int64_t gap,
+                          const std::optional<IntArray> & rows, bool fused, int threads) {
     auto result = std::make_unique<OpCase>(fused, threads);
     result->build([&](Graph & graph) {
         RopeTables tables{};
         if (cos && sin) {
-            tables = {result->input(graph, "cos", *cos), result->input(graph, "sin", *sin)};
+            tables = {result->input(graph, "cos", *cos), result->input(graph, "sin", *sin),
+                      rows ? result->input(graph, "rows", *rows) : nullptr};
         }
         return norm_split_rope(graph, without_gap(graph, result->input(graph, "x", x), gap),
                                result->input(graph, "weight", weight), tables.cos ? &tables : nullptr, num_heads, eps);
@@ -199,10 +200,12 @@ void register_testing(py::module_ & module) {
                 "x (tokens, width + gap), branch (tokens, width), table and rows as in modulate.");
     testing.def("bias_gelu", &bias_gelu_case, py::arg("x"), py::arg("bias"), py::arg("gap") = 0, py::kw_only(),
                 py::arg("fused"), py::arg("threads") = 1, "x (tokens, width + gap), bias (width,) or None.");
-    testing.def("norm_split_rope", &norm_split_rope_case, py::arg("x"), py::arg("weight"), py::arg("cos"),
-                py::arg("sin"), py::arg("num_heads"), py::arg("eps"), py::arg("gap") = 0, py::kw_only(),
-                py::arg("fused"), py::arg("threads") = 1,
-                "x (tokens, width + gap), weight (width,), cos and sin (tokens, width / 2) or None.");
+    testing.def(
+        "norm_split_rope", &norm_split_rope_case, py::arg("x"), py::arg("weight"), py::arg("cos"), py::arg("sin"),
+        py::arg("num_heads"), py::arg("eps"), py::arg("gap") = 0, py::kw_only(), py::arg("rows") = py::none(),
+        py::arg("fused"), py::arg("threads") = 1,
+        "x (tokens, width + gap), weight (width,), cos and sin (tokens, width / 2) or None, or (count, width / 2)\n"
+        "with rows int32 (axes, tokens), whose sums they are then.");
     testing.def("antialiased_snake", &antialiased_snake_case, py::arg("x"), py::arg("alpha"), py::arg("beta"),
                 py::arg("up"), py::arg("down"), py::kw_only(), py::arg("fused"), py::arg("threads") = 1,
                 "x (time, channels), alpha and beta (channels,), filters (12,).");

@@ -1,6 +1,8 @@
 #include "nn/rope.h"
 
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <numbers>
 #include <unordered_map>
 
@@ -26,33 +28,30 @@ RopeValues make_rope_values(const RopeConfig & config, const std::vector<float> 
                                  : std::numbers::pi_v<float> / 2 *
                                        std::pow(static_cast<float>(config.theta), static_cast<float>(exponent));
     }
-    RopeValues values{std::vector<float>(static_cast<size_t>(tokens * half), 1.0f),
-                      std::vector<float>(static_cast<size_t>(tokens * half), 0.0f)};
-    // Few positions of an axis differ (frames, rows, columns), so their angles are taken once.
-    std::vector<float> cos(static_cast<size_t>(per_axis));
-    std::vector<float> sin(static_cast<size_t>(per_axis));
+    RopeValues values;
+    values.rows.reserve(static_cast<size_t>(axes * tokens));
     for (int64_t axis = 0; axis < axes; ++axis) {
-        std::unordered_map<float, std::vector<int64_t>> tokens_at;
-        for (int64_t token = 0; token < tokens; ++token) {
-            tokens_at[positions[static_cast<size_t>(axis * tokens + token)]].push_back(token);
-        }
         const auto extent = static_cast<float>(config.max_pos[static_cast<size_t>(axis)]);
-        for (const auto & [position, members] : tokens_at) {
+        std::unordered_map<float, int32_t> row_of;
+        for (int64_t token = 0; token < tokens; ++token) {
+            const float position = positions[static_cast<size_t>(axis * tokens + token)];
+            const auto [found, is_new] = row_of.try_emplace(position, static_cast<int32_t>(values.count));
+            values.rows.push_back(found->second);
+            if (!is_new) {
+                continue;
+            }
+            const auto start = static_cast<size_t>(values.count++ * half);
+            values.cos.resize(start + static_cast<size_t>(half), 0.0f);
+            values.sin.resize(start + static_cast<size_t>(half), 0.0f);
+            std::fill_n(values.cos.begin() + static_cast<std::ptrdiff_t>(start), axis == 0 ? pad : 0, 1.0f);
             // float32 steps in the reference's order; only the cosine itself is taken in double, because the
             // angle reaches 15708 and float range reduction would lose digits.
             const float centred = position / extent * 2.0f - 1.0f;
-            for (size_t i = 0; i < cos.size(); ++i) {
-                const auto angle = static_cast<double>(ladder[i] * centred);
-                cos[i] = static_cast<float>(std::cos(angle));
-                sin[i] = static_cast<float>(std::sin(angle));
-            }
-            for (const int64_t token : members) {
-                float * cos_out = values.cos.data() + token * half + pad + axis;
-                float * sin_out = values.sin.data() + token * half + pad + axis;
-                for (int64_t i = 0; i < per_axis; ++i) {
-                    cos_out[i * axes] = cos[static_cast<size_t>(i)];
-                    sin_out[i * axes] = sin[static_cast<size_t>(i)];
-                }
+            for (int64_t i = 0; i < per_axis; ++i) {
+                const auto angle = static_cast<double>(ladder[static_cast<size_t>(i)] * centred);
+                const size_t at = start + static_cast<size_t>(pad + i * axes + axis);
+                values.cos[at] = static_cast<float>(std::cos(angle));
+                values.sin[at] = static_cast<float>(std::sin(angle));
             }
         }
     }

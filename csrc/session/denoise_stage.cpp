@@ -12,6 +12,18 @@ namespace {
 
 constexpr size_t kMaxNearMatches = 6;
 
+// Different positions of a clip's tokens in a measurement, which is not told them: more than frames, rows and columns
+// of usual clips, and 4 MB of tables.
+constexpr int64_t kUsualPositions = 256;
+
+// Sound has a time per token.
+void suppose_positions(std::optional<StreamShape> & shape, bool is_audio) {
+    if (shape) {
+        shape->times = is_audio ? shape->tokens : std::min(shape->tokens, kUsualPositions);
+        shape->positions = is_audio ? shape->tokens : std::min(3 * shape->tokens, kUsualPositions);
+    }
+}
+
 const TransformerConfig & checked(const TransformerConfig & config) {
     config.check();
     return config;
@@ -78,8 +90,10 @@ void DenoiseStage::stream_weights(PageCache cache) {
     component_.stream_weights(cache);
 }
 
-StageMemory DenoiseStage::measure(const TransformerRun & run) {
+StageMemory DenoiseStage::measure(TransformerRun run) {
     const std::lock_guard lock(mutex_);
+    suppose_positions(run.video, /*is_audio=*/false);
+    suppose_positions(run.audio, /*is_audio=*/true);
     check_use(run.video.has_value(), run.audio.has_value());
     component_.declare();
     StageMeter meter({&component_.weights()});
@@ -129,8 +143,17 @@ StreamShape DenoiseStage::check(const std::string & name, const StreamConfig & s
     return {tokens, context_rows, static_cast<int64_t>(levels.values.size()), modality.attention_mask.has_value()};
 }
 
-void DenoiseStage::feed(const std::string & name, const StreamConfig & stream, const Modality & modality,
-                        StreamTables & tables, const std::optional<Modality> & other, const TransformerRun & run) {
+StreamShape DenoiseStage::place(const std::string & name, const StreamConfig & stream, const Modality & modality,
+                                StreamTables & tables) const {
+    StreamShape shape = check(name, stream, modality);
+    tables.update(config_, stream, modality.positions.values, shape.tokens);
+    shape.positions = tables.rope().count;
+    shape.times = tables.cross_rope().count;
+    return shape;
+}
+
+void DenoiseStage::feed(const std::string & name, const Modality & modality, const StreamTables & tables,
+                        const std::optional<Modality> & other, const TransformerRun & run) {
     Runner & runner = component_.runner();
     const auto input = [&](const char * suffix) { return name + "." + suffix; };
     const auto sinusoid = [](float timestep) { return make_timestep_sinusoid({&timestep, 1}); };
@@ -149,15 +172,17 @@ void DenoiseStage::feed(const std::string & name, const StreamConfig & stream, c
         const std::vector<ggml_fp16_t> bias = make_mask_bias(modality.attention_mask->values);
         runner.set(input("mask"), bias.data(), bias.size() * sizeof(ggml_fp16_t));
     }
-    tables.update(config_, stream, modality.positions.values, modality.latent.shape[0]);
-    runner.set(input("rope_cos"), tables.rope().cos);
-    runner.set(input("rope_sin"), tables.rope().sin);
+    const auto set_rope = [&](const char * suffix, const RopeValues & values) {
+        runner.set(input(suffix) + "_cos", values.cos);
+        runner.set(input(suffix) + "_sin", values.sin);
+        runner.set(input(suffix) + "_rows", values.rows);
+    };
+    set_rope("rope", tables.rope());
     if (run.has_cross()) {
         // The gate of what comes from the other stream follows that stream's noise level.
         const float factor = config_.av_gate_timestep_scale / config_.timestep_scale;
         runner.set(input("cross_gate"), sinusoid(scaled(other->sigma) * factor));
-        runner.set(input("cross_rope_cos"), tables.cross_rope().cos);
-        runner.set(input("cross_rope_sin"), tables.cross_rope().sin);
+        set_rope("cross_rope", tables.cross_rope());
     }
 }
 
@@ -175,10 +200,10 @@ Velocities DenoiseStage::velocity(const std::optional<Modality> & video, const s
         run.stg_blocks.insert(block);
     }
     if (video) {
-        run.video = check("video", config_.video, *video);
+        run.video = place("video", config_.video, *video, video_tables_);
     }
     if (audio) {
-        run.audio = check("audio", config_.audio, *audio);
+        run.audio = place("audio", config_.audio, *audio, audio_tables_);
     }
     check_probes(probes, probe_names());
 
@@ -186,10 +211,10 @@ Velocities DenoiseStage::velocity(const std::optional<Modality> & video, const s
     Runner & runner = component_.runner();
     runner.prepare(run.key(), run_options(probes), [&](Graph & graph) { component_.model().build(graph, run); });
     if (video) {
-        feed("video", config_.video, *video, video_tables_, audio, run);
+        feed("video", *video, video_tables_, audio, run);
     }
     if (audio) {
-        feed("audio", config_.audio, *audio, audio_tables_, video, run);
+        feed("audio", *audio, audio_tables_, video, run);
     }
     runner.compute();
 

@@ -49,7 +49,7 @@ public:
     void stream_weights(PageCache cache);
 
     // What a velocity call takes, without loading weights.
-    StageMemory measure(const TransformerRun & run);
+    StageMemory measure(TransformerRun run);
 
     std::vector<std::string> probe_names() const { return transformer_probe_names(config_); }
 
@@ -60,7 +60,10 @@ public:
 private:
     void check_use(bool video, bool audio) const;
     StreamShape check(const std::string & name, const StreamConfig & stream, const Modality & modality) const;
-    void feed(const std::string & name, const StreamConfig & stream, const Modality & modality, StreamTables & tables,
+    // Checks a stream and makes the tables of its positions.
+    StreamShape place(const std::string & name, const StreamConfig & stream, const Modality & modality,
+                      StreamTables & tables) const;
+    void feed(const std::string & name, const Modality & modality, const StreamTables & tables,
               const std::optional<Modality> & other, const TransformerRun & run);
     float scaled(float timestep) const { return timestep * config_.timestep_scale; }
 

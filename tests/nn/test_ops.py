@@ -182,6 +182,26 @@ def test_norm_split_rope(
     check("norm_split_rope", make, want[0] if tokens == 1 else want)
 
 
+@pytest.mark.parametrize("axes", [1, 3])
+def test_norm_split_rope_adds_the_rows_of_its_axes(axes: int) -> None:
+    tokens, num_heads, width = 7, 2, 24
+    x, weight = draw(1, tokens, width), draw(2, width)
+    cos, sin = draw(3, 5, width // 2), draw(4, 5, width // 2)
+    rows = np.random.default_rng(5).integers(0, 5, (axes, tokens)).astype(np.int32)
+    of_tokens = (cos[rows].sum(0), sin[rows].sum(0))
+    want = testing.norm_split_rope(x, weight, *of_tokens, num_heads, EPS, fused=True).run()
+
+    def make(rows: Array = rows, **options: Any) -> Any:
+        return testing.norm_split_rope(x, weight, cos, sin, num_heads, EPS, rows=rows, **options)
+
+    check("norm_split_rope", make, want)
+    for wrong in (-1, 5):
+        unknown = rows.copy()
+        unknown[axes - 1, 3] = wrong
+        got = make(unknown, fused=True).run()
+        assert np.isnan(got[3]).all() and np.isfinite(np.delete(got, 3, axis=0)).all()
+
+
 def test_norm_takes_an_odd_head_without_rotation() -> None:
     x, weight = draw(1, 4, 21), draw(2, 21)
     got = testing.norm_split_rope(x, weight, None, None, 3, EPS, fused=True).run()

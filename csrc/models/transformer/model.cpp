@@ -18,7 +18,8 @@ std::string shape_key(const char * stream, const std::optional<StreamShape> & sh
         return std::string(stream) + "-";
     }
     return std::string(stream) + std::to_string(shape->tokens) + "," + std::to_string(shape->context_rows) + "," +
-           std::to_string(shape->distinct) + (shape->masked ? "m" : "");
+           std::to_string(shape->distinct) + "," + std::to_string(shape->positions) + "," +
+           std::to_string(shape->times) + (shape->masked ? "m" : "");
 }
 
 }  // namespace
@@ -72,9 +73,10 @@ StreamHead::Entry StreamHead::build_entry(Graph & graph, const std::string & str
     const auto input = [&](const char * name, int64_t ne0, int64_t ne1, ggml_type type = GGML_TYPE_F32) {
         return graph.input(stream + "." + name, type, {ne0, ne1, 1, 1});
     };
-    const auto rope_input = [&](const std::string & name, int64_t width) {
-        return RopeTables{input((name + "_cos").c_str(), width / 2, shape.tokens),
-                          input((name + "_sin").c_str(), width / 2, shape.tokens)};
+    const auto rope_input = [&](const std::string & name, int64_t width, int64_t count, int64_t axes) {
+        return shared_rope_tables(
+            graph, {input((name + "_cos").c_str(), width / 2, count), input((name + "_sin").c_str(), width / 2, count),
+                    input((name + "_rows").c_str(), shape.tokens, axes, GGML_TYPE_I32)});
     };
     Entry entry{};
     entry.x = patchify_proj.build(graph, input("latent", config.in_channels, shape.tokens));
@@ -100,11 +102,11 @@ StreamHead::Entry StreamHead::build_entry(Graph & graph, const std::string & str
     if (prompt_adaln_single) {
         context.prompt = prompt_adaln_single->build(graph, input("sigma", kTimestepChannels, 1)).modulation;
     }
-    context.rope = rope_input("rope", config.width());
+    context.rope = rope_input("rope", config.width(), shape.positions, config.axes());
     if (with_cross) {
         context.cross = cross_adaln_single.build(graph, levels).modulation;
         context.cross_gate = cross_gate_adaln_single.build(graph, input("cross_gate", kTimestepChannels, 1)).modulation;
-        context.cross_rope = rope_input("cross_rope", cross_width);
+        context.cross_rope = rope_input("cross_rope", cross_width, shape.times, 1);
     }
     return entry;
 }

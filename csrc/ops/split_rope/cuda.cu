@@ -10,8 +10,11 @@ using namespace cuda;
 struct Arguments {
     FloatRows x;
     const float * weight;
-    FloatRows cos, sin;  // none: no rotation
-    void * out;          // without gaps
+    FloatRows cos, sin;    // none: no rotation
+    const int32_t * rows;  // [tokens, axes] in rows of the tables; null: row t is token t's
+    int axes;
+    int64_t count;  // rows of the tables
+    void * out;     // without gaps
     int64_t tokens;
     int width;
     int half;  // of a head
@@ -39,8 +42,19 @@ __global__ void norm_split_rope_kernel(Arguments a) {
         }
         return;
     }
-    const float * cos = a.cos.at(token);
-    const float * sin = a.sin.at(token);
+    const float * cos[kMaxRopeAxes];
+    const float * sin[kMaxRopeAxes];
+    bool known = true;
+#pragma unroll
+    for (int axis = 0; axis < kMaxRopeAxes; ++axis) {
+        int64_t row = token;
+        if (a.rows) {
+            row = axis < a.axes ? a.rows[axis * a.tokens + token] : 0;
+        }
+        known = known && row >= 0 && row < a.count;
+        cos[axis] = a.cos.at(known ? row : 0);
+        sin[axis] = a.sin.at(known ? row : 0);
+    }
     for (int pair = threadIdx.x * kPack; pair < a.width / 2; pair += kThreads * kPack) {
         const int first = pair / a.half * 2 * a.half + pair % a.half;
         const int second = first + a.half;
@@ -48,14 +62,26 @@ __global__ void norm_split_rope_kernel(Arguments a) {
         Floats<kPack> high = load<kPack>(x + second);
         const Floats<kPack> low_weights = load<kPack>(a.weight + first);
         const Floats<kPack> high_weights = load<kPack>(a.weight + second);
-        const Floats<kPack> c = load<kPack>(cos + pair);
-        const Floats<kPack> s = load<kPack>(sin + pair);
+        Floats<kPack> c = load<kPack>(cos[0] + pair);
+        Floats<kPack> s = load<kPack>(sin[0] + pair);
+#pragma unroll
+        for (int axis = 1; axis < kMaxRopeAxes; ++axis) {
+            if (axis < a.axes) {
+                const Floats<kPack> more_c = load<kPack>(cos[axis] + pair);
+                const Floats<kPack> more_s = load<kPack>(sin[axis] + pair);
+#pragma unroll
+                for (int j = 0; j < kPack; ++j) {
+                    c.v[j] += more_c.v[j];
+                    s.v[j] += more_s.v[j];
+                }
+            }
+        }
 #pragma unroll
         for (int j = 0; j < kPack; ++j) {
             const float l = low.v[j] * factor * low_weights.v[j];
             const float h = high.v[j] * factor * high_weights.v[j];
-            low.v[j] = l * c.v[j] - h * s.v[j];
-            high.v[j] = h * c.v[j] + l * s.v[j];
+            low.v[j] = known ? l * c.v[j] - h * s.v[j] : nanf("");
+            high.v[j] = known ? h * c.v[j] + l * s.v[j] : nanf("");
         }
         store<kPack>(out + first, low);
         store<kPack>(out + second, high);
@@ -64,8 +90,9 @@ __global__ void norm_split_rope_kernel(Arguments a) {
 
 bool supports(const ggml_tensor * node) {
     const ggml_tensor * x = node->src[0];
-    return have_rows(GGML_TYPE_F32, {x, node->src[1], node->src[2], node->src[3]}) && is_float_type(node->type) &&
-           ggml_is_contiguous(node) && node->ne[0] * node->ne[1] == x->ne[0];
+    return have_rows(GGML_TYPE_F32, {x, node->src[1], node->src[2], node->src[3]}) &&
+           have_rows(GGML_TYPE_I32, {node->src[4]}) && (!node->src[4] || ggml_is_contiguous(node->src[4])) &&
+           is_float_type(node->type) && ggml_is_contiguous(node) && node->ne[0] * node->ne[1] == x->ne[0];
 }
 
 void enqueue(const CudaCall & call, ggml_tensor * node) {
@@ -73,12 +100,16 @@ void enqueue(const CudaCall & call, ggml_tensor * node) {
     const ggml_tensor * weight = node->src[1];
     const ggml_tensor * cos = node->src[2];
     const ggml_tensor * sin = node->src[3];
+    const ggml_tensor * rows = node->src[4];
     const int64_t half = node->ne[0] / 2;
     const Arguments arguments{
         float_rows(x),
         data_of<const float>(weight),
         float_rows(cos),
         float_rows(sin),
+        rows ? data_of<const int32_t>(rows) : nullptr,
+        rows ? static_cast<int>(rows->ne[1]) : 1,
+        cos ? cos->ne[1] : 0,
         node->data,
         x->ne[1],
         static_cast<int>(x->ne[0]),

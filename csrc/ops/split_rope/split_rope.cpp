@@ -9,8 +9,9 @@ namespace ltx {
 namespace {
 
 // The definition of the result, from stock operations.
-ggml_tensor * norm_split_rope_composed(ggml_context * ctx, ggml_tensor * x, ggml_tensor * weight,
-                                       const RopeTables * rope, int64_t num_heads, float eps) {
+ggml_tensor * norm_split_rope_composed(Graph & graph, ggml_tensor * x, ggml_tensor * weight, const RopeTables * rope,
+                                       int64_t num_heads, float eps) {
+    ggml_context * ctx = graph.ctx();
     const int64_t tokens = x->ne[1];
     const int64_t head_dim = x->ne[0] / num_heads;
     const int64_t half = head_dim / 2;
@@ -23,14 +24,32 @@ ggml_tensor * norm_split_rope_composed(ggml_context * ctx, ggml_tensor * x, ggml
     };
     ggml_tensor * first = per_head(x, head_dim, 0);
     ggml_tensor * second = per_head(x, head_dim, half);
-    ggml_tensor * cos = per_head(rope->cos, half, 0);
-    ggml_tensor * sin = per_head(rope->sin, half, 0);
+    const RopeTables of_tokens = shared_rope_tables(graph, *rope);
+    ggml_tensor * cos = per_head(of_tokens.cos, half, 0);
+    ggml_tensor * sin = per_head(of_tokens.sin, half, 0);
     ggml_tensor * low = ggml_sub(ctx, ggml_mul(ctx, first, cos), ggml_mul(ctx, second, sin));
     ggml_tensor * high = ggml_add(ctx, ggml_mul(ctx, second, cos), ggml_mul(ctx, first, sin));
     return ggml_concat(ctx, low, high, 0);  // ne: [head_dim, num_heads, tokens]
 }
 
 }  // namespace
+
+RopeTables shared_rope_tables(Graph & graph, const RopeTables & tables) {
+    if (!tables.rows || graph.form() != OpForm::Composed) {
+        return tables;
+    }
+    ggml_context * ctx = graph.ctx();
+    RopeTables sums{};
+    for (int64_t axis = 0; axis < tables.rows->ne[1]; ++axis) {
+        ggml_tensor * rows =
+            ggml_view_1d(ctx, tables.rows, tables.rows->ne[0], static_cast<size_t>(axis) * tables.rows->nb[1]);
+        ggml_tensor * cos = ggml_get_rows(ctx, tables.cos, rows);  // ne: [width / 2, tokens]
+        ggml_tensor * sin = ggml_get_rows(ctx, tables.sin, rows);
+        sums.cos = sums.cos ? ggml_add(ctx, sums.cos, cos) : cos;
+        sums.sin = sums.sin ? ggml_add(ctx, sums.sin, sin) : sin;
+    }
+    return sums;
+}
 
 ggml_tensor * norm_split_rope(Graph & graph, ggml_tensor * x, ggml_tensor * weight, const RopeTables * rope,
                               int64_t num_heads, float eps, ggml_type type) {
@@ -43,18 +62,27 @@ ggml_tensor * norm_split_rope(Graph & graph, ggml_tensor * x, ggml_tensor * weig
     expect_rows("norm_split_rope", "x", x, GGML_TYPE_F32, {width, tokens, 1, 1});
     expect_rows("norm_split_rope", "weight", weight, GGML_TYPE_F32, {width, 1, 1, 1});
     if (rope) {
+        const int64_t count = rope->rows ? rope->cos->ne[1] : tokens;
         for (const ggml_tensor * table : {rope->cos, rope->sin}) {
             expect_rows("norm_split_rope", table == rope->cos ? "cos" : "sin", table, GGML_TYPE_F32,
-                        {width / 2, tokens, 1, 1});
+                        {width / 2, count, 1, 1});
+        }
+        if (rope->rows) {
+            expect_rows("norm_split_rope", "rows", rope->rows, GGML_TYPE_I32, {tokens, kAny, 1, 1});
+            if (rope->rows->ne[1] > kMaxRopeAxes) {
+                throw ShapeError("norm_split_rope: rows of " + std::to_string(rope->rows->ne[1]) +
+                                 " axes; it takes up to " + std::to_string(kMaxRopeAxes));
+            }
         }
     }
     if (graph.form() == OpForm::Composed) {
-        ggml_tensor * y = norm_split_rope_composed(graph.ctx(), x, weight, rope, num_heads, eps);
+        ggml_tensor * y = norm_split_rope_composed(graph, x, weight, rope, num_heads, eps);
         return type == GGML_TYPE_F32 ? y : ggml_cast(graph.ctx(), y, type);
     }
-    return custom_node_with(graph, type, {width / num_heads, num_heads, tokens, 1},
-                            {x, weight, rope ? rope->cos : nullptr, rope ? rope->sin : nullptr}, &norm_split_rope_cpu,
-                            NormSplitRopeConstants{eps});
+    return custom_node_with(
+        graph, type, {width / num_heads, num_heads, tokens, 1},
+        {x, weight, rope ? rope->cos : nullptr, rope ? rope->sin : nullptr, rope ? rope->rows : nullptr},
+        &norm_split_rope_cpu, NormSplitRopeConstants{eps});
 }
 
 }  // namespace ltx

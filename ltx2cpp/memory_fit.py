@@ -190,6 +190,11 @@ class MemoryPolicy:
         """Whether the transformer stays loaded where no plan says otherwise."""
         return self._offload in ("auto", "none")
 
+    @property
+    def asks_to_stream(self) -> bool:
+        """Whether weights were asked to go behind the reader."""
+        return self._offload in ("stream", "disk")
+
     def plan(
         self,
         generation: Plan,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ltx2cpp import cost
@@ -92,7 +92,7 @@ class NeedsOf:
             prompt_tokens: ids of each prompt that has to be encoded.
             chunk_latents, tile_latents: how pictures are decoded; None leaves it to the decoder.
         """
-        return [
+        phases = [
             *self._text(prompt_tokens),
             *self._pictures(plan),
             *self._sounds(plan),
@@ -100,6 +100,8 @@ class NeedsOf:
             *(self._sound(plan) if plan.decode else ()),
             *(self._video(plan, chunk_latents, tile_latents) if plan.decode else ()),
         ]
+        held = _given_bytes(plan)
+        return [replace(each, host_bytes=each.host_bytes + held) for each in phases]
 
     def _text(self, prompt_tokens: Sequence[int]) -> Iterator[PhaseNeeds]:
         if not prompt_tokens:
@@ -159,13 +161,17 @@ class NeedsOf:
         )
 
     def _sounds(self, plan: Plan) -> Iterator[PhaseNeeds]:
-        if plan.sound is None:
+        held = (item.audio for stage in plan.stages for item in stage.placements.items)
+        sounds = [sound for sound in (*held, plan.sound) if sound is not None and plan.audio]
+        if not sounds:
             return
-        samples = plan.sound.samples.shape[1]
-        need = self.audio_encoder.measure(samples, plan.sound.sample_rate)
+        needs = [
+            self.audio_encoder.measure(sound.samples.shape[1], sound.sample_rate)
+            for sound in sounds
+        ]
         # Resampled and as windows that overlap by half and more.
-        host = 8 * plan.sound.samples.nbytes
-        yield PhaseNeeds("encode audio", "audio encoder", (need,), host, 0.0)
+        host = 8 * max(sound.samples.nbytes for sound in sounds)
+        yield PhaseNeeds("encode audio", "audio encoder", (largest_of(needs),), host, 0.0)
 
     def _denoising(self, plan: Plan) -> Iterator[PhaseNeeds]:
         config = self.models.require("transformer").config
@@ -219,7 +225,8 @@ class NeedsOf:
         self, plan: Plan, chunk_latents: int | None, tile_latents: int | None
     ) -> Iterator[PhaseNeeds]:
         shape = plan.shape
-        if plan.video:
+        # Given pictures that get a sound are handed on as they are.
+        if plan.video and plan.footage is None:
             cells = (shape.latent_frames, shape.latent_height, shape.latent_width)
             need = self.video_decoder.measure(
                 (plan.video_channels, *cells), chunk_latents, tile_latents
@@ -253,6 +260,14 @@ def stream_sizes(plan: Plan, stage: Stage) -> tuple[StreamSizes | None, StreamSi
         frames = stage.shape.audio_frames + sound_tokens
         audio = (frames, MAX_TOKENS, 2 if sound_tokens else 1, False)
     return video, audio
+
+
+def _given_bytes(plan: Plan) -> int:
+    """Return the bytes of given pictures, which stay in memory for the whole run."""
+    given = [item.frames for stage in plan.stages for item in stage.placements.items]
+    given += [each.frames for each in (plan.extension, plan.footage) if each is not None]
+    # Stages share what they are given.
+    return sum({id(frames): frames.nbytes for frames in given}.values())
 
 
 def network_calls(plan: Plan, stage: Stage) -> int:

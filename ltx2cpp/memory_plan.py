@@ -28,6 +28,8 @@ class NetworkNeeds:
         own_weight_bytes: weights that were converted on load, or copied to the device.
         mapped_weight_bytes: weights that are read where their file is mapped.
         mapped_part_bytes: of these, what the largest part of the network reads.
+        slot_bytes: of a device, for weights that pass through its slots when they are streamed; 0
+            where they are used in place.
         activation_bytes: intermediate results.
         scratch_bytes: of the device, which keeps the largest so far for all networks.
         output_bytes: results of one run.
@@ -37,15 +39,21 @@ class NetworkNeeds:
     own_weight_bytes: int = 0
     mapped_weight_bytes: int = 0
     mapped_part_bytes: int = 0
+    slot_bytes: int = 0
     activation_bytes: int = 0
     scratch_bytes: int = 0
     output_bytes: int = 0
     state_bytes: int = 0
 
     def streamed(self) -> NetworkNeeds:
-        """Return the needs while mapped weights go behind the reader."""
+        """Return the needs while weights go behind the reader, or through a device's slots."""
         part = self.mapped_part_bytes + _STREAM_SLACK_BYTES
-        return dataclasses.replace(self, mapped_weight_bytes=min(part, self.mapped_weight_bytes))
+        own = self.own_weight_bytes
+        return dataclasses.replace(
+            self,
+            mapped_weight_bytes=min(part, self.mapped_weight_bytes),
+            own_weight_bytes=min(self.slot_bytes, own) if self.slot_bytes else own,
+        )
 
 
 @dataclass(frozen=True)
@@ -212,13 +220,14 @@ def add_up(
     last_use = {need.component: index for index, need in enumerate(needs)}
     for index, need in enumerate(needs):
         streams = offload in ("stream", "disk")
-        mapped = sum(
-            (net.streamed() if streams else net).mapped_weight_bytes for net in need.networks
-        )
-        weights = sum(net.own_weight_bytes for net in need.networks)
-        activations = sum(net.activation_bytes for net in need.networks)
-        state = sum(net.state_bytes for net in need.networks)
-        scratch = max(scratch, *(net.scratch_bytes for net in need.networks))
+        networks = [net.streamed() if streams else net for net in need.networks]
+        pages = [net.mapped_weight_bytes for net in networks]
+        # Networks of a phase run in turn: where pages leave, only one of them has any in memory.
+        mapped = max(pages) if streams else sum(pages)
+        weights = sum(net.own_weight_bytes for net in networks)
+        activations = sum(net.activation_bytes for net in networks)
+        state = sum(net.state_bytes for net in networks)
+        scratch = max(scratch, *(net.scratch_bytes for net in networks))
         others = sum(size for component, size in kept.items() if component != need.component)
         phases.append(
             PhaseMemory(

@@ -213,12 +213,11 @@ class LTX2Pipeline(LTX2Model):
         generation = make_plan(request, facts)
         self._check_stages(generation)
         self._recall(generation)
-        flop_per_second, _ = self._backend.device.measure_peak()
         return self._memory.plan(
             generation,
             self._tokens_to_encode(generation),
             lambda frames: make_plan(dataclasses.replace(request, num_frames=frames), facts),
-            _USUAL_SHARE * flop_per_second,
+            _USUAL_SHARE * self._backend.peak_flop_per_second(),
         )
 
     def _tokens_to_encode(self, plan: Plan) -> list[int]:
@@ -335,6 +334,8 @@ class LTX2Pipeline(LTX2Model):
         """Raise for anything a later stage would refuse, before the first one computes."""
         if isinstance(plan.prompt, str) or isinstance(plan.negative, str):
             self._prompt_encoder.check()
+            if self._memory.asks_to_stream:
+                self._backend.check_streaming(self._models.require("gemma"))
         for prompt in (plan.prompt, plan.negative):
             if isinstance(prompt, PromptEmbedding):
                 self._denoiser.check_context(prompt)
@@ -342,7 +343,9 @@ class LTX2Pipeline(LTX2Model):
                 self.tokenize(prompt)
         for stage in plan.stages:
             self._denoiser.check_blocks(stage.guidance.stg_blocks)
-            self._with_loras(stage.loras)
+            models = self._with_loras(stage.loras)
+            if self._memory.asks_to_stream:
+                self._backend.check_streaming(models.require("transformer"))
         if plan.stages[0].placements.items:
             self._video_encoder.check(plan.video_channels)
             held = [item.audio for item in plan.stages[0].placements.items]

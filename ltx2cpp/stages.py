@@ -32,6 +32,12 @@ class _Streaming(Protocol):
 
 S = TypeVar("S", bound=_Streaming)
 
+# Of a network's bytes, what may stay in memory where weights are to be streamed.
+_MOST = 0.5
+
+# Of each device and number of threads, measured once in a process: it takes seconds.
+_peaks: dict[tuple[str, int], float] = {}
+
 
 class Backend:
     """What all stages of one pipeline share.
@@ -84,6 +90,13 @@ class Backend:
             table.set_low_rank_mode(self.lora_mode)
         return table
 
+    def peak_flop_per_second(self) -> float:
+        """Return the rate of the fastest product on this device, measured when first asked for."""
+        key = (self.device.name, self.device.threads)
+        if key not in _peaks:
+            _peaks[key] = self.device.measure_peak()[0]
+        return _peaks[key]
+
     @property
     def frees_components(self) -> bool:
         """Whether networks are freed after their phase."""
@@ -94,6 +107,36 @@ class Backend:
         if self.offload in ("stream", "disk"):
             network.stream_weights(drop_cached=self.offload == "disk")
         return network
+
+    def check_streaming(self, component: Component) -> None:
+        """Raise where too little of a network could go behind the reader.
+
+        Raises:
+            ArgumentError: most of its weights are made on load; they would stay in memory.
+        """
+        if self.device.name != "cpu":
+            # Whatever was loaded passes through the device's slots.
+            return
+        made = sum(
+            ref.info.size_bytes
+            for name, ref in component.tensors.items()
+            if len(ref.info.shape) == 2 and self._is_made(name, ref)
+        )
+        if made > _MOST * component.size_bytes:
+            raise ArgumentError(
+                "offload: weights that are converted on load (weight_type, fp8 with scales, a "
+                f"merged LoRA) cannot go behind the reader, and in {component.source} these are "
+                f"{100 * made / component.size_bytes:.0f} %; give a file with the weights as they "
+                "are used (ltx2cpp-cli convert), lora_mode 'runtime', or offload 'stage'"
+            )
+
+    def _is_made(self, name: str, ref: WeightRef) -> bool:
+        target = self._target(name, ref)
+        if ref.scale != 1.0 or target not in (None, ref.info.dtype):
+            return True
+        eight_bits = ref.info.size_bytes >= math.prod(ref.info.shape)
+        merges = self.lora_mode == "merge" or (self.lora_mode == "auto" and eight_bits)
+        return bool(ref.low_rank) and merges
 
     def _target(self, name: str, ref: WeightRef) -> object | None:
         if self.weight_type == "file":

@@ -4,6 +4,7 @@
     python tools/bench.py video-decode --size 256x256x17
     python tools/bench.py video-decode --memory --size 256x256x121
     python tools/bench.py audio-decode --seconds 2
+    python tools/bench.py loading
     python tools/bench.py transformer --profile --weights bf16
     python tools/bench.py machine
 
@@ -12,18 +13,21 @@ medians and their ratios. `--memory` instead measures the highest memory of each
 of its own. `--check` compares the results of both sides once, `--profile` shows which operations
 our time went to. The random weights are written to --folder (1 to 5 GB) when they are not there
 yet, and stay there for the next run.
+
+`loading` is of ours alone: from the start of an interpreter to the first step of a transformer of
+48 blocks in q8_0, 20 GB of zeros that take no room on the disk.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -33,11 +37,10 @@ import bench_reference as reference
 import numpy as np
 from bench_reference import Arrays, Call
 from compare_velocity import make_inputs
-from make_synthetic import choose_tensors, write_checkpoint
 from numpy.typing import NDArray
-from released_configs import released_config
+from synthetic_models import random_file, sparse_file
 
-from ltx2cpp import LTX2Pipeline, Modality, ModelFiles
+from ltx2cpp import LTX2Pipeline, Modality, ModelFiles, Observer, PromptEmbedding
 from ltx2cpp.convert import convert
 from ltx2cpp.cost import (
     audio_decoder_flop,
@@ -49,7 +52,6 @@ from ltx2cpp.cost import (
 from ltx2cpp.errors import Error
 from ltx2cpp.model_files import resolve
 
-_VERSION = "2.3"
 _TEXT_ROWS = 1024
 _WEIGHTS = ("bf16", "q8_0", "q4_k_m")
 # Both engines' threads spin for a while after a call and would slow the other's first products.
@@ -85,23 +87,6 @@ class OurCall:
 
     def __call__(self) -> Arrays:
         return self.run()
-
-
-def synthetic(folder: Path, component: str, blocks: int = 1) -> Path:
-    """Return the file of a component's random weights, written when it is not there."""
-    # The name says what the metadata do not.
-    path = folder / f"ltx-{_VERSION}-distilled-{component}-{blocks}.safetensors"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        print(f"writing {path}", file=sys.stderr)
-        components = ["audio_vae", "vocoder"] if component == "audio" else [component]
-        metadata = {
-            "config": json.dumps(released_config(_VERSION, blocks)),
-            "model_version": f"{_VERSION}.0",
-        }
-        tensors = choose_tensors(_VERSION, blocks, components, vocab_size=1)
-        write_checkpoint(path, tensors, metadata, seed=0)
-    return path
 
 
 def converted(path: Path, weights: str) -> Path:
@@ -149,7 +134,7 @@ def our_audio_decoder(path: Path, latent: NDArray[np.float32], threads: int) -> 
 
 
 def transformer(given: argparse.Namespace) -> Benchmark:
-    path = synthetic(given.folder, "transformer", given.blocks)
+    path = random_file(given.folder, "transformer", given.blocks)
     files = ModelFiles(transformer=path)
     config = resolve(files).require("transformer").config
     video, audio = make_inputs(files, given.grid, given.audio_tokens, seed=0)
@@ -165,7 +150,7 @@ def transformer(given: argparse.Namespace) -> Benchmark:
 
 
 def video_decode(given: argparse.Namespace) -> Benchmark:
-    path = synthetic(given.folder, "video_vae")
+    path = random_file(given.folder, "video_vae")
     width, height, frames = given.size
     shape = (128, (frames - 1) // 8 + 1, height // 32, width // 32)
     latent = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
@@ -180,7 +165,7 @@ def video_decode(given: argparse.Namespace) -> Benchmark:
 
 
 def audio_decode(given: argparse.Namespace) -> Benchmark:
-    path = synthetic(given.folder, "audio")
+    path = random_file(given.folder, "audio")
     frames = round(given.seconds * _LATENTS_PER_SECOND)
     latent = np.random.default_rng(0).standard_normal((8, frames, 16), dtype=np.float32)
     sides: dict[str, Callable[[], Call]] = {
@@ -194,6 +179,41 @@ def audio_decode(given: argparse.Namespace) -> Benchmark:
     flop = audio_decoder_flop(models.require("audio_decoder").config, frames)
     flop += vocoder_flop(models.require("vocoder").config, 4 * frames - 3)
     return Benchmark(flop, sides)
+
+
+class _FirstStep(Exception):
+    """Ends a generation where its first step would begin."""
+
+
+class _StopAtFirstStep(Observer):
+    def phase_started(self, name: str, total: int | None = None) -> None:
+        if name == "denoise":
+            raise _FirstStep
+
+
+def measure_loading(given: argparse.Namespace) -> None:
+    """Print what comes before the first step, each time in a new interpreter; one warms up."""
+    path = sparse_file(given.folder, ("transformer",), given.blocks, "q8_0")
+    print(f"file       {path.stat().st_size / 1e9:.1f} GB, {given.rounds} rounds")
+    print("CPU s (user + system), wall s from the interpreter's start, resident MB")
+    for number in range(given.rounds + 1):
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            cpu, wall, resident = pool.apply(_first_step, (path, given.threads, time.time()))
+        if number:
+            print(f"  {cpu:6.2f} {wall:6.2f} {resident / 1e6:6.0f}")
+
+
+def _first_step(path: Path, threads: int, started: float) -> tuple[float, float, int]:
+    """Return this process's CPU and wall seconds and memory when a generation's steps begin."""
+    pipe = LTX2Pipeline(
+        ModelFiles(transformer=path), device="cpu", threads=threads, observer=_StopAtFirstStep()
+    )
+    config = pipe.models.require("transformer").config
+    widths = (config.cross_attention_dim, config.audio_cross_attention_dim)
+    prompt = PromptEmbedding(*(np.zeros((_TEXT_ROWS, width), np.float32) for width in widths))
+    with suppress(_FirstStep):
+        pipe(prompt, width=768, height=512, num_frames=121, output="latents")
+    return time.process_time(), time.time() - started, machine.resident_bytes()
 
 
 def ours_of(sides: Mapping[str, Callable[[], Call]]) -> dict[str, Callable[[], Call]]:
@@ -323,6 +343,8 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("audio-decode", parents=[common])
     command.add_argument("--seconds", type=float, default=2.0)
     command.set_defaults(make=audio_decode)
+    command = commands.add_parser("loading", parents=[common])
+    command.add_argument("--blocks", type=int, default=48)
     commands.add_parser("machine", parents=[common])
     return parser
 
@@ -334,6 +356,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if given.command == "machine":
             print(f"peak       {machine.measure_peak(given.threads)}")
+        elif given.command == "loading":
+            measure_loading(given)
         else:
             benchmark = given.make(given)
             if given.ours:

@@ -4,7 +4,12 @@ Each request runs in a process of its own. The highest resident memory of a phas
 weight files included, is read between two resets of the kernel's record (Linux only); loading
 belongs to the phase that follows.
 
+`--synthetic` takes a model of LTX-2.3's widths with few blocks, written to the folder when it is
+not there (4.2 GB), and in the end runs one request again in less memory than the transformer's
+weights take, which has to give the same to the last bit.
+
 Example:
+    python tools/check_memory.py --synthetic /tmp/ltx2cpp-bench
     python tools/check_memory.py --model A/ltx-2.3-tiny.safetensors --text-encoder A/gemma-3-tiny
 """
 
@@ -20,8 +25,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from synthetic_models import whole_model
 
 from ltx2cpp import LTX2Pipeline, ModelFiles
+from ltx2cpp.memory_plan import GIB
+from ltx2cpp.model_files import resolve
 from ltx2cpp.options import Guidance
 from ltx2cpp.process_memory import peak_memory_bytes
 from ltx2cpp.progress import restart_peak_memory
@@ -30,6 +38,8 @@ from ltx2cpp.types import Observer, PromptEmbedding
 MIB = 1 << 20
 # A phase is predicted well within the larger of these.
 _SHARE, _BYTES = 0.10, 200 * 10**6
+# Of the transformer's weights, what a run that streams them is given.
+_TIGHT_SHARE = 0.5
 
 _REQUESTS: dict[str, dict[str, Any]] = {
     "small": {"width": 96, "height": 64, "num_frames": 17},
@@ -58,16 +68,22 @@ class PeakRecorder(Observer):
         self._loading = 0
 
 
-def measure(arguments: argparse.Namespace, request: dict[str, Any]) -> dict[str, Any]:
-    """Run one request; returns its plan and the peaks of its phases."""
-    recorder = PeakRecorder()
-    files = ModelFiles(
+def model_files(arguments: argparse.Namespace) -> ModelFiles:
+    if arguments.synthetic is not None:
+        return whole_model(arguments.synthetic)
+    return ModelFiles(
         arguments.model,
         text_encoder=arguments.text_encoder,
         spatial_upsampler=arguments.upsampler,
         tokenizer=arguments.tokenizer,
         variant="distilled",
     )
+
+
+def measure(arguments: argparse.Namespace, request: dict[str, Any]) -> dict[str, Any]:
+    """Run one request; returns its plan and the peaks of its phases."""
+    recorder = PeakRecorder()
+    files = model_files(arguments)
     prompt: str | PromptEmbedding = "A small red boat crosses the quiet lake at dawn."
     call = {**request, "num_inference_steps": arguments.steps, "seed": 1}
     if "two_stage" in call:
@@ -121,12 +137,39 @@ def report(name: str, result: dict[str, Any]) -> bool:
     return good
 
 
+def run_alone(own: Sequence[str], name: str, *more: str) -> dict[str, Any]:
+    """Run a request in a process of its own, with these options of this command."""
+    command = [sys.executable, __file__, *own, *more, "--one", name]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def check_tight(given: argparse.Namespace, own: Sequence[str], name: str, digest: str) -> bool:
+    """Run a request in less than the transformer's weights; returns whether all is as it should."""
+    weights = resolve(model_files(given)).require("transformer").size_bytes
+    budget = round(_TIGHT_SHARE * weights / GIB, 2)
+    print(f"transformer of {weights / GIB:.2f} GiB in {budget:.2f} GiB")
+    options = ("--offload", "auto", "--max-memory", str(budget))
+    result = run_alone(own, name, *options)
+    predicted = report(name, result)
+    highest = max(result["peaks"].values())
+    kept, equal = highest <= budget * GIB, result["digest"] == digest
+    print(
+        f"  highest {highest / GIB:.2f} GiB, {'within' if kept else 'OVER'} the limit; "
+        f"{'bit-equal to' if equal else 'OTHER THAN'} the run without it"
+    )
+    return predicted and kept and equal
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns 0 where every phase was predicted well."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", type=Path, required=True)
+    model = parser.add_mutually_exclusive_group(required=True)
+    model.add_argument("--model", type=Path)
+    model.add_argument("--synthetic", type=Path, metavar="FOLDER", help="with the files")
     parser.add_argument("--text-encoder", type=Path, help="without it contexts are zeros")
     parser.add_argument("--tokenizer", type=Path, help="where the text encoder has none")
     parser.add_argument("--upsampler", type=Path, help="spatial, for the request of two stages")
@@ -141,12 +184,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     good = True
     own = list(sys.argv[1:] if arguments is None else arguments)
+    digests = {}
     for name in given.requests.split(","):
-        if name == "two stages" and given.upsampler is None:
+        if name == "two stages" and given.synthetic is None and given.upsampler is None:
             continue
-        command = [sys.executable, __file__, *own, "--one", name]
-        done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
-        good = report(name, json.loads(done.stdout.splitlines()[-1])) and good
+        result = run_alone(own, name)
+        digests[name] = result["digest"]
+        good = report(name, result) and good
+    if given.synthetic is not None:
+        name, digest = next(iter(digests.items()))
+        good = check_tight(given, own, name, digest) and good
     return 0 if good else 1
 
 

@@ -28,10 +28,11 @@ from typing import Any
 
 import bench_reference as reference
 import numpy as np
-from bench import converted, synthetic
+from bench import converted
 from bench_machine import relative_error
 from compare_velocity import make_inputs
 from numpy.typing import NDArray
+from synthetic_models import random_file
 
 from ltx2cpp import LTX2Pipeline, Modality, ModelFiles, _core
 from ltx2cpp.config import TransformerConfig
@@ -131,7 +132,7 @@ def time_transformer(given: argparse.Namespace) -> None:
     device = _core.Device(given.device)
     peak = card_peak()
     print(f"measured bfloat16 peak: {'no torch' if peak is None else f'{peak / 1e12:.0f} TFLOP/s'}")
-    path = synthetic(given.folder, "transformer", _FILE_BLOCKS)
+    path = random_file(given.folder, "transformer", _FILE_BLOCKS)
     files = ModelFiles(transformer=path)
     config: TransformerConfig = resolve(files).require("transformer").config
     full = dataclasses.replace(config, num_layers=given.blocks)
@@ -184,7 +185,7 @@ def latent_of(size: tuple[int, int, int]) -> NDArray[np.float32]:
 
 
 def time_decode(given: argparse.Namespace) -> None:
-    path = synthetic(given.folder, "video_vae")
+    path = random_file(given.folder, "video_vae")
     latent = latent_of(given.size)
     files = ModelFiles(video_vae=path)
     pipe = LTX2Pipeline(files, device=given.device)
@@ -195,7 +196,7 @@ def time_decode(given: argparse.Namespace) -> None:
 
 def compare(given: argparse.Namespace) -> None:
     """Print the normalised error of each network on the device against the CPU."""
-    transformer = synthetic(given.folder, "transformer", _FILE_BLOCKS)
+    transformer = random_file(given.folder, "transformer", _FILE_BLOCKS)
     video, audio = make_inputs(ModelFiles(transformer=transformer), (4, 16, 16), 26, seed=0)
 
     def velocities(pipe: LTX2Pipeline) -> dict[str, Any]:
@@ -205,8 +206,8 @@ def compare(given: argparse.Namespace) -> None:
     latent = latent_of((256, 256, 17))
     frames = np.random.default_rng(1).integers(0, 256, (9, 128, 128, 3), np.uint8)
     sound = np.random.default_rng(2).standard_normal((8, 25, 16), dtype=np.float32)
-    vae = ModelFiles(video_vae=synthetic(given.folder, "video_vae"))
-    speech = ModelFiles(audio_vae=synthetic(given.folder, "audio"))
+    vae = ModelFiles(video_vae=random_file(given.folder, "video_vae"))
+    speech = ModelFiles(audio_vae=random_file(given.folder, "audio"))
     stages: dict[str, tuple[ModelFiles, Callable[[LTX2Pipeline], dict[str, Any]]]] = {
         f"transformer {weights}": (
             ModelFiles(transformer=converted(transformer, weights)),

@@ -54,7 +54,7 @@ _PIECE_ELEMENTS = 1 << 22
 _BYTES_PER_ELEMENT = 2
 
 # Gemma's structure beyond what its tensors show; the released model's numbers.
-_GEMMA_CONFIG = {
+GEMMA_CONFIG = {
     "model_type": "gemma3_text",
     "query_pre_attn_scalar": 256,
     "rms_norm_eps": 1e-6,
@@ -73,7 +73,8 @@ def choose_tensors(
 
     Args:
         version: "2.0" or "2.3".
-        num_blocks: Blocks of the transformer, and layers of the text encoder.
+        num_blocks: Blocks of the transformer, and layers of the text encoder, whose states the
+            projection takes where both are made.
         components: Some of COMPONENTS.
         vocab_size: Rows of the text encoder's embedding.
 
@@ -82,7 +83,13 @@ def choose_tensors(
     """
     everything = released_tensors(version, num_blocks)
     if "gemma" in components:
-        everything |= released_gemma_tensors(num_blocks, vocab_size)
+        gemma = released_gemma_tensors(num_blocks, vocab_size)
+        # The projection takes the states of each layer, and the embeddings.
+        columns = gemma["language_model.model.norm.weight"][1][0] * (num_blocks + 1)
+        for name, (dtype, shape) in everything.items():
+            if name.startswith(_PREFIXES["text_projection"]) and len(shape) == 2:
+                everything[name] = dtype, (shape[0], columns)
+        everything |= gemma
     return {
         name: entry for name, entry in everything.items() if _component(name) in set(components)
     }
@@ -226,7 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "license": "random values, no licence needed",
     }
     if "gemma" in components:
-        metadata["gemma_config"] = json.dumps(_GEMMA_CONFIG)
+        metadata["gemma_config"] = json.dumps(GEMMA_CONFIG)
     try:
         if given.sparse is not None:
             size_bytes = write_sparse_gguf(given.out, tensors, metadata, given.sparse)

@@ -11,6 +11,7 @@ inline pybind11::dict memory_dict(const StageMemory & memory) {
     result["own_weight_bytes"] = memory.own_weight_bytes;
     result["mapped_weight_bytes"] = memory.mapped_weight_bytes;
     result["mapped_part_bytes"] = memory.mapped_part_bytes;
+    result["slot_bytes"] = memory.slot_bytes;
     result["activation_bytes"] = memory.activation_bytes;
     result["scratch_bytes"] = memory.scratch_bytes;
     result["output_bytes"] = memory.output_bytes;

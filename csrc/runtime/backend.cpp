@@ -1,5 +1,9 @@
 #include "runtime/backend.h"
 
+#ifdef __linux__
+#include <sched.h>
+#endif
+
 #include <algorithm>
 #include <chrono>
 #include <fstream>
@@ -47,15 +51,34 @@ std::vector<std::string> cpu_features(ggml_backend_dev_t device) {
     return features;
 }
 
+// The logical processors that this process may run on; nothing where the system does not tell.
+std::vector<int> usable_processors() {
+    std::vector<int> usable;
+#ifdef __linux__
+    cpu_set_t mask;
+    if (::sched_getaffinity(0, sizeof(mask), &mask) == 0) {
+        for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+            if (CPU_ISSET(cpu, &mask)) {
+                usable.push_back(cpu);
+            }
+        }
+    }
+#endif
+    return usable;
+}
+
 // Hyper-threads share the multipliers, so one thread per core is fastest. Linux lists each core's siblings.
 int physical_cores() {
-    const int logical = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+    const std::vector<int> usable = usable_processors();
+    if (usable.empty()) {
+        return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+    }
     std::set<std::string> cores;
-    for (int cpu = 0; cpu < logical; ++cpu) {
+    for (const int cpu : usable) {
         std::ifstream file("/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list");
         std::string siblings;
         if (!std::getline(file, siblings)) {
-            return logical;
+            return static_cast<int>(usable.size());
         }
         cores.insert(siblings);
     }

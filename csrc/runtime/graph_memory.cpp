@@ -5,6 +5,9 @@
 
 #include "ggml-alloc.h"
 #include "ggml-cpu.h"
+#include "ops/conv3d/conv3d.h"
+#include "ops/registry.h"
+#include "runtime/slot_residency.h"
 
 namespace ltx {
 
@@ -18,14 +21,18 @@ const ggml_tensor * weight_of(const ggml_tensor * source) {
     return is_weight ? root : nullptr;
 }
 
-size_t bytes_read(const ggml_tensor * node, const ggml_tensor * weight) {
+size_t bytes_read(const Backend & backend, const ggml_tensor * node, const ggml_tensor * weight) {
+    const CustomOp * op = custom_op_of(node);
+    if (op && op->cpu == &conv3d_direct_cpu && weight == node->src[0]) {
+        return direct_conv_slices(weight, backend.threads());
+    }
     if (node->op == GGML_OP_GET_ROWS) {
         return std::min(ggml_nbytes(weight), static_cast<size_t>(ggml_nrows(node)) * weight->nb[1]);
     }
     return ggml_nbytes(weight);
 }
 
-// Calls visit(weight, bytes read) for each weight that a node reads.
+// Calls visit(weight) for each weight that a node reads.
 template <typename Visit>
 void for_weights(const ggml_tensor * node, Visit && visit) {
     if (is_view(node)) {
@@ -33,7 +40,7 @@ void for_weights(const ggml_tensor * node, Visit && visit) {
     }
     for (const ggml_tensor * source : node->src) {
         if (const ggml_tensor * weight = weight_of(source)) {
-            visit(weight, bytes_read(node, weight));
+            visit(weight);
         }
     }
 }
@@ -53,13 +60,18 @@ GraphMemory measure_graph(const Backend & backend, ggml_cgraph * graph, const st
         memory.scratch_bytes = ggml_graph_plan(graph, backend.threads(), nullptr).work_size;
     }
     ggml_context_ptr ctx;
-    for (ggml_cgraph * segment : split_graph(ctx, graph, segment_ends)) {
+    const std::vector<ggml_cgraph *> segments = split_graph(ctx, graph, segment_ends);
+    if (const size_t slots = backend.weight_slots()) {
+        const auto placed = [&](const ggml_tensor * weight) { return placed_bytes(backend.buffer_type(), weight); };
+        memory.slot_bytes = lay_out_slots(segment_weights(segments), slots, placed).total_bytes();
+    }
+    for (ggml_cgraph * segment : segments) {
         std::map<const ggml_tensor *, size_t> uses;
         for (int i = 0; i < ggml_graph_n_nodes(segment); ++i) {
             const ggml_tensor * node = ggml_graph_node(segment, i);
-            for_weights(node, [&](const ggml_tensor * weight, size_t bytes) {
+            for_weights(node, [&](const ggml_tensor * weight) {
                 size_t & use = uses[weight];
-                use = std::max(use, bytes);
+                use = std::max(use, bytes_read(backend, node, weight));
             });
         }
         std::vector<WeightUse> & listed = memory.segments.emplace_back();
@@ -102,7 +114,7 @@ SegmentWeights segment_weights(const std::vector<ggml_cgraph *> & segments) {
     for (ggml_cgraph * segment : segments) {
         std::vector<const ggml_tensor *> & listed = weights.emplace_back();
         for (int i = 0; i < ggml_graph_n_nodes(segment); ++i) {
-            for_weights(ggml_graph_node(segment, i), [&](const ggml_tensor * weight, size_t) {
+            for_weights(ggml_graph_node(segment, i), [&](const ggml_tensor * weight) {
                 if (std::ranges::find(listed, weight) == listed.end()) {
                     listed.push_back(weight);
                 }

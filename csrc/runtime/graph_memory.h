@@ -8,7 +8,7 @@
 
 namespace ltx {
 
-// How much of a weight a graph reads: all of it, or the rows it looks up.
+// How much of a weight is in memory for a graph: all of it, the rows it looks up, or the slices it reads at once.
 struct WeightUse {
     const ggml_tensor * weight;
     size_t size_bytes;
@@ -18,6 +18,7 @@ struct GraphMemory {
     size_t activation_bytes = 0;
     size_t scratch_bytes = 0;  // of the device, which keeps the largest so far for all networks
     size_t output_bytes = 0;   // of all outputs, which are copied to the host
+    size_t slot_bytes = 0;     // of the device, for weights that pass through its slots (runtime/slot_residency.h)
     std::vector<std::vector<WeightUse>> segments;
 };
 

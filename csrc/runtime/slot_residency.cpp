@@ -1,6 +1,7 @@
 #include "runtime/slot_residency.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "base/error.h"
 
@@ -8,16 +9,50 @@ namespace ltx {
 
 namespace {
 
-size_t aligned(size_t bytes, size_t alignment) {
-    return (bytes + alignment - 1) / alignment * alignment;
-}
-
 // Graphs know weights as const; where they lie is this file's business.
 ggml_tensor * movable(const ggml_tensor * weight) {
     return const_cast<ggml_tensor *>(weight);
 }
 
 }  // namespace
+
+size_t SlotLayout::total_bytes() const {
+    return std::accumulate(slot_bytes.begin(), slot_bytes.end(), staying_bytes);
+}
+
+SlotLayout lay_out_slots(SegmentWeights segments, size_t slots,
+                         const std::function<size_t(const ggml_tensor *)> & bytes_of) {
+    std::map<const ggml_tensor *, size_t> readers;
+    for (const auto & weights : segments) {
+        for (const ggml_tensor * weight : weights) {
+            ++readers[weight];
+        }
+    }
+    SlotLayout layout;
+    for (const auto & [weight, count] : readers) {
+        if (count > 1) {
+            layout.staying.push_back(weight);
+            layout.staying_bytes += bytes_of(weight);
+        }
+    }
+    layout.slot_bytes.resize(slots);
+    for (size_t i = 0; i < segments.size(); ++i) {
+        std::erase_if(segments[i], [&](const ggml_tensor * weight) { return readers[weight] > 1; });
+        size_t bytes = 0;
+        for (const ggml_tensor * weight : segments[i]) {
+            bytes += bytes_of(weight);
+        }
+        layout.slot_bytes[i % slots] = std::max(layout.slot_bytes[i % slots], bytes);
+    }
+    layout.segments = std::move(segments);
+    return layout;
+}
+
+size_t placed_bytes(ggml_backend_buffer_type_t type, const ggml_tensor * weight) {
+    const size_t alignment = ggml_backend_buft_get_alignment(type);
+    // More than the weight's own bytes where kernels read past its end.
+    return (ggml_backend_buft_get_alloc_size(type, weight) + alignment - 1) / alignment * alignment;
+}
 
 SlotResidency::SlotResidency(std::shared_ptr<Backend> backend, size_t slots)
     : backend_(std::move(backend)), slots_(slots) {
@@ -55,34 +90,24 @@ void SlotResidency::return_to_host() {
 
 void SlotResidency::use(SegmentWeights segments) {
     return_to_host();
-    std::map<const ggml_tensor *, size_t> readers;
     for (const auto & weights : segments) {
         for (const ggml_tensor * weight : weights) {
-            ++readers[weight];
+            origins_.emplace(weight, Origin{weight->buffer, weight->data});
         }
     }
-    std::vector<const ggml_tensor *> staying;
-    for (const auto & [weight, count] : readers) {
-        origins_.emplace(weight, Origin{weight->buffer, weight->data});
-        if (count > 1) {
-            staying.push_back(weight);
-        }
-    }
-    std::vector<size_t> slot_bytes(slots_);
-    for (size_t i = 0; i < segments.size(); ++i) {
-        std::erase_if(segments[i], [&](const ggml_tensor * weight) { return readers[weight] > 1; });
-        slot_bytes[i % slots_] = std::max(slot_bytes[i % slots_], bytes_of(segments[i]));
-    }
-    staying_ = allocate(bytes_of(staying));
-    place(staying, staying_.get());
-    for (const size_t bytes : slot_bytes) {
+    SlotLayout layout = lay_out_slots(std::move(segments), slots_, [this](const ggml_tensor * weight) {
+        return placed_bytes(backend_->buffer_type(), weight);
+    });
+    staying_ = allocate(layout.staying_bytes);
+    place(layout.staying, staying_.get());
+    for (const size_t bytes : layout.slot_bytes) {
         slot_buffers_.push_back(allocate(bytes));
     }
-    for (size_t i = 0; i < segments.size(); ++i) {
-        place(segments[i], slot_buffers_[i % slots_].get());
+    segments_ = std::move(layout.segments);
+    for (size_t i = 0; i < segments_.size(); ++i) {
+        place(segments_[i], slot_buffers_[i % slots_].get());
     }
-    segments_ = std::move(segments);
-    copy(staying);
+    copy(layout.staying);
     next_ = 0;
     in_flight_ = 0;
 }
@@ -100,25 +125,14 @@ ggml_backend_buffer_ptr SlotResidency::allocate(size_t bytes) const {
     return buffer;
 }
 
-size_t SlotResidency::bytes_of(const std::vector<const ggml_tensor *> & weights) const {
-    const size_t alignment = ggml_backend_buft_get_alignment(backend_->buffer_type());
-    size_t total = 0;
-    for (const ggml_tensor * weight : weights) {
-        // More than the weight's own bytes where kernels read past its end.
-        total += aligned(ggml_backend_buft_get_alloc_size(backend_->buffer_type(), weight), alignment);
-    }
-    return total;
-}
-
 void SlotResidency::place(const std::vector<const ggml_tensor *> & weights, ggml_backend_buffer_t buffer) {
     size_t offset = 0;
-    const size_t alignment = ggml_backend_buft_get_alignment(backend_->buffer_type());
     for (const ggml_tensor * weight : weights) {
         movable(weight)->buffer = nullptr;
         movable(weight)->data = nullptr;
         auto * base = static_cast<std::byte *>(ggml_backend_buffer_get_base(buffer));
         ggml_backend_tensor_alloc(buffer, movable(weight), base + offset);
-        offset += aligned(ggml_backend_buft_get_alloc_size(backend_->buffer_type(), weight), alignment);
+        offset += placed_bytes(backend_->buffer_type(), weight);
     }
 }
 

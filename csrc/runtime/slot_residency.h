@@ -1,6 +1,7 @@
 // Weights that pass through fixed places on a device, for models larger than its memory.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 
@@ -8,6 +9,23 @@
 #include "runtime/residency.h"
 
 namespace ltx {
+
+// Which weights of a graph stay on a device and how large its slots are.
+struct SlotLayout {
+    std::vector<const ggml_tensor *> staying;  // several parts read them
+    size_t staying_bytes = 0;
+    SegmentWeights segments;  // without what stays; part i passes through slot i modulo the number of slots
+    std::vector<size_t> slot_bytes;
+
+    size_t total_bytes() const;
+};
+
+// `bytes_of`: what a weight takes in a buffer of the device.
+SlotLayout lay_out_slots(SegmentWeights segments, size_t slots,
+                         const std::function<size_t(const ggml_tensor *)> & bytes_of);
+
+// What a weight takes in a buffer of this type, up to where the next one may start.
+size_t placed_bytes(ggml_backend_buffer_type_t type, const ggml_tensor * weight);
 
 // Weights lie in host memory. Those that one part of a graph reads are copied into one of `slots` places before it
 // runs, while earlier parts compute; those that several parts read stay on the device. A weight's place does not change
@@ -44,7 +62,6 @@ private:
     void return_to_host();
     void place(const std::vector<const ggml_tensor *> & weights, ggml_backend_buffer_t buffer);
     ggml_backend_buffer_ptr allocate(size_t bytes) const;
-    size_t bytes_of(const std::vector<const ggml_tensor *> & weights) const;
     void copy(const std::vector<const ggml_tensor *> & weights);
     void start_next();
 

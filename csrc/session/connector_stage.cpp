@@ -56,7 +56,7 @@ void ConnectorStage::stream_weights(PageCache cache) {
 StageMemory ConnectorStage::measure(int64_t tokens, int64_t rows) {
     const std::lock_guard lock(mutex_);
     connector_.declare();
-    StageMeter meter({&connector_.weights()});
+    StageMeter meter({&connector_.weights()}, /*streams=*/true);
     meter.add(connector_.runner().measure(run_options({}), [&](Graph & graph) { build(graph, tokens, rows); }));
     return meter.total();
 }

@@ -96,7 +96,7 @@ StageMemory DenoiseStage::measure(TransformerRun run) {
     suppose_positions(run.audio, /*is_audio=*/true);
     check_use(run.video.has_value(), run.audio.has_value());
     component_.declare();
-    StageMeter meter({&component_.weights()});
+    StageMeter meter({&component_.weights()}, /*streams=*/true);
     meter.add(
         component_.runner().measure(run_options({}), [&](Graph & graph) { component_.model().build(graph, run); }));
     return meter.total();

@@ -4,7 +4,8 @@
 
 namespace ltx {
 
-StageMeter::StageMeter(std::vector<const WeightStore *> stores) : stores_(std::move(stores)) {
+StageMeter::StageMeter(std::vector<const WeightStore *> stores, bool streams)
+    : stores_(std::move(stores)), streams_(streams) {
     for (const WeightStore * store : stores_) {
         total_.own_weight_bytes += store->own_bytes();
     }
@@ -13,6 +14,9 @@ StageMeter::StageMeter(std::vector<const WeightStore *> stores) : stores_(std::m
 void StageMeter::add(const GraphMemory & graph) {
     total_.activation_bytes = std::max<uint64_t>(total_.activation_bytes, graph.activation_bytes);
     total_.scratch_bytes = std::max<uint64_t>(total_.scratch_bytes, graph.scratch_bytes);
+    if (streams_) {
+        total_.slot_bytes = std::max<uint64_t>(total_.slot_bytes, graph.slot_bytes);
+    }
     total_.output_bytes = std::max<uint64_t>(total_.output_bytes, graph.output_bytes);
     for (const std::vector<WeightUse> & segment : graph.segments) {
         uint64_t part = 0;

@@ -14,6 +14,7 @@ struct StageMemory {
     uint64_t own_weight_bytes = 0;     // weights that were converted or copied
     uint64_t mapped_weight_bytes = 0;  // read where files are mapped
     uint64_t mapped_part_bytes = 0;    // of these, what the largest part of a graph reads
+    uint64_t slot_bytes = 0;           // of a device through which streamed weights pass, instead of the others
     uint64_t activation_bytes = 0;
     uint64_t scratch_bytes = 0;
     uint64_t output_bytes = 0;  // results of one run, on the host
@@ -22,8 +23,8 @@ struct StageMemory {
 
 class StageMeter {
 public:
-    // The stores, declared or loaded, whose weights the graphs read.
-    explicit StageMeter(std::vector<const WeightStore *> stores);
+    // The stores, declared or loaded, whose weights the graphs read. `streams`: these can be streamed.
+    explicit StageMeter(std::vector<const WeightStore *> stores, bool streams = false);
 
     // Graphs of one stage take turns in one buffer.
     void add(const GraphMemory & graph);
@@ -34,6 +35,7 @@ public:
 
 private:
     std::vector<const WeightStore *> stores_;
+    bool streams_;
     std::map<const ggml_tensor *, size_t> mapped_;
     StageMemory total_;
 };

@@ -136,7 +136,7 @@ StageMemory TextStage::measure(int64_t tokens) {
         projection_->declare();
         stores.push_back(&projection_->weights());
     }
-    StageMeter meter(std::move(stores));
+    StageMeter meter(std::move(stores), /*streams=*/true);
     meter.add(gemma_.runner().measure(
         run_options({}), [&](Graph & graph) { build(graph, tokens, /*project=*/projection_.has_value()); }));
     return meter.total();

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/pages.h"
 #include "session/clip_layout.h"
 #include "session/video_chunks.h"
 
@@ -99,6 +100,8 @@ size_t VideoDecodeStream::state_bytes() const {
 }
 
 std::optional<HostTensor> VideoDecodeStream::next() {
+    // Of the last pictures, which the caller has let go.
+    trim_heap();
     while (!ended_) {
         const int64_t count = std::min(options_.chunk_latents, latents_ - done_);
         // A clip of one chunk is closed at once: nothing piles up then. After a failure the layers' states are
@@ -121,8 +124,7 @@ std::optional<HostTensor> VideoDecodeStream::next() {
         ended_ = result_.ended;
         activation_bytes_ = std::max(activation_bytes_, runner_.activation_bytes());
         if (backend_->is_cpu()) {
-            // The next run reads its largest weights first, when it needs the fewest activations: fresh memory becomes
-            // real only later, as it is written.
+            // Fresh memory becomes real only as the next run writes it.
             runner_.reset();
         }
         if (!picture.shape.empty()) {

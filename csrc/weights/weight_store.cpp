@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "base/pages.h"
 #include "base/parallel.h"
 #include "weights/pack.h"
 #include "weights/placeholder.h"
@@ -223,6 +224,7 @@ void WeightStore::map_in_place() {
             buffers_.emplace_back(buffer);
         }
         ggml_backend_tensor_alloc(buffer, claim.tensor, file.base() + claim.source->offset);
+        claim.tensor->flags |= kMappedWeightFlag;
     }
 }
 

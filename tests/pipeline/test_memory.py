@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -11,12 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ltx2cpp import LTX2Pipeline, ModelFiles
+from ltx2cpp import Foley, LTX2Pipeline, ModelFiles, _core, stages
 from ltx2cpp.cli.main import main
-from ltx2cpp.errors import DeviceMemoryError
+from ltx2cpp.errors import ArgumentError, DeviceMemoryError
 from ltx2cpp.progress import PhaseRecorder
 
 CLIP: dict[str, Any] = {"width": 96, "height": 64, "num_frames": 17, "seed": 5}
+testing: Any = getattr(_core, "_testing", None)
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/self/smaps")
 
 
@@ -54,6 +56,15 @@ def test_weights_that_go_behind_the_reader_change_no_bit(fixture_a: Path, mode: 
             outputs.append((context.video, context.audio, clip.video, clip.audio))
     for usual, streamed in zip(*outputs, strict=True):
         assert np.array_equal(usual, streamed)
+
+
+@pytest.mark.parametrize("mode", ["stream", "disk"])
+def test_converted_weights_are_not_streamed(fixture_a: Path, mode: str) -> None:
+    with (
+        open_pipe(fixture_a, offload=mode, weight_type="f32") as pipe,
+        pytest.raises(ArgumentError, match=r"^offload: weights that are converted .* are \d+ %;"),
+    ):
+        pipe("a red boat", **CLIP)
 
 
 @linux
@@ -102,6 +113,38 @@ def test_a_plan_gives_the_buffers_that_the_run_allocates(fixture_a: Path) -> Non
             assert stream.state_bytes == decoder.measure(latent.shape, chunk)["state_bytes"]
 
 
+def test_modulation_and_blocks_are_parts_of_their_own(fixture_a: Path) -> None:
+    with open_pipe(fixture_a) as pipe:
+        needs = pipe._denoiser.measure((24, 64, 1, False), (8, 64, 1, False))
+        parts: dict[str, int] = {}
+        for name, weight in pipe.models.require("transformer").tensors.items():
+            part = ".".join(name.split(".")[:2]) if name.startswith("transformer_blocks") else ""
+            parts[part] = parts.get(part, 0) + weight.info.size_bytes
+    assert 0 < needs.mapped_part_bytes <= max(parts.values())
+
+
+@pytest.mark.skipif(testing is None, reason="the extension was built without LTX2CPP_TESTING")
+def test_slots_are_counted_where_weights_are_streamed(fixture_a: Path) -> None:
+    with open_pipe(fixture_a) as pipe:
+        testing.set_weight_slots(pipe.device, 2)
+        needs = pipe._denoiser.measure((24, 64, 1, False), (8, 64, 1, False))
+        stored = pipe.models.require("transformer").size_bytes
+        decoder = pipe._video_decoder.measure((16, 3, 2, 3), None, None)
+    assert needs.mapped_part_bytes < needs.slot_bytes < stored
+    # Its layers run from the device's own memory.
+    assert decoder.slot_bytes == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
+def test_threads_are_the_cores_that_the_process_may_use() -> None:
+    usable = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {max(usable)})
+        assert _core.Device("cpu").threads == 1
+    finally:
+        os.sched_setaffinity(0, usable)
+
+
 def test_a_plan_names_the_phases_of_the_run(fixture_a: Path) -> None:
     recorder = PhaseRecorder()
     picture = np.full((64, 96, 3), 128, np.uint8)
@@ -114,6 +157,25 @@ def test_a_plan_names_the_phases_of_the_run(fixture_a: Path) -> None:
     assert [phase.name for phase in plan.phases] == ran
     assert plan.seconds is not None and plan.seconds > 0
     assert all(phase.peak_bytes > 0 for phase in plan.phases)
+
+
+def test_a_plan_decodes_no_pictures_that_are_given(fixture_a: Path) -> None:
+    recorder = PhaseRecorder()
+    request: dict[str, Any] = {"images": Foley(np.full((17, 64, 96, 3), 99, np.uint8))}
+    with open_pipe(fixture_a, observer=recorder) as pipe:
+        plan = pipe.plan("a red boat", **request)
+        pipe("a red boat", **request, num_inference_steps=1)
+    ran = [phase.name for phase in recorder.phases if not phase.name.startswith("load ")]
+    assert [phase.name for phase in plan.phases] == ran
+    assert "encode pictures" in ran and "decode video" not in ran
+    assert all(phase.host_bytes > 17 * 64 * 96 * 3 for phase in plan.phases)
+
+
+def test_the_peak_is_measured_once(fixture_a: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stages, "_peaks", {("cpu", 2): 1e12})
+    with open_pipe(fixture_a) as pipe:
+        phases = pipe.plan("a red boat", **CLIP).phases
+    assert [phase.seconds for phase in phases] == [phase.flop / 0.5e12 for phase in phases]
 
 
 def test_a_budget_that_cannot_be_kept_is_refused_before_anything_runs(fixture_a: Path) -> None:

@@ -48,6 +48,12 @@ def test_gemma_has_the_layers_and_rows_asked_for() -> None:
     assert choose_tensors("2.3", 1, ["gemma"], 512) == released_gemma_tensors(1, 512)
 
 
+def test_projection_takes_the_states_of_the_layers_made_with_it() -> None:
+    tensors = choose_tensors("2.3", 2, ["gemma", "text_projection"], 512)
+    weight = tensors["text_embedding_projection.audio_aggregate_embed.weight"]
+    assert weight == ("BF16", (2048, 3 * 3840))
+
+
 def test_written_file_holds_the_values_rounded_to_bfloat16(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     size_bytes = write_checkpoint(path, LAYOUT, {"model_version": "2.3.0"}, 3)

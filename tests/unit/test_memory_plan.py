@@ -59,6 +59,15 @@ def test_stream_counts_the_largest_part_and_what_follows_the_reader() -> None:
     assert peaks("stream") == [40 + 1 + 100 + 32, 40 + 1 + 10 + 200 + 32 + 55, 176]
 
 
+def test_weights_that_pass_through_slots_take_these_on_the_device() -> None:
+    network = need("denoise", "transformer", own_weight_bytes=1000, slot_bytes=120)
+    for offload, weights in (("stage", 1000), ("stream", 120)):
+        (phase,) = add_up(
+            [network], offload, keeps_transformer=False, process_bytes=0, counts_host=False
+        )
+        assert phase.peak_bytes == weights * MIB
+
+
 def test_a_component_stays_between_its_phases() -> None:
     upsample = need("upsample", "upsampler", own_weight_bytes=7)
     phases = add_up([DENOISE, upsample, DENOISE], "stage", keeps_transformer=False, process_bytes=0)

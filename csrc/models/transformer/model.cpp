@@ -146,6 +146,15 @@ void Transformer::build(Graph & graph, const TransformerRun & run) const {
         audio_entry = audio.build_entry(graph, "audio", *run.audio, run.has_cross(), cross_width);
         state.audio = audio_entry->x;
     }
+    // Modulation of all blocks takes nearly as many weights as a block, and without this would be a part with the
+    // first.
+    for (const auto * entry : {video_entry ? &*video_entry : nullptr, audio_entry ? &*audio_entry : nullptr}) {
+        if (entry) {
+            const StreamContext & context = entry->context;
+            graph.end_segment(
+                {entry->x, context.context, context.modulation, context.prompt, context.cross, context.cross_gate});
+        }
+    }
     for (size_t i = 0; i < blocks.size(); ++i) {
         const Graph::Scope scope = graph.scope(block_name(i));
         state = blocks[i].build(graph, state, video_entry ? &video_entry->context : nullptr,

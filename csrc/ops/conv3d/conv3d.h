@@ -57,7 +57,11 @@ struct TappedConvConstants {
 // plain definition. Sources: weight [in, out, taps], bias, padded, the residual's pieces.
 void conv3d_tapped_cpu(ggml_tensor * node, int thread, int num_threads, void * unused);
 
-// Sources: weight [in * taps, out], bias, padded, the residual's pieces.
+// Sources: weight [in * taps, out], bias, padded, the residual's pieces. Each thread goes through its output channels
+// once, and lets the pages of a mapped weight go behind it.
 void conv3d_direct_cpu(ggml_tensor * node, int thread, int num_threads, void * unused);
+
+// What is in memory at once of a weight of conv3d_direct_cpu.
+size_t direct_conv_slices(const ggml_tensor * weight, int num_threads);
 
 }  // namespace ltx

@@ -5,6 +5,7 @@
 #include <numeric>
 #include <vector>
 
+#include "base/pages.h"
 #include "base/simd.h"
 #include "ops/conv3d/conv3d.h"
 #include "ops/gemm/gemm.h"
@@ -138,6 +139,10 @@ bool has_direct_conv3d() {
     return gemm_kernel() != nullptr;
 }
 
+size_t direct_conv_slices(const ggml_tensor * weight, int num_threads) {
+    return std::min(ggml_nbytes(weight), static_cast<size_t>(num_threads * kGemmCols) * weight->nb[1]);
+}
+
 void conv3d_direct_cpu(ggml_tensor * dst, int thread, int num_threads, void * /*unused*/) {
     const auto params = constants_of<DirectConvConstants>(dst);
     const ggml_tensor * weight = dst->src[0];
@@ -175,6 +180,11 @@ void conv3d_direct_cpu(ggml_tensor * dst, int thread, int num_threads, void * /*
         const int64_t cols = std::min(kGemmCols, out_channels - first_col);
         const Bf16 * packed = pack_kernels(kernel, static_cast<const Bf16 *>(weight->data), weight->ne[0] / params.taps,
                                            order, first_col, cols);
+        if (weight->flags & kMappedWeightFlag) {
+            const auto step = static_cast<int64_t>(weight->nb[1]);
+            release_pages(static_cast<const std::byte *>(weight->data) + first_col * step,
+                          static_cast<size_t>(cols * step));
+        }
         for (int64_t index = own_blocks.begin; index < own_blocks.end; ++index) {
             const int64_t frame = index / frame_blocks;
             const int64_t first = index % frame_blocks * kGemmRows;

@@ -1,0 +1,28 @@
+#include "base/pages.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
+namespace ltx {
+
+void release_pages(const void * begin, size_t size) {
+    static const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+    const auto address = reinterpret_cast<uintptr_t>(begin);
+    const uintptr_t first = (address + page - 1) / page * page;
+    const uintptr_t end = (address + size) / page * page;
+    if (first < end) {
+        ::madvise(reinterpret_cast<void *>(first), end - first, MADV_DONTNEED);
+    }
+}
+
+void trim_heap() {
+#ifdef __GLIBC__
+    ::malloc_trim(0);
+#endif
+}
+
+}  // namespace ltx

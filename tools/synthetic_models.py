@@ -1,0 +1,118 @@
+"""Files of made-up weights at the sizes of LTX-2.3, written once and found again by tools."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from make_synthetic import GEMMA_CONFIG, choose_tensors, write_checkpoint, write_sparse_gguf
+from released_configs import released_config
+from released_layouts import Layout
+
+from ltx2cpp import ModelFiles
+from ltx2cpp.demo import demo_files
+
+_VERSION = "2.3"
+# Of Gemma, whose layers look at all tokens every sixth time.
+_TEXT_LAYERS = 6
+_VOCABULARY = 262208
+_UPSAMPLER_CONFIG = {
+    "_class_name": "LatentUpsampler",
+    "in_channels": 128,
+    "mid_channels": 1024,
+    "num_blocks_per_stage": 4,
+    "dims": 3,
+    "spatial_upsample": True,
+    "temporal_upsample": False,
+    "spatial_scale": 2.0,
+    "rational_resampler": False,
+}
+
+
+def random_file(folder: Path, component: str, blocks: int = 1) -> Path:
+    """Return a file of random BF16 weights: "transformer", "video_vae", or "audio" with vocoder."""
+    # The name says what the metadata do not.
+    path = _path(folder, f"{component}-{blocks}.safetensors")
+    if not path.exists():
+        components = ["audio_vae", "vocoder"] if component == "audio" else [component]
+        tensors = choose_tensors(_VERSION, blocks, components, vocab_size=1)
+        write_checkpoint(path, tensors, _metadata(blocks), seed=0)
+    return path
+
+
+def sparse_file(
+    folder: Path, components: Sequence[str], blocks: int, weight_type: str = "bf16"
+) -> Path:
+    """Return a GGUF file of zeros of these components of `make_synthetic`, which takes no room."""
+    name = f"{'-'.join(components)}-{blocks}-{weight_type}"
+    tensors = choose_tensors(_VERSION, blocks, components, _VOCABULARY)
+    metadata = _metadata(blocks) | {"gemma_config": json.dumps(GEMMA_CONFIG)}
+    return _sparse(folder, name, tensors, metadata, weight_type)
+
+
+def whole_model(folder: Path, blocks: int = 2) -> ModelFiles:
+    """Return the files of a model whose networks have released sizes, but fewer blocks and layers.
+
+    Transformer, VAEs and vocoder are random (4.2 GB for two blocks); text encoder, projection,
+    connectors and upsampler are zeros in sparse files. The tokenizer is the demo's.
+    """
+    text = sparse_file(folder, ("gemma", "text_projection", "connectors"), _TEXT_LAYERS)
+    audio = random_file(folder, "audio")
+    upsampler = _sparse(
+        folder, "upsampler", _upsampler(1024), {"config": json.dumps(_UPSAMPLER_CONFIG)}, "bf16"
+    )
+    return ModelFiles(
+        transformer=random_file(folder, "transformer", blocks),
+        video_vae=random_file(folder, "video_vae"),
+        audio_vae=audio,
+        text_encoder=text,
+        text_projection=text,
+        connectors=text,
+        spatial_upsampler=upsampler,
+        tokenizer=demo_files().text_encoder,
+        variant="distilled",
+    )
+
+
+def _path(folder: Path, name: str) -> Path:
+    path = folder / f"ltx-{_VERSION}-distilled-{name}"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        print(f"writing {path}", file=sys.stderr)
+    return path
+
+
+def _sparse(
+    folder: Path, name: str, tensors: Layout, metadata: Mapping[str, str], weight_type: str
+) -> Path:
+    path = _path(folder, f"{name}-sparse.gguf")
+    if not path.exists():
+        write_sparse_gguf(path, tensors, metadata, weight_type)
+    return path
+
+
+def _metadata(blocks: int) -> dict[str, str]:
+    return {
+        "config": json.dumps(released_config(_VERSION, blocks)),
+        "model_version": f"{_VERSION}.0",
+    }
+
+
+def _upsampler(mid: int) -> Layout:
+    """List the tensors of the spatial x2 upsampler of LTX-2.3."""
+    kernel = (3, 3, 3)
+    shapes: dict[str, tuple[int, ...]] = {
+        "initial_conv.weight": (mid, 128, *kernel),
+        "upsampler.0.weight": (4 * mid, mid, 3, 3),
+        "final_conv.weight": (128, mid, *kernel),
+        "initial_norm.weight": (mid,),
+    }
+    for stage in ("res_blocks", "post_upsample_res_blocks"):
+        for block in range(4):
+            for number in (1, 2):
+                shapes[f"{stage}.{block}.conv{number}.weight"] = (mid, mid, *kernel)
+                shapes[f"{stage}.{block}.norm{number}.weight"] = (mid,)
+    biases = {f"{name[: -len('weight')]}bias": shape[:1] for name, shape in shapes.items()}
+    return {name: ("BF16", shape) for name, shape in (shapes | biases).items()}

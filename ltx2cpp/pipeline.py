@@ -64,7 +64,7 @@ class LTX2Pipeline(LTX2Model):
 
     @classmethod
     def demo(cls, device: str = "auto", **options: Any) -> LTX2Pipeline:
-        """Open the demo model that ships with the package: moving shapes, 64 x 64, no sound.
+        """Open the demo model that ships with the package: moving shapes, 96 x 64, no sound.
 
         Options are those of the pipeline. Words the model never saw are answered with a logged
         warning that says what it understands.

@@ -29,7 +29,7 @@ def test_every_phase_has_its_work(capsys: pytest.CaptureFixture[str]) -> None:
         assert sum(s for _, s in phase["operations"].values()) <= phase["seconds"]
     records = tuple(BenchmarkPhase(**phase) for phase in report["phases"])
     rows = [line.split() for line in table(Benchmark(**{**report, "phases": records}))]
-    assert rows[0][:3] == ["64", "x", "64,"]
+    assert rows[0][:3] == ["96", "x", "64,"]
     denoise = next(row for row in rows if row[0] == "denoise")
     assert denoise[3:5] == [f"{phases['denoise']['flop'] / 1e9:.4g}", "GFLOP"]
     assert ["denoise:"] in rows

@@ -9,9 +9,12 @@ torch = pytest.importorskip("torch", reason="the training tools need torch (extr
 
 from train_demo import data  # noqa: E402
 from train_demo.checks import draw_template, read_clip  # noqa: E402
-from train_demo.latents import CELLS, CHANNELS, design_latents  # noqa: E402
+from train_demo.latents import CELLS_ALONG, CELLS_DOWN, CHANNELS, design_latents  # noqa: E402
+from train_demo.linear_start import start_linear  # noqa: E402
 from train_demo.products import convolve, linear  # noqa: E402
-from train_demo.vae_training import to_bytes  # noqa: E402
+from train_demo.transformer import NUM_REGISTERS, wrong_orders  # noqa: E402
+from train_demo.vae import Decoder, VaeConfig  # noqa: E402
+from train_demo.vae_training import score_drawing, to_bytes  # noqa: E402
 
 
 def test_checks_read_rendered_clips() -> None:
@@ -30,6 +33,13 @@ def test_checks_survive_an_empty_clip() -> None:
     reading = read_clip(np.full((17, 64, 64, 3), 120, dtype=np.uint8))
     assert reading.background == "gray"
     assert reading.shape_overlap == 0.0
+
+
+def test_shapes_stay_inside_the_picture() -> None:
+    rng = np.random.default_rng(4)
+    _, masks = data.render(data.sample_scenes(rng, data.all_combinations(), 48))
+    for edge in (masks[..., 0, :], masks[..., -1, :], masks[..., 0], masks[..., -1]):
+        assert float(edge.max()) == 0.0
 
 
 @pytest.mark.parametrize("shape", ["circle", "square", "triangle"])
@@ -74,10 +84,40 @@ def test_plain_caption_names_every_word() -> None:
 def test_latents_tell_clips_apart() -> None:
     scenes = data.sample_scenes(np.random.default_rng(7), data.TRAIN_COMBINATIONS, 6)
     latents = design_latents(scenes)
-    assert latents.shape == (6, CHANNELS, 3, CELLS, CELLS)
+    assert latents.shape == (6, CHANNELS, 3, CELLS_DOWN, CELLS_ALONG)
     assert torch.isfinite(latents).all()
     distances = torch.cdist(latents.flatten(1), latents.flatten(1))
     assert float((distances + 100 * torch.eye(6)).min()) > 1.0
+
+
+def test_cells_far_from_the_shape_do_not_tell_what_it_is() -> None:
+    centres = np.full((data.NUM_FRAMES, 2), 16.0)
+    radii = np.full(data.NUM_FRAMES, 10.0)
+    clips = [
+        data.Scene(data.Combination(shape, colour, "still", "black"), centres, radii)
+        for shape, colour in (("square", "red"), ("circle", "white"))
+    ]
+    first, second = design_latents(clips)
+    torch.testing.assert_close(first[..., -1], second[..., -1], rtol=0, atol=1e-3)
+    assert float((first[..., 0, 0] - second[..., 0, 0]).abs().max()) > 1.0
+
+
+def test_the_linear_start_already_moves() -> None:
+    torch.manual_seed(0)
+    decoder = Decoder(VaeConfig(decoder_multipliers=(1, 1, 1, 1)))
+    start_linear(decoder, seed=0, latent_noise=0.1, num_positions=4000)
+    scores = score_drawing(decoder, 12, seed=1)
+    assert scores["motion"] >= 0.8 and scores["overlap"] >= 0.5
+    trained = {name for name, value in decoder.named_parameters() if value.requires_grad}
+    assert {name.split(".")[0] for name in trained} == {"up_blocks", "conv_out"}
+    assert all("res_blocks" in name for name in trained if name.startswith("up_blocks"))
+
+
+def test_wrong_orders_are_permutations_that_leave_nothing_in_place() -> None:
+    orders = wrong_orders(40, torch.Generator().manual_seed(0))
+    right = torch.arange(NUM_REGISTERS)
+    assert torch.equal(orders.sort(dim=1).values, right.expand(40, -1))
+    assert float((orders == right).float().mean(dim=1).max()) < 0.1
 
 
 @pytest.mark.parametrize("frames", [1, 3, 5])

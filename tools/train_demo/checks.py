@@ -35,9 +35,11 @@ _BORDER = 3
 # A pixel belongs to the shape when it is at least this part of the way from background to colour.
 _INSIDE = 0.5
 _CORE = 0.8
+# Nearer to the background or the colour than this is that colour itself. Without it a level more or
+# less in thousands of pixels of background would count like a tenth of the shape.
+_BLANK = 0.1
 _MOVED = 1 / 8
 _GREW = 2.0
-_SHAPE_FRAMES = 5
 _MIN_AREA_PIXELS = 40.0
 
 
@@ -101,7 +103,8 @@ def _masks(pixels: Array, back: Array, front: Array) -> Array:
     """Place every pixel on the way from background to colour: float32 (t, h, w) in [0, 1]."""
     axis = front - back
     length = max(float(axis @ axis), 1.0)
-    masks: Array = np.clip((pixels - back) @ axis / length, 0.0, 1.0)
+    way = (pixels - back) @ axis / length
+    masks: Array = np.clip((way - _BLANK) / (1.0 - 2 * _BLANK), 0.0, 1.0)
     return masks
 
 
@@ -115,7 +118,7 @@ def _read_motion(masks: Array) -> str:
         return "shrinks"
     start, end = _centroid(hard[0]), _centroid(hard[-1])
     moved_y, moved_x = end - start
-    limit = _MOVED * masks.shape[-1]
+    limit = _MOVED * min(masks.shape[1:])
     if max(abs(moved_x), abs(moved_y)) <= limit:
         return "still"
     if abs(moved_x) >= abs(moved_y):
@@ -133,19 +136,18 @@ def _centroid(mask: Array) -> Array:
 
 
 def _read_shape(masks: Array) -> tuple[str, float]:
-    """Compare with drawn templates of the same area and centroid, in the largest frames."""
+    """Compare with drawn templates of the same area and centroid, large frames counting more."""
     areas = masks.sum(axis=(1, 2))
-    largest = np.argsort(areas)[::-1][:_SHAPE_FRAMES]
+    areas[areas < _MIN_AREA_PIXELS] = 0.0
     scores = np.zeros(len(SHAPES), dtype=np.float64)
-    for index in largest:
-        mask, area = masks[index], float(areas[index])
-        if area < _MIN_AREA_PIXELS:
+    for mask, area in zip(masks, areas, strict=True):
+        if area == 0.0:
             continue
         centre = _centroid(mask)
         for which, shape in enumerate(SHAPES):
-            template = draw_template(shape, centre, area, mask.shape)
+            template = draw_template(shape, centre, float(area), mask.shape)
             overlap = np.minimum(mask, template).sum() / np.maximum(mask, template).sum()
-            scores[which] += float(overlap) / len(largest)
+            scores[which] += float(overlap * area / areas.sum())
     best = int(scores.argmax())
     return SHAPES[best], float(scores[best])
 

@@ -65,6 +65,10 @@ def split_combinations(
 
 TRAIN_COMBINATIONS, HELD_OUT_COMBINATIONS = split_combinations()
 
+# What the tests ask for, 40 of the 60: the list is sorted, and any other cut would end before the
+# triangles.
+ASKED_COMBINATIONS = tuple(one for index, one in enumerate(HELD_OUT_COMBINATIONS) if index % 3 != 2)
+
 
 _MOTION_PHRASES = {"still": "stays still", "grows": "grows", "shrinks": "shrinks"}
 

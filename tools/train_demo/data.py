@@ -1,12 +1,13 @@
 """Clips of one moving shape, rendered on the fly, with captions that say what they show.
 
-A clip is 17 frames of 64x64 pixels: one shape of one colour that moves, stays, grows or shrinks on
-a plain background. Everything is drawn from a numpy generator, so a seed fixes the data.
+A clip is 17 frames of 96x64 pixels: one shape of one colour that moves, stays, grows or shrinks on
+a plain background, anywhere in the picture. Everything is drawn from a numpy generator, so a seed
+fixes the data.
 
 Example:
     rng = np.random.default_rng(0)
     scenes = sample_scenes(rng, TRAIN_COMBINATIONS, 4)
-    clips = render(scenes)                       # float32 (4, 3, 17, 64, 64) in [-1, 1]
+    clips = render(scenes)                       # float32 (4, 3, 17, 64, 96) in [-1, 1]
     captions = [write_caption(rng, scene.combination) for scene in scenes]
 """
 
@@ -52,7 +53,7 @@ __all__ = [
     "write_caption",
 ]
 
-SIZE = 64
+HEIGHT, WIDTH = 64, 96
 NUM_FRAMES = 17
 FRAME_RATE = 24.0
 
@@ -62,6 +63,18 @@ _DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 # equally large.
 _SQUARE_HALF_SIDE = 0.9
 _TRIANGLE_CIRCUMRADIUS = 1.25
+# How far the shapes reach above, below and beside their centre, in radii.
+_EXTENTS = {
+    "circle": (1.0, 1.0, 1.0),
+    "square": (_SQUARE_HALF_SIDE, _SQUARE_HALF_SIDE, _SQUARE_HALF_SIDE),
+    "triangle": (
+        _TRIANGLE_CIRCUMRADIUS,
+        0.5 * _TRIANGLE_CIRCUMRADIUS,
+        math.cos(math.pi / 6) * _TRIANGLE_CIRCUMRADIUS,
+    ),
+}
+# Free pixels between a shape and the edge of the picture.
+_MARGIN = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,24 +93,25 @@ class Scene:
 
 
 def sample_scene(rng: np.random.Generator, combination: Combination) -> Scene:
-    """Give a combination a place, a size and a path, with a little jitter."""
+    """Give a combination a size and a path, and a place anywhere the shape stays inside."""
     progress = np.linspace(0.0, 1.0, NUM_FRAMES)
-    middle = SIZE / 2 + rng.uniform(-2.5, 2.5, size=2)
-    centres = np.tile(middle, (NUM_FRAMES, 1))
     motion = combination.motion
+    path = np.zeros((NUM_FRAMES, 2))
     if motion in _DIRECTIONS:
-        radius = rng.uniform(12.0, 14.5)
-        travel = rng.uniform(19.0, 23.0)
-        centres = centres + np.outer((progress - 0.5) * travel, _DIRECTIONS[motion])
-        radii = np.full(NUM_FRAMES, radius)
+        radii = np.full(NUM_FRAMES, rng.uniform(10.0, 12.0))
+        path = np.outer(progress * rng.uniform(18.0, 22.0), _DIRECTIONS[motion])
     elif motion == "still":
-        radii = np.full(NUM_FRAMES, rng.uniform(13.5, 17.0))
+        radii = np.full(NUM_FRAMES, rng.uniform(10.0, 14.0))
     else:
-        small, large = rng.uniform(7.5, 8.5), rng.uniform(17.0, 19.0)
+        small, large = rng.uniform(6.5, 7.5), rng.uniform(14.5, 16.0)
         radii = small + (large - small) * progress
         if motion == "shrinks":
             radii = radii[::-1].copy()
-    return Scene(combination, centres, radii)
+    above, below, aside = _EXTENTS[combination.shape]
+    reach = float(radii.max())
+    low = np.array([aside, above]) * reach + _MARGIN - path.min(axis=0)
+    high = np.array([WIDTH, HEIGHT]) - np.array([aside, below]) * reach - _MARGIN - path.max(axis=0)
+    return Scene(combination, rng.uniform(low, high) + path, radii)
 
 
 def sample_scenes(
@@ -108,24 +122,24 @@ def sample_scenes(
     return [sample_scene(rng, combinations[index]) for index in chosen]
 
 
-def signed_distance(
-    shape: Tensor, centres: Tensor, radii: Tensor, size: int, points: int
-) -> Tensor:
+def signed_distance(shape: Tensor, centres: Tensor, radii: Tensor, spacing: int) -> Tensor:
     """Measure how far points of a grid lie outside the shape.
 
     Args:
         shape: Index into SHAPES, int64 (n,).
         centres: x and y in pixels, float32 (n, t, 2).
         radii: Radius in pixels, float32 (n, t).
-        size: Height and width of the frame in pixels.
-        points: Points per side of the grid, at the middles of equal cells.
+        spacing: Pixels between points, which lie at the middles of equal squares.
 
     Returns:
-        Pixels, negative inside, float32 (n, t, points, points).
+        Pixels, negative inside, float32 (n, t, HEIGHT / spacing, WIDTH / spacing).
     """
-    grid = (torch.arange(points, device=centres.device, dtype=torch.float32) + 0.5) * size / points
-    x = grid - centres[..., 0, None, None]
-    y = grid[:, None] - centres[..., 1, None, None]
+    down, along = (
+        (torch.arange(size // spacing, device=centres.device, dtype=torch.float32) + 0.5) * spacing
+        for size in (HEIGHT, WIDTH)
+    )
+    x = along - centres[..., 0, None, None]
+    y = down[:, None] - centres[..., 1, None, None]
     radius = radii[..., None, None]
     circle = torch.sqrt(x * x + y * y) - radius
     square = torch.maximum(x.abs(), y.abs()) - _SQUARE_HALF_SIDE * radius
@@ -136,19 +150,18 @@ def signed_distance(
     return distance[shape, torch.arange(len(shape), device=shape.device)]
 
 
-def coverage(shape: Tensor, centres: Tensor, radii: Tensor, size: int = SIZE) -> Tensor:
+def coverage(shape: Tensor, centres: Tensor, radii: Tensor) -> Tensor:
     """Draw anti-aliased masks: how much of each pixel the shape covers.
 
     Args:
         shape: Index into SHAPES, int64 (n,).
         centres: x and y in pixels, float32 (n, t, 2).
         radii: Radius in pixels, float32 (n, t).
-        size: Height and width of a frame in pixels.
 
     Returns:
-        float32 (n, t, size, size) in [0, 1].
+        float32 (n, t, HEIGHT, WIDTH) in [0, 1].
     """
-    return (0.5 - signed_distance(shape, centres, radii, size, size)).clamp(0.0, 1.0)
+    return (0.5 - signed_distance(shape, centres, radii, 1)).clamp(0.0, 1.0)
 
 
 def paint(mask: Tensor, colour: Tensor, background: Tensor) -> Tensor:
@@ -182,8 +195,8 @@ def render(
         num_frames: Frames of a window.
 
     Returns:
-        Clips, float32 (n, 3, t, 64, 64) in [-1, 1], and the masks of their shapes, float32
-        (n, t, 64, 64) in [0, 1].
+        Clips, float32 (n, 3, t, HEIGHT, WIDTH) in [-1, 1], and the masks of their shapes, float32
+        (n, t, HEIGHT, WIDTH) in [0, 1].
     """
     words = [scene.combination for scene in scenes]
     if starts is None:

@@ -71,8 +71,8 @@ def export(run: Path, out: Path, seed: int) -> None:
     )
     export_gemma(run, out / "gemma")
     card = {
-        "width": data.SIZE,
-        "height": data.SIZE,
+        "width": data.WIDTH,
+        "height": data.HEIGHT,
         "num_frames": data.NUM_FRAMES,
         "frame_rate": data.FRAME_RATE,
         "sound": False,

@@ -32,6 +32,22 @@ def _pad(x: Tensor, before: int, after: int, dtype: torch.dtype) -> Tensor:
     return padded
 
 
+def _pad_edges(x: Tensor, taps: int, before: int, dtype: torch.dtype) -> Tensor:
+    """Pad as a convolution of `taps` frames does: time repeats the edge frames."""
+    t, after = x.shape[1], taps - 1 - before
+    padded = _pad(x, before, after, dtype)
+    for frame in range(before):
+        padded[:, frame] = padded[:, before]
+    for frame in range(after):
+        padded[:, before + t + frame] = padded[:, before + t - 1]
+    return padded
+
+
+def patches(x: Tensor, frames_before: int) -> Tensor:
+    """List what a 3x3x3 kernel meets at every position of (n, t, h, w, c): (positions, 27 c)."""
+    return _gather(_pad_edges(x, 3, frames_before, x.dtype), 3)
+
+
 class _PatchProduct(torch.autograd.Function):
     """Convolution of (n, t, h, w, c) with a kernel (out, taps, 3, 3, c) laid out as a matrix."""
 
@@ -40,28 +56,21 @@ class _PatchProduct(torch.autograd.Function):
         ctx: Any, x: Tensor, matrix: Tensor, taps: int, before: int, dtype: torch.dtype
     ) -> Tensor:
         n, t, h, w, _ = x.shape
-        after = taps - 1 - before
-        padded = _pad(x, before, after, dtype)
-        # Time repeats the edge frames.
-        for frame in range(before):
-            padded[:, frame] = padded[:, before]
-        for frame in range(after):
-            padded[:, before + t + frame] = padded[:, before + t - 1]
-        patches = _gather(padded, taps)
+        gathered = _gather(_pad_edges(x, taps, before, dtype), taps)
         kernel = matrix.to(dtype)
-        ctx.save_for_backward(patches, kernel)
+        ctx.save_for_backward(gathered, kernel)
         ctx.shape, ctx.taps, ctx.before, ctx.in_dtype = x.shape, taps, before, x.dtype
-        return (patches @ kernel.t()).to(x.dtype).reshape(n, t, h, w, -1)
+        return (gathered @ kernel.t()).to(x.dtype).reshape(n, t, h, w, -1)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        patches, kernel = ctx.saved_tensors
+        gathered, kernel = ctx.saved_tensors
         n, t, h, w, c = ctx.shape
         taps, before = ctx.taps, ctx.before
         outputs = kernel.shape[0]
         grad = grads[0].reshape(n, t, h, w, outputs)
         flat = grad.reshape(-1, outputs).to(kernel.dtype)
-        grad_matrix = (flat.t() @ patches).float()
+        grad_matrix = (flat.t() @ gathered).float() if ctx.needs_input_grad[1] else None
         grad_x = None
         if ctx.needs_input_grad[0]:
             frames = t + taps - 1

@@ -21,6 +21,7 @@ from transformers import Gemma3ForCausalLM
 
 from train_demo import text, transformer_training, vae_training
 from train_demo.data import HELD_OUT_COMBINATIONS, TRAIN_COMBINATIONS
+from train_demo.linear_start import start_linear
 from train_demo.loop import Phase, run_phases
 from train_demo.text import make_gemma, train_vocabulary
 from train_demo.transformer import Generator, TransformerConfig
@@ -43,8 +44,10 @@ _SHEET_CLIPS = 16
 def train_decoder(options: argparse.Namespace, device: torch.device) -> None:
     """Train the decoder to draw designed latents, and score it."""
     torch.manual_seed(options.seed)
-    decoder = Decoder(VaeConfig()).to(device)
+    decoder = Decoder(VaeConfig())
     settings = DecoderLossSettings()
+    start_linear(decoder, options.seed, settings.latent_noise)
+    decoder.to(device)
     logger.info("vae %s", asdict(VaeConfig()))
     logger.info("decoder loss %s", asdict(settings))
     phases = limit_phases(vae_training.DECODER_PHASES, options.minutes)

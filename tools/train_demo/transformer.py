@@ -23,6 +23,8 @@ _EPS = 1e-6
 _THETA = 10000.0
 _TIMESTEP_SCALE = 1000.0
 _SINUSOID = 256
+# How strongly text rows are marked, how many dimensions look for it, and how strongly.
+_MARK, _MARK_DIMS, _MARK_CALL = 8.0, 8, 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class TransformerConfig:
     The audio fields size the untrained sound stream, which only the exported file has.
     """
 
-    latent_channels: int = 32
+    latent_channels: int = 64
     num_heads: int = 4
     head_dim: int = 32
     num_layers: int = 4
@@ -279,14 +281,14 @@ class Block(nn.Module):
         Args:
             x: Tokens.
             context: Text and registers, (n, rows, width).
-            vectors: (n, 9, width).
+            vectors: (n, tokens, 9, width), or one row for all tokens.
             prompt_vectors: (n, 2, width).
             rope: Of the tokens.
             bias: Of the context's rows, (n, 1, 1, rows).
         """
         shift_a, scale_a, gate_a, shift_f, scale_f, gate_f, shift_q, scale_q, gate_t = (
             self.scale_shift_table + vectors
-        )[:, :, None].unbind(dim=1)
+        ).unbind(dim=2)
         shift_c, scale_c = (self.prompt_scale_shift_table + prompt_vectors)[:, :, None].unbind(1)
         h = rms(x) * (1 + scale_a) + shift_a
         x = x + self.attn1(h, h, rope) * gate_a
@@ -326,7 +328,12 @@ class Connector(nn.Module):
         self.register_buffer("sin", table.sin, persistent=False)
 
     def forward(
-        self, features: Tensor, lengths: Tensor, rows: Tensor, bias: Tensor | None
+        self,
+        features: Tensor,
+        lengths: Tensor,
+        rows: Tensor,
+        bias: Tensor | None,
+        order: Tensor | None = None,
     ) -> Tensor:
         """Build the context of chosen rows.
 
@@ -335,12 +342,15 @@ class Connector(nn.Module):
             lengths: Real tokens, (n,).
             rows: Position of every row, int64 (n, count); the first `lengths` are 0, 1, 2, ...
             bias: Added to the attention logits of every row, (n, 1, 1, count).
+            order: Register at every place of a round, int64 (n, NUM_REGISTERS); None for the right
+                one.
 
         Returns:
             (n, count, width).
         """
         count, tokens = rows.shape[1], features.shape[1]
-        registers = self.learnable_registers[rows % NUM_REGISTERS]
+        place = rows % NUM_REGISTERS
+        registers = self.learnable_registers[place if order is None else order.gather(1, place)]
         text = functional.pad(features, (0, 0, 0, count - tokens))
         real = torch.arange(count, device=rows.device)[None] < lengths[:, None]
         x = torch.where(real[..., None], text, registers)
@@ -353,8 +363,10 @@ class Connector(nn.Module):
 def sample_rows(lengths: Tensor, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Choose rows of the full context: all text, and registers spread at random.
 
+    Half of the registers are of the first round, which lies next to the text.
+
     Args:
-        lengths: Real tokens, (n,), all below `count`.
+        lengths: Real tokens, (n,), all below `count` - 1 and below NUM_REGISTERS - `count`.
         count: Rows to keep.
         generator: Of the choice.
 
@@ -363,15 +375,43 @@ def sample_rows(lengths: Tensor, count: int, generator: torch.Generator) -> tupl
         register stands for all that were left out.
     """
     index = torch.arange(count, device=lengths.device)[None]
-    kept = (count - lengths)[:, None]
-    stride = (NUM_ROWS - lengths)[:, None] / kept
-    place = index - lengths[:, None]
+    text = lengths[:, None]
+    place = index - text
+    near = (count - text) // 2
+    is_near = place < near
+    first = torch.where(is_near, text, NUM_REGISTERS)
+    span = torch.where(is_near, NUM_REGISTERS - text, NUM_ROWS - NUM_REGISTERS)
+    slots = torch.where(is_near, near, count - text - near)
+    step = torch.where(is_near, place, place - near)
+    low, high = step * span // slots, (step + 1) * span // slots
     jitter = torch.rand((len(lengths), count), generator=generator, device=lengths.device)
-    spread = lengths[:, None] + ((place + jitter) * stride).floor().long().clamp(max=NUM_ROWS - 1)
     is_text = place < 0
-    rows = torch.where(is_text, index, spread.clamp(max=NUM_ROWS - 1))
-    bias = torch.where(is_text, 0.0, stride.log())
+    rows = torch.where(is_text, index, first + low + (jitter * (high - low)).long())
+    bias = torch.where(is_text, 0.0, (high - low).float().log())
     return rows, bias[:, None, None]
+
+
+def wrong_orders(count: int, generator: torch.Generator) -> Tensor:
+    """Draw orders in which registers must not lie: moved around, turned around or shuffled.
+
+    Args:
+        count: How many.
+        generator: Of the choice.
+
+    Returns:
+        int64 (count, NUM_REGISTERS), every row a permutation.
+    """
+    device = generator.device
+
+    def draw(low: int, high: int) -> Tensor:
+        return torch.randint(low, high, (count, 1), generator=generator, device=device)
+
+    right = torch.arange(NUM_REGISTERS, device=device)[None]
+    moved = (right - draw(4, NUM_REGISTERS - 3)) % NUM_REGISTERS
+    shuffled = torch.rand((count, NUM_REGISTERS), generator=generator, device=device).argsort(dim=1)
+    kind = draw(0, 4)
+    turned = torch.where(kind == 2, NUM_REGISTERS - 1 - right, moved)
+    return torch.where(kind == 3, shuffled, turned)
 
 
 def all_rows(lengths: Tensor) -> Tensor:
@@ -397,16 +437,44 @@ class Generator(nn.Module):
         self.scale_shift_table = nn.Parameter(torch.randn(2, width) / math.sqrt(width))
         self.proj_out = Linear(width, config.latent_channels, gain=0.1)
         self._ropes: dict[tuple[int, int, int, float], Rope] = {}
+        self._favour_text()
+
+    @torch.no_grad()
+    def _favour_text(self) -> None:
+        """Start with attention that finds the text, a hundredth of the context's rows.
+
+        Text rows get a mark in their last value, and some queries of every attention to the context
+        look for it. With random weights alone the prompt is found late or never.
+        """
+        self.video_aggregate_embed.bias[-1] = _MARK
+        listeners = [block.attn1 for block in self.connector.transformer_1d_blocks]
+        listeners += [block.attn2 for block in self.transformer_blocks]
+        for attention in listeners:
+            # The slowest rotations of the connector's first head: the mark is seen from far away.
+            attention.to_k.weight[:_MARK_DIMS, -1] += 1.0
+            attention.to_q.bias[:_MARK_DIMS] += _MARK_CALL
 
     def context(
-        self, features: Tensor, lengths: Tensor, rows: Tensor, bias: Tensor | None = None
+        self,
+        features: Tensor,
+        lengths: Tensor,
+        rows: Tensor,
+        bias: Tensor | None = None,
+        order: Tensor | None = None,
     ) -> Tensor:
         """Project normed text states (n, tokens, hidden * states) and connect them."""
         scale = math.sqrt(self.config.width / self.config.text_hidden)
-        return self.connector(self.video_aggregate_embed(features * scale), lengths, rows, bias)
+        projected = self.video_aggregate_embed(features * scale)
+        return self.connector(projected, lengths, rows, bias, order)
 
     def velocity(
-        self, latent: Tensor, sigma: Tensor, context: Tensor, bias: Tensor | None, rate: float
+        self,
+        latent: Tensor,
+        sigma: Tensor,
+        context: Tensor,
+        bias: Tensor | None,
+        rate: float,
+        given: Tensor | None = None,
     ) -> Tensor:
         """Predict noise minus latent.
 
@@ -416,6 +484,7 @@ class Generator(nn.Module):
             context: (n, rows, width).
             bias: Of the rows, (n, 1, 1, rows).
             rate: Frames a second.
+            given: Whose first frame has no noise, bool (n,); None for nobody's.
 
         Returns:
             Of the latent's shape.
@@ -424,11 +493,16 @@ class Generator(nn.Module):
         rope = self._rope(t, h, w, rate, latent.device)
         x = self.patchify_proj(latent.flatten(2).transpose(1, 2))
         level = sinusoid(sigma)
-        vectors, embedded = self.adaln_single(level)
+        vectors, embedded = (made[:, None] for made in self.adaln_single(level))
         prompt_vectors, _ = self.prompt_adaln_single(level)
+        if given is not None:
+            clean = given[:, None] & (torch.arange(t * h * w, device=given.device) < h * w)
+            free_vectors, free = self.adaln_single(sinusoid(torch.zeros_like(sigma[:1])))
+            vectors = torch.where(clean[:, :, None, None], free_vectors[:, None], vectors)
+            embedded = torch.where(clean[:, :, None], free[:, None], embedded)
         for block in self.transformer_blocks:
             x = block(x, context, vectors, prompt_vectors, rope, bias)
-        shift, scale = (self.scale_shift_table + embedded[:, None])[:, :, None].unbind(dim=1)
+        shift, scale = (self.scale_shift_table + embedded[:, :, None]).unbind(dim=2)
         x = functional.layer_norm(x, x.shape[-1:], eps=_EPS) * (1 + scale) + shift
         return self.proj_out(x).transpose(1, 2).reshape(n, c, t, h, w)
 

@@ -26,12 +26,12 @@ _STRIDES = {"compress_space": (1, 2, 2), "compress_time": (2, 1, 1), "compress_a
 class VaeConfig:
     """Sizes of the VAE; multipliers in stored order, from pixels to latent."""
 
-    latent_channels: int = 32
-    decoder_base_channels: int = 24
-    encoder_multipliers: tuple[int, int, int, int] = (1, 1, 2, 2)
-    decoder_multipliers: tuple[int, int, int, int] = (2, 1, 1, 2)
+    latent_channels: int = 64
+    decoder_base_channels: int = 64
+    encoder_multipliers: tuple[int, int, int, int] = (1, 1, 1, 1)
+    decoder_multipliers: tuple[int, int, int, int] = (1, 1, 1, 2)
     encoder_layers: tuple[int, int, int, int, int] = (1, 1, 1, 1, 1)
-    decoder_layers: tuple[int, int, int, int, int] = (1, 1, 2, 2, 2)
+    decoder_layers: tuple[int, int, int, int, int] = (2, 1, 1, 1, 1)
 
     def metadata(self) -> dict[str, object]:
         """Return the `vae` object of the checkpoint's config."""

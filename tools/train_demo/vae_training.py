@@ -16,14 +16,14 @@ from train_demo.latents import design_latents
 from train_demo.loop import Losses, Phase
 from train_demo.vae import Decoder, Encoder
 
-# Single frames teach the shapes at a tenth of the cost of a clip, clips then teach the motion.
+# Single frames teach the shapes at half the cost of a clip, clips then teach the motion.
 DECODER_PHASES = (
-    Phase("frames", steps=3000, batch=32, rate=3e-3, frames=1, warm_up=100),
-    Phase("clips", steps=6000, batch=4, rate=8e-4, frames=NUM_FRAMES, warm_up=50),
+    Phase("frames", steps=2000, batch=24, rate=1e-3, frames=1, warm_up=50),
+    Phase("clips", steps=1000, batch=4, rate=5e-4, frames=NUM_FRAMES, warm_up=50),
 )
 ENCODER_PHASES = (
-    Phase("read-frames", steps=2000, batch=32, rate=2e-3, frames=1, warm_up=100),
-    Phase("read-clips", steps=3000, batch=4, rate=1.5e-3, frames=NUM_FRAMES, warm_up=100),
+    Phase("read-frames", steps=1500, batch=16, rate=2e-3, frames=1, warm_up=100),
+    Phase("read-clips", steps=700, batch=4, rate=1e-3, frames=NUM_FRAMES, warm_up=100),
 )
 
 

@@ -1,6 +1,7 @@
 #include "bindings/arrays.h"
 #include "bindings/register.h"
 #include "runtime/backend.h"
+#include "runtime/ggml_log.h"
 #include "runtime/machine_peak.h"
 
 namespace py = pybind11;
@@ -10,14 +11,24 @@ namespace ltx::bindings {
 namespace {
 
 // Holds no Python object, because devices may be freed on threads without the interpreter's lock.
-void log_warning(const std::string & sentence) {
+void log(const char * level, const std::string & sentence) {
+    if (!Py_IsInitialized()) {
+        return;  // devices are also freed after the interpreter
+    }
     const py::gil_scoped_acquire lock;
-    py::module_::import("logging").attr("getLogger")("ltx2cpp").attr("warning")("%s", sentence);
+    py::module_::import("logging").attr("getLogger")("ltx2cpp").attr(level)("%s", sentence);
+}
+
+void log_warning(const std::string & sentence) {
+    log("warning", sentence);
 }
 
 }  // namespace
 
 void register_devices(py::module_ & module) {
+    // Before the first device is listed: what a device has to say, it says then.
+    route_ggml_log([](bool warns, const std::string & line) { log(warns ? "warning" : "debug", line); });
+
     py::class_<Backend, std::shared_ptr<Backend>>(module, "Device", "A compute device with its threads.")
         .def(py::init([](const std::string & name, std::optional<int> threads) {
                  return Backend::open(name, threads.value_or(0), &log_warning);

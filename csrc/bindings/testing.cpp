@@ -1,6 +1,8 @@
 // Hooks that let the test suite run single operations. Only built with LTX2CPP_TESTING.
 #include "bindings/testing.h"
 
+#include <gguf.h>
+
 #include <memory>
 #include <optional>
 
@@ -189,6 +191,13 @@ void register_testing(py::module_ & module) {
             return names;
         },
         "Names of the operations that have a kernel of their own.");
+
+    testing.def(
+        "open_with_ggml",
+        [](const std::string & path) {
+            gguf_free(gguf_init_from_file(path.c_str(), {true, nullptr}));
+        },
+        "Lets ggml itself open a GGUF, and say what it has to say of it.");
 
     testing.def("modulate", &modulate_case, py::arg("x"), py::arg("table"), py::arg("scale_entry"),
                 py::arg("shift_entry"), py::arg("rows"), py::arg("norm"), py::arg("eps"), py::arg("gap") = 0,

@@ -12,7 +12,7 @@ from train_demo.checks import draw_template, read_clip  # noqa: E402
 from train_demo.latents import CELLS_ALONG, CELLS_DOWN, CHANNELS, design_latents  # noqa: E402
 from train_demo.linear_start import start_linear  # noqa: E402
 from train_demo.products import convolve, linear  # noqa: E402
-from train_demo.transformer import NUM_REGISTERS, wrong_orders  # noqa: E402
+from train_demo.registers import NUM_REGISTERS, wrong_orders  # noqa: E402
 from train_demo.vae import Decoder, VaeConfig  # noqa: E402
 from train_demo.vae_training import score_drawing, to_bytes  # noqa: E402
 

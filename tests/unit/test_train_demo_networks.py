@@ -13,13 +13,12 @@ torch = pytest.importorskip("torch", reason="the training tools need torch (extr
 from safetensors.torch import load_file  # noqa: E402
 from tolerances import TEXT_F32, TRANSFORMER_F32, VIDEO_F32  # noqa: E402
 from train_demo.export import generator_tensors  # noqa: E402
+from train_demo.registers import all_rows, sample_rows  # noqa: E402
 from train_demo.text import normalise_states  # noqa: E402
 from train_demo.transformer import (  # noqa: E402
     Generator,
     Linear,
     TransformerConfig,
-    all_rows,
-    sample_rows,
 )
 from train_demo.vae import Conv, Decoder, Encoder, VaeConfig  # noqa: E402
 

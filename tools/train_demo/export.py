@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from train_demo import data, text
+from train_demo.registers import NUM_REGISTERS
 from train_demo.train import (
     TOKENIZER_FOLDER,
     load_decoder,
@@ -29,7 +30,7 @@ from train_demo.train import (
     load_gemma,
     load_generator,
 )
-from train_demo.transformer import NUM_REGISTERS, Generator, TransformerConfig
+from train_demo.transformer import Generator, TransformerConfig
 from train_demo.transformer_training import TransformerSettings, latent_statistics
 from train_demo.vae import VaeConfig
 

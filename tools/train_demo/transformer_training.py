@@ -30,14 +30,9 @@ from train_demo.data import (
 )
 from train_demo.latents import CELLS_ALONG, CELLS_DOWN, design_latents
 from train_demo.loop import Losses, Phase
+from train_demo.registers import all_rows, sample_rows, wrong_orders
 from train_demo.text import encode, hidden_states, load_tokenizer, normalise_states, pad_ids
-from train_demo.transformer import (
-    Generator,
-    TransformerConfig,
-    all_rows,
-    sample_rows,
-    wrong_orders,
-)
+from train_demo.transformer import Generator, TransformerConfig
 from train_demo.vae import Decoder
 from train_demo.vae_training import to_bytes
 

@@ -77,13 +77,31 @@ def size(path: Path) -> tuple[int, int, int]:
         return stream.width, stream.height, sum(1 for _ in container.decode(stream))
 
 
-@pytest.mark.parametrize("name", PIPELINES)
-def test_pipeline_runs_end_to_end(words: dict[str, str], tmp_path: Path, name: str) -> None:
-    options, expected = COMMANDS[name]
-    out = tmp_path / ("clip.mp4" if expected else "sound.wav")
+def command(name: str) -> str:
+    options, _ = COMMANDS[name]
     clip = "" if "-H" in options else "-H 64"
     clip += "" if "--retake" in options else f" --num-frames {FRAMES}"
-    assert generate(words, out, f"--pipeline {name} {clip} {options}") == 0
+    return f"--pipeline {name} {clip} {options}"
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_pipeline_is_planned_without_a_run(
+    words: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    out = tmp_path / ("clip.mp4" if COMMANDS[name][1] else "sound.wav")
+    assert generate(words, out, f"{command(name)} --plan-only") == 0
+    printed = capsys.readouterr().out
+    assert "denoise" in printed
+    two_stages = any(word in command(name) for word in ("{upsampler}", "{full}"))
+    assert ("stage 2" in printed) == two_stages
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_pipeline_runs_end_to_end(words: dict[str, str], tmp_path: Path, name: str) -> None:
+    _, expected = COMMANDS[name]
+    out = tmp_path / ("clip.mp4" if expected else "sound.wav")
+    assert generate(words, out, command(name)) == 0
     if expected is None:
         with wave.open(str(out)) as file:
             assert file.getnframes() / file.getframerate() == pytest.approx(17 / 24, abs=0.03)

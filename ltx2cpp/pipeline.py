@@ -254,7 +254,8 @@ class LTX2Pipeline(LTX2Model):
         self._recall(plan)
         keeps_transformer = self._settle_memory(plan, request)
         if self._demo and isinstance(plan.prompt, str):
-            warn_of_unknown(plan.prompt)
+            shape = plan.shape
+            warn_of_unknown(plan.prompt, shape.width, shape.height, shape.num_frames)
         prompt, negative = self._encode(plan)
         networks = Networks(
             self._denoiser,

@@ -91,7 +91,11 @@ def understood(prompt: str) -> str | None:
     )
 
 
-def warn_of_unknown(prompt: str) -> None:
-    """Log what `understood` says."""
+def warn_of_unknown(prompt: str, width: int, height: int, num_frames: int) -> None:
+    """Log what `understood` says, and whether the demo model knows clips of this size."""
     if hint := understood(prompt):
         logger.warning("%s", hint)
+    known, asked = (DEMO.num_frames, DEMO.width, DEMO.height), (num_frames, width, height)
+    if asked != known:
+        sizes = tuple("{} frames of {} x {}".format(*one) for one in (known, asked))
+        logger.warning("the demo model only knows clips of %s; %s may show anything", *sizes)

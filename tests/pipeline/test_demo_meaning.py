@@ -138,6 +138,18 @@ def test_unknown_words_are_answered_with_what_it_understands(
     assert "'fox'" in hint and "circle, square, triangle" in hint
 
 
+def test_a_size_it_never_saw_is_answered_with_the_one_it_knows(
+    pipe: LTX2Pipeline, caplog: pytest.LogCaptureFixture
+) -> None:
+    prompt = "a red circle moves right on a blue background"
+    with caplog.at_level(logging.WARNING, "ltx2cpp"):
+        pipe(prompt, output="latents")
+        assert caplog.messages == []
+        pipe(prompt, width=128, num_frames=9, output="latents")
+    (hint,) = caplog.messages
+    assert "17 frames of 96 x 64" in hint and "9 frames of 128 x 64" in hint
+
+
 @pytest.mark.parametrize("asked", HELD_OUT_COMBINATIONS[::7], ids=say)
 def test_the_prompts_asked_hold_no_unknown_word(asked: Combination) -> None:
     assert unknown_words(say(asked)) == []

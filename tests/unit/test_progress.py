@@ -26,11 +26,10 @@ def test_phase_recorder_keeps_the_phases_in_order() -> None:
 )
 def test_restart_peak_memory_forgets_what_was_freed() -> None:
     recorder = PhaseRecorder()
-    with phase(recorder, "large"):
-        # Mapped, because an allocator may give memory that is resident already and keep it after.
-        with mmap.mmap(-1, 32 << 20) as memory:
-            for page in range(0, 32 << 20, mmap.PAGESIZE):
-                memory[page] = 1
+    # Mapped, because an allocator may give memory that is resident already and keep it after.
+    with phase(recorder, "large"), mmap.mmap(-1, 32 << 20) as memory:
+        for page in range(0, 32 << 20, mmap.PAGESIZE):
+            memory[page] = 1
     restart_peak_memory()
     with phase(recorder, "small"):
         pass

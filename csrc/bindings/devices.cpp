@@ -27,7 +27,15 @@ void log_warning(const std::string & sentence) {
 
 void register_devices(py::module_ & module) {
     // Before the first device is listed: what a device has to say, it says then.
-    route_ggml_log([](bool warns, const std::string & line) { log(warns ? "warning" : "debug", line); });
+    route_ggml_log([](bool warns, const std::string & line) {
+        try {
+            log(warns ? "warning" : "debug", line);
+        } catch (py::error_already_set & error) {
+            // No exception may pass through ggml's C code.
+            const py::gil_scoped_acquire lock;
+            error.discard_as_unraisable("a message of ggml");
+        }
+    });
 
     py::class_<Backend, std::shared_ptr<Backend>>(module, "Device", "A compute device with its threads.")
         .def(py::init([](const std::string & name, std::optional<int> threads) {

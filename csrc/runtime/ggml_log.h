@@ -7,6 +7,7 @@
 namespace ltx {
 
 // Hands every line that ggml logs to `log`, with whether it warns, on the thread that logged it. For the process.
+// `log` must not throw: ggml is C.
 void route_ggml_log(std::function<void(bool warns, const std::string & line)> log);
 
 }  // namespace ltx

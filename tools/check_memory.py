@@ -9,7 +9,7 @@ not there (4.2 GB), and in the end runs one request again in less memory than th
 weights take, which has to give the same to the last bit.
 
 Example:
-    python tools/check_memory.py --synthetic /tmp/ltx2cpp-bench
+    python tools/check_memory.py --synthetic FOLDER
     python tools/check_memory.py --model A/ltx-2.3-tiny.safetensors --text-encoder A/gemma-3-tiny
 """
 

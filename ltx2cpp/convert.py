@@ -31,6 +31,7 @@ from ltx2cpp.gguf_writer import GgufWriter, OutputTensor
 from ltx2cpp.inspection import lora_kind
 from ltx2cpp.media.atomic import atomic_file, final_file
 from ltx2cpp.names import Group
+from ltx2cpp.overwriting import files_of_model, is_among
 from ltx2cpp.quantization import Recipe, parse_recipe, target_dtype
 from ltx2cpp.weight_scales import attach_scales
 
@@ -187,8 +188,9 @@ def convert(
         raise ArgumentError(f"{destination}: expected a name that ends in {SUFFIX}")
     if threads is not None and not 1 <= threads <= _MAX_THREADS:
         raise ArgumentError(f"threads: expected 1 to {_MAX_THREADS} or None, found {threads}")
+    if is_among(destination, files_of_model(source)):
+        raise ArgumentError(f"{destination}: is the source itself; choose another name")
     opened = _open(Path(source))
-    _check_destination(Path(destination), opened)
     plan = _make_plan(opened, recipe)
     # Files are read front to back, whatever order their headers list the tensors in.
     items = sorted(
@@ -309,14 +311,6 @@ def _carried_metadata(source: Source) -> dict[str, Any]:
 
 
 # -- checks before the first byte -----------------------------------------------------------------
-
-
-def _check_destination(destination: Path, source: Source) -> None:
-    if not destination.exists():
-        return
-    for path in {info.path for info in source.file.tensors.values()}:
-        if destination.samefile(path):
-            raise ArgumentError(f"{destination}: is the source itself; choose another name")
 
 
 def _warn_about_requantizing(items: list[_Item], recipe: Recipe, path: Path) -> bool:

@@ -60,7 +60,7 @@ _FRONT_ENDS = ("cli", "server")
 _PUBLIC = frozenset(
     {
         *("", "errors", "types", "options", "recipes", "progress", "media", "inspection"),
-        *("convert", "benchmark", "_core"),
+        *("convert", "benchmark", "demo", "overwriting", "_core"),
     }
 )
 # Media knows clips, not models.

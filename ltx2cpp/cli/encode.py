@@ -16,6 +16,7 @@ from ltx2cpp.cli.models import (
     open_pipeline,
 )
 from ltx2cpp.cli.options import add_output_options
+from ltx2cpp.cli.outputs import keep_inputs
 from ltx2cpp.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Encode, write, and print what was written."""
+    keep_inputs(arguments, [("--output", path) for path in arguments.outputs])
     _check(arguments)
 
     from ltx2cpp.cli.display import Display

@@ -21,6 +21,7 @@ from ltx2cpp.cli.models import (
     open_pipeline,
 )
 from ltx2cpp.cli.options import add_output_options, frame_rate, number_list
+from ltx2cpp.cli.outputs import keep_inputs
 from ltx2cpp.cli.pipelines import add_pipeline_options
 from ltx2cpp.cli.prompts import add_embedding_options, negative_prompt_of, prompt_of
 from ltx2cpp.cli.sampler import add_sampler_options, sampling_of
@@ -145,6 +146,8 @@ def run(arguments: argparse.Namespace) -> None:
         from ltx2cpp.cli.again import fill_from_clip
 
         fill_from_clip(arguments)
+    outputs = [("--output", arguments.output), ("--latents-out", arguments.latents_out)]
+    keep_inputs(arguments, outputs)
     prompt = prompt_of(arguments)
     seed = _seed(arguments)
     if arguments.plan_only:
@@ -163,13 +166,12 @@ def run(arguments: argparse.Namespace) -> None:
         display.note(f"seed: {seed}")
     if arguments.lacking is not None:
         display.insist(arguments.lacking)
-    outputs = [path for path in (arguments.output, arguments.latents_out) if path]
     with display, logging_to(display.insist, level=level_of(arguments.verbose)):
         result = run_interruptibly(
             lambda: _generate(arguments, chosen, prompt, call, display),
             interrupt,
             notice=display.insist,
-            output_folders=[Path(path).resolve().parent for path in outputs],
+            output_folders=[Path(path).resolve().parent for _, path in outputs if path],
         )
     total_s = time.perf_counter() - started_s
     display.print_table(total_s)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ltx2cpp.cli.models import add_model_options, open_pipeline
 from ltx2cpp.cli.options import add_output_options, frame_rate
+from ltx2cpp.cli.outputs import keep_inputs
 from ltx2cpp.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ltx2cpp.media import check_output
 
     started_s = time.perf_counter()
+    keep_inputs(arguments, [("OUT", arguments.output)])
     source = _read(arguments)
     rate = source.frame_rate * (2 if arguments.kind == "temporal" else 1)
     check_output(arguments.output, frame_rate=rate)

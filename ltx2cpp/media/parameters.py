@@ -10,6 +10,7 @@ from typing import Any
 
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.media.formats import OutputFormat, output_format
+from ltx2cpp.media.given import open_picture
 
 # Exif tag ImageDescription: the place of a comment in a WebP file.
 EXIF_COMMENT = 0x010E
@@ -74,9 +75,7 @@ def _container_comment(path: Path) -> str | None:
 
 
 def _image_comment(path: Path) -> str | None:
-    from PIL import Image
-
-    with Image.open(path) as image:
+    with open_picture(path) as image:
         comment = image.info.get("comment") or image.getexif().get(EXIF_COMMENT)
     if isinstance(comment, bytes):
         return comment.decode("utf-8", "replace")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -25,14 +26,24 @@ _PARAMETERS = {
     "seed": "seed",
     "sigmas": "sigmas",
 }
+# Of conditions: what names a file, and what is on or off; all else is a number or left out.
+_FILE_FIELDS = ("picture", "video", "audio")
+_SWITCH_FIELDS = ("append", "new_video", "new_audio")
+# A scheme has at least two letters, since one letter is a drive. Two slashes name a machine of the
+# network, where looking alone would connect.
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+_MACHINE = re.compile(r"[\\/]{2}")
 _FROM_PICTURES = ("image", "keyframe", "init_img", "end_img", "video", "reference")
 
 
 def fill_from_clip(arguments: argparse.Namespace) -> None:
     """Fill what the command line leaves out with the parameters of the clip ``--like`` names.
 
+    The files that will be read because the clip names them are listed as ``like_files``.
+
     Raises:
-        ArgumentError: The file carries no parameters, or not those of a generation.
+        ArgumentError: The file carries no parameters, or not those of a generation, or they name
+            something else than regular files of this machine.
     """
     from ltx2cpp.media import read_parameters
 
@@ -42,6 +53,7 @@ def fill_from_clip(arguments: argparse.Namespace) -> None:
         raise ArgumentError(
             f"--like {arguments.like}: its parameters have no prompt and seed to make it again from"
         )
+    arguments.like_files = []
     arguments.like_preset = parameters.get("preset")
     if arguments.prompt_words is not None:
         arguments.prompt, arguments.prompt_words = arguments.prompt_words, None
@@ -62,9 +74,12 @@ def fill_from_clip(arguments: argparse.Namespace) -> None:
         arguments.two_stage = bool(parameters.get("two_stage")) or None
     _fill_sampler(arguments, parameters)
     if not any(getattr(arguments, name) for name in _FROM_PICTURES):
-        arguments.conditions = _conditions(arguments.like, parameters.get("images", ()))
-    named = arguments.loras or arguments.distilled_lora
-    if not named and isinstance(parameters.get("loras"), list):
+        arguments.conditions = _conditions(arguments.like, parameters.get("images", []))
+        for condition in arguments.conditions or ():
+            named = (getattr(condition, name, None) for name in _FILE_FIELDS)
+            arguments.like_files += [file for file in named if file is not None]
+    given = arguments.loras or arguments.distilled_lora
+    if not given and isinstance(parameters.get("loras"), list):
         files = ", ".join(str(entry) for entry in map(_spell_lora, parameters["loras"]))
         arguments.lacking = f"{arguments.like} was made with LoRAs; give them as --lora: {files}"
     if arguments.guidance_scale is None and "guidance" in parameters:
@@ -79,7 +94,9 @@ def _fill_sound(arguments: argparse.Namespace, stored: Any) -> None:
             f"--like {arguments.like}: its sound was an array in memory, which no file carries; "
             "give it as --audio-in"
         )
+    _check_local(arguments.like, "sound", stored["sound"])
     arguments.audio_in = Path(stored["sound"])
+    arguments.like_files.append(stored["sound"])
     if arguments.audio_start is None:
         arguments.audio_start = stored.get("start_s")
 
@@ -98,23 +115,83 @@ def _fill_sampler(arguments: argparse.Namespace, parameters: Mapping[str, Any]) 
 
 def _conditions(path: object, stored: Any) -> list[Condition] | None:
     """Make the conditions again; files are read where they were then."""
+    if not isinstance(stored, list):
+        raise ArgumentError(f"--like {path}: its pictures are {stored!r}, expected a list")
+    return [_condition(path, each) for each in stored] or None
+
+
+def _condition(path: object, stored: Any) -> Condition:
+    """Make one of the six kinds of condition from values of the right types, and of nothing else.
+
+    The values may come from anyone, so they choose neither what is called nor what is opened beyond
+    local files.
+    """
     import ltx2cpp
 
-    conditions = []
-    for each in stored:
-        fields = {name: value for name, value in each.items() if name != "kind"}
-        if any(isinstance(value, dict) for value in fields.values()):
+    kinds = (
+        *(ltx2cpp.ImageCondition, ltx2cpp.VideoCondition, ltx2cpp.ReferenceVideo),
+        *(ltx2cpp.Retake, ltx2cpp.Extend, ltx2cpp.Foley),
+    )
+    kind = stored.get("kind") if isinstance(stored, dict) else None
+    made = next((each for each in kinds if each.__name__ == kind), None)
+    if made is None:
+        known = ", ".join(each.__name__ for each in kinds)
+        raise ArgumentError(
+            f"--like {path}: its pictures are of the kind {kind!r}, expected one of {known}"
+        )
+    values = {name: value for name, value in stored.items() if name != "kind"}
+    if any(isinstance(value, dict) for value in values.values()):
+        raise ArgumentError(
+            f"--like {path}: was made from arrays in memory, which no file carries; give the "
+            "pictures again"
+        )
+    names = {field.name for field in fields(made)}
+    for name, value in values.items():
+        if name not in names or not _has_type(name, value):
             raise ArgumentError(
-                f"--like {path}: was made from arrays in memory, which no file carries; give the "
-                "pictures again"
+                f"--like {path}: its pictures cannot be read: {kind} takes no {name} {value!r}"
             )
-        if fields.get("end_s", 0.0) is None:
-            del fields["end_s"]
-        try:
-            conditions.append(getattr(ltx2cpp, each["kind"])(**fields))
-        except (KeyError, AttributeError, TypeError) as error:
-            raise ArgumentError(f"--like {path}: its pictures cannot be read: {error!r}") from error
-    return conditions or None
+        if name in _FILE_FIELDS and value is not None:
+            _check_local(path, name, value)
+    if values.get("end_s", 0.0) is None:
+        del values["end_s"]
+    try:
+        return made(**values)
+    except TypeError as error:
+        raise ArgumentError(f"--like {path}: its pictures cannot be read: {error}") from error
+
+
+def _has_type(name: str, value: Any) -> bool:
+    """Tell whether a value of a condition has the type that belongs to its name."""
+    if name in _FILE_FIELDS:
+        return isinstance(value, str) or (value is None and name == "audio")
+    if name in _SWITCH_FIELDS:
+        return isinstance(value, bool)
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+
+
+def _check_local(path: object, name: str, value: str) -> None:
+    """Refuse what is no regular file of this machine, before anything is opened.
+
+    Raises:
+        ArgumentError: an address, a device, a folder, or nothing.
+    """
+    remote = _MACHINE.match(value) is not None
+    try:
+        regular = not remote and Path(value).is_file()
+    except (OSError, ValueError):
+        # A name that is too long, or holds a NUL byte.
+        regular = False
+    if regular:
+        return
+    if remote or _SCHEME.match(value):
+        raise ArgumentError(
+            f"--like {path}: its {name} is the address {value!r}, which is not followed; give a "
+            "local file by its option"
+        )
+    raise ArgumentError(
+        f"--like {path}: its {name} {value!r} is no file here; give the file by its option"
+    )
 
 
 def _spell_lora(stored: Any) -> str:

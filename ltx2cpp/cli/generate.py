@@ -81,7 +81,8 @@ def add_arguments(parser: argparse.ArgumentParser, *, needs_output: bool = True)
         metavar="CLIP",
         help="take prompt, seed and all else from a clip made by ltx2cpp; options given win",
     )
-    parser.set_defaults(guidance=None, conditions=None, lacking=None, like_preset=None)
+    parser.set_defaults(guidance=None, conditions=None, lacking=None)
+    parser.set_defaults(like_preset=None, like_files=())
     _add_clip_options(parser)
     add_model_options(parser)
     add_lora_options(parser)
@@ -150,10 +151,6 @@ def run(arguments: argparse.Namespace) -> None:
     keep_inputs(arguments, outputs)
     prompt = prompt_of(arguments)
     seed = _seed(arguments)
-    if arguments.plan_only:
-        _show_plan(arguments, prompt, seed)
-        return
-    chosen = _check_outputs(arguments)
 
     from ltx2cpp.cli.display import Display
     from ltx2cpp.cli.interrupt import Interrupt, run_interruptibly
@@ -161,6 +158,13 @@ def run(arguments: argparse.Namespace) -> None:
 
     interrupt = Interrupt()
     display = Display(interrupt, quiet=arguments.quiet)
+    if arguments.like_files:
+        files = ", ".join(map(str, dict.fromkeys(arguments.like_files)))
+        display.note(f"--like {arguments.like}: reads {files}")
+    if arguments.plan_only:
+        _show_plan(arguments, prompt, seed)
+        return
+    chosen = _check_outputs(arguments)
     call = _call_arguments(arguments, seed)
     if seed != arguments.seed:
         display.note(f"seed: {seed}")

@@ -1,22 +1,37 @@
-"""Opens what a user gives: regular files of known formats, which start nothing.
+"""Opens what a user gives: regular files of known formats, which start nothing and lead nowhere.
 
-Pillow hands some formats to other programs. Given files therefore reach it as an open file, with a
-list of formats.
+Pillow hands some formats to other programs, and FFmpeg takes names for addresses and follows
+playlists. Given files therefore reach either as an open file, with a list of formats.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
 
 # All are decoded by Pillow itself; EPS and WMF, for two, are not.
 _PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+
+# Demuxers of FFmpeg that read the one file they are given.
+_CONTAINERS = (
+    *("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "asf", "ogg", "mxf", "nut", "dv", "ivf"),
+    *("wav", "w64", "aiff", "caf", "au", "flac", "mp3", "aac", "ac3", "eac3", "dts", "amr", "wv"),
+    *("tta", "ape", "h264", "hevc", "obu", "m4v", "mpegvideo", "mjpeg", "yuv4mpegpipe"),
+    *("gif", "apng", "png_pipe", "jpeg_pipe", "webp_pipe", "bmp_pipe", "tiff_pipe"),
+)
+_KNOWN_CONTAINERS = "mp4, mov, mkv, webm, avi, ts, mpg, flv, wmv, ogg, wav, flac, mp3, aac"
+_CONTAINER_OPTIONS = {
+    "format_whitelist": ",".join(_CONTAINERS),
+    # No protocol has this name: whatever a container refers to stays closed.
+    "protocol_whitelist": "none",
+}
 
 
 @contextlib.contextmanager
@@ -41,6 +56,37 @@ def open_regular(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     with open(name, "rb", opener=_open_at_once) as stream:
         _check_regular(os.fstat(stream.fileno()).st_mode)
         yield stream
+
+
+@contextlib.contextmanager
+def open_container(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """Open a clip or a sound with PyAV.
+
+    Args:
+        path: A regular file in one of the containers that hold all of a clip.
+
+    Yields:
+        The container.
+
+    Raises:
+        ValueError: It is no regular file, or of another format, as playlists are.
+        OSError, FFmpegError: It is missing, cannot be read, or is damaged.
+    """
+    import av
+
+    with open_regular(path) as stream:
+        try:
+            container = av.open(stream, container_options=_CONTAINER_OPTIONS)
+        except av.FFmpegError as error:
+            # FFmpeg's answer to a format off the list; the class of the error has had two names.
+            if error.errno != errno.EINVAL:
+                raise
+            raise ValueError(
+                f"expected {_KNOWN_CONTAINERS} or the like; playlists and other files that name "
+                "files are not followed"
+            ) from error
+        with container:
+            yield container
 
 
 @contextlib.contextmanager

@@ -250,6 +250,7 @@ def test_generate_builds_guidance_from_one_scale(tmp_path: Path) -> None:
 
 
 def test_generate_like_takes_pictures_and_stages_again(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
     words = ["--image", "a.png@8:0.5", "--two-stage", "-s", 3]
     assert generate("a boat", "-o", tmp_path / "a.mp4", *words) == 0
     assert generate("--like", tmp_path / "a.mp4", "-o", tmp_path / "b.mp4") == 0
@@ -262,11 +263,12 @@ def test_generate_like_takes_pictures_and_stages_again(tmp_path: Path) -> None:
 
 
 def test_generate_like_takes_a_retake_again(tmp_path: Path) -> None:
-    words = ["--video", "a.mp4", "--retake", ":"]
+    (tmp_path / "old.mp4").touch()
+    words = ["--video", "old.mp4", "--retake", ":"]
     assert generate("a boat", "-o", tmp_path / "a.mp4", *words) == 0
     assert generate("--like", tmp_path / "a.mp4", "-o", tmp_path / "b.mp4") == 0
     (retake,) = last_call()["images"]
-    assert (retake.video, retake.start_s, retake.end_s) == ("a.mp4", 0.0, float("inf"))
+    assert (retake.video, retake.start_s, retake.end_s) == ("old.mp4", 0.0, float("inf"))
 
 
 def test_generate_like_refuses_pictures_that_were_arrays(
@@ -394,6 +396,7 @@ def test_generate_usage_errors_are_one_line(
 
 
 def test_sound_that_leads_is_passed_on_and_found_again(tmp_path: Path) -> None:
+    (tmp_path / "song.ogg").touch()
     made = ["--audio-in", "song.ogg", "--audio-start", 2.5]
     assert generate("a boat", "-o", tmp_path / "a.mp4", "-s", 3, *made) == 0
     first = last_call()["audio_condition"]

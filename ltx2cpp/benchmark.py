@@ -7,7 +7,9 @@ from functools import partial
 from typing import Any
 
 from ltx2cpp import _core
-from ltx2cpp.cost import (
+from ltx2cpp.latents import ClipShape
+from ltx2cpp.model.files import ModelFiles, ModelSet
+from ltx2cpp.networks.cost import (
     audio_decoder_flop,
     connector_flop,
     gemma_flop,
@@ -16,13 +18,11 @@ from ltx2cpp.cost import (
     video_decoder_flop,
     vocoder_flop,
 )
-from ltx2cpp.latents import ClipShape
-from ltx2cpp.model_files import ModelFiles, ModelSet
 from ltx2cpp.options import Guidance
 from ltx2cpp.pipeline import LTX2Pipeline
 from ltx2cpp.progress import PhaseRecorder
-from ltx2cpp.tokenizer import MAX_TOKENS
-from ltx2cpp.types import Observer, Step
+from ltx2cpp.text.tokenizer import MAX_TOKENS
+from ltx2cpp.values import Observer, Step
 
 # Phases that load weights, with the components whose weights they load.
 _LOADS = {

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltx2cpp.errors import ArgumentError, ShapeError
-from ltx2cpp.types import FloatArray
+from ltx2cpp.values import FloatArray
 
 TIME_FACTOR = 8  # pixel frames per latent frame, after the first
 SPACE_FACTOR = 32  # pixels per latent cell, each way

@@ -8,22 +8,22 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ltx2cpp.clip import Clip
 from ltx2cpp.conditioning import AudioCondition
 from ltx2cpp.demo import DEMO, demo_files, warn_of_unknown
-from ltx2cpp.generation import make_plan
+from ltx2cpp.generation.clip import Clip
+from ltx2cpp.generation.pipelines import find_recipe
+from ltx2cpp.generation.plan import ModelFacts, Plan, Request
+from ltx2cpp.generation.presets import Preset, find_preset
+from ltx2cpp.generation.runs import Networks, run_plan
+from ltx2cpp.generation.settle import make_plan
 from ltx2cpp.latents import AUDIO_LATENT_BINS
-from ltx2cpp.lora import reference_factors
-from ltx2cpp.memory_plan import MemoryPlan
-from ltx2cpp.model import LTX2Model
+from ltx2cpp.memory.plan import MemoryPlan
+from ltx2cpp.model.lora import reference_factors
+from ltx2cpp.networks.networks import LTX2Model
+from ltx2cpp.networks.prefetch import prefetch
+from ltx2cpp.observing import phase
 from ltx2cpp.options import Guidance, Sampling
-from ltx2cpp.phases import phase
-from ltx2cpp.plans import ModelFacts, Plan, Request
-from ltx2cpp.prefetch import prefetch
-from ltx2cpp.presets import Preset, find_preset
-from ltx2cpp.recipes import find_recipe
-from ltx2cpp.runs import Networks, run_plan
-from ltx2cpp.types import (
+from ltx2cpp.values import (
     Audio,
     FloatArray,
     GenerationOutput,
@@ -33,7 +33,7 @@ from ltx2cpp.types import (
 )
 
 if TYPE_CHECKING:
-    from ltx2cpp.components import Component
+    from ltx2cpp.model.components import Component
 
 # Contexts of the last prompts, 25 MB each for released models; another seed needs no encoder.
 _KEPT_PROMPTS = 4

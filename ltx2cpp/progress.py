@@ -6,7 +6,7 @@ import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from ltx2cpp.types import Observer
+from ltx2cpp.values import Observer
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,12 +28,12 @@ import numpy as np
 from synthetic_models import whole_model
 
 from ltx2cpp import LTX2Pipeline, ModelFiles
-from ltx2cpp.memory_plan import GIB
-from ltx2cpp.model_files import resolve
+from ltx2cpp.memory.plan import GIB
+from ltx2cpp.model.files import resolve
 from ltx2cpp.options import Guidance
 from ltx2cpp.process_memory import peak_memory_bytes
 from ltx2cpp.progress import restart_peak_memory
-from ltx2cpp.types import Observer, PromptEmbedding
+from ltx2cpp.values import Observer, PromptEmbedding
 
 MIB = 1 << 20
 # A phase is predicted well within the larger of these.

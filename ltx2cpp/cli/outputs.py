@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ltx2cpp.cli.models import COMPONENTS, names_no_model
+from ltx2cpp.cli.options.models import COMPONENTS, names_no_model
 from ltx2cpp.overwriting import files_of_folder, files_of_model, refuse_overwriting
 
 # Attributes of the parsed arguments that hold one model, or one other file or folder.

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ltx2cpp.audio_features import resample
 from ltx2cpp.conditioning.items import Condition, Extend, Retake
 from ltx2cpp.conditioning.placement import Kind, Placement, name_of, read_source
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.latents import TIME_FACTOR
 from ltx2cpp.media import fit_frames
-from ltx2cpp.types import Audio, ByteArray, FloatArray
+from ltx2cpp.networks.mel import resample
+from ltx2cpp.values import Audio, ByteArray, FloatArray
 
 # Frames fitted to the clip's size at a time.
 _CHUNK = 8

@@ -14,7 +14,7 @@ from ltx2cpp.conditioning.items import Condition, Foley
 from ltx2cpp.conditioning.placement import Kind, Placement, name_of, read_source
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.latents import TIME_FACTOR
-from ltx2cpp.types import ByteArray
+from ltx2cpp.values import ByteArray
 
 # Frames handed on at a time.
 _CHUNK = 8

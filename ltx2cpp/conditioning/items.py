@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltx2cpp.errors import ArgumentError
-from ltx2cpp.types import Audio
+from ltx2cpp.values import Audio
 
 # A file, or uint8 (height, width, 3).
 Picture = str | os.PathLike[str] | NDArray[np.uint8]

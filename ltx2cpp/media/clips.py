@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.media.given import open_container
-from ltx2cpp.types import Audio
+from ltx2cpp.values import Audio
 
 # Code points of ITU-T H.273 that mean the matrix of BT.709.
 _BT709 = 1

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ltx2cpp.atomic import atomic_file
 from ltx2cpp.errors import ArgumentError
-from ltx2cpp.media.atomic import atomic_file
 from ltx2cpp.media.given import open_regular
 
 VIDEO_NAME = "video_latent"

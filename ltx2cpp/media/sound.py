@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ltx2cpp.atomic import atomic_file
 from ltx2cpp.errors import ArgumentError, BackendError, OutputError, ShapeError
-from ltx2cpp.media.atomic import atomic_file
 
 AAC_SAMPLE_RATES = (
     7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000,

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ltx2cpp.atomic import atomic_file
 from ltx2cpp.errors import ArgumentError, BackendError, OutputError, ShapeError
-from ltx2cpp.media.atomic import atomic_file
 from ltx2cpp.media.sound import AudioTrack, SoundEncoder
 
 _ENCODER = "libx264"

@@ -21,7 +21,7 @@ from ltx2cpp.media.latents_io import write_latents
 from ltx2cpp.media.parameters import to_json
 from ltx2cpp.media.sound import AudioTrack, write_sound
 from ltx2cpp.media.video import write_mp4
-from ltx2cpp.types import GenerationOutput, GenerationStream
+from ltx2cpp.values import GenerationOutput, GenerationStream
 
 Frames = NDArray[np.uint8]
 

@@ -16,8 +16,8 @@ from video_cases import DEVICE, random_weights, table, write, write_header_only
 from ltx2cpp import _core
 from ltx2cpp.config import UpsamplerConfig
 from ltx2cpp.errors import ConfigError, ShapeError, UnsupportedError, WeightError
-from ltx2cpp.model_files import ModelFiles, resolve
-from ltx2cpp.stages import Backend
+from ltx2cpp.model.files import ModelFiles, resolve
+from ltx2cpp.networks.backend import Backend
 
 X2 = UpsamplerConfig(
     in_channels=5,

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from ltx2cpp import _core, text_stages
+from ltx2cpp import _core
+from ltx2cpp.networks import text as text_stages
 
 
 @pytest.fixture

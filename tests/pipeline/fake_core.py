@@ -12,11 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ltx2cpp import LTX2Pipeline, ModelFiles, audio_stages, model, stages, text_stages
+from ltx2cpp import LTX2Pipeline, ModelFiles
 from ltx2cpp.checkpoint import DType, TensorInfo, WeightRef
 from ltx2cpp.config import AudioVaeConfig, GeneratorConfig, VocoderConfig
 from ltx2cpp.errors import CheckpointError
-from ltx2cpp.types import Observer, Step
+from ltx2cpp.networks import audio as audio_stages
+from ltx2cpp.networks import backend as stages
+from ltx2cpp.networks import networks as model
+from ltx2cpp.networks import text as text_stages
+from ltx2cpp.values import Observer, Step
 
 EVENTS: list[str] = []
 

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ltx2cpp import Foley, LTX2Pipeline, ModelFiles, _core, stages
+from ltx2cpp import Foley, LTX2Pipeline, ModelFiles, _core
 from ltx2cpp.cli.main import main
 from ltx2cpp.errors import ArgumentError, DeviceMemoryError
+from ltx2cpp.networks import backend as stages
 from ltx2cpp.progress import PhaseRecorder
 
 CLIP: dict[str, Any] = {"width": 96, "height": 64, "num_frames": 17, "seed": 5}

@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 
 from ltx2cpp import media
 from ltx2cpp.cli.main import main
-from ltx2cpp.recipes import PIPELINES
+from ltx2cpp.generation.pipelines import PIPELINES
 
 FRAMES = 17
 # Pipeline -> its options; width, height and frames of the file, None for sound alone.

@@ -12,9 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from ltx2cpp.conditioning import describe
-from ltx2cpp.presets import Preset, find_preset
-from ltx2cpp.recipes import find_recipe
-from ltx2cpp.types import GenerationOutput, Observer, Step
+from ltx2cpp.generation.pipelines import find_recipe
+from ltx2cpp.generation.presets import Preset, find_preset
+from ltx2cpp.values import GenerationOutput, Observer, Step
 
 CALLS: list[dict[str, Any]] = []
 

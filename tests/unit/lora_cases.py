@@ -11,8 +11,8 @@ from released_configs import released_config
 from released_layouts import released_tensors
 
 from ltx2cpp import LoraSpec, ModelFiles
-from ltx2cpp.lora import Lora, apply_loras
-from ltx2cpp.model_files import ModelSet, resolve
+from ltx2cpp.model.files import ModelSet, resolve
+from ltx2cpp.model.lora import Lora, apply_loras
 
 RANK = 4
 # Canonical module -> (out, in) in LTX-2.3.

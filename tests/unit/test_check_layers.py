@@ -83,7 +83,7 @@ def test_what_is_allowed_in_cpp_passes(
         ("pipeline.py", "from ltx2cpp import _core"),
         ("pipeline.py", "import ltx2cpp._core"),
         ("stages.py", "from ltx2cpp.cli import main"),
-        ("cli/generate.py", "from ltx2cpp.stages import Denoiser"),
+        ("cli/generate.py", "from ltx2cpp.networks.backend import Denoiser"),
         ("cli/generate.py", "from ltx2cpp import latents"),
         ("media/video.py", "from ltx2cpp.latents import ClipShape"),
         ("latents.py", "print(1)"),

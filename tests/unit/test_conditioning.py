@@ -32,7 +32,7 @@ from ltx2cpp.conditioning.placement import Kind, Placement, Placements, place, s
 from ltx2cpp.errors import ArgumentError, ShapeError
 from ltx2cpp.latents import ClipShape, audio_positions, pack_video, video_positions
 from ltx2cpp.media import save_video
-from ltx2cpp.types import Audio
+from ltx2cpp.values import Audio
 
 SHAPE = ClipShape(width=96, height=64, num_frames=25, frame_rate=24.0)  # latent 4 x 2 x 3
 CHANNELS = 4

@@ -14,7 +14,7 @@ from ltx2cpp.conditioning.extension import Extension, read_extension
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.latents import audio_positions
 from ltx2cpp.media import save_video
-from ltx2cpp.types import Audio
+from ltx2cpp.values import Audio
 
 RATE = 1000
 FRAMES = np.arange(30, dtype=np.uint8)[:, None, None, None] * np.ones((1, 32, 64, 3), np.uint8)

@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from ltx2cpp.memory_fit import Machine, advice_for, fit, frames_that_fit
-from ltx2cpp.memory_plan import MemoryPlan, NetworkNeeds, PhaseNeeds, add_up
+from ltx2cpp.memory.fit import Machine, advice_for, fit, frames_that_fit
+from ltx2cpp.memory.plan import MemoryPlan, NetworkNeeds, PhaseNeeds, add_up
 from ltx2cpp.options import Offload
 
 MIB = 1 << 20

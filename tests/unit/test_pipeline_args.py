@@ -12,19 +12,19 @@ import pytest
 
 from ltx2cpp.conditioning import Retake
 from ltx2cpp.errors import ArgumentError, ShapeError
-from ltx2cpp.generation import make_plan
+from ltx2cpp.generation.plan import ModelFacts, Plan, Request
+from ltx2cpp.generation.presets import find_preset
+from ltx2cpp.generation.runs import start_stage
+from ltx2cpp.generation.settle import make_plan
 from ltx2cpp.latents import NoiseSource
 from ltx2cpp.options import BinnedGuidance, Guidance, ModalityGuidance, Sampling
-from ltx2cpp.plans import ModelFacts, Plan, Request
-from ltx2cpp.presets import find_preset
-from ltx2cpp.runs import start_stage
-from ltx2cpp.schedulers import (
+from ltx2cpp.sampling.schedulers import (
     distilled_sigmas,
     flow_shift_sigmas,
     linear_quadratic_sigmas,
     ltx2_sigmas,
 )
-from ltx2cpp.types import PromptEmbedding
+from ltx2cpp.values import PromptEmbedding
 
 DEV = ModelFacts(
     preset=find_preset("2.3", "dev", 48),

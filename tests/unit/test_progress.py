@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from ltx2cpp.phases import phase
+from ltx2cpp.observing import phase
 from ltx2cpp.progress import PhaseRecorder, TimeLeft, restart_peak_memory
 
 

@@ -18,13 +18,13 @@ from ltx2cpp.conditioning import (
     Retake,
 )
 from ltx2cpp.errors import ArgumentError
-from ltx2cpp.generation import make_plan
+from ltx2cpp.generation.pipelines import PIPELINES, RECIPES, find_recipe
+from ltx2cpp.generation.plan import ModelFacts, Plan, Request
+from ltx2cpp.generation.presets import find_preset
+from ltx2cpp.generation.settle import make_plan
 from ltx2cpp.options import Guidance, LoraSpec, ModalityGuidance, Sampling
-from ltx2cpp.plans import ModelFacts, Plan, Request
-from ltx2cpp.presets import find_preset
-from ltx2cpp.recipes import PIPELINES, RECIPES, find_recipe
-from ltx2cpp.schedulers import distilled_sigmas, ltx2_sigmas
-from ltx2cpp.types import Audio
+from ltx2cpp.sampling.schedulers import distilled_sigmas, ltx2_sigmas
+from ltx2cpp.values import Audio
 
 DISTILLED_LORA = Path("distilled.safetensors")
 DEV = ModelFacts(

@@ -1,0 +1,1 @@
+"""The commands, one module each: `DESCRIPTION`, `add_arguments` and `run`."""

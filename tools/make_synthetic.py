@@ -29,7 +29,7 @@ from ltx2cpp.atomic import atomic_file
 from ltx2cpp.checkpoint import DType
 from ltx2cpp.checkpoint.gguf import DEFAULT_ALIGNMENT
 from ltx2cpp.checkpoint.gguf_writer import GgufWriter, OutputTensor
-from ltx2cpp.convert import ARCHITECTURE
+from ltx2cpp.convert.conversion import ARCHITECTURE
 from ltx2cpp.errors import Error
 from ltx2cpp.model.quantization import target_dtype
 

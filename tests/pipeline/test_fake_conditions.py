@@ -22,13 +22,13 @@ from ltx2cpp import (
     ReferenceVideo,
     Retake,
     Step,
-    stages,
 )
 from ltx2cpp.errors import (
     ArgumentError,
     CheckpointError,
     ConfigError,
 )
+from ltx2cpp.networks import backend as stages
 
 CLIP = {"width": 64, "height": 32, "num_frames": 17}
 

@@ -12,6 +12,8 @@ from ltx2cpp.cli.options.common import add_output_options
 if TYPE_CHECKING:
     from ltx2cpp.convert import ConversionReport
 
+SUMMARY = "write a model file as GGUF, quantised on request"
+
 DESCRIPTION = """\
 Write a model file as GGUF, quantised on request.
 

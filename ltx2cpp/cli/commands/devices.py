@@ -7,7 +7,11 @@ import json
 
 from ltx2cpp.cli.text import spell_bytes
 
+SUMMARY = "list the devices that can compute"
+
 DESCRIPTION = "List the devices that can compute, with their memory and the features in use."
+
+EPILOG = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -22,6 +22,8 @@ from ltx2cpp.errors import ArgumentError
 if TYPE_CHECKING:
     from ltx2cpp.values import Observer
 
+SUMMARY = "run the text encoder ahead of the clips"
+
 DESCRIPTION = """\
 Run the text encoder over prompts, ahead of the clips or on another machine.
 

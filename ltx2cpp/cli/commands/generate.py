@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from ltx2cpp.media import OutputFormat, SavedMedia
     from ltx2cpp.values import GenerationOutput, GenerationStream, Observer, PromptEmbedding
 
+SUMMARY = "make a clip from a prompt"
+
 DESCRIPTION = """\
 Make a clip from a prompt.
 

@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 
     from ltx2cpp.model.inspection import Inspection, LoraSummary
 
+SUMMARY = "show what a model file or a clip holds"
+
 DESCRIPTION = """\
 Show what a file holds.
 
 For a model file or folder: family, version, components with their types and sizes, and what is
 missing. For a LoRA: what it changes, its rank, and what it says of its reference video. For a clip
 or latents made by ltx2cpp: the parameters to make it again."""
+
+EPILOG = None
 
 _SHOWN_NAMES = 8
 _MEDIA_SUFFIXES = (".mp4", ".webp", ".gif", ".png")

@@ -6,6 +6,8 @@ import argparse
 
 from ltx2cpp.cli.commands import generate
 
+SUMMARY = "show the memory and time that a clip would take"
+
 DESCRIPTION = """\
 Show the memory and the time that a clip would take, phase by phase. Nothing is loaded.
 

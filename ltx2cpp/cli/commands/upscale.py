@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ltx2cpp.cli.display import Display
     from ltx2cpp.media import AudioTrack, SavedMedia
 
+SUMMARY = "enlarge a clip or latents"
+
 DESCRIPTION = """\
 Enlarge a clip or latents with a latent upsampler.
 

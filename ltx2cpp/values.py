@@ -1,15 +1,15 @@
-"""Values that cross the public API: stage inputs, stage results, progress events."""
+"""Arrays that cross the public API: what the networks take and give."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ltx2cpp.atomic import atomic_file
 from ltx2cpp.errors import CheckpointError, ShapeError
 
 FloatArray = NDArray[np.float32]
@@ -162,8 +162,6 @@ class PromptEmbedding:
         """
         from safetensors.numpy import save
 
-        from ltx2cpp.atomic import atomic_file
-
         payload = save(
             {"video": self.video, "audio": self.audio}, metadata={"format": _EMBEDDING_FORMAT}
         )
@@ -204,110 +202,3 @@ class Audio:
 
     samples: FloatArray
     sample_rate: int
-
-
-@dataclass(frozen=True, eq=False)
-class GenerationOutput:
-    """What one generation gave.
-
-    Attributes:
-        video: uint8 (frames, height, width, 3), or None with ``output="latents"`` or
-            ``video=False``.
-        audio: float32 (2, n), or None when no sound was decoded.
-        sample_rate: of ``audio`` in Hz, or None.
-        video_latent: (channels, latent frames, height / 32, width / 32), normalised, or None
-            with ``video=False``.
-        audio_latent: (channels, latent frames, mel bins), normalised, or None without sound.
-        info: every value that was used, defaults included; plain JSON types.
-    """
-
-    video: ByteArray | None
-    audio: FloatArray | None
-    sample_rate: int | None
-    video_latent: FloatArray | None
-    audio_latent: FloatArray | None
-    info: dict[str, Any]
-
-    def save(self, path: str | Path) -> None:
-        """Write the clip; the ending of ``path`` chooses the format (see `ltx2cpp.media`).
-
-        Raises:
-            ArgumentError: unknown ending, or nothing was decoded and the format needs pictures.
-            OutputError: the file cannot be written.
-        """
-        from ltx2cpp import media
-
-        media.save(self, path)
-
-
-class GenerationStream(Protocol):
-    """A denoised clip whose pictures are decoded while it is iterated.
-
-    Iterating once gives uint8 chunks (n, height, width, 3) in order, ``num_frames`` in total; the
-    memory in use does not grow with the length of the clip.
-
-    Attributes:
-        info: every value that was used; plain JSON types.
-        width, height: in pixels.
-        num_frames: pixel frames in total.
-        frame_rate: in frames per second.
-        video_latent: as in `GenerationOutput`.
-        audio_latent: as in `GenerationOutput`.
-        audio: float32 (2, n), or None; decoded when it is first read.
-        sample_rate: of ``audio`` in Hz, or None.
-    """
-
-    info: dict[str, Any]
-    width: int
-    height: int
-    num_frames: int
-    frame_rate: float
-    video_latent: FloatArray | None
-    audio_latent: FloatArray | None
-
-    @property
-    def audio(self) -> FloatArray | None: ...
-
-    @property
-    def sample_rate(self) -> int | None: ...
-
-    def __iter__(self) -> Iterator[ByteArray]: ...
-
-
-@dataclass(frozen=True)
-class Step:
-    """One finished denoising step.
-
-    Attributes:
-        index: 1 for the first step, ``total`` for the last.
-        total: number of steps.
-        sigma: noise level the step started from.
-    """
-
-    index: int
-    total: int
-    sigma: float
-
-
-class Observer:
-    """Receives what a pipeline is doing; every method may be overridden, none has to be.
-
-    Phases do not overlap: "load <component>", "encode prompt", "denoise", "decode video",
-    "encode audio", "decode audio". An exception raised by a method stops the generation and
-    reaches the caller.
-    """
-
-    def phase_started(self, name: str, total: int | None = None) -> None:
-        """A phase begins; ``total`` counts its units (steps, frames) where known."""
-
-    def phase_progress(self, name: str, done: int, total: int) -> None:
-        """``done`` of ``total`` units of the phase are finished."""
-
-    def phase_ended(self, name: str, seconds: float, peak_bytes: int) -> None:
-        """A phase ended well; ``peak_bytes`` is the process's highest resident memory so far.
-
-        ``peak_bytes`` is 0 where the system does not tell.
-        """
-
-    def step(self, step: Step) -> None:
-        """A denoising step is finished."""

@@ -32,9 +32,9 @@ from ltx2cpp.model.components import Source
 from ltx2cpp.model.detect import find_variant
 from ltx2cpp.model.inspection import lora_kind
 from ltx2cpp.model.names import Group
+from ltx2cpp.model.overwriting import files_of_model, is_among
 from ltx2cpp.model.quantization import Recipe, parse_recipe, target_dtype
 from ltx2cpp.model.weight_scales import attach_scales
-from ltx2cpp.overwriting import files_of_model, is_among
 
 logger = logging.getLogger("ltx2cpp")
 

@@ -18,7 +18,7 @@ Need = Literal["pictures", "reference", "lora", "retake", "sound"]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class PipelineSpec:
     """An official pipeline.
 
     Attributes:
@@ -34,8 +34,9 @@ class Recipe:
         distilled_lora: strength in each stage of the LoRA that makes a full model a distilled one.
         lora_stages: stages in which other LoRAs act.
         sound_stage: the stage, from 1, whose sound the clip carries.
-        dubs: whether both stages see references and the second keeps the first one's sound.
-        beside: True shows a picture at frame 0 beside the clip as it does elsewhere.
+        keeps_first_sound: whether both stages see references and the second keeps the sound of
+            the first.
+        keyframe_at_start: True shows a picture at frame 0 beside the clip, as elsewhere.
         video: False makes the sound alone.
         needs: what it cannot do without.
     """
@@ -52,8 +53,8 @@ class Recipe:
     distilled_lora: tuple[float, float] = (0.0, 0.0)
     lora_stages: tuple[int, ...] = (1, 2)
     sound_stage: int = 1
-    dubs: bool = False
-    beside: bool = False
+    keeps_first_sound: bool = False
+    keyframe_at_start: bool = False
     video: bool = True
     needs: tuple[Need, ...] = ()
 
@@ -78,9 +79,9 @@ _HQ_GUIDANCE = Guidance(
     ModalityGuidance(cfg=7.0, modality=3.0, rescale=1.0),
 )
 
-_RECIPES = (
-    Recipe("one-stage", "text or pictures to a clip at its final size"),
-    Recipe(
+_SPECS = (
+    PipelineSpec("one-stage", "text or pictures to a clip at its final size"),
+    PipelineSpec(
         "distilled",
         "text or pictures to a clip: half size, enlarged, refined",
         variant="distilled",
@@ -88,7 +89,7 @@ _RECIPES = (
         size=_LARGE,
         sound_stage=2,
     ),
-    Recipe(
+    PipelineSpec(
         "two-stages",
         "the same with a full model: guided at half size, refined with the distilled LoRA",
         variant="dev",
@@ -96,7 +97,7 @@ _RECIPES = (
         size=_LARGE,
         distilled_lora=(0.0, 1.0),
     ),
-    Recipe(
+    PipelineSpec(
         "hq",
         "the same in fewer, finer steps, the distilled LoRA partly on in both stages",
         variant="dev",
@@ -108,7 +109,7 @@ _RECIPES = (
         scheduler_tokens="clip",
         distilled_lora=(0.25, 0.5),
     ),
-    Recipe(
+    PipelineSpec(
         "keyframes",
         "a clip that moves from picture to picture",
         variant="dev",
@@ -116,10 +117,10 @@ _RECIPES = (
         size=_LARGE,
         distilled_lora=(0.0, 1.0),
         sound_stage=2,
-        beside=True,
+        keyframe_at_start=True,
         needs=("pictures",),
     ),
-    Recipe(
+    PipelineSpec(
         "audio-to-video",
         "pictures to a given sound",
         variant="dev",
@@ -128,7 +129,7 @@ _RECIPES = (
         distilled_lora=(0.0, 1.0),
         needs=("sound",),
     ),
-    Recipe(
+    PipelineSpec(
         "ic-lora",
         "a reference video translated by an IC-LoRA, which acts in the first stage only",
         variant="distilled",
@@ -139,30 +140,29 @@ _RECIPES = (
         sound_stage=2,
         needs=("reference", "lora"),
     ),
-    Recipe(
+    PipelineSpec(
         "dubbing",
         "a reference video with other words, by an IC-LoRA for video and sound in both stages",
         variant="distilled",
         two_stage=True,
         size=_LARGE,
         sampler="euler",
-        dubs=True,
+        keeps_first_sound=True,
         needs=("reference", "lora"),
     ),
-    Recipe(
+    PipelineSpec(
         "retake",
         "a part of a given clip made again",
         num_inference_steps=40,
         sampler="euler",
         needs=("retake",),
     ),
-    Recipe("text-to-audio", "the sound alone", video=False),
+    PipelineSpec("text-to-audio", "the sound alone", video=False),
 )
-RECIPES: Mapping[str, Recipe] = {recipe.name: recipe for recipe in _RECIPES}
-PIPELINES: tuple[str, ...] = tuple(RECIPES)
+PIPELINES: Mapping[str, PipelineSpec] = {spec.name: spec for spec in _SPECS}
 
 
-def find_recipe(name: str | None, two_stage: bool | None, preset: Preset) -> Recipe:
+def find_pipeline(name: str | None, two_stage: bool | None, preset: Preset) -> PipelineSpec:
     """Return the pipeline that a call asks for.
 
     Args:
@@ -175,21 +175,21 @@ def find_recipe(name: str | None, two_stage: bool | None, preset: Preset) -> Rec
     """
     if name is None:
         two = "distilled" if preset.distilled else "two-stages"
-        return RECIPES[two if two_stage else "one-stage"]
-    recipe = RECIPES.get(name) if isinstance(name, str) else None
-    if recipe is None:
+        return PIPELINES[two if two_stage else "one-stage"]
+    spec = PIPELINES.get(name) if isinstance(name, str) else None
+    if spec is None:
         near = difflib.get_close_matches(str(name), PIPELINES, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ArgumentError(
             f"pipeline: expected one of {', '.join(PIPELINES)}, found {name!r}{hint}"
         )
     variant = "distilled" if preset.distilled else "dev"
-    if recipe.variant and recipe.variant != variant:
+    if spec.variant and spec.variant != variant:
         wanted, found = ("full", "distilled") if preset.distilled else ("distilled", "full")
         raise ArgumentError(
             f"pipeline: {name} is for {wanted} models and this is a {found} one, or taken for one; "
-            f"use another, or give the variant {recipe.variant!r} if the file is a {wanted} model"
+            f"use another, or give the variant {spec.variant!r} if the file is a {wanted} model"
         )
-    if two_stage and not recipe.two_stage:
+    if two_stage and not spec.two_stage:
         raise ArgumentError(f"two_stage: the pipeline {name} has one stage")
-    return recipe if two_stage is None else replace(recipe, two_stage=bool(two_stage))
+    return spec if two_stage is None else replace(spec, two_stage=bool(two_stage))

@@ -1,25 +1,25 @@
-"""What a generation is: the request as given, the model's facts, and the plan made of them."""
+"""A generation with every value settled, and what settling needs to know of the model."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ltx2cpp.conditioning.extension import Extension
-from ltx2cpp.conditioning.foley import Footage
+from ltx2cpp.conditioning import AudioCondition, Condition
+from ltx2cpp.conditioning.finish import Finish
 from ltx2cpp.conditioning.placement import Placements
+from ltx2cpp.generation.pipelines import PipelineSpec
 from ltx2cpp.generation.presets import Preset
 from ltx2cpp.latents import ClipShape
-from ltx2cpp.options import Guidance, LoraSpec, Sampling
+from ltx2cpp.options import Guidance, LoraSpec
 from ltx2cpp.sampling.choice import SamplerChoice
 from ltx2cpp.values import Audio, FloatArray, PromptEmbedding
 
 
 @dataclass(frozen=True)
-class ModelFacts:
-    """What planning needs to know of the model.
+class ModelDefaults:
+    """What settling needs to know of the model.
 
     Attributes:
         preset: its defaults.
@@ -40,32 +40,6 @@ class ModelFacts:
     loras: tuple[LoraSpec, ...] = ()
     distilled_lora: Path | None = None
     reference_factors: tuple[int, int] = (1, 1)
-
-
-@dataclass(frozen=True)
-class Request:
-    """The arguments of `LTX2Pipeline.__call__`, as given."""
-
-    prompt: str | PromptEmbedding
-    negative_prompt: str | PromptEmbedding | None = None
-    width: int | None = None
-    height: int | None = None
-    num_frames: int | None = None
-    frame_rate: float = 24.0
-    num_inference_steps: int | None = None
-    sigmas: Sequence[float] | None = None
-    guidance_scale: float | None = None
-    guidance: Guidance | None = None
-    seed: int | None = None
-    images: Sequence[Any] = ()
-    pipeline: str | None = None
-    two_stage: bool | None = None
-    noise: Sequence[Any] | None = None
-    video: bool = True
-    audio: bool | None = None
-    audio_condition: object = None
-    sampling: Sampling | None = None
-    output: str = "media"
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +63,7 @@ class Stage:
     guidance: Guidance
     sampler: SamplerChoice
     placements: Placements
-    noise: tuple[FloatArray | None, FloatArray | None] | None
+    noise: tuple[FloatArray | None, FloatArray | None] | None = None
     loras: tuple[LoraSpec, ...] = ()
     keeps_sound: bool = False
 
@@ -101,33 +75,54 @@ class Plan:
     Attributes:
         prompt: to encode, or encoded already.
         negative: the same for the negative prompt; None when guidance does not use it.
+        pipeline: the official pipeline it follows.
+        preset: defaults it took.
+        model: that runs it.
         stages: one, or two where the first runs at half size.
         seed: of the noise; None when noise was given.
         video, audio: whether the stream runs; at least one does.
-        decode: whether pictures and sound are decoded.
-        sound: what leads the pictures and stays as it is, cut to the clip, or None.
-        extension: the clip that this one makes longer, or None.
-        footage: pictures that get a sound and stay as they are, or None.
+        decodes: whether pictures and sound are decoded.
+        conditions: as given.
+        audio_condition: the sound that leads the pictures, as given, or None.
+        sound: the same cut to the clip.
+        finish: what is done with the decoded frames and sound.
         sound_stage: index of the stage whose sound the clip carries.
-        info: every value, plain JSON types.
+        temporal_upscale: whether the latents are brought to twice the frame rate.
     """
 
     prompt: str | PromptEmbedding
     negative: str | PromptEmbedding | None
+    pipeline: PipelineSpec
+    preset: Preset
+    model: ModelDefaults
     stages: tuple[Stage, ...]
     seed: int | None
     video: bool
     audio: bool
-    decode: bool
+    decodes: bool
+    conditions: tuple[Condition, ...]
+    audio_condition: AudioCondition | None
     sound: Audio | None
-    extension: Extension | None
-    footage: Footage | None
+    finish: Finish
     sound_stage: int
-    video_channels: int
-    audio_channels: int
-    info: dict[str, Any]
+    temporal_upscale: bool
+    decoded_shape: ClipShape = field(init=False)
+
+    def __post_init__(self) -> None:
+        shape = self.shape
+        if self.temporal_upscale:
+            shape = replace(
+                shape, num_frames=2 * shape.num_frames - 1, frame_rate=2 * shape.frame_rate
+            )
+        object.__setattr__(self, "decoded_shape", shape)
 
     @property
     def shape(self) -> ClipShape:
-        """Of the finished clip."""
+        """Of the clip that the last stage generates."""
         return self.stages[-1].shape
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The prompts that are given as text, each once."""
+        prompts = (self.prompt, self.negative)
+        return tuple(dict.fromkeys(each for each in prompts if isinstance(each, str)))

@@ -1,14 +1,13 @@
-"""From the arguments of a generation to a checked plan of it. Touches no weights."""
+"""From the arguments of a generation to a checked plan of it. Touches no weights.
+
+Each step is a function from the arguments and what was settled before to a frozen value.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import logging
 from collections.abc import Sequence
-from importlib import metadata
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 from ltx2cpp.conditioning import (
     AudioCondition,
@@ -16,202 +15,257 @@ from ltx2cpp.conditioning import (
     Extend,
     Foley,
     ImageCondition,
+    ReferenceVideo,
     Retake,
     as_conditions,
-    describe,
+    as_pictures,
 )
-from ltx2cpp.conditioning.extension import Extension, read_extension
-from ltx2cpp.conditioning.foley import Footage, read_footage
-from ltx2cpp.conditioning.placement import place, source_size, whole_cells
+from ltx2cpp.conditioning.finish import GivenClip, WholeClip, read_given_clip
+from ltx2cpp.conditioning.placement import Placements, place, source_size, whole_cells
 from ltx2cpp.conditioning.sound import as_audio_condition, cut_sound
 from ltx2cpp.errors import ArgumentError, ShapeError
-from ltx2cpp.generation.pipelines import Recipe, find_recipe
-from ltx2cpp.generation.plan import ModelFacts, Plan, Request, Stage
+from ltx2cpp.generation.pipelines import PipelineSpec, find_pipeline
+from ltx2cpp.generation.plan import ModelDefaults, Plan, Stage
 from ltx2cpp.generation.presets import Preset
-from ltx2cpp.generation.settle_sampling import (
-    check_needs,
-    settle_guidance,
-    settle_negative,
-    settle_sampler,
-    settle_sigmas,
-    stage_loras,
+from ltx2cpp.generation.request import (
+    DEFAULT_FRAME_RATE,
+    OUTPUTS,
+    GenerationArguments,
+    check_names,
 )
-from ltx2cpp.latents import SPACE_FACTOR, ClipShape, check_seed
-from ltx2cpp.options import Guidance, LoraSpec, ModalityGuidance, Sampling
+from ltx2cpp.generation.settle_sampling import Denoising, settle_denoising, settle_loras
+from ltx2cpp.latents import SPACE_FACTOR, ClipShape
+from ltx2cpp.options import Guidance, LoraSpec, Sampling
 from ltx2cpp.sampling.choice import SamplerChoice
 from ltx2cpp.sampling.res2s import check_levels
 from ltx2cpp.sampling.schedulers import DISTILLED_STAGE_2_SIGMAS, check_sigmas
 from ltx2cpp.values import Audio, FloatArray, PromptEmbedding, as_float32
 
-logger = logging.getLogger("ltx2cpp")
 
-OUTPUTS = ("media", "latents")
+@dataclass(frozen=True)
+class Streams:
+    """Which streams run, and whether they are decoded."""
+
+    video: bool
+    audio: bool
+    decodes: bool
 
 
-def make_plan(request: Request, model: ModelFacts) -> Plan:
-    """Check all arguments and settle the unset ones from the model's preset.
+@dataclass(frozen=True, eq=False)
+class Given:
+    """What the caller gives beside words and numbers.
+
+    Attributes:
+        conditions: all of them, as the pipeline has them.
+        clip: a given clip that is finished with what is generated, or None.
+        audio_condition: a sound that leads the pictures, or None.
+    """
+
+    conditions: tuple[Condition, ...]
+    clip: GivenClip | None
+    audio_condition: AudioCondition | None
+
+
+@dataclass(frozen=True)
+class Size:
+    """Shapes of the clip: finished by the last stage, and in the first one."""
+
+    final: ClipShape
+    first: ClipShape
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What the model is shown: conditions at their places, and the sound cut to the clip."""
+
+    placements: Placements
+    sound: Audio | None
+
+
+def settle(
+    prompt: str | PromptEmbedding, arguments: GenerationArguments, model: ModelDefaults
+) -> Plan:
+    """Check all arguments and settle the unset ones from the defaults of model and pipeline.
 
     Raises:
         ArgumentError, ShapeError: an argument is wrong; the sentence names it.
         UnsupportedError: a feature that is not implemented.
+        TypeError: an argument is unknown.
     """
-    recipe = find_recipe(request.pipeline, request.two_stage, model.preset)
-    preset = recipe.defaults(model.preset)
-    if request.audio is None:
-        request = dataclasses.replace(request, audio=preset.audio)
-    if not recipe.video:
-        request = dataclasses.replace(request, video=False)
-    _check_prompt("prompt", request.prompt)
-    if request.negative_prompt is not None:
-        _check_prompt("negative_prompt", request.negative_prompt)
-    if request.output not in OUTPUTS:
-        raise ArgumentError(f"output: expected 'media' or 'latents', found {request.output!r}")
-    conditions = _as_recipe_has_them(as_conditions(request.images), recipe)
-    check_needs(request, recipe, model, {type(each) for each in conditions})
-    _check_streams(request, conditions)
-    extension = read_extension(conditions, request.frame_rate)
-    footage = read_footage(conditions, request.frame_rate, request.num_frames)
-    width, height, num_frames = _settle_size(request, preset, conditions, extension, footage)
-    shape = ClipShape(width, height, num_frames, request.frame_rate, model.max_seconds)
-    if request.audio and shape.audio_frames == 0:
+    check_names("generate", arguments, GenerationArguments)
+    pipeline = find_pipeline(arguments.get("pipeline"), arguments.get("two_stage"), model.preset)
+    preset = pipeline.defaults(model.preset)
+    _check_prompts(prompt, arguments)
+    streams = _settle_streams(arguments, pipeline, preset)
+    given = _settle_given(arguments, pipeline, model, streams)
+    size = _settle_size(arguments, pipeline, preset, model, streams, given)
+    shown = _settle_shown(given, size, preset, model)
+    denoising = settle_denoising(
+        arguments,
+        pipeline,
+        preset,
+        size.first,
+        video=streams.video and (given.clip is None or given.clip.decodes_video),
+        audio=streams.audio and shown.sound is None,
+    )
+    stages = _settle_stages(arguments, pipeline, model, size, shown, denoising)
+    return Plan(
+        prompt=prompt,
+        negative=denoising.negative,
+        pipeline=pipeline,
+        preset=preset,
+        model=model,
+        stages=_with_noise(arguments, streams, stages, model),
+        seed=denoising.seed,
+        video=streams.video,
+        audio=streams.audio,
+        decodes=streams.decodes,
+        conditions=given.conditions,
+        audio_condition=given.audio_condition,
+        sound=shown.sound,
+        finish=given.clip or WholeClip(),
+        sound_stage=pipeline.sound_stage - 1 if pipeline.two_stage else 0,
+        temporal_upscale=_settle_temporal_upscale(arguments, streams, given),
+    )
+
+
+def _check_prompts(prompt: object, arguments: GenerationArguments) -> None:
+    for name, text in (("prompt", prompt), ("negative_prompt", arguments.get("negative_prompt"))):
+        optional = text is None and name == "negative_prompt"
+        if not optional and not isinstance(text, (str, PromptEmbedding)):
+            raise ArgumentError(
+                f"{name}: expected a string or a PromptEmbedding, found {type(text).__name__}"
+            )
+
+
+def _settle_streams(
+    arguments: GenerationArguments, pipeline: PipelineSpec, preset: Preset
+) -> Streams:
+    output = arguments.get("output", "media")
+    if output not in OUTPUTS:
+        raise ArgumentError(f"output: expected 'media' or 'latents', found {output!r}")
+    audio = arguments.get("audio")
+    return Streams(
+        video=pipeline.video and bool(arguments.get("video", True)),
+        audio=preset.audio if audio is None else bool(audio),
+        decodes=output == "media",
+    )
+
+
+def _settle_given(
+    arguments: GenerationArguments, pipeline: PipelineSpec, model: ModelDefaults, streams: Streams
+) -> Given:
+    conditions = _with_keyframes(
+        [
+            *as_pictures(arguments.get("images", ())),
+            *as_conditions(arguments.get("conditions", ())),
+        ],
+        pipeline,
+    )
+    sound = arguments.get("audio_condition")
+    _check_needs(pipeline, model, {type(each) for each in conditions}, has_sound=sound is not None)
+    _check_streams(arguments, streams, conditions)
+    lead = None
+    if sound is not None:
+        lead = as_audio_condition(sound)
+        _check_lead(streams, conditions)
+    frame_rate = arguments.get("frame_rate", DEFAULT_FRAME_RATE)
+    clip = read_given_clip(conditions, frame_rate, arguments.get("num_frames"))
+    return Given(tuple(conditions), clip, lead)
+
+
+def _with_keyframes(conditions: list[Condition], pipeline: PipelineSpec) -> list[Condition]:
+    """Return the conditions, with pictures shown beside the clip where the pipeline has it so."""
+    if not pipeline.keyframe_at_start:
+        return conditions
+    return [
+        dataclasses.replace(each, append=True) if isinstance(each, ImageCondition) else each
+        for each in conditions
+    ]
+
+
+def _check_needs(
+    pipeline: PipelineSpec, model: ModelDefaults, kinds: set[type], *, has_sound: bool
+) -> None:
+    """Raise where the pipeline cannot do without something that is not given."""
+    for need in pipeline.needs:
+        there, cure = {
+            "pictures": (ImageCondition in kinds, "pictures, as images (--keyframe)"),
+            "reference": (ReferenceVideo in kinds, "a ReferenceVideo (--reference)"),
+            "lora": (bool(model.loras), "an IC-LoRA, as a LoraSpec (--lora)"),
+            "retake": (Retake in kinds, "a Retake (--video and --retake)"),
+            "sound": (has_sound, "audio_condition (--audio-in)"),
+        }[need]
+        if not there:
+            raise ArgumentError(f"pipeline: {pipeline.name} needs {cure}")
+
+
+def _check_streams(
+    arguments: GenerationArguments, streams: Streams, conditions: Sequence[Condition]
+) -> None:
+    if any(isinstance(each, Foley) for each in conditions):
+        if not streams.audio:
+            raise ArgumentError("foley: needs the audio stream, which audio=False leaves out")
+        if arguments.get("audio_condition") is not None:
+            raise ArgumentError("foley: makes the sound anew and excludes audio_condition")
+    if streams.video:
+        return
+    for name, contradicts in (
+        ("audio=False", not streams.audio),
+        ("images or conditions", bool(conditions)),
+        ("two_stage", arguments.get("two_stage")),
+        ("audio_condition", arguments.get("audio_condition") is not None),
+    ):
+        if contradicts:
+            raise ArgumentError(f"video=False makes the sound alone and does not go with {name}")
+
+
+def _check_lead(streams: Streams, conditions: Sequence[Condition]) -> None:
+    if not streams.audio:
+        raise ArgumentError("audio_condition: needs the audio stream, which audio=False leaves out")
+    for each in conditions:
+        if isinstance(each, (Retake, Extend)):
+            raise ArgumentError(
+                "audio_condition: the given clip has its own sound, see "
+                f"{type(each).__name__}(audio=...)"
+            )
+
+
+def _settle_size(
+    arguments: GenerationArguments,
+    pipeline: PipelineSpec,
+    preset: Preset,
+    model: ModelDefaults,
+    streams: Streams,
+    given: Given,
+) -> Size:
+    width, height = arguments.get("width"), arguments.get("height")
+    num_frames = arguments.get("num_frames")
+    if given.clip is not None:
+        num_frames = given.clip.generated_frames(num_frames)
+        if width is None or height is None:
+            own = given.clip.given_frames.shape
+            own_width, own_height = whole_cells(given.clip.name, own[2], own[1])
+            width = own_width if width is None else width
+            height = own_height if height is None else height
+    elif None in (width, height, num_frames) and (own_size := source_size(given.conditions)):
+        width = own_size[0] if width is None else width
+        height = own_size[1] if height is None else height
+        # A file that does not tell its number of frames gives none.
+        num_frames = own_size[2] or None if num_frames is None else num_frames
+    shape = ClipShape(
+        preset.width if width is None else width,
+        preset.height if height is None else height,
+        preset.num_frames if num_frames is None else num_frames,
+        arguments.get("frame_rate", DEFAULT_FRAME_RATE),
+        model.max_seconds,
+    )
+    if streams.audio and shape.audio_frames == 0:
         raise ArgumentError(
             f"num_frames: {shape.num_frames} at {shape.frame_rate:g} frames per second is too "
             "short for sound; give audio=False"
         )
-    lead, sound = _settle_sound(request, shape, conditions)
-    sampling = request.sampling or Sampling()
-    guidance = settle_guidance(request, preset)
-    if sound is not None:
-        guidance = dataclasses.replace(guidance, audio=ModalityGuidance())
-    if footage is not None:
-        guidance = dataclasses.replace(guidance, video=ModalityGuidance())
-    first_shape = half_shape(shape) if recipe.two_stage else shape
-    sigmas = settle_sigmas(request, preset, recipe, sampling, first_shape)
-    seed = None if request.noise is not None else preset.seed
-    if request.seed is not None:
-        if request.noise is not None:
-            raise ArgumentError("seed: noise is given, so there is nothing to draw; leave one out")
-        seed = check_seed(request.seed)
-    sampler = settle_sampler(sampling, preset, sigmas, seed)
-    negative = settle_negative(request, preset, guidance)
-    placements = place(
-        [each for each in conditions if not isinstance(each, (Extend, Foley))],
-        shape,
-        preset.image_crf,
-        first_shape,
-        model.reference_factors,
-        [each.placement() for each in (extension, footage) if each is not None],
-    )
-    loras = stage_loras(model, recipe, 2 if recipe.two_stage else 1)
-    stage = Stage(first_shape, sigmas, guidance, sampler, placements, None, loras[0])
-    stages: tuple[Stage, ...] = (stage,)
-    if recipe.two_stage:
-        stages = (stage, _second_stage(recipe, shape, sampling, stage, loras[1]))
-    stages = _with_noise(request, stages, model)
-    return Plan(
-        prompt=request.prompt,
-        negative=negative,
-        stages=stages,
-        seed=seed,
-        video=bool(request.video),
-        audio=bool(request.audio),
-        decode=request.output == "media",
-        sound=sound,
-        extension=extension,
-        footage=footage,
-        sound_stage=recipe.sound_stage - 1 if recipe.two_stage else 0,
-        video_channels=model.video_channels,
-        audio_channels=model.audio_channels,
-        info={
-            "prompt": request.prompt if isinstance(request.prompt, str) else None,
-            "negative_prompt": negative if isinstance(negative, str) else None,
-            "width": shape.width,
-            "height": shape.height,
-            "num_frames": shape.num_frames,
-            "frame_rate": shape.frame_rate,
-            "seed": seed,
-            "num_inference_steps": len(sigmas) - 1,
-            "sigmas": _levels(sigmas),
-            "sampler": dataclasses.asdict(sampler),
-            "guidance": json.loads(json.dumps(dataclasses.asdict(guidance))),
-            "images": [describe(each) for each in conditions],
-            "audio_condition": None if lead is None else lead.describe(),
-            "pipeline": recipe.name,
-            "two_stage": recipe.two_stage,
-            "stage_2_sigmas": _levels(stages[1].sigmas) if recipe.two_stage else None,
-            **_told_loras(loras),
-            "video": bool(request.video),
-            "audio": bool(request.audio),
-            "preset": preset.name,
-            **model.info,
-            "ltx2cpp": package_version(),
-        },
-    )
-
-
-def _settle_size(
-    request: Request,
-    preset: Preset,
-    conditions: Sequence[Condition],
-    extension: Extension | None,
-    footage: Footage | None,
-) -> tuple[int, int, int]:
-    given = (request.width, request.height, request.num_frames)
-    unset = [preset.width, preset.height, preset.num_frames]
-    if footage is not None:
-        width, height = footage.frames.shape[2], footage.frames.shape[1]
-        given = (request.width, request.height, footage.generated_frames)
-        if None in given:
-            unset[:2] = whole_cells(footage.name, width, height)
-    elif extension is not None:
-        height, width = extension.frames.shape[1:3]
-        unset = [*whole_cells(extension.name, width, height), extension.generated_frames]
-        if request.num_frames not in (None, extension.generated_frames):
-            raise ArgumentError(
-                f"num_frames: an extension settles it, here to {extension.generated_frames} with "
-                "what is held of the given clip; leave it out"
-            )
-    elif None in given and (source := source_size(conditions)) is not None:
-        unset = [own or default for own, default in zip(source, unset, strict=True)]
-    width, height, frames = (
-        default if value is None else value for value, default in zip(given, unset, strict=True)
-    )
-    return width, height, frames
-
-
-def _check_streams(request: Request, conditions: Sequence[Condition]) -> None:
-    foley = any(isinstance(each, Foley) for each in conditions)
-    if foley and not request.audio:
-        raise ArgumentError("foley: needs the audio stream, which audio=False leaves out")
-    if foley and request.audio_condition is not None:
-        raise ArgumentError("foley: makes the sound anew and excludes audio_condition")
-    if request.video:
-        return
-    for name, given in (
-        ("audio=False", not request.audio),
-        ("images", bool(conditions)),
-        ("two_stage", request.two_stage),
-        ("audio_condition", request.audio_condition is not None),
-    ):
-        if given:
-            raise ArgumentError(f"video=False makes the sound alone and does not go with {name}")
-
-
-def _settle_sound(
-    request: Request, shape: ClipShape, conditions: Sequence[Condition]
-) -> tuple[AudioCondition | None, Audio | None]:
-    if request.audio_condition is None:
-        return None, None
-    lead = as_audio_condition(request.audio_condition)
-    if not request.audio:
-        raise ArgumentError("audio_condition: needs the audio stream, which audio=False leaves out")
-    for each in conditions:
-        if isinstance(each, (Retake, Extend)):
-            kind = type(each).__name__
-            raise ArgumentError(
-                f"audio_condition: the given clip has its own sound, see {kind}(audio=...)"
-            )
-    return lead, cut_sound(lead, shape)
+    return Size(shape, half_shape(shape) if pipeline.two_stage else shape)
 
 
 def half_shape(shape: ClipShape) -> ClipShape:
@@ -231,8 +285,46 @@ def half_shape(shape: ClipShape) -> ClipShape:
     return dataclasses.replace(shape, width=shape.width // 2, height=shape.height // 2)
 
 
+def _settle_shown(given: Given, size: Size, preset: Preset, model: ModelDefaults) -> Shown:
+    sound = None
+    if given.audio_condition is not None:
+        sound = cut_sound(given.audio_condition, size.final)
+    placements = place(
+        [each for each in given.conditions if not isinstance(each, (Extend, Foley))],
+        size.final,
+        preset.image_crf,
+        size.first,
+        model.reference_factors,
+        [] if given.clip is None else [given.clip.placement()],
+    )
+    return Shown(placements, sound)
+
+
+def _settle_stages(
+    arguments: GenerationArguments,
+    pipeline: PipelineSpec,
+    model: ModelDefaults,
+    size: Size,
+    shown: Shown,
+    denoising: Denoising,
+) -> tuple[Stage, ...]:
+    loras = settle_loras(model, pipeline, 2 if pipeline.two_stage else 1)
+    first = Stage(
+        size.first,
+        denoising.sigmas,
+        denoising.guidance,
+        denoising.sampler,
+        shown.placements,
+        loras=loras[0],
+    )
+    if not pipeline.two_stage:
+        return (first,)
+    sampling = arguments.get("sampling") or Sampling()
+    return (first, _second_stage(pipeline, size.final, sampling, first, loras[1]))
+
+
 def _second_stage(
-    recipe: Recipe,
+    pipeline: PipelineSpec,
     shape: ClipShape,
     sampling: Sampling,
     first: Stage,
@@ -241,60 +333,45 @@ def _second_stage(
     if first.placements.source is not None:
         raise ArgumentError("two_stage: a given clip runs in one stage, at its own size")
     sigmas = check_sigmas(sampling.stage_2_sigmas or DISTILLED_STAGE_2_SIGMAS)
-    sampler = SamplerChoice() if recipe.sampler is None else first.sampler
+    sampler = SamplerChoice() if pipeline.sampler is None else first.sampler
     if sampler.name == "res_2s":
         check_levels(sigmas)
-    placements = first.placements if recipe.dubs else first.placements.without_references()
-    return Stage(shape, sigmas, Guidance(), sampler, placements, None, loras, recipe.dubs)
+    placements = first.placements
+    if not pipeline.keeps_first_sound:
+        placements = placements.without_references()
+    return Stage(
+        shape,
+        sigmas,
+        Guidance(),
+        sampler,
+        placements,
+        loras=loras,
+        keeps_sound=pipeline.keeps_first_sound,
+    )
 
 
-def _as_recipe_has_them(conditions: list[Condition], recipe: Recipe) -> list[Condition]:
-    return [
-        dataclasses.replace(each, append=True)
-        if recipe.beside and isinstance(each, ImageCondition)
-        else each
-        for each in conditions
-    ]
-
-
-def _told_loras(loras: Sequence[Sequence[LoraSpec]]) -> dict[str, Any]:
-    """Return each LoRA with the stages it acts in, counted from 1; nothing without any."""
-    stages: dict[tuple[str, float], list[int]] = {}
-    for stage, specs in enumerate(loras, start=1):
-        for spec in specs:
-            stages.setdefault((Path(spec.path).name, float(spec.strength)), []).append(stage)
-    told = [
-        {"file": file, "strength": strength, "stages": acts}
-        for (file, strength), acts in stages.items()
-    ]
-    return {"loras": told} if told else {}
-
-
-def _levels(sigmas: FloatArray) -> list[float]:
-    # The shortest digits that give the same float32.
-    return [float(str(sigma)) for sigma in sigmas]
-
-
-def package_version() -> str:
-    """Return the version of the installed package, "unknown" in a bare source tree."""
-    try:
-        return metadata.version("ltx2cpp")
-    except metadata.PackageNotFoundError:
-        return "unknown"
-
-
-def _check_prompt(name: str, prompt: object) -> None:
-    if not isinstance(prompt, (str, PromptEmbedding)):
+def _settle_temporal_upscale(
+    arguments: GenerationArguments, streams: Streams, given: Given
+) -> bool:
+    if not arguments.get("temporal_upscale", False):
+        return False
+    if not streams.video:
+        raise ArgumentError("temporal_upscale: there are no pictures with video=False")
+    if given.clip is not None:
         raise ArgumentError(
-            f"{name}: expected a string or a PromptEmbedding, found {type(prompt).__name__}"
+            "temporal_upscale: a given clip that is extended or gets a sound keeps its frame rate"
         )
+    return True
 
 
 def _with_noise(
-    request: Request, stages: tuple[Stage, ...], model: ModelFacts
+    arguments: GenerationArguments,
+    streams: Streams,
+    stages: tuple[Stage, ...],
+    model: ModelDefaults,
 ) -> tuple[Stage, ...]:
     """Return the stages with the noise that was given, video and audio for each in turn."""
-    noise = request.noise
+    noise = arguments.get("noise")
     if noise is None:
         return stages
     if not isinstance(noise, (tuple, list)) or len(noise) != 2 * len(stages):
@@ -302,24 +379,23 @@ def _with_noise(
             "the pair (video, audio)" if len(stages) == 1 else "two pairs (video, audio) in one"
         )
         raise ArgumentError(f"noise: expected {wanted} in token layout")
-    given = []
-    for stage, video, sound in zip(stages, noise[::2], noise[1::2], strict=True):
-        shape = stage.shape
-        tokens = shape.video_tokens + stage.placements.appended_tokens(shape)
-        sounds = shape.audio_frames + stage.placements.appended_sound_tokens
+    noised = []
+    for stage, video, audio in zip(stages, noise[::2], noise[1::2], strict=True):
+        video_tokens = stage.shape.video_tokens + stage.placements.appended_tokens(stage.shape)
+        audio_tokens = stage.shape.audio_frames + stage.placements.appended_sound_tokens
         pair = (
-            _noise_tokens("video", video, (tokens, model.video_channels))
-            if request.video
+            _checked_noise("video", video, (video_tokens, model.video_channels))
+            if streams.video
             else None,
-            _noise_tokens("audio", sound, (sounds, model.audio_channels))
-            if request.audio
+            _checked_noise("audio", audio, (audio_tokens, model.audio_channels))
+            if streams.audio
             else None,
         )
-        given.append(dataclasses.replace(stage, noise=pair))
-    return tuple(given)
+        noised.append(dataclasses.replace(stage, noise=pair))
+    return tuple(noised)
 
 
-def _noise_tokens(kind: str, tokens: object, expected: tuple[int, int]) -> FloatArray:
+def _checked_noise(kind: str, tokens: object, expected: tuple[int, int]) -> FloatArray:
     values = as_float32(tokens, f"{kind} noise", 2)
     if values.shape != expected:
         raise ShapeError(

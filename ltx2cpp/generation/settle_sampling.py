@@ -1,22 +1,25 @@
-"""How a request is denoised: noise levels, sampler, guidance and LoRAs, settled.
+"""How a generation is denoised: noise levels, sampler, guidance and LoRAs, settled.
 
-What the caller leaves open comes from the model's preset and the pipeline's recipe.
+What the caller leaves open comes from the defaults of the model and of the pipeline.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+from dataclasses import dataclass
 
 import numpy as np
 
-from ltx2cpp.conditioning import ImageCondition, ReferenceVideo, Retake
 from ltx2cpp.errors import ArgumentError
-from ltx2cpp.generation.pipelines import Recipe
-from ltx2cpp.generation.plan import ModelFacts, Request
+from ltx2cpp.generation.pipelines import PipelineSpec
+from ltx2cpp.generation.plan import ModelDefaults
 from ltx2cpp.generation.presets import Preset
-from ltx2cpp.latents import ClipShape, check_seed
-from ltx2cpp.options import Guidance, LoraSpec, Sampling
+from ltx2cpp.generation.request import GenerationArguments
+from ltx2cpp.latents import ClipShape
+from ltx2cpp.options import Guidance, LoraSpec, ModalityGuidance, Sampling
 from ltx2cpp.sampling.choice import SamplerChoice
+from ltx2cpp.sampling.noise import check_seed
 from ltx2cpp.sampling.res2s import check_levels
 from ltx2cpp.sampling.schedulers import (
     DEFAULT_TOKENS,
@@ -32,37 +35,94 @@ from ltx2cpp.values import FloatArray, PromptEmbedding
 logger = logging.getLogger("ltx2cpp")
 
 
-def settle_guidance(request: Request, preset: Preset) -> Guidance:
+@dataclass(frozen=True, eq=False)
+class Denoising:
+    """How the first stage is denoised.
+
+    Attributes:
+        sigmas: (steps + 1,) noise levels.
+        guidance: of both streams.
+        seed: of the noise; None when noise was given.
+        sampler: with its options.
+        negative: negative prompt; None where guidance does not use it.
+    """
+
+    sigmas: FloatArray
+    guidance: Guidance
+    seed: int | None
+    sampler: SamplerChoice
+    negative: str | PromptEmbedding | None
+
+
+def settle_denoising(
+    arguments: GenerationArguments,
+    pipeline: PipelineSpec,
+    preset: Preset,
+    shape: ClipShape,
+    *,
+    video: bool,
+    audio: bool,
+) -> Denoising:
+    """Return how the first stage is denoised.
+
+    Args:
+        arguments: as given.
+        pipeline: that is followed.
+        preset: defaults of model and pipeline.
+        shape: of the first stage.
+        video, audio: whether anything of the stream is generated.
+
+    Raises:
+        ArgumentError: a value is out of range, or two contradict each other.
+    """
+    sampling = arguments.get("sampling") or Sampling()
+    guidance = _settle_guidance(arguments, preset)
+    if not video:
+        guidance = dataclasses.replace(guidance, video=ModalityGuidance())
+    if not audio:
+        guidance = dataclasses.replace(guidance, audio=ModalityGuidance())
+    sigmas = _settle_sigmas(arguments, preset, pipeline, sampling, shape)
+    seed = _settle_seed(arguments, preset)
+    return Denoising(
+        sigmas,
+        guidance,
+        seed,
+        _settle_sampler(sampling, preset, sigmas, seed),
+        _settle_negative(arguments, preset, guidance),
+    )
+
+
+def _settle_guidance(arguments: GenerationArguments, preset: Preset) -> Guidance:
     """Return the strengths of both streams."""
-    if request.guidance is not None and request.guidance_scale is not None:
+    guidance, scale = arguments.get("guidance"), arguments.get("guidance_scale")
+    if guidance is not None and scale is not None:
         raise ArgumentError("guidance_scale: is short for guidance; give one of them")
-    if request.guidance is not None:
-        if not isinstance(request.guidance, Guidance):
-            raise ArgumentError(
-                f"guidance: expected a Guidance, found {type(request.guidance).__name__}"
-            )
-        return request.guidance
-    if request.guidance_scale is not None:
-        return Guidance.from_scale(_number("guidance_scale", request.guidance_scale))
+    if guidance is not None:
+        if not isinstance(guidance, Guidance):
+            raise ArgumentError(f"guidance: expected a Guidance, found {type(guidance).__name__}")
+        return guidance
+    if scale is not None:
+        return Guidance.from_scale(_number("guidance_scale", scale))
     return preset.guidance
 
 
-def settle_sigmas(
-    request: Request, preset: Preset, recipe: Recipe, sampling: Sampling, shape: ClipShape
+def _settle_sigmas(
+    arguments: GenerationArguments,
+    preset: Preset,
+    pipeline: PipelineSpec,
+    sampling: Sampling,
+    shape: ClipShape,
 ) -> FloatArray:
-    """Return the noise levels of the first stage, which has the size ``shape``."""
-    if request.sigmas is not None:
-        sigmas = check_sigmas(request.sigmas)
-        if request.num_inference_steps not in (None, len(sigmas) - 1):
+    levels, asked_steps = arguments.get("sigmas"), arguments.get("num_inference_steps")
+    if levels is not None:
+        sigmas = check_sigmas(levels)
+        if asked_steps not in (None, len(sigmas) - 1):
             raise ArgumentError(
-                f"num_inference_steps: {request.num_inference_steps} does not fit sigmas, which "
-                f"make {len(sigmas) - 1} steps; leave one out"
+                f"num_inference_steps: {asked_steps} does not fit sigmas, which make "
+                f"{len(sigmas) - 1} steps; leave one out"
             )
         return sigmas
-    if request.num_inference_steps is None:
-        steps = preset.num_inference_steps
-    else:
-        steps = check_steps(request.num_inference_steps)
+    steps = preset.num_inference_steps if asked_steps is None else check_steps(asked_steps)
     scheduler = sampling.scheduler
     if scheduler == "linear_quadratic":
         return linear_quadratic_sigmas(steps)
@@ -77,14 +137,22 @@ def settle_sigmas(
                 steps,
             )
         return distilled_sigmas(steps)
-    constant = (sampling.scheduler_tokens or recipe.scheduler_tokens) == "constant"
+    constant = (sampling.scheduler_tokens or pipeline.scheduler_tokens) == "constant"
     return ltx2_sigmas(steps, DEFAULT_TOKENS if constant else shape.video_tokens)
 
 
-def settle_sampler(
+def _settle_seed(arguments: GenerationArguments, preset: Preset) -> int | None:
+    seed = arguments.get("seed")
+    if arguments.get("noise") is None:
+        return preset.seed if seed is None else check_seed(seed)
+    if seed is not None:
+        raise ArgumentError("seed: noise is given, so there is nothing to draw; leave one out")
+    return None
+
+
+def _settle_sampler(
     sampling: Sampling, preset: Preset, sigmas: FloatArray, seed: int | None
 ) -> SamplerChoice:
-    """Return the sampler of the first stage."""
     noise_seed = sampling.noise_seed
     if noise_seed is None:
         noise_seed = preset.seed if seed is None else seed
@@ -94,66 +162,49 @@ def settle_sampler(
     return choice
 
 
-def settle_negative(
-    request: Request, preset: Preset, guidance: Guidance
+def _settle_negative(
+    arguments: GenerationArguments, preset: Preset, guidance: Guidance
 ) -> str | PromptEmbedding | None:
     """Return the negative prompt, None where guidance does not use it."""
-    streams = [guidance.video] if request.video else []
-    streams += [guidance.audio] if request.audio else []
-    if all(each.cfg == 1.0 for stream in streams for each in stream.all_strengths):
-        if request.negative_prompt is not None:
+    negative = arguments.get("negative_prompt")
+    strengths = (*guidance.video.all_strengths, *guidance.audio.all_strengths)
+    if all(each.cfg == 1.0 for each in strengths):
+        if negative is not None:
             logger.warning("negative_prompt has no effect: classifier-free guidance is off")
         return None
-    return preset.negative_prompt if request.negative_prompt is None else request.negative_prompt
+    return preset.negative_prompt if negative is None else negative
 
 
-def stage_loras(model: ModelFacts, recipe: Recipe, stages: int) -> tuple[tuple[LoraSpec, ...], ...]:
+def settle_loras(
+    model: ModelDefaults, pipeline: PipelineSpec, stages: int
+) -> tuple[tuple[LoraSpec, ...], ...]:
     """Return the LoRAs of each stage, the one that distils a full model last.
 
     Raises:
         ArgumentError: the pipeline needs that one and it is missing.
     """
-    distilled = (0.0, 0.0) if model.preset.distilled else recipe.distilled_lora
-    found = []
+    distilled = (0.0, 0.0) if model.preset.distilled else pipeline.distilled_lora
+    loras = []
     for stage, strength in zip(range(1, stages + 1), distilled, strict=False):
         specs = [
             spec
             for spec in model.loras
-            if stage in (recipe.lora_stages if spec.stage is None else (spec.stage,))
+            if stage in (pipeline.lora_stages if spec.stage is None else (spec.stage,))
         ]
         if strength and model.distilled_lora is not None:
             specs.append(LoraSpec(model.distilled_lora, strength, stage))
         elif strength and not any(spec.stage == stage for spec in specs):
             raise ArgumentError(
-                f"pipeline: {recipe.name} of a full model needs the distilled LoRA in stage "
+                f"pipeline: {pipeline.name} of a full model needs the distilled LoRA in stage "
                 f"{stage}; give distilled_lora (--distilled-lora FILE), or a LoRA for that stage"
             )
-        found.append(tuple(specs))
+        loras.append(tuple(specs))
     for spec in model.loras:
-        if not any(spec in specs for specs in found):
+        if not any(spec in specs for specs in loras):
             logger.warning("%s: this LoRA is for stage 2, which there is not", spec.path)
     if model.distilled_lora is not None and not any(distilled[:stages]):
-        logger.warning("the distilled LoRA is not used: %s runs without it", recipe.name)
-    return tuple(found)
-
-
-def check_needs(request: Request, recipe: Recipe, model: ModelFacts, kinds: set[type]) -> None:
-    """Raise ArgumentError where the pipeline cannot do without something that is not given.
-
-    Args:
-        request, recipe, model: of the generation.
-        kinds: of the conditions given.
-    """
-    for need in recipe.needs:
-        given, cure = {
-            "pictures": (ImageCondition in kinds, "pictures, as images (--keyframe)"),
-            "reference": (ReferenceVideo in kinds, "a ReferenceVideo (--reference)"),
-            "lora": (bool(model.loras), "an IC-LoRA, as a LoraSpec (--lora)"),
-            "retake": (Retake in kinds, "a Retake (--video and --retake)"),
-            "sound": (request.audio_condition is not None, "audio_condition (--audio-in)"),
-        }[need]
-        if not given:
-            raise ArgumentError(f"pipeline: {recipe.name} needs {cure}")
+        logger.warning("the distilled LoRA is not used: %s runs without it", pipeline.name)
+    return tuple(loras)
 
 
 def _number(name: str, value: object) -> float:

@@ -1,4 +1,4 @@
-"""Makes a generation fit into a memory budget: offload mode, chunks and tiles of the decoder."""
+"""Makes a generation fit into a memory budget: offload mode, and the pieces of the decode."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import dataclasses
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Protocol, cast
 
 from ltx2cpp.errors import ArgumentError, DeviceMemoryError
-from ltx2cpp.generation.plan import Plan
 from ltx2cpp.latents import TIME_FACTOR
-from ltx2cpp.memory.needs import NeedsOf
-from ltx2cpp.memory.plan import GIB, MemoryPlan, PhaseNeeds, add_up
+from ltx2cpp.memory.plan import GIB, DecodePieces, Keeping, MemoryPlan, PhaseNeeds, add_up
 from ltx2cpp.options import OFFLOADS, Offload, OffloadChoice
 from ltx2cpp.process_memory import available_bytes
 
@@ -20,17 +18,16 @@ logger = logging.getLogger("ltx2cpp")
 
 # Chunks of one latent frame, then tiles of ever fewer latents along the longer side. Chunks change
 # no number; tiles blend, so the largest that fits is taken.
-_DECODES: tuple[tuple[int | None, int | None], ...] = (
-    (None, None),
-    (2, None),
-    (1, None),
-    (1, 24),
-    (1, 16),
-    (1, 12),
-    (1, 8),
-    (1, 6),
+_DECODE_SIZES = (
+    DecodePieces(),
+    DecodePieces(2),
+    DecodePieces(1),
+    DecodePieces(1, 24),
+    DecodePieces(1, 16),
+    DecodePieces(1, 12),
+    DecodePieces(1, 8),
+    DecodePieces(1, 6),
 )
-_DECODE_PHASE = "decode video"
 # Modules and tables that a process takes in after its pipeline was made: tokenizer, media, numpy's.
 _LATER_BYTES = 24 << 20
 # What a generation takes beside its weights, unless it is a large one.
@@ -38,44 +35,59 @@ _ROOM_BYTES = 4 * GIB
 # A part of all memory that a converted file would save is worth mentioning from here on.
 _LARGE_SHARE = 0.25
 
-_CANDIDATES: dict[OffloadChoice, tuple[tuple[Offload, bool], ...]] = {
-    "auto": (("stage", True), ("stage", False), ("stream", False)),
-    "none": (("none", True),),
-    "stage": (("stage", False),),
-    "stream": (("stream", False),),
-    "disk": (("disk", False),),
+# In the order in which they are tried.
+_CANDIDATES: dict[OffloadChoice, tuple[Keeping, ...]] = {
+    "auto": (Keeping("phase", True), Keeping("phase", False), Keeping("stream", False)),
+    "none": (Keeping("none", True),),
+    "phase": (Keeping("phase", False),),
+    "stream": (Keeping("stream", False),),
+    "disk": (Keeping("disk", False),),
 }
 
 
+class GenerationNeeds(Protocol):
+    """What a generation needs, asked of its networks.
+
+    Attributes:
+        num_frames: pixel frames that are generated.
+    """
+
+    @property
+    def num_frames(self) -> int: ...
+
+    def phases(self, pieces: DecodePieces) -> Sequence[PhaseNeeds]:
+        """Return the needs of all phases, in order, with the clip decoded in pieces."""
+
+    def with_frames(self, num_frames: int) -> GenerationNeeds | None:
+        """Return the needs with another number of frames; None where the rest forbids it."""
+
+
 @dataclass(frozen=True)
-class Machine:
+class Device:
     """What planning knows of the device.
 
     Attributes:
-        device: its name.
+        name: "cpu", "cuda:0".
         process_bytes: of the process before anything is loaded.
     """
 
-    device: str
+    name: str
     process_bytes: int
 
 
-NeedsWith = Callable[[int | None, int | None], Sequence[PhaseNeeds]]
-
-
 def fit(
-    needs_with: NeedsWith, offload: OffloadChoice, budget_bytes: int | None, machine: Machine
+    needs: GenerationNeeds, offload: OffloadChoice, budget_bytes: int | None, device: Device
 ) -> MemoryPlan:
     """Return the plan that changes least and keeps the budget, or else the smallest one.
 
     Args:
-        needs_with: gives the needs for chunk and tile latents of the decoder.
+        needs: of the generation.
         offload: what the user chose.
         budget_bytes: None for no limit.
-        machine: that runs it.
+        device: that runs it.
     """
     plan: MemoryPlan | None = None
-    for plan in _plans(needs_with, offload, budget_bytes, machine):
+    for plan in _plans(needs, offload, budget_bytes, device):
         if plan.fits:
             return plan
     assert plan is not None
@@ -83,38 +95,32 @@ def fit(
 
 
 def _plans(
-    needs_with: NeedsWith, offload: OffloadChoice, budget_bytes: int | None, machine: Machine
+    needs: GenerationNeeds, offload: OffloadChoice, budget_bytes: int | None, device: Device
 ) -> Iterator[MemoryPlan]:
     """Yield plans until the decode fits, then with ever less kept in memory."""
     candidates = _CANDIDATES[offload]
 
-    def make(
-        needs: Sequence[PhaseNeeds],
-        decode: tuple[int | None, int | None],
-        mode: tuple[Offload, bool],
-    ) -> MemoryPlan:
+    def make(phases: Sequence[PhaseNeeds], pieces: DecodePieces, keeping: Keeping) -> MemoryPlan:
         return MemoryPlan(
-            device=machine.device,
-            offload=mode[0],
-            keeps_transformer=mode[1],
-            chunk_latents=decode[0],
-            tile_latents=decode[1],
+            device=device.name,
+            offload=keeping.offload,
+            keeps_transformer=keeping.keeps_transformer,
+            chunk_latents=pieces.chunk_latents,
+            tile_latents=pieces.tile_latents,
             budget_bytes=budget_bytes,
             phases=add_up(
-                needs,
-                mode[0],
-                keeps_transformer=mode[1],
-                process_bytes=machine.process_bytes + _LATER_BYTES,
-                counts_host=machine.device == "cpu",
+                phases,
+                keeping,
+                process_bytes=device.process_bytes + _LATER_BYTES,
+                counts_host=device.name == "cpu",
             ),
         )
 
-    for decode in _DECODES:
-        needs = needs_with(*decode)
-        for mode in candidates:
-            yield make(needs, decode, mode)
-        frugal = make(needs, decode, candidates[-1])
-        if frugal.largest.name != _DECODE_PHASE:
+    for pieces in _DECODE_SIZES:
+        phases = needs.phases(pieces)
+        for keeping in candidates:
+            yield make(phases, pieces, keeping)
+        if not make(phases, pieces, candidates[-1]).largest.in_pieces:
             return
 
 
@@ -159,92 +165,70 @@ class MemoryPolicy:
     """What a pipeline does about memory.
 
     Args:
-        needs: asks the networks.
         offload: what the user chose.
         max_memory: in GiB, or None.
-        machine: that computes.
+        device: that computes.
 
     Raises:
         ArgumentError: an unknown mode, or no positive number.
     """
 
-    def __init__(
-        self,
-        needs: NeedsOf,
-        offload: str,
-        max_memory: float | None,
-        machine: Machine,
-    ) -> None:
+    def __init__(self, offload: str, max_memory: float | None, device: Device) -> None:
         if offload not in OFFLOADS:
             raise ArgumentError(
                 f"offload: expected one of {', '.join(OFFLOADS)}, found {offload!r}"
             )
         if max_memory is not None and not 0.0 < max_memory < float("inf"):
             raise ArgumentError(f"max_memory: expected GiB above 0, found {max_memory!r}")
-        self._needs, self._machine = needs, machine
+        self._device = device
         self._offload = cast(OffloadChoice, offload)
         self._budget_bytes = None if max_memory is None else int(max_memory * GIB)
 
     @property
-    def keeps_transformer(self) -> bool:
-        """Whether the transformer stays loaded where no plan says otherwise."""
-        return self._offload in ("auto", "none")
+    def usual(self) -> Keeping:
+        """Which components stay loaded where no plan says otherwise."""
+        offload: Offload = "phase" if self._offload == "auto" else self._offload
+        return Keeping(offload, self._offload in ("auto", "none"))
 
     @property
     def asks_to_stream(self) -> bool:
         """Whether weights were asked to go behind the reader."""
         return self._offload in ("stream", "disk")
 
-    def plan(
-        self,
-        generation: Plan,
-        prompt_tokens: Sequence[int],
-        remake: Callable[[int], Plan],
-        flop_per_second: float | None = None,
-    ) -> MemoryPlan:
+    def plan(self, needs: GenerationNeeds, flop_per_second: float | None = None) -> MemoryPlan:
         """Return how a generation is run, and what each phase takes then.
 
         Args:
-            generation: that is to run.
-            prompt_tokens: ids of each prompt that has to be encoded.
-            remake: gives the same generation with another number of frames.
+            needs: of the generation.
             flop_per_second: of the networks; None leaves times open.
         """
-        plan = self._fit(generation, prompt_tokens, self._offload, self._budget_bytes)
+        plan = self._fit(needs, self._offload, self._budget_bytes)
         if not plan.fits:
-            plan = self._advised(plan, generation, prompt_tokens, remake)
+            plan = self._advised(plan, needs)
         return plan if flop_per_second is None else plan.timed(flop_per_second)
 
-    def settle(
-        self,
-        generation: Plan,
-        prompt_tokens: Sequence[int],
-        stored_bytes: int,
-        remake: Callable[[int], Plan],
-    ) -> MemoryPlan | None:
+    def settle(self, needs: GenerationNeeds, stored_bytes: int) -> MemoryPlan | None:
         """Return how a generation is to be run; None leaves everything as it is usual.
 
         Without a budget a plan is only made where the files alone may be too much for the machine.
 
         Args:
-            generation: that is to run.
-            prompt_tokens: ids of each prompt that has to be encoded.
+            needs: of the generation.
             stored_bytes: of all weights.
-            remake: gives the same generation with another number of frames.
 
         Raises:
             DeviceMemoryError: the budget cannot be kept.
         """
         if self._budget_bytes is not None:
-            plan = self.plan(generation, prompt_tokens, remake)
+            plan = self.plan(needs)
             if plan.problem:
                 raise DeviceMemoryError(plan.problem)
             return plan
         available = available_bytes()
         roomy = not available or stored_bytes + _ROOM_BYTES < available
-        if self._offload != "auto" or roomy or self._machine.device != "cpu":
+        if self._offload != "auto" or roomy or self._device.name != "cpu":
             return None
-        plan = self._fit(generation, prompt_tokens, "auto", available)
+        plan = self._fit(needs, "auto", available)
         if not plan.fits:
             logger.warning(
                 "'%s' may need %.1f GiB and the machine has %.1f GiB left",
@@ -255,35 +239,20 @@ class MemoryPolicy:
         return plan
 
     def _fit(
-        self,
-        generation: Plan,
-        prompt_tokens: Sequence[int],
-        offload: OffloadChoice,
-        budget_bytes: int | None,
+        self, needs: GenerationNeeds, offload: OffloadChoice, budget_bytes: int | None
     ) -> MemoryPlan:
-        def needs_with(chunk: int | None, tile: int | None) -> Sequence[PhaseNeeds]:
-            return self._needs.phases(generation, prompt_tokens, chunk, tile)
+        return fit(needs, offload, budget_bytes, self._device)
 
-        return fit(needs_with, offload, budget_bytes, self._machine)
-
-    def _advised(
-        self,
-        plan: MemoryPlan,
-        generation: Plan,
-        prompt_tokens: Sequence[int],
-        remake: Callable[[int], Plan],
-    ) -> MemoryPlan:
+    def _advised(self, plan: MemoryPlan, needs: GenerationNeeds) -> MemoryPlan:
         streamed = None
-        if plan.offload in ("none", "stage"):
-            streamed = self._fit(generation, prompt_tokens, "stream", plan.budget_bytes)
+        if plan.offload in ("none", "phase"):
+            streamed = self._fit(needs, "stream", plan.budget_bytes)
 
         def fits(num_frames: int) -> bool:
-            try:
-                smaller = remake(num_frames)
-            except ArgumentError:
-                # Conditions that need the frames, or too short a clip for sound.
+            smaller = needs.with_frames(num_frames)
+            if smaller is None:
                 return False
-            return self._fit(smaller, prompt_tokens, self._offload, plan.budget_bytes).fits
+            return self._fit(smaller, self._offload, plan.budget_bytes).fits
 
-        num_frames = frames_that_fit(generation.shape.num_frames, fits)
+        num_frames = frames_that_fit(needs.num_frames, fits)
         return dataclasses.replace(plan, advice=advice_for(plan, streamed, num_frames))

@@ -1,7 +1,7 @@
 """What each phase of a generation takes: a pure function of needs, offload mode and budget.
 
-The needs come from the networks themselves, which build their graphs without running them
-(`ltx2cpp.memory.needs`); here they are only added up.
+The needs come from the networks themselves, which build their graphs without running them; here
+they are only added up.
 """
 
 from __future__ import annotations
@@ -15,9 +15,28 @@ from ltx2cpp.options import Offload
 
 GIB = 1 << 30
 
+# The component that may stay loaded between clips.
+TRANSFORMER = "transformer"
+
 # What follows behind the reader while weights are streamed: pages of the next part that a fault
 # brings along, and those of tensors at the borders.
 _STREAM_SLACK_BYTES = 32 << 20
+
+
+@dataclass(frozen=True)
+class DecodePieces:
+    """How the video decoder takes a clip apart; None leaves it to the decoder.
+
+    Attributes:
+        chunk_latents: latent frames that are decoded at a time; changes no number.
+        tile_latents: latent cells of a tile along the longer side; tiles blend at their borders.
+    """
+
+    chunk_latents: int | None = None
+    tile_latents: int | None = None
+
+
+WHOLE = DecodePieces()
 
 
 @dataclass(frozen=True)
@@ -67,6 +86,7 @@ class PhaseNeeds:
         networks: loaded together.
         host_bytes: arrays of Python and of the core beside the networks.
         flop: operations of the whole phase.
+        in_pieces: whether smaller `DecodePieces` would make it smaller.
     """
 
     name: str
@@ -74,6 +94,33 @@ class PhaseNeeds:
     networks: tuple[NetworkNeeds, ...]
     host_bytes: int
     flop: float
+    in_pieces: bool = False
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """Which components stay loaded when no later phase uses them.
+
+    Attributes:
+        offload: "none" keeps every component, the others free it after its last phase; "stream" and
+            "disk" also let mapped weights go behind the reader.
+        keeps_transformer: the transformer stays for the next clip.
+    """
+
+    offload: Offload
+    keeps_transformer: bool
+
+    def keeps(self, component: str) -> bool:
+        """Whether a component stays loaded."""
+        return self.offload == "none" or (self.keeps_transformer and component == TRANSFORMER)
+
+    def leaving(self, components: Sequence[str]) -> list[bool]:
+        """Return for the component of each phase whether it is freed after that phase."""
+        last_use = {component: index for index, component in enumerate(components)}
+        return [
+            index == last_use[component] and not self.keeps(component)
+            for index, component in enumerate(components)
+        ]
 
 
 @dataclass(frozen=True)
@@ -89,6 +136,7 @@ class PhaseMemory:
         host_bytes: arrays beside the networks.
         other_bytes: the process itself, and components that stay loaded from earlier phases.
         flop: operations.
+        in_pieces: whether smaller `DecodePieces` would make it smaller.
         seconds: estimated; None where the speed of the machine was not asked for.
     """
 
@@ -100,6 +148,7 @@ class PhaseMemory:
     host_bytes: int
     other_bytes: int
     flop: float
+    in_pieces: bool = False
     seconds: float | None = None
 
     @property
@@ -121,7 +170,7 @@ class MemoryPlan:
 
     Attributes:
         device: that computes.
-        offload: "none", "stage", "stream" or "disk".
+        offload: "none", "phase", "stream" or "disk".
         keeps_transformer: whether the transformer stays loaded after its phase.
         chunk_latents, tile_latents: how pictures are decoded; None leaves it to the decoder.
         budget_bytes: what was asked for, or None.
@@ -137,6 +186,16 @@ class MemoryPlan:
     budget_bytes: int | None
     phases: tuple[PhaseMemory, ...]
     advice: tuple[str, ...] = ()
+
+    @property
+    def keeping(self) -> Keeping:
+        """Which components stay loaded."""
+        return Keeping(self.offload, self.keeps_transformer)
+
+    @property
+    def pieces(self) -> DecodePieces:
+        """How pictures are decoded."""
+        return DecodePieces(self.chunk_latents, self.tile_latents)
 
     @property
     def peak_bytes(self) -> int:
@@ -198,28 +257,25 @@ class MemoryPlan:
 
 def add_up(
     needs: Sequence[PhaseNeeds],
-    offload: Offload,
+    keeping: Keeping,
     *,
-    keeps_transformer: bool,
     process_bytes: int,
     counts_host: bool = True,
 ) -> tuple[PhaseMemory, ...]:
-    """Return what each phase takes under an offload mode.
+    """Return what each phase takes.
 
     Args:
         needs: in the order of the run.
-        offload: "none" keeps every component loaded, the others free it after its last phase in a
-            row; "stream" and "disk" let mapped weights go behind the reader.
-        keeps_transformer: the transformer stays loaded until the end.
+        keeping: which components stay loaded.
         process_bytes: of the process before anything is loaded.
         counts_host: whether the device computes in the memory of this process.
     """
     phases: list[PhaseMemory] = []
     kept: dict[str, int] = {}
     scratch = 0
-    last_use = {need.component: index for index, need in enumerate(needs)}
-    for index, need in enumerate(needs):
-        streams = offload in ("stream", "disk")
+    streams = keeping.offload in ("stream", "disk")
+    leaving = keeping.leaving([need.component for need in needs])
+    for need, leaves in zip(needs, leaving, strict=True):
         networks = [net.streamed() if streams else net for net in need.networks]
         pages = [net.mapped_weight_bytes for net in networks]
         # Networks of a phase run in turn: where pages leave, only one of them has any in memory.
@@ -239,14 +295,20 @@ def add_up(
                 host_bytes=need.host_bytes if counts_host else 0,
                 other_bytes=others + (process_bytes if counts_host else 0),
                 flop=need.flop,
+                in_pieces=need.in_pieces,
             )
         )
-        stays = offload == "none" or (keeps_transformer and need.component == "transformer")
-        if stays or index < last_use[need.component]:
+        if leaves:
+            kept.pop(need.component, None)
+        else:
             left = 0 if streams else mapped
             kept[need.component] = max(
                 kept.get(need.component, 0), weights + activations + state + left
             )
-        else:
-            kept.pop(need.component, None)
     return tuple(phases)
+
+
+def largest_of(needs: Sequence[NetworkNeeds]) -> NetworkNeeds:
+    """Return the largest of each number; the networks share one set of weights."""
+    names = NetworkNeeds.__dataclass_fields__
+    return NetworkNeeds(**{name: max(getattr(each, name) for each in needs) for name in names})

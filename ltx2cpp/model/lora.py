@@ -85,46 +85,69 @@ def check_lora_mode(mode: str) -> LoraMode:
     return cast("LoraMode", mode)
 
 
-def apply_loras(models: ModelSet, specs: Sequence[LoraSpec]) -> tuple[ModelSet, tuple[Lora, ...]]:
-    """Attach LoRAs to the weights they change; those on one weight sum up.
+class AdaptedModels:
+    """A model with LoRAs: each file is opened and matched with the model once.
 
     Args:
         models: The model without LoRAs.
-        specs: LoRAs to apply; a strength of 0 is checked and left out.
-
-    Returns:
-        The model with LoRAs, in which components without any are the same objects, and a
-        description of each LoRA.
-
-    Raises:
-        ArgumentError: Something else than a LoraSpec.
-        CheckpointError, UnsupportedError: A file cannot be read, or is no plain LoRA.
-        WeightError: A LoRA fits no module of the model, or not in shape, or is for another
-            generation.
     """
-    if isinstance(specs, LoraSpec) or not all(isinstance(spec, LoraSpec) for spec in specs):
-        raise ArgumentError(f"loras: expected a list of LoraSpec, found {specs!r:.100}")
-    if not specs:
-        return models, ()
-    names = _Names(models)
-    added: dict[str, dict[str, list[LowRankPair]]] = {}
-    loras = []
-    for spec in specs:
+
+    def __init__(self, models: ModelSet) -> None:
+        self.bare = models
+        self._names = _Names(models)
+        self._matched: dict[Path, _MatchedLora] = {}
+        self._adapted: dict[tuple[LoraSpec, ...], ModelSet] = {(): models}
+
+    def match(self, specs: Sequence[LoraSpec]) -> tuple[Lora, ...]:
+        """Return a description of each LoRA.
+
+        Raises:
+            ArgumentError: Something else than a LoraSpec.
+            CheckpointError, UnsupportedError: A file cannot be read, or is no plain LoRA.
+            WeightError: A LoRA fits no module of the model, or not in shape, or is for another
+                generation.
+        """
+        if isinstance(specs, LoraSpec) or not all(isinstance(spec, LoraSpec) for spec in specs):
+            raise ArgumentError(f"loras: expected a list of LoraSpec, found {specs!r:.100}")
+        return tuple(self._match(spec).describe(spec) for spec in specs)
+
+    def with_loras(self, specs: tuple[LoraSpec, ...]) -> ModelSet:
+        """Return the model with LoRAs attached to the weights they change.
+
+        LoRAs on one weight sum up; one with the strength 0 is checked and left out. Components
+        without any are the same objects as in the bare model, and equal LoRAs give the same model.
+
+        Raises:
+            as `match`.
+        """
+        if specs not in self._adapted:
+            self._adapted[specs] = self._attach(specs)
+        return self._adapted[specs]
+
+    def changes_text(self, spec: LoraSpec) -> bool:
+        """Whether a LoRA changes more than the transformer."""
+        return any(component != "transformer" for component, _ in self._match(spec).pairs)
+
+    def _match(self, spec: LoraSpec) -> _MatchedLora:
         path = Path(spec.path)
-        file = open_lora_file(path)
-        placed, lora = _match(spec, file, names)
-        loras.append(lora)
-        if spec.strength == 0:
-            logger.warning("%s: has the strength 0 and changes nothing", path)
-            continue
-        for (component, weight), pair in placed.items():
-            low_rank = LowRankPair(pair.down, pair.up, spec.strength * pair.factor)
-            added.setdefault(component, {}).setdefault(weight, []).append(low_rank)
-    changed: dict[str, Any] = {
-        component: _with_low_rank(getattr(models, component), pairs)
-        for component, pairs in added.items()
-    }
-    return dataclasses.replace(models, **changed), tuple(loras)
+        if path not in self._matched:
+            self._matched[path] = _match(open_lora_file(path), self._names)
+        return self._matched[path]
+
+    def _attach(self, specs: tuple[LoraSpec, ...]) -> ModelSet:
+        added: dict[str, dict[str, list[LowRankPair]]] = {}
+        for spec in specs:
+            if spec.strength == 0:
+                logger.warning("%s: has the strength 0 and changes nothing", spec.path)
+                continue
+            for (component, weight), pair in self._match(spec).pairs.items():
+                low_rank = LowRankPair(pair.down, pair.up, spec.strength * pair.factor)
+                added.setdefault(component, {}).setdefault(weight, []).append(low_rank)
+        changed: dict[str, Any] = {
+            component: _with_low_rank(getattr(self.bare, component), pairs)
+            for component, pairs in added.items()
+        }
+        return dataclasses.replace(self.bare, **changed)
 
 
 def _with_low_rank(component: Component, pairs: Mapping[str, list[LowRankPair]]) -> Component:
@@ -178,7 +201,32 @@ class _Names:
         return None
 
 
-def _match(spec: LoraSpec, file: LoraFile, names: _Names) -> tuple[dict[_Place, StoredPair], Lora]:
+@dataclass(frozen=True)
+class _MatchedLora:
+    """A LoRA file with the weights of a model that its pairs change.
+
+    Attributes:
+        file: The file.
+        pairs: Component and weight -> the pair that changes it.
+        unmatched: Keys and modules that nothing in the model answers to.
+    """
+
+    file: LoraFile
+    pairs: Mapping[_Place, StoredPair]
+    unmatched: tuple[str, ...]
+
+    def describe(self, spec: LoraSpec) -> Lora:
+        return Lora(
+            spec,
+            len(self.pairs),
+            max(pair.down.shape[0] for pair in self.pairs.values()),
+            self.unmatched,
+            self.file.reference_downscale_factor,
+            self.file.reference_temporal_scale_factor,
+        )
+
+
+def _match(file: LoraFile, names: _Names) -> _MatchedLora:
     path = file.file.path
     known = [(pair, names.place(pair.module)) for pair in file.pairs]
     _check_generation(file, [(place, pair) for pair, place in known if place], names.models.version)
@@ -208,15 +256,7 @@ def _match(spec: LoraSpec, file: LoraFile, names: _Names) -> tuple[dict[_Place, 
             len(unmatched),
             _listed(unmatched),
         )
-    rank = max(pair.down.shape[0] for pair in placed.values())
-    return placed, Lora(
-        spec,
-        len(placed),
-        rank,
-        tuple(unmatched),
-        file.reference_downscale_factor,
-        file.reference_temporal_scale_factor,
-    )
+    return _MatchedLora(file, placed, tuple(unmatched))
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""The networks of sound as stages: audio VAE and vocoder, numpy in and out."""
+"""The networks of sound: audio VAE and vocoder, numpy in and out."""
 
 from __future__ import annotations
 
@@ -8,24 +8,30 @@ import numpy as np
 
 from ltx2cpp import _core
 from ltx2cpp.errors import CheckpointError, ConfigError, ShapeError
+from ltx2cpp.media.resampling import check_sample_rate, resample, to_stereo
 from ltx2cpp.memory.plan import NetworkNeeds
-from ltx2cpp.networks.backend import Backend, config_dict
-from ltx2cpp.networks.lazy import Slot
-from ltx2cpp.networks.mel import check_sample_rate, log_mel, resample, to_stereo
+from ltx2cpp.networks.backend import Backend
+from ltx2cpp.networks.mel import log_mel
 from ltx2cpp.values import Audio, FloatArray, as_float32
 
 if TYPE_CHECKING:
     from ltx2cpp.config import AudioVaeConfig, VocoderConfig
-    from ltx2cpp.model.files import Component, ModelSet
+    from ltx2cpp.model.files import ModelSet
 
 
 class AudioDecoder:
     """Audio latent to wave: the decoder of the audio VAE, then the vocoder."""
 
     def __init__(self, models: ModelSet, backend: Backend) -> None:
-        self._models, self._backend = models, backend
-        self._decoder = Slot("audio decoder", self._make_decoder, backend.observer)
-        self._vocoder = Slot("vocoder", self._make_vocoder, backend.observer)
+        self._models = models
+        self._decoder = backend.lazy(
+            "audio decoder",
+            ["audio_decoder"],
+            lambda: backend.claim(_core.AudioDecoder, models.require("audio_decoder")),
+        )
+        self._vocoder = backend.lazy(
+            "vocoder", ["vocoder"], lambda: backend.claim(_core.Vocoder, models.require("vocoder"))
+        )
 
     @property
     def sample_rate(self) -> int:
@@ -102,23 +108,17 @@ class AudioDecoder:
         config: AudioVaeConfig = self._models.require("audio_decoder").config
         return config
 
-    def _make_decoder(self) -> _core.AudioDecoder:
-        files: Component = self._models.require("audio_decoder")
-        return _core.AudioDecoder(
-            self._backend.table(files), config_dict(files), self._backend.device
-        )
-
-    def _make_vocoder(self) -> _core.Vocoder:
-        files: Component = self._models.require("vocoder")
-        return _core.Vocoder(self._backend.table(files), config_dict(files), self._backend.device)
-
 
 class AudioEncoder:
     """Wave to audio latent: resampling, log-mel spectrum, the encoder of the audio VAE."""
 
     def __init__(self, models: ModelSet, backend: Backend) -> None:
-        self._models, self._backend = models, backend
-        self._encoder = Slot("audio encoder", self._make, backend.observer)
+        self._models = models
+        self._encoder = backend.lazy(
+            "audio encoder",
+            ["audio_encoder"],
+            lambda: backend.claim(_core.AudioEncoder, models.require("audio_encoder")),
+        )
 
     def open(self) -> None:
         """Load the weights now instead of at the first call."""
@@ -138,9 +138,3 @@ class AudioEncoder:
 
     def release(self) -> None:
         self._encoder.release()
-
-    def _make(self) -> _core.AudioEncoder:
-        files: Component = self._models.require("audio_encoder")
-        return _core.AudioEncoder(
-            self._backend.table(files), config_dict(files), self._backend.device
-        )

@@ -1,12 +1,11 @@
-"""Where a stage keeps its network: not there, claimed from the files, or loaded."""
+"""A network of the core that is claimed from the files, loaded when first used, and released."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
-from ltx2cpp.observing import phase
-from ltx2cpp.values import Observer
+from ltx2cpp.observing import Observer, observed_phase
 
 
 class _Network(Protocol):
@@ -16,13 +15,28 @@ class _Network(Protocol):
 N = TypeVar("N", bound=_Network)
 
 
-class Slot(Generic[N]):
-    """Holds one network of the core: made and loaded on first use, dropped by ``release``."""
+class LazyNetwork(Generic[N]):
+    """Holds one network of the core: made and loaded on first use, dropped by ``release``.
+
+    Args:
+        name: what the observer hears behind "load".
+        make: claims the weights from the files and loads none.
+        observer: receives the loading phase.
+
+    Attributes:
+        loading: name of the loading phase.
+    """
 
     def __init__(self, name: str, make: Callable[[], N], observer: Observer) -> None:
-        self._name, self._make, self._observer = name, make, observer
+        self.loading = f"load {name}"
+        self._make, self._observer = make, observer
         self._network: N | None = None
         self._loaded = False
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the weights are in memory."""
+        return self._loaded
 
     def draft(self) -> N:
         """Return the network with its weights claimed and perhaps not loaded, to be measured."""
@@ -31,12 +45,14 @@ class Slot(Generic[N]):
         return self._network
 
     def open(self) -> N:
-        if self._network is None or not self._loaded:
-            with phase(self._observer, f"load {self._name}"):
-                network = self.draft()
+        """Return the network with its weights loaded."""
+        network = self.draft()
+        if not self._loaded:
+            with observed_phase(self._observer, self.loading):
                 network.load()
-            self._network, self._loaded = network, True
-        return self._network
+            self._loaded = True
+        return network
 
     def release(self) -> None:
+        """Drop the network and its weights; `open` makes it again."""
         self._network, self._loaded = None, False

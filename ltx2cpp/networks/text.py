@@ -1,4 +1,4 @@
-"""The text stages: a prompt becomes the contexts of both streams."""
+"""The networks of text: a prompt becomes the contexts of both streams."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from ltx2cpp import _core
 from ltx2cpp.errors import ArgumentError, ShapeError
 from ltx2cpp.memory.plan import NetworkNeeds
 from ltx2cpp.networks.backend import Backend, config_dict
-from ltx2cpp.networks.lazy import Slot
 from ltx2cpp.networks.prompt_cache import PromptCache, prompt_key, text_identity
-from ltx2cpp.observing import phase
+from ltx2cpp.observing import observed_phase
 from ltx2cpp.text.tokenizer import MAX_TOKENS, Tokenizer
 from ltx2cpp.values import FloatArray, PromptEmbedding
 
@@ -24,13 +23,16 @@ if TYPE_CHECKING:
 
 _PARTS = ("gemma", "text_projection", "video_connector", "audio_connector")
 
+# Contexts of so many prompts stay in memory, 25 MB each for released models; another seed needs no
+# text encoder then.
+_KEPT_PROMPTS = 4
 
 # Video and audio, (n, width) each.
 Features = tuple[FloatArray, FloatArray]
 
 
 class PromptEncoder:
-    """Prompt to contexts: tokenizer, Gemma, text projection and both connectors.
+    """Prompt to contexts: tokenizer, text encoder, projection and both connectors.
 
     Args:
         models: the weights.
@@ -45,24 +47,28 @@ class PromptEncoder:
         self._cache = None if cache_folder is None else PromptCache(cache_folder)
         self._identity: bytes | None = None
         self._tokenizer: Tokenizer | None = None
-        self._encoder = Slot("text encoder", self._make_encoder, backend.observer)
+        # Contexts of the last prompts, oldest first.
+        self._contexts: dict[str, PromptEmbedding] = {}
+        self._encoder = backend.lazy(
+            "text encoder", ["gemma", "text_projection"], self._claim_encoder
+        )
         self._connectors = {
-            "video": Slot(
-                "video connector", lambda: self._make_connector("video"), backend.observer
+            "video": backend.lazy(
+                "video connector", ["video_connector"], lambda: self._claim_connector("video")
             ),
-            "audio": Slot(
-                "audio connector", lambda: self._make_connector("audio"), backend.observer
+            "audio": backend.lazy(
+                "audio connector", ["audio_connector"], lambda: self._claim_connector("audio")
             ),
         }
 
-    def use(self, models: ModelSet) -> bool:
-        """Take the weights from another model set; returns whether that changes anything here."""
+    def use(self, models: ModelSet) -> None:
+        """Take the weights from another model set; what the former ones gave is forgotten."""
         changed = any(getattr(models, part) is not getattr(self._models, part) for part in _PARTS)
         self._models = models
         if changed:
             self._identity = None
             self.release()
-        return changed
+            self.forget()
 
     def check(self) -> None:
         """Raise unless the files hold everything that encoding a prompt needs."""
@@ -75,8 +81,8 @@ class PromptEncoder:
 
     def open_connectors(self) -> None:
         """Load both connectors now instead of at the first call."""
-        for slot in self._connectors.values():
-            slot.open()
+        for connector in self._connectors.values():
+            connector.open()
 
     def tokenize(self, prompt: str) -> NDArray[np.int32]:
         if self._tokenizer is None:
@@ -87,23 +93,30 @@ class PromptEncoder:
         """Return (layers + 1, n, hidden) for ids (n,)."""
         return self._encoder.open().hidden_states(self._checked_ids(ids))
 
-    def cached(self, prompt: str) -> PromptEmbedding | None:
-        """Return the contexts that an earlier run kept, or None; loads no weights."""
-        if self._cache is None:
-            return None
-        with phase(self._backend.observer, "look up prompt"):
-            return self._cache.find(self._key(self._ids(prompt)))
+    def find(self, prompt: str) -> PromptEmbedding | None:
+        """Return the contexts that this or an earlier run kept, or None; loads no weights."""
+        if (embedding := self._contexts.get(prompt)) is not None or self._cache is None:
+            return embedding
+        with observed_phase(self._backend.observer, "look up prompt"):
+            embedding = self._cache.find(self._key(self._ids(prompt)))
+        if embedding is not None:
+            self._remember(prompt, embedding)
+        return embedding
 
     def encode(self, prompt: str) -> PromptEmbedding:
-        """Compute both contexts, 1024 rows each, and keep them for other runs."""
-        return self.connect(prompt, self.features(prompt))
+        """Return both contexts, 1024 rows each, kept or computed."""
+        return self.find(prompt) or self.connect(prompt, self.features(prompt))
+
+    def forget(self) -> None:
+        """Drop the contexts in memory."""
+        self._contexts.clear()
 
     def features(self, prompt: str) -> Features:
         """Return what the connectors take of a prompt, (n, width) for each stream."""
         return self._encoder.open().encode(self._ids(prompt))
 
     def connect(self, prompt: str, features: Features) -> PromptEmbedding:
-        """Compute both contexts from what `features` gave, and keep them for other runs."""
+        """Compute both contexts from what `features` gave, and keep them."""
         video, audio = features
         embedding = PromptEmbedding(
             video=self._connectors["video"].open().run(video, MAX_TOKENS),
@@ -111,24 +124,37 @@ class PromptEncoder:
         )
         if self._cache is not None:
             self._cache.keep(self._key(self._ids(prompt)), embedding)
+        self._remember(prompt, embedding)
         return embedding
 
-    def measure(self, tokens: int) -> tuple[NetworkNeeds, NetworkNeeds, NetworkNeeds]:
-        """Return what a prompt takes: text encoder, video connector, audio connector."""
-        video, audio = (
-            NetworkNeeds(**slot.draft().measure(tokens, MAX_TOKENS))
-            for slot in self._connectors.values()
+    def measure_encoder(self, tokens: int) -> NetworkNeeds:
+        """Return what the text encoder takes for a prompt of so many ids."""
+        return NetworkNeeds(**self._encoder.draft().measure(tokens))
+
+    def measure_connectors(self, tokens: int) -> tuple[NetworkNeeds, ...]:
+        """Return what the video and the audio connector take for such a prompt."""
+        return tuple(
+            NetworkNeeds(**connector.draft().measure(tokens, MAX_TOKENS))
+            for connector in self._connectors.values()
         )
-        return NetworkNeeds(**self._encoder.draft().measure(tokens)), video, audio
 
     def release_encoder(self) -> None:
         """Free the text encoder, the largest part; `connect` needs it no more."""
         self._encoder.release()
 
+    def release_connectors(self) -> None:
+        """Free both connectors."""
+        for connector in self._connectors.values():
+            connector.release()
+
     def release(self) -> None:
-        self._encoder.release()
-        for slot in self._connectors.values():
-            slot.release()
+        self.release_encoder()
+        self.release_connectors()
+
+    def _remember(self, prompt: str, embedding: PromptEmbedding) -> None:
+        self._contexts[prompt] = embedding
+        while len(self._contexts) > _KEPT_PROMPTS:
+            del self._contexts[next(iter(self._contexts))]
 
     def _ids(self, prompt: str) -> NDArray[np.int32]:
         self.check()
@@ -161,21 +187,18 @@ class PromptEncoder:
             )
         return np.ascontiguousarray(values, np.int32)
 
-    def _make_encoder(self) -> _core.TextEncoder:
-        gemma = self._models.require("gemma")
+    def _claim_encoder(self) -> _core.TextEncoder:
+        backend, gemma = self._backend, self._models.require("gemma")
         projection = self._models.text_projection
         network = _core.TextEncoder(
-            self._backend.table(gemma),
+            backend.table(gemma),
             config_dict(gemma),
-            None if projection is None else self._backend.table(projection),
+            None if projection is None else backend.table(projection),
             None if projection is None else config_dict(projection),
-            self._backend.device,
+            backend.device,
         )
-        return self._backend.stream_if_asked(network)
+        return backend.stream_if_asked(network)
 
-    def _make_connector(self, kind: str) -> _core.TextConnector:
-        files = self._models.require(f"{kind}_connector")
-        network = _core.TextConnector(
-            self._backend.table(files), config_dict(files), self._backend.device
-        )
-        return self._backend.stream_if_asked(network)
+    def _claim_connector(self, kind: str) -> _core.TextConnector:
+        component = self._models.require(f"{kind}_connector")
+        return self._backend.stream_if_asked(self._backend.claim(_core.TextConnector, component))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ltx2cpp.latents import NoiseSource
+from ltx2cpp.sampling.noise import NoiseSource
 from ltx2cpp.sampling.res2s import Res2sSampler
 from ltx2cpp.sampling.samplers import (
     AncestralSampler,

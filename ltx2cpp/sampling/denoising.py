@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ltx2cpp.conditioning import LatentState
+from ltx2cpp.observing import Step
 from ltx2cpp.options import BinnedGuidance, Guidance, ModalityGuidance
 from ltx2cpp.sampling.guidance import Pass, combine, passes_needed
 from ltx2cpp.sampling.samplers import EulerSampler, Query, Sampler, Walk, denoised_from_velocity
-from ltx2cpp.values import FloatArray, Modality, PromptEmbedding, Step, Velocity
+from ltx2cpp.values import FloatArray, Modality, PromptEmbedding, Velocity
 
 
 class VelocityCall(Protocol):

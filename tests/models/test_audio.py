@@ -25,8 +25,9 @@ from ltx2cpp.config import (
     read_vocoder_config,
 )
 from ltx2cpp.errors import ArgumentError, ShapeError, WeightError
+from ltx2cpp.media.resampling import resample
 from ltx2cpp.model.files import Component, ModelSet, resolve
-from ltx2cpp.networks.mel import log_mel, mel_filters, resample
+from ltx2cpp.networks.mel import log_mel, mel_filters
 
 Floats = NDArray[np.float32]
 

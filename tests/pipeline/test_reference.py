@@ -235,7 +235,7 @@ def test_conditions_of_all_kinds_together(
         **clip(run),
         num_inference_steps=2,
         seed=1,
-        images=[
+        conditions=[
             VideoCondition(frames[:9]),
             ImageCondition(frames[12], frame=12, strength=0.8),
             ImageCondition(frames[16], frame=-1),

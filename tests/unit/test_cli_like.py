@@ -44,7 +44,7 @@ def test_all_six_kinds_are_made_again(capsys: pytest.CaptureFixture[str]) -> Non
         Foley("b.mp4"),
     ]
     assert like(images=[describe(each) for each in given]) == 0
-    assert [describe(each) for each in fake_pipeline.CALLS[-1]["images"]] == list(
+    assert [describe(each) for each in fake_pipeline.CALLS[-1]["conditions"]] == list(
         map(describe, given)
     )
     assert "--like clip.png: reads a.png, b.mp4, c.wav\n" in capsys.readouterr().err

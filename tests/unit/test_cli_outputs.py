@@ -15,7 +15,7 @@ from PIL import Image
 from ltx2cpp import media
 from ltx2cpp.cli.main import main
 from ltx2cpp.errors import ArgumentError
-from ltx2cpp.overwriting import files_of_model, refuse_overwriting
+from ltx2cpp.model.overwriting import files_of_model, refuse_overwriting
 
 CONTENT = b"precious"
 SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
@@ -239,7 +239,7 @@ def test_a_name_that_differs_in_case_is_the_same_file_where_the_system_says_so(
     def fold(path: os.PathLike[str], **more: bool) -> os.stat_result:
         return stat(os.fspath(path).replace("M.SAFE", "m.safe"), **more)
 
-    monkeypatch.setattr("ltx2cpp.overwriting.os.stat", fold)
+    monkeypatch.setattr("ltx2cpp.model.overwriting.os.stat", fold)
     with pytest.raises(ArgumentError, match=r"is .*m.safetensors, which is read for --model"):
         refuse_overwriting(
             [("--output", files / "M.SAFEtensors")], [("--model", [files / "m.safetensors"])]

@@ -24,12 +24,12 @@ class Command(Protocol):
     Attributes:
         SUMMARY: What it does, in the list of commands.
         DESCRIPTION: The same at length, in its own help.
-        EPILOG: Examples that end its help, or None.
+        EPILOG: Examples that end its help; may be empty.
     """
 
     SUMMARY: str
     DESCRIPTION: str
-    EPILOG: str | None
+    EPILOG: str
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Add the options of the command."""

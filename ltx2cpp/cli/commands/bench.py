@@ -77,15 +77,17 @@ def _benchmark(arguments: argparse.Namespace, display: Display) -> Benchmark:
         None if names_no_model(arguments) else model_files(arguments),
         arguments.prompt,
         display,
-        device=arguments.device,
-        weight_type=arguments.weight_type,
-        threads=arguments.threads,
+        {
+            "device": arguments.device,
+            "weight_type": arguments.weight_type,
+            "threads": arguments.threads,
+        },
+        profile=arguments.profile,
         width=arguments.width,
         height=arguments.height,
         num_frames=arguments.num_frames,
         num_inference_steps=arguments.steps,
         audio=False if arguments.no_audio else None,
-        profile=arguments.profile,
     )
 
 

@@ -11,7 +11,7 @@ SUMMARY = "list the devices that can compute"
 
 DESCRIPTION = "List the devices that can compute, with their memory and the features in use."
 
-EPILOG = None
+EPILOG = ""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -16,11 +16,11 @@ from ltx2cpp.cli.options.models import (
     names_no_model,
     open_pipeline,
 )
-from ltx2cpp.cli.outputs import keep_inputs
+from ltx2cpp.cli.options.outputs import keep_inputs
 from ltx2cpp.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from ltx2cpp.values import Observer
+    from ltx2cpp.observing import Observer
 
 SUMMARY = "run the text encoder ahead of the clips"
 

@@ -6,6 +6,7 @@ import argparse
 import json
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,25 +15,28 @@ from ltx2cpp.cli.options.cache import add_cache_option
 from ltx2cpp.cli.options.common import add_output_options, frame_rate, number_list
 from ltx2cpp.cli.options.conditions import add_condition_options, conditions_of
 from ltx2cpp.cli.options.guidance import add_guidance_options, guidance_of
-from ltx2cpp.cli.options.memory import add_plan_option
 from ltx2cpp.cli.options.models import (
     add_lora_options,
+    add_memory_options,
     add_model_options,
     names_no_model,
     open_pipeline,
 )
+from ltx2cpp.cli.options.outputs import keep_inputs
 from ltx2cpp.cli.options.pipelines import add_pipeline_options
 from ltx2cpp.cli.options.prompts import add_embedding_options, negative_prompt_of, prompt_of
 from ltx2cpp.cli.options.sampler import add_sampler_options, sampling_of
 from ltx2cpp.cli.options.sound import add_sound_options, foley_of, frame_rate_of, sound_of
-from ltx2cpp.cli.outputs import keep_inputs
 from ltx2cpp.errors import ArgumentError
 
 if TYPE_CHECKING:
     from ltx2cpp import LTX2Pipeline
     from ltx2cpp.cli.display import Display
+    from ltx2cpp.cli.options.like import LikeClip
     from ltx2cpp.media import OutputFormat, SavedMedia
-    from ltx2cpp.values import GenerationOutput, GenerationStream, Observer, PromptEmbedding
+    from ltx2cpp.observing import Observer
+    from ltx2cpp.output import GenerationOutput, GenerationStream
+    from ltx2cpp.values import PromptEmbedding
 
 SUMMARY = "make a clip from a prompt"
 
@@ -83,12 +87,10 @@ def add_arguments(parser: argparse.ArgumentParser, *, needs_output: bool = True)
         metavar="CLIP",
         help="take prompt, seed and all else from a clip made by ltx2cpp; options given win",
     )
-    parser.set_defaults(guidance=None, conditions=None, lacking=None)
-    parser.set_defaults(like_preset=None, like_files=())
     _add_clip_options(parser)
     add_model_options(parser)
     add_lora_options(parser)
-    add_plan_option(parser)
+    add_memory_options(parser)
     add_cache_option(parser)
     add_output_options(parser)
 
@@ -139,74 +141,102 @@ class _Result:
 
     saved: SavedMedia
     latents: SavedMedia | None
+    frame_rate: float
     info: dict[str, Any]
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Generate, write, and print the result."""
-    started_s = time.perf_counter()
-    if arguments.like is not None:
-        from ltx2cpp.cli.options.like import fill_from_clip
-
-        fill_from_clip(arguments)
-    outputs = [("--output", arguments.output), ("--latents-out", arguments.latents_out)]
-    keep_inputs(arguments, outputs)
-    prompt = prompt_of(arguments)
-    seed = _seed(arguments)
-
     from ltx2cpp.cli.display import Display
     from ltx2cpp.cli.interrupt import Interrupt, run_interruptibly
     from ltx2cpp.cli.log import level_of, logging_to
 
+    started_s = time.perf_counter()
     interrupt = Interrupt()
     display = Display(interrupt, quiet=arguments.quiet)
-    if arguments.like_files:
-        files = ", ".join(map(str, dict.fromkeys(arguments.like_files)))
-        display.note(f"--like {arguments.like}: reads {files}")
-    if arguments.plan_only:
-        _show_plan(arguments, prompt, seed)
-        return
-    chosen = _check_outputs(arguments)
-    call = _call_arguments(arguments, seed)
-    if seed != arguments.seed:
-        display.note(f"seed: {seed}")
-    if arguments.lacking is not None:
-        display.insist(arguments.lacking)
+    call = settle_call(arguments, display.note)
+    if call.like.lacking is not None:
+        display.insist(call.like.lacking)
+    outputs = (arguments.output, arguments.latents_out)
     with display, logging_to(display.insist, level=level_of(arguments.verbose)):
         result = run_interruptibly(
-            lambda: _generate(arguments, chosen, prompt, call, display),
+            lambda: _generate(arguments, call, display),
             interrupt,
             notice=display.insist,
-            output_folders=[Path(path).resolve().parent for _, path in outputs if path],
+            output_folders=[Path(path).resolve().parent for path in outputs if path],
         )
     total_s = time.perf_counter() - started_s
     display.print_table(total_s)
     _print_result(arguments, result, display, total_s)
 
 
-def _show_plan(arguments: argparse.Namespace, prompt: str | PromptEmbedding, seed: int) -> None:
-    from ltx2cpp.cli.options.memory import print_plan
-    from ltx2cpp.values import Observer
+@dataclass(frozen=True, eq=False)
+class Call:
+    """A pipeline call as the command line asks for it.
 
-    if arguments.output is not None:
-        _check_outputs(arguments)
-    call = _call_arguments(arguments, seed)
-    with _open(arguments, Observer()) as pipe:
-        chosen = (arguments.pipeline, arguments.two_stage)
-        call |= guidance_of(arguments, lambda: pipe.defaults(*chosen).guidance)
-        print_plan(pipe.plan(prompt, **call), as_json=arguments.json)
+    Attributes:
+        prompt: text or contexts.
+        arguments: of the call, without guidance.
+        output_format: of --output; None where nothing is written.
+        like: what a clip given as --like adds.
+        uses_demo: whether the demo model makes it.
+    """
+
+    prompt: str | PromptEmbedding
+    arguments: dict[str, Any]
+    output_format: OutputFormat | None
+    like: LikeClip
+    uses_demo: bool
 
 
-def _open(arguments: argparse.Namespace, observer: Observer) -> LTX2Pipeline:
-    demo = _uses_demo(arguments)
+def settle_call(arguments: argparse.Namespace, note: Callable[[str], None]) -> Call:
+    """Return the call that the options ask for; what was left out is left to the preset.
+
+    Args:
+        arguments: parsed; those that --like fills are filled.
+        note: says on stderr what was chosen.
+
+    Raises:
+        ArgumentError: an option is wrong, lacks another one, or an output is an input.
+    """
+    from ltx2cpp.cli.options.like import LikeClip, fill_from_clip
+
+    like = LikeClip() if arguments.like is None else fill_from_clip(arguments)
+    outputs = [("--output", arguments.output), ("--latents-out", arguments.latents_out)]
+    keep_inputs(arguments, outputs, like.files)
+    if like.files:
+        files = ", ".join(map(str, dict.fromkeys(like.files)))
+        note(f"--like {arguments.like}: reads {files}")
+    prompt, seed = prompt_of(arguments), _seed(arguments)
+    output_format = None if arguments.output is None else _check_outputs(arguments)
+    # A clip of another model, made again with the demo, would be something else.
+    uses_demo = names_no_model(arguments) and like.preset in (None, _DEMO_PRESET)
+    call = _call_arguments(arguments, like, uses_demo=uses_demo)
+    if seed != arguments.seed:
+        note(f"seed: {seed}")
+    return Call(prompt, {**call, "seed": seed}, output_format, like, uses_demo)
+
+
+def open_for(arguments: argparse.Namespace, call: Call, observer: Observer) -> LTX2Pipeline:
+    """Make the pipeline that the options ask for."""
     return open_pipeline(
         arguments,
         observer,
         arguments.loras,
         arguments.lora_mode,
         arguments.distilled_lora,
-        demo=demo,
+        demo=call.uses_demo,
     )
+
+
+def guided(arguments: argparse.Namespace, call: Call, pipe: LTX2Pipeline) -> dict[str, Any]:
+    """Return the arguments of the call with the guidance, which may change the model's own."""
+    guidance = guidance_of(
+        arguments,
+        call.like.guidance,
+        lambda: pipe.defaults(arguments.pipeline, arguments.two_stage).guidance,
+    )
+    return {**call.arguments, **guidance}
 
 
 def _seed(arguments: argparse.Namespace) -> int:
@@ -216,13 +246,26 @@ def _seed(arguments: argparse.Namespace) -> int:
     return int(arguments.seed)
 
 
-def _check_outputs(arguments: argparse.Namespace) -> OutputFormat:
-    from ltx2cpp.media import OutputFormat, check_output, output_format
+def _num_frames(arguments: argparse.Namespace) -> int | None:
+    """Return the number of frames asked for; a single picture is one."""
+    from ltx2cpp.media import OutputFormat, output_format
 
-    if output_format(arguments.output) is OutputFormat.PNG and arguments.num_frames is None:
-        arguments.num_frames = 1
+    count: int | None = arguments.num_frames
+    if count is None and arguments.output is not None:
+        return 1 if output_format(arguments.output) is OutputFormat.PNG else None
+    return count
+
+
+def _check_outputs(arguments: argparse.Namespace) -> OutputFormat:
+    """Return the format of the output.
+
+    Raises:
+        ArgumentError: an output cannot hold what is asked for.
+    """
+    from ltx2cpp.media import OutputFormat, check_output
+
     chosen = check_output(
-        arguments.output, num_frames=arguments.num_frames, frame_rate=arguments.frame_rate
+        arguments.output, num_frames=_num_frames(arguments), frame_rate=arguments.frame_rate
     )
     if arguments.audio_only:
         if arguments.no_audio:
@@ -245,21 +288,26 @@ def _check_outputs(arguments: argparse.Namespace) -> OutputFormat:
     return chosen
 
 
-def _call_arguments(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
+def _call_arguments(
+    arguments: argparse.Namespace, like: LikeClip, *, uses_demo: bool
+) -> dict[str, Any]:
     """Collect the arguments of the pipeline call; what was left out is left to the preset."""
-    conditions, foley = conditions_of(arguments), foley_of(arguments)
+    conditions, foley = conditions_of(arguments) or list(like.conditions), foley_of(arguments)
+    if foley is not None:
+        conditions.append(foley)
     given = {
         "negative_prompt": negative_prompt_of(arguments),
         "width": arguments.width,
         "height": arguments.height,
-        "num_frames": arguments.num_frames,
+        "num_frames": _num_frames(arguments),
         "frame_rate": frame_rate_of(arguments),
         "num_inference_steps": arguments.steps,
         "sigmas": arguments.sigmas,
-        "images": conditions if foley is None else [*(conditions or ()), foley],
+        "conditions": conditions or None,
         "audio_condition": sound_of(arguments),
         "pipeline": arguments.pipeline,
         "two_stage": arguments.two_stage,
+        "temporal_upscale": arguments.temporal_upscale or None,
         "sampling": sampling_of(arguments),
     }
     call = {name: value for name, value in given.items() if value is not None}
@@ -267,36 +315,24 @@ def _call_arguments(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
         call["video"] = False
     # The demo is silent, unless sound is asked for.
     asked = "audio_condition" in call or arguments.audio_only or arguments.audio_out
-    wanted = asked or not _uses_demo(arguments)
-    return {**call, "seed": seed, "audio": wanted and not arguments.no_audio}
+    return {**call, "audio": (asked or not uses_demo) and not arguments.no_audio}
 
 
-def _uses_demo(arguments: argparse.Namespace) -> bool:
-    # A clip of another model, made again with the demo, would be something else.
-    return names_no_model(arguments) and arguments.like_preset in (None, _DEMO_PRESET)
-
-
-def _generate(
-    arguments: argparse.Namespace,
-    chosen: OutputFormat,
-    prompt: str | PromptEmbedding,
-    call: dict[str, Any],
-    display: Display,
-) -> _Result:
+def _generate(arguments: argparse.Namespace, call: Call, display: Display) -> _Result:
     from ltx2cpp import media
 
-    with _open(arguments, display) as pipe:
-        chosen_pipeline = (arguments.pipeline, arguments.two_stage)
-        call |= guidance_of(arguments, lambda: pipe.defaults(*chosen_pipeline).guidance)
-        if _uses_demo(arguments):
+    with open_for(arguments, call, display) as pipe:
+        keywords = guided(arguments, call, pipe)
+        if call.uses_demo:
             display.note(_DEMO_NOTE)
-        if chosen is media.OutputFormat.LATENTS:
-            output = pipe(prompt, **call, output="latents")
+        if call.output_format is media.OutputFormat.LATENTS:
+            output = pipe(call.prompt, **keywords, output="latents")
             saved = media.save(output, arguments.output)
-            return _Result(saved, _save_latents(arguments, output), output.info)
-        stream = pipe.stream(prompt, **call)
+            return _Result(saved, _save_latents(arguments, output), output.frame_rate, output.info)
+        stream = pipe.stream(call.prompt, **keywords)
         latents = _save_latents(arguments, stream)
-        return _Result(media.save_stream(stream, arguments.output), latents, stream.info)
+        saved = media.save_stream(stream, arguments.output)
+        return _Result(saved, latents, stream.frame_rate, stream.info)
 
 
 def _save_latents(
@@ -338,7 +374,7 @@ def _print_result(
     held = "sound" if saved.format.is_sound else "latents"
     if saved.num_frames:
         held = count_noun(saved.num_frames, "frame")
-    size = f"{info['width']} x {info['height']}, {info['frame_rate']:g} fps"
+    size = f"{info['width']} x {info['height']}, {result.frame_rate:g} fps"
     if saved.format.is_sound:
         size = f"{info['num_frames'] / info['frame_rate']:.3g} s"
     print(f"{saved.path}: {held} of {size}, {spell_bytes(saved.size_bytes)}, seed {info['seed']}")

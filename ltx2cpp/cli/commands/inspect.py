@@ -27,7 +27,7 @@ For a model file or folder: family, version, components with their types and siz
 missing. For a LoRA: what it changes, its rank, and what it says of its reference video. For a clip
 or latents made by ltx2cpp: the parameters to make it again."""
 
-EPILOG = None
+EPILOG = ""
 
 _SHOWN_NAMES = 8
 _MEDIA_SUFFIXES = (".mp4", ".webp", ".gif", ".png")

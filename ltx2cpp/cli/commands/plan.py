@@ -25,7 +25,21 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     generate.add_arguments(parser, needs_output=False)
-    parser.set_defaults(plan_only=True)
 
 
-run = generate.run
+def run(arguments: argparse.Namespace) -> None:
+    """Settle the generation and print what it would take.
+
+    Raises:
+        DeviceMemoryError: it does not fit; the plan has been printed then.
+    """
+    from ltx2cpp.cli.display import Display
+    from ltx2cpp.cli.interrupt import Interrupt
+    from ltx2cpp.cli.options.memory import print_plan
+    from ltx2cpp.observing import Observer
+
+    display = Display(Interrupt(), quiet=arguments.quiet)
+    call = generate.settle_call(arguments, display.note)
+    with generate.open_for(arguments, call, Observer()) as pipe:
+        keywords = generate.guided(arguments, call, pipe)
+        print_plan(pipe.memory_plan(call.prompt, **keywords), as_json=arguments.json)

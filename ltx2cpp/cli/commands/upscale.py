@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ltx2cpp.cli.options.common import add_output_options, frame_rate
 from ltx2cpp.cli.options.models import add_model_options, open_pipeline
-from ltx2cpp.cli.outputs import keep_inputs
+from ltx2cpp.cli.options.outputs import keep_inputs
 from ltx2cpp.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from ltx2cpp import LTX2Pipeline
     from ltx2cpp.cli.display import Display
-    from ltx2cpp.media import AudioTrack, SavedMedia
+    from ltx2cpp.media import SavedMedia
+    from ltx2cpp.values import Audio
 
 SUMMARY = "enlarge a clip or latents"
 
@@ -71,7 +72,7 @@ class _Source:
     frames: NDArray[np.uint8] | None
     latent: NDArray[np.float32] | None
     audio_latent: NDArray[np.float32] | None
-    audio: AudioTrack | None
+    audio: Audio | None
     frame_rate: float
 
 
@@ -113,12 +114,9 @@ def _read(arguments: argparse.Namespace) -> _Source:
     if path.suffix.lower() in _PICTURES:
         pixels = _cropped(media.read_picture(path)[None], path)
         return _Source(pixels, None, None, None, arguments.frame_rate or 24.0)
-    found = media.read_video(path, with_audio=True)
-    audio_track = None
-    if found.audio is not None:
-        audio_track = media.AudioTrack(found.audio.samples, found.audio.sample_rate)
-    rate = arguments.frame_rate or float(found.frame_rate)
-    return _Source(_cropped(found.frames, path), None, None, audio_track, rate)
+    clip = media.read_video(path, with_audio=True)
+    rate = arguments.frame_rate or float(clip.frame_rate)
+    return _Source(_cropped(clip.frames, path), None, None, clip.audio, rate)
 
 
 def _cropped(frames: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
@@ -152,20 +150,20 @@ def _upscale(
             assert source.frames is not None
             latent = pipe.encode_video(source.frames)
         larger = pipe.upsample(latent, kind=arguments.kind)
-        told: dict[str, Any] = {
+        parameters: dict[str, Any] = {
             "source": str(arguments.input),
             "upscaled": arguments.kind,
             "frame_rate": rate,
         }
         if media.output_format(arguments.output) is media.OutputFormat.LATENTS:
             return media.save_latents(
-                arguments.output, larger, source.audio_latent, parameters=told
+                arguments.output, larger, source.audio_latent, parameters=parameters
             )
         return media.save_video(
             arguments.output,
             _decoded(pipe, larger),
             frame_rate=rate,
-            parameters=told,
+            parameters=parameters,
             audio=source.audio,
         )
 

@@ -150,8 +150,8 @@ def add_condition_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def conditions_of(arguments: argparse.Namespace) -> list[Condition] | None:
-    """Return the conditions given, None when there are none.
+def conditions_of(arguments: argparse.Namespace) -> list[Condition]:
+    """Return the conditions given.
 
     Raises:
         ArgumentError: a value is out of range, or an option lacks its partner.
@@ -164,7 +164,7 @@ def conditions_of(arguments: argparse.Namespace) -> list[Condition] | None:
     if arguments.end_img is not None:
         pictures.append((PlacedPath(arguments.end_img, -1), False))
     pictures += [(placed, True) for placed in arguments.keyframe or ()]
-    found: list[Condition] = [
+    conditions: list[Condition] = [
         ImageCondition(each.path, each.frame, each.strength, arguments.image_crf, append)
         for each, append in pictures
     ]
@@ -172,7 +172,7 @@ def conditions_of(arguments: argparse.Namespace) -> list[Condition] | None:
         raise ArgumentError("--image-crf: there is no picture to compress; give --image")
     if arguments.reference_audio is not None and not arguments.reference:
         raise ArgumentError("--reference-audio goes with --reference FILE")
-    found += [
+    conditions += [
         ReferenceVideo(
             path,
             strength=arguments.reference_strength,
@@ -182,8 +182,7 @@ def conditions_of(arguments: argparse.Namespace) -> list[Condition] | None:
         )
         for path in arguments.reference or ()
     ]
-    found += _source(arguments)
-    return found or arguments.conditions
+    return [*conditions, *_source(arguments)]
 
 
 def _source(arguments: argparse.Namespace) -> list[Condition]:

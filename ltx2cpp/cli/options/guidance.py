@@ -77,11 +77,14 @@ def add_guidance_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def guidance_of(arguments: argparse.Namespace, defaults: Callable[[], Guidance]) -> dict[str, Any]:
+def guidance_of(
+    arguments: argparse.Namespace, like: Guidance | None, defaults: Callable[[], Guidance]
+) -> dict[str, Any]:
     """Return the guidance arguments of the pipeline call; empty leaves them to the model.
 
     Args:
         arguments: parsed.
+        like: guidance of the clip given as --like, or None.
         defaults: gives the model's guidance, asked only where single values are changed.
 
     Raises:
@@ -91,10 +94,10 @@ def guidance_of(arguments: argparse.Namespace, defaults: Callable[[], Guidance])
 
     names = (*_STRENGTHS, "audio_guidance_scale", "stg_blocks")
     if all(getattr(arguments, name) is None for name in names):
-        given = {"guidance_scale": arguments.guidance_scale, "guidance": arguments.guidance}
+        given = {"guidance_scale": arguments.guidance_scale, "guidance": like}
         return {name: value for name, value in given.items() if value is not None}
     model = defaults()
-    base = model if arguments.guidance is None else arguments.guidance
+    base = model if like is None else like
     if arguments.guidance_scale is not None:
         base = Guidance.from_scale(arguments.guidance_scale)
     changes = {

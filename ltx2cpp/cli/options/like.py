@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,10 +37,27 @@ _MACHINE = re.compile(r"[\\/]{2}")
 _FROM_PICTURES = ("image", "keyframe", "init_img", "end_img", "video", "reference")
 
 
-def fill_from_clip(arguments: argparse.Namespace) -> None:
-    """Fill what the command line leaves out with the parameters of the clip ``--like`` names.
+@dataclass(frozen=True, eq=False)
+class LikeClip:
+    """What a clip given as --like adds to the options that it fills.
 
-    The files that will be read because the clip names them are listed as ``like_files``.
+    Attributes:
+        preset: name of the preset it was made with, None where it does not tell.
+        conditions: what it was held to.
+        guidance: it was made with, or None.
+        lacking: a sentence that names LoRAs it was made with and that are not given, or None.
+        files: local files that are read because the clip names them.
+    """
+
+    preset: str | None = None
+    conditions: tuple[Condition, ...] = ()
+    guidance: Guidance | None = None
+    lacking: str | None = None
+    files: tuple[str | os.PathLike[str], ...] = ()
+
+
+def fill_from_clip(arguments: argparse.Namespace) -> LikeClip:
+    """Fill what the command line leaves out with the parameters of the clip ``--like`` names.
 
     Raises:
         ArgumentError: The file carries no parameters, or not those of a generation, or they name
@@ -53,8 +71,6 @@ def fill_from_clip(arguments: argparse.Namespace) -> None:
         raise ArgumentError(
             f"--like {arguments.like}: its parameters have no prompt and seed to make it again from"
         )
-    arguments.like_files = []
-    arguments.like_preset = parameters.get("preset")
     if arguments.prompt_words is not None:
         arguments.prompt, arguments.prompt_words = arguments.prompt_words, None
     replacing = {
@@ -68,27 +84,35 @@ def fill_from_clip(arguments: argparse.Namespace) -> None:
             setattr(arguments, attribute, parameters.get(name))
     arguments.no_audio = arguments.no_audio or parameters.get("audio") is False
     arguments.audio_only = arguments.audio_only or parameters.get("video") is False
-    _fill_sound(arguments, parameters.get("audio_condition"))
+    files = _fill_sound(arguments, parameters.get("audio_condition"))
     if arguments.pipeline is None and arguments.two_stage is None:
         arguments.pipeline = parameters.get("pipeline")
         arguments.two_stage = bool(parameters.get("two_stage")) or None
+    arguments.temporal_upscale |= parameters.get("temporal_upscale") is True
     _fill_sampler(arguments, parameters)
+    conditions: list[Condition] = []
     if not any(getattr(arguments, name) for name in _FROM_PICTURES):
-        arguments.conditions = _conditions(arguments.like, parameters.get("images", []))
-        for condition in arguments.conditions or ():
-            named = (getattr(condition, name, None) for name in _FILE_FIELDS)
-            arguments.like_files += [file for file in named if file is not None]
+        # Clips of version 0.1 call them images.
+        stored = parameters.get("conditions", parameters.get("images", []))
+        conditions = _conditions(arguments.like, stored)
+        paths = (getattr(each, name, None) for each in conditions for name in _FILE_FIELDS)
+        files += [path for path in paths if path is not None]
+    lacking = None
     given = arguments.loras or arguments.distilled_lora
     if not given and isinstance(parameters.get("loras"), list):
-        files = ", ".join(str(entry) for entry in map(_spell_lora, parameters["loras"]))
-        arguments.lacking = f"{arguments.like} was made with LoRAs; give them as --lora: {files}"
+        loras = ", ".join(str(entry) for entry in map(_spell_lora, parameters["loras"]))
+        lacking = f"{arguments.like} was made with LoRAs; give them as --lora: {loras}"
+    guidance = None
     if arguments.guidance_scale is None and "guidance" in parameters:
-        arguments.guidance = _guidance(arguments.like, parameters["guidance"])
+        guidance = _guidance(arguments.like, parameters["guidance"])
+    preset = parameters.get("preset")
+    return LikeClip(preset, tuple(conditions), guidance, lacking, tuple(files))
 
 
-def _fill_sound(arguments: argparse.Namespace, stored: Any) -> None:
+def _fill_sound(arguments: argparse.Namespace, stored: Any) -> list[str | os.PathLike[str]]:
+    """Fill in the sound that leads the pictures; return its file."""
     if arguments.audio_in is not None or arguments.no_audio or not isinstance(stored, dict):
-        return
+        return []
     if not isinstance(stored.get("sound"), str):
         raise ArgumentError(
             f"--like {arguments.like}: its sound was an array in memory, which no file carries; "
@@ -96,9 +120,9 @@ def _fill_sound(arguments: argparse.Namespace, stored: Any) -> None:
         )
     _check_local(arguments.like, "sound", stored["sound"])
     arguments.audio_in = Path(stored["sound"])
-    arguments.like_files.append(stored["sound"])
     if arguments.audio_start is None:
         arguments.audio_start = stored.get("start_s")
+    return [stored["sound"]]
 
 
 def _fill_sampler(arguments: argparse.Namespace, parameters: Mapping[str, Any]) -> None:
@@ -113,11 +137,11 @@ def _fill_sampler(arguments: argparse.Namespace, parameters: Mapping[str, Any]) 
         arguments.noise_seed = stored.get("noise_seed")
 
 
-def _conditions(path: object, stored: Any) -> list[Condition] | None:
+def _conditions(path: object, stored: Any) -> list[Condition]:
     """Make the conditions again; files are read where they were then."""
     if not isinstance(stored, list):
         raise ArgumentError(f"--like {path}: its pictures are {stored!r}, expected a list")
-    return [_condition(path, each) for each in stored] or None
+    return [_condition(path, each) for each in stored]
 
 
 def _condition(path: object, stored: Any) -> Condition:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from typing import TYPE_CHECKING
 
-from ltx2cpp.cli.options.models import add_memory_options
 from ltx2cpp.cli.text import spell_bytes, spell_seconds
 from ltx2cpp.errors import DeviceMemoryError
 
@@ -15,16 +13,6 @@ if TYPE_CHECKING:
 
 _COLUMNS = "{:<20} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}"
 _HEADINGS = ("phase", "weights", "mapped", "compute", "host", "other", "peak", "time")
-
-
-def add_plan_option(parser: argparse.ArgumentParser) -> None:
-    """Add the memory options and --plan-only."""
-    add_memory_options(parser)
-    parser.add_argument(
-        "--plan-only",
-        action="store_true",
-        help="show what each phase would take and stop; nothing is loaded",
-    )
 
 
 def print_plan(plan: MemoryPlan, *, as_json: bool) -> None:

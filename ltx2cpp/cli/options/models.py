@@ -13,7 +13,7 @@ from ltx2cpp.cli.options.common import lora
 
 if TYPE_CHECKING:
     from ltx2cpp import LoraSpec, LTX2Pipeline, ModelFiles
-    from ltx2cpp.values import Observer
+    from ltx2cpp.observing import Observer
 
 # Attribute of ModelFiles and what its option says.
 COMPONENTS = {

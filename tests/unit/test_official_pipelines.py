@@ -18,16 +18,17 @@ from ltx2cpp.conditioning import (
     Retake,
 )
 from ltx2cpp.errors import ArgumentError
-from ltx2cpp.generation.pipelines import PIPELINES, RECIPES, find_recipe
-from ltx2cpp.generation.plan import ModelFacts, Plan, Request
+from ltx2cpp.generation.describe import describe
+from ltx2cpp.generation.pipelines import PIPELINES, find_pipeline
+from ltx2cpp.generation.plan import ModelDefaults, Plan
 from ltx2cpp.generation.presets import find_preset
-from ltx2cpp.generation.settle import make_plan
+from ltx2cpp.generation.settle import settle
 from ltx2cpp.options import Guidance, LoraSpec, ModalityGuidance, Sampling
 from ltx2cpp.sampling.schedulers import distilled_sigmas, ltx2_sigmas
 from ltx2cpp.values import Audio
 
 DISTILLED_LORA = Path("distilled.safetensors")
-DEV = ModelFacts(
+DEV = ModelDefaults(
     preset=find_preset("2.3", "dev", 48),
     video_channels=16,
     audio_channels=32,
@@ -40,8 +41,9 @@ PICTURE = np.zeros((8, 8, 3), np.uint8)
 SMALL = {"width": 128, "height": 64, "num_frames": 17}
 
 
-def plan(model: ModelFacts = DEV, **given: Any) -> Plan:
-    return make_plan(Request(prompt="a red boat", **{**SMALL, **given}), model)
+def plan(model: ModelDefaults = DEV, **given: Any) -> Plan:
+    arguments: Any = {**SMALL, **given}
+    return settle("a red boat", arguments, model)
 
 
 def numbers(loras: Any) -> list[tuple[str, float]]:
@@ -62,8 +64,8 @@ def test_two_stages_of_a_full_model_are_the_official_ones() -> None:
     assert numbers(first.loras) == []
     assert numbers(second.loras) == [("distilled.safetensors", 1.0)]
     assert settled.sound_stage == 0
-    assert settled.info["pipeline"] == "two-stages"
-    assert settled.info["loras"] == [
+    assert describe(settled)["pipeline"] == "two-stages"
+    assert describe(settled)["loras"] == [
         {"file": "distilled.safetensors", "strength": 1.0, "stages": [2]}
     ]
 
@@ -103,13 +105,13 @@ def test_ic_lora_acts_in_the_first_stage_with_the_reference_alone() -> None:
     lora = LoraSpec("pose.safetensors", 0.9)
     model = replace(DISTILLED, loras=(lora,), reference_factors=(2, 1))
     reference = ReferenceVideo(np.zeros((17, 32, 64, 3), np.uint8))
-    settled = plan(model, pipeline="ic-lora", images=[reference], height=128)
+    settled = plan(model, pipeline="ic-lora", conditions=[reference], height=128)
     first, second = settled.stages
     assert first.loras == (lora,) and second.loras == ()
     assert first.placements.items[0].downscale == 2 and not second.placements.items
     assert settled.sound_stage == 1
     np.testing.assert_array_equal(first.sigmas, distilled_sigmas())
-    alone = plan(model, pipeline="ic-lora", images=[reference], two_stage=False, height=64)
+    alone = plan(model, pipeline="ic-lora", conditions=[reference], two_stage=False, height=64)
     assert len(alone.stages) == 1 and alone.stages[0].loras == (lora,)
 
 
@@ -117,7 +119,7 @@ def test_dubbing_shows_its_references_to_both_stages_and_keeps_the_sound() -> No
     model = replace(DISTILLED, loras=(LoraSpec("dub.safetensors"),))
     heard = Audio(np.zeros((2, 8000), np.float32), 16_000)
     reference = ReferenceVideo(np.zeros((17, 32, 64, 3), np.uint8), audio=heard)
-    first, second = plan(model, pipeline="dubbing", images=[reference]).stages
+    first, second = plan(model, pipeline="dubbing", conditions=[reference]).stages
     assert first.loras == second.loras == model.loras
     assert [len(stage.placements.items) for stage in (first, second)] == [1, 1]
     assert second.placements.appended_sound_tokens == 12
@@ -126,8 +128,8 @@ def test_dubbing_shows_its_references_to_both_stages_and_keeps_the_sound() -> No
 
 def test_retakes_of_full_models_take_40_steps() -> None:
     source = Retake(np.zeros((17, 64, 128, 3), np.uint8), start_s=0.3)
-    assert len(plan(pipeline="retake", images=source).stages[0].sigmas) == 41
-    assert len(plan(DISTILLED, pipeline="retake", images=source).stages[0].sigmas) == 9
+    assert len(plan(pipeline="retake", conditions=source).stages[0].sigmas) == 41
+    assert len(plan(DISTILLED, pipeline="retake", conditions=source).stages[0].sigmas) == 9
 
 
 def test_text_to_audio_leaves_the_pictures_out() -> None:
@@ -138,10 +140,12 @@ def test_text_to_audio_leaves_the_pictures_out() -> None:
 
 
 def test_two_stage_alone_means_the_pipeline_of_the_model() -> None:
-    assert plan(two_stage=True).info["pipeline"] == "two-stages"
-    assert plan(DISTILLED, two_stage=True).info["pipeline"] == "distilled"
+    assert describe(plan(two_stage=True))["pipeline"] == "two-stages"
+    assert describe(plan(DISTILLED, two_stage=True))["pipeline"] == "distilled"
     assert plan(DISTILLED, two_stage=True).sound_stage == 1
-    assert plan().info["pipeline"] == plan(two_stage=False).info["pipeline"] == "one-stage"
+    assert (
+        describe(plan())["pipeline"] == describe(plan(two_stage=False))["pipeline"] == "one-stage"
+    )
 
 
 def test_loras_act_in_all_stages_or_in_their_own() -> None:
@@ -181,27 +185,27 @@ REFERENCE = ReferenceVideo(np.zeros((9, 32, 64, 3), np.uint8))
         (DEV, {"pipeline": "keyframes"}, "keyframes needs pictures"),
         (DEV, {"pipeline": "audio-to-video"}, "audio-to-video needs audio_condition"),
         (DISTILLED, {"pipeline": "ic-lora"}, "ic-lora needs a ReferenceVideo"),
-        (DISTILLED, {"pipeline": "ic-lora", "images": REFERENCE}, "ic-lora needs an IC-LoRA"),
+        (DISTILLED, {"pipeline": "ic-lora", "conditions": REFERENCE}, "ic-lora needs an IC-LoRA"),
         (
             replace(DISTILLED, reference_factors=(2, 1)),
-            {"images": REFERENCE, "height": 96},
+            {"conditions": REFERENCE, "height": 96},
             "at downscale 2 the sides of the clip that sees it have to be multiples of 64",
         ),
     ],
 )
 def test_what_does_not_fit_a_pipeline_is_refused(
-    model: ModelFacts, given: dict[str, Any], message: str
+    model: ModelDefaults, given: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ArgumentError, match=message):
         plan(model, **given)
 
 
 def test_every_pipeline_has_a_summary_and_defaults() -> None:
-    assert set(PIPELINES) == set(RECIPES) and len(PIPELINES) == 10
-    for name, recipe in RECIPES.items():
-        model = DISTILLED if recipe.variant == "distilled" else DEV
-        assert find_recipe(name, None, model.preset).defaults(model.preset).width >= 768
-        assert recipe.summary
+    assert len(PIPELINES) == 10
+    for name, spec in PIPELINES.items():
+        model = DISTILLED if spec.variant == "distilled" else DEV
+        assert find_pipeline(name, None, model.preset).defaults(model.preset).width >= 768
+        assert spec.summary
 
 
 CLIP = np.zeros((30, 64, 96, 3), np.uint8)
@@ -209,13 +213,13 @@ CLIP = np.zeros((30, 64, 96, 3), np.uint8)
 
 def test_extending_continues_the_last_frames() -> None:
     settled = plan(
-        images=Extend(CLIP, 1.0, overlap_s=0.5), width=None, height=None, num_frames=None
+        conditions=Extend(CLIP, 1.0, overlap_s=0.5), width=None, height=None, num_frames=None
     )
     # Half a second is 13 frames, of which 9 are 8 k + 1; a second is 24 new ones.
     assert (settled.shape.width, settled.shape.height, settled.shape.num_frames) == (96, 64, 33)
     (item,) = settled.stages[0].placements.items
     assert (item.kind.value, item.frame, len(item.frames)) == ("hold", 0, 9)
-    before = plan(images=Extend(CLIP, -0.5), width=96, num_frames=None, height=64)
+    before = plan(conditions=Extend(CLIP, -0.5), width=96, num_frames=None, height=64)
     (item,) = before.stages[0].placements.items
     assert (item.kind.value, item.frame, len(item.frames)) == ("keyframe", 16, 25)
     assert before.shape.num_frames == 41
@@ -224,17 +228,17 @@ def test_extending_continues_the_last_frames() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"images": Extend(CLIP, 1.0)}, "num_frames: an extension settles it, here to 49"),
+        ({"conditions": Extend(CLIP, 1.0)}, "num_frames: an extension settles it, here to 49"),
         (
-            {"images": [Extend(CLIP, 1.0), Retake(CLIP)], "num_frames": None},
+            {"conditions": [Extend(CLIP, 1.0), Retake(CLIP)], "num_frames": None},
             "only one clip can be extended or retaken",
         ),
         (
-            {"images": [Extend(CLIP, 1.0), PICTURE], "num_frames": None},
+            {"conditions": [Extend(CLIP, 1.0), PICTURE], "num_frames": None},
             "frames from 0 on are already held by extend of 96 x 64 pixels",
         ),
         (
-            {"images": Extend(CLIP, 1.0), "num_frames": None, "audio_condition": "a.wav"},
+            {"conditions": Extend(CLIP, 1.0), "num_frames": None, "audio_condition": "a.wav"},
             r"has its own sound, see Extend\(audio=...\)",
         ),
     ],

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ltx2cpp.cli.options.models import COMPONENTS, names_no_model
-from ltx2cpp.overwriting import files_of_folder, files_of_model, refuse_overwriting
+from ltx2cpp.model.overwriting import files_of_folder, files_of_model, refuse_overwriting
 
 # Attributes of the parsed arguments that hold one model, or one other file or folder.
 _MODELS = ("model", "text_encoder", *COMPONENTS, "distilled_lora")
@@ -22,20 +22,23 @@ _Read = tuple[str, Iterable[str | os.PathLike[str]]]
 
 
 def keep_inputs(
-    arguments: argparse.Namespace, outputs: Iterable[tuple[str, str | os.PathLike[str] | None]]
+    arguments: argparse.Namespace,
+    outputs: Iterable[tuple[str, str | os.PathLike[str] | None]],
+    like_files: Iterable[str | os.PathLike[str]] = (),
 ) -> None:
     """Refuse outputs that would replace what the command reads, before any work is done.
 
     Args:
         arguments: The parsed arguments of any command.
         outputs: For each output the option that names it and its path; None is left out.
+        like_files: Files that a clip given as --like names.
 
     Raises:
         ArgumentError: An output is an input, by any of its names.
     """
     given = [(option, path) for option, path in outputs if path and os.fspath(path)]
     if given:
-        refuse_overwriting(given, _inputs(arguments))
+        refuse_overwriting(given, [*_inputs(arguments), ("--like", like_files)])
 
 
 def _inputs(arguments: argparse.Namespace) -> Iterator[_Read]:
@@ -61,7 +64,6 @@ def _inputs(arguments: argparse.Namespace) -> Iterator[_Read]:
         yield "--reference", [path]
     if value("input") is not None:
         yield "IN", files_of_folder(value("input"))
-    yield "--like", value("like_files") or ()
 
 
 def _demo() -> Iterator[_Read]:

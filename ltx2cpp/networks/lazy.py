@@ -46,12 +46,11 @@ class LazyNetwork(Generic[N]):
 
     def open(self) -> N:
         """Return the network with its weights loaded."""
-        network = self.draft()
         if not self._loaded:
             with observed_phase(self._observer, self.loading):
-                network.load()
+                self.draft().load()
             self._loaded = True
-        return network
+        return self.draft()
 
     def release(self) -> None:
         """Drop the network and its weights; `open` makes it again."""

@@ -93,6 +93,8 @@ void register_testing_kernels(py::module_ & module) {
         py::arg("name") = "cpu", py::arg("threads") = 1, "A device that runs ggml's own operations only.");
     testing.def("forget_op", &Backend::forget_op, py::arg("device"), py::arg("name"),
                 "From the next graph on, as if the device had no kernel for this operation of ours.");
+    testing.def("forget_bf16", &Backend::forget_bf16, py::arg("device"),
+                "From the next weights on, as if the CPU had vectors and no BF16 instructions.");
     testing.def("set_weight_slots", &Backend::set_weight_slots, py::arg("device"), py::arg("slots"),
                 "Lets streamed weights pass through so many slots, as on a GPU.");
 }

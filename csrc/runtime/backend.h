@@ -56,6 +56,9 @@ public:
     // The 16-bit type whose products this device computes fastest: F16 on a CPU without BF16 instructions.
     ggml_type fast_half_type() const { return fast_half_type_; }
 
+    // The type of least size that has the range of BF16 and whose products are vectorised.
+    ggml_type wide_type() const { return wide_type_; }
+
     // Whether convolution kernels are used in the order of the file (ops/conv3d).
     bool runs_direct_conv() const { return runs_direct_conv_; }
 
@@ -77,6 +80,9 @@ public:
 
     // From the next graph on, as if the device could not.
     void use_stock_ops() { runs_custom_ops_ = false; }
+
+    // From the next weights and the next graph on, as if the CPU had vectors and no BF16 instructions.
+    void forget_bf16();
 
     // Whether the device computes this node.
     bool supports(const ggml_tensor * node) const;
@@ -115,6 +121,7 @@ private:
     size_t weight_slots_ = 0;
     int threads_ = 1;
     ggml_type fast_half_type_ = GGML_TYPE_BF16;
+    ggml_type wide_type_ = GGML_TYPE_BF16;
 };
 
 }  // namespace ltx

@@ -53,8 +53,12 @@ public:
 private:
     LoadTarget target() const {
         const Backend & device = runner_.backend();
-        return {streams_to_device_ ? device.host_buffer_type() : device.buffer_type(), device.is_cpu(),
-                device.fast_half_type(), device.runs_direct_conv(), device.threads()};
+        return {streams_to_device_ ? device.host_buffer_type() : device.buffer_type(),
+                device.is_cpu(),
+                device.fast_half_type(),
+                device.wide_type(),
+                device.runs_direct_conv(),
+                device.threads()};
     }
 
     std::unique_ptr<WeightStore> weights_;

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltx2cpp.demo import DEMO, demo_files, warn_of_unknown
+from ltx2cpp.errors import CheckpointError
 from ltx2cpp.generation.clip import Clip
 from ltx2cpp.generation.needs import PlannedNeeds
 from ltx2cpp.generation.phases import State, phases_of
@@ -132,6 +133,7 @@ class LTX2Pipeline:
         backend.offload = self._memory.usual.offload
         backend.must_stream = self._memory.asks_to_stream
         self._preset = options.get("preset")
+        self._model = self._describe_model()
 
     @classmethod
     def demo(cls, device: str = "auto", /, **options: Unpack[PipelineOptions]) -> Self:
@@ -196,6 +198,7 @@ class LTX2Pipeline:
     def set_loras(self, loras: Sequence[LoraSpec], lora_mode: str | None = None) -> None:
         """Replace all LoRAs; see `Networks.set_loras`."""
         self.networks.set_loras(loras, lora_mode)
+        self._model = self._describe_model()
 
     def __call__(
         self,
@@ -269,12 +272,14 @@ class LTX2Pipeline:
         self, prompt: str | PromptEmbedding, arguments: GenerationArguments
     ) -> tuple[PlannedNeeds, dict[str, PromptEmbedding]]:
         """Settle and check a generation; return its needs, and the contexts that are known."""
-        model = self._model_defaults()
-        plan = settle(prompt, arguments, model)
+        if self._model is None:
+            raise CheckpointError(self.models.why_missing("transformer"))
+        plan = settle(prompt, arguments, self._model)
         for phase in phases_of(plan, self.networks):
             phase.check()
         contexts = self._known_contexts(plan)
-        return PlannedNeeds(prompt, arguments, model, self.networks, plan, contexts), contexts
+        needs = PlannedNeeds(prompt, arguments, self._model, self.networks, plan, contexts)
+        return needs, contexts
 
     def _known_contexts(self, plan: Plan) -> dict[str, PromptEmbedding]:
         contexts = {text: self.networks.prompt_encoder.find(text) for text in plan.texts}
@@ -296,8 +301,11 @@ class LTX2Pipeline:
             backend.offload = memory.offload
         return memory.keeping, memory.pieces
 
-    def _model_defaults(self) -> ModelDefaults:
+    def _describe_model(self) -> ModelDefaults | None:
+        """Return what settling needs to know; None of files without a transformer."""
         networks, models = self.networks, self.models
+        if models.transformer is None:
+            return None
         backend, config = networks.backend, networks.transformer.config
         changed = networks.loras or networks.distilled_lora
         return ModelDefaults(

@@ -124,16 +124,18 @@ class Extension:
         return Audio(_faded(first, second, fade), rate)
 
 
-def read_extension(conditions: Sequence[Condition], frame_rate: float) -> Extension | None:
-    """Return the clip that is made longer, None where there is none.
+def read_extension(conditions: Sequence[Condition], frame_rate: float) -> Extension:
+    """Return the clip that is made longer.
+
+    Args:
+        conditions: as given, an `Extend` among them.
+        frame_rate: of the clip.
 
     Raises:
         ArgumentError: two of them, one beside a retake, or a file that cannot be read or has
             another frame rate.
     """
     extends = [each for each in conditions if isinstance(each, Extend)]
-    if not extends:
-        return None
     if len(extends) > 1 or any(isinstance(each, Retake) for each in conditions):
         raise ArgumentError("extend: only one clip can be extended or retaken at a time")
     extend = extends[0]

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from ltx2cpp.conditioning.extension import read_extension
 from ltx2cpp.conditioning.foley import read_footage
-from ltx2cpp.conditioning.items import Condition
+from ltx2cpp.conditioning.items import Condition, Extend, Foley
 from ltx2cpp.conditioning.placement import Placement
 from ltx2cpp.latents import ClipShape
 from ltx2cpp.values import Audio, ByteArray
@@ -103,6 +103,8 @@ def read_given_clip(
     Raises:
         ArgumentError: it cannot be read, has another frame rate, or something stands against it.
     """
-    return read_extension(conditions, frame_rate) or read_footage(
-        conditions, frame_rate, num_frames
-    )
+    if any(isinstance(condition, Extend) for condition in conditions):
+        return read_extension(conditions, frame_rate)
+    if any(isinstance(condition, Foley) for condition in conditions):
+        return read_footage(conditions, frame_rate, num_frames)
+    return None

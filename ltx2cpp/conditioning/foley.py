@@ -65,11 +65,11 @@ class Footage:
 
 def read_footage(
     conditions: Sequence[Condition], frame_rate: float, num_frames: int | None
-) -> Footage | None:
-    """Return the pictures that get a sound, None where there are none.
+) -> Footage:
+    """Return the pictures that get a sound.
 
     Args:
-        conditions: as given.
+        conditions: as given, a `Foley` among them.
         frame_rate: of the clip.
         num_frames: how many of the frames to take; None takes all.
 
@@ -78,8 +78,6 @@ def read_footage(
             frame rate, or it has fewer frames than asked for.
     """
     foleys = [each for each in conditions if isinstance(each, Foley)]
-    if not foleys:
-        return None
     if len(conditions) > 1:
         raise ArgumentError("foley: all pictures are given, so nothing else can hold them")
     name = name_of("foley", foleys[0].video)

@@ -153,10 +153,11 @@ def _settle_seed(arguments: GenerationArguments, preset: Preset) -> int | None:
 def _settle_sampler(
     sampling: Sampling, preset: Preset, sigmas: FloatArray, seed: int | None
 ) -> SamplerChoice:
-    noise_seed = sampling.noise_seed
-    if noise_seed is None:
+    if sampling.noise_seed is not None:
+        noise_seed = check_seed(sampling.noise_seed)
+    else:
         noise_seed = preset.seed if seed is None else seed
-    choice = SamplerChoice(sampling.sampler or preset.sampler, sampling.eta, check_seed(noise_seed))
+    choice = SamplerChoice(sampling.sampler or preset.sampler, sampling.eta, noise_seed)
     if choice.name == "res_2s":
         check_levels(sigmas)
     return choice

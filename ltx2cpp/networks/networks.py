@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,13 @@ from ltx2cpp.values import Audio, FloatArray, Modality, PromptEmbedding, Velocit
 logger = logging.getLogger("ltx2cpp")
 
 _UPSAMPLERS = ("spatial", "temporal")
+
+
+class _Releasable(Protocol):
+    def release(self) -> None: ...
+
+
+N = TypeVar("N", bound=_Releasable)
 
 
 class Networks:
@@ -59,26 +67,25 @@ class Networks:
         self.distilled_lora = distilled_lora
         self._adapted = AdaptedModels(models)
         self._take_loras(loras)
+        self._all: list[_Releasable] = []
         models = self._models
-        self.prompt_encoder = PromptEncoder(models, backend, prompt_cache)
-        self.transformer = Transformer(models, backend)
-        self.video_encoder = VideoEncoder(models, backend)
-        self.video_decoder = VideoDecoder(models, backend)
-        self.audio_encoder = AudioEncoder(models, backend)
-        self.audio_decoder = AudioDecoder(models, backend)
-        self.spatial_upsampler = Upsampler("spatial", models, backend)
-        self.temporal_upsampler = Upsampler("temporal", models, backend)
+        self.prompt_encoder = self._add(PromptEncoder(models, backend, prompt_cache))
+        self.transformer = self._add(Transformer(models, backend))
+        self.video_encoder = self._add(VideoEncoder(models, backend))
+        self.video_decoder = self._add(VideoDecoder(models, backend))
+        self.audio_encoder = self._add(AudioEncoder(models, backend))
+        self.audio_decoder = self._add(AudioDecoder(models, backend))
+        self.spatial_upsampler = self._add(Upsampler("spatial", models, backend))
+        self.temporal_upsampler = self._add(Upsampler("temporal", models, backend))
+
+    def _add(self, network: N) -> N:
+        self._all.append(network)
+        return network
 
     def release(self) -> None:
         """Free all weights; the next call loads them again."""
-        self.prompt_encoder.release()
-        self.transformer.release()
-        self.video_encoder.release()
-        self.video_decoder.release()
-        self.audio_encoder.release()
-        self.audio_decoder.release()
-        self.spatial_upsampler.release()
-        self.temporal_upsampler.release()
+        for network in self._all:
+            network.release()
 
     @property
     def models(self) -> ModelSet:

@@ -68,13 +68,13 @@ class Denoise(Phase):
 
     def check(self) -> None:
         networks = self._networks
-        networks.transformer.check_blocks(self._stage.guidance.stg_blocks)
+        if blocks := self._stage.guidance.stg_blocks:
+            networks.transformer.check_blocks(blocks)
         for prompt in (self._plan.prompt, self._plan.negative):
             if isinstance(prompt, PromptEmbedding):
                 networks.transformer.check_context(prompt)
-        models = self._models()
         if networks.backend.must_stream:
-            networks.backend.check_streaming(models.require("transformer"))
+            networks.backend.check_streaming(self._models().require("transformer"))
 
     def needs(self) -> PhaseNeeds:
         plan, models = self._plan, self._models()

@@ -37,9 +37,6 @@ class _TextPhase(Phase):
     def units(self) -> int:
         return len(self._texts)
 
-    def check(self) -> None:
-        self._encoder.check()
-
     def _counts(self) -> list[int]:
         """Return the numbers of ids of the prompts."""
         return [len(self._encoder.tokenize(text)) for text in self._texts]
@@ -62,7 +59,7 @@ class EncodePrompt(_TextPhase):
         return models.gemma, models.text_projection
 
     def check(self) -> None:
-        super().check()
+        self._encoder.check()
         backend = self._networks.backend
         if backend.must_stream:
             backend.check_streaming(self._networks.models.require("gemma"))
@@ -103,6 +100,9 @@ class ConnectPrompt(_TextPhase):
     def weights(self) -> tuple[Component | None, ...]:
         models = self._networks.models
         return models.video_connector, models.audio_connector
+
+    def check(self) -> None:
+        """Nothing: `EncodePrompt` comes before it and asks for the connectors too."""
 
     def needs(self) -> PhaseNeeds:
         models = self._networks.models

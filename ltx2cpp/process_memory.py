@@ -16,8 +16,8 @@ def resident_bytes() -> int:
 
 def peak_memory_bytes() -> int:
     """Return the highest resident memory of this process so far, 0 where unknown."""
-    if found := _field(Path("/proc/self/status"), "VmHWM:"):
-        return found
+    if recorded := _field(Path("/proc/self/status"), "VmHWM:"):
+        return recorded
     if sys.platform == "win32":
         return 0
     import resource
@@ -39,13 +39,13 @@ def restart_peak_memory() -> None:
 
 def available_bytes() -> int:
     """Return what this machine or this container can still give, 0 where unknown."""
-    found = _field(Path("/proc/meminfo"), "MemAvailable:")
+    available = _field(Path("/proc/meminfo"), "MemAvailable:")
     try:
         limit = int((_CGROUP / "memory.max").read_text())
         used = int((_CGROUP / "memory.current").read_text())
     except (OSError, ValueError):
-        return found
-    return min(found, max(limit - used, 0))
+        return available
+    return min(available, max(limit - used, 0))
 
 
 def _field(path: Path, name: str) -> int:

@@ -41,11 +41,11 @@ class PlannedNeeds:
 
     def phases(self, pieces: DecodePieces) -> list[PhaseNeeds]:
         """Return the needs of all phases, in order, with the clip decoded in pieces."""
-        given = _given_bytes(self.plan)
+        given_bytes = _given_bytes(self.plan)
         needs = [
             self._ask(phase) for phase in phases_of(self.plan, self.networks, self.known, pieces)
         ]
-        return [replace(each, host_bytes=each.host_bytes + given) for each in needs]
+        return [replace(each, host_bytes=each.host_bytes + given_bytes) for each in needs]
 
     def with_frames(self, num_frames: int) -> PlannedNeeds | None:
         """Return the needs with another number of frames; None where the rest forbids it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from os import PathLike
 from typing import Any, TypedDict
 
@@ -77,16 +77,16 @@ class GenerationArguments(TypedDict, total=False):
     sampling: Sampling | None
 
 
-def check_names(call: str, given: object, known: type) -> None:
+def check_names(call: str, arguments: Iterable[str], known: type) -> None:
     """Raise TypeError for a name that a TypedDict does not have, as Python does for arguments.
 
     Args:
         call: what was called, for the message.
-        given: the keyword arguments.
+        arguments: names of the keyword arguments.
         known: the TypedDict.
     """
     names = tuple(known.__annotations__)
-    for name in given if isinstance(given, dict) else ():
+    for name in arguments:
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""

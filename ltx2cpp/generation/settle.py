@@ -52,7 +52,7 @@ class Streams:
 
 
 @dataclass(frozen=True, eq=False)
-class Given:
+class Inputs:
     """What the caller gives beside words and numbers.
 
     Attributes:
@@ -97,15 +97,15 @@ def settle(
     preset = pipeline.defaults(model.preset)
     _check_prompts(prompt, arguments)
     streams = _settle_streams(arguments, pipeline, preset)
-    given = _settle_given(arguments, pipeline, model, streams)
-    size = _settle_size(arguments, pipeline, preset, model, streams, given)
-    shown = _settle_shown(given, size, preset, model)
+    inputs = _settle_inputs(arguments, pipeline, model, streams)
+    size = _settle_size(arguments, pipeline, preset, model, streams, inputs)
+    shown = _settle_shown(inputs, size, preset, model)
     denoising = settle_denoising(
         arguments,
         pipeline,
         preset,
         size.first,
-        video=streams.video and (given.clip is None or given.clip.decodes_video),
+        video=streams.video and (inputs.clip is None or inputs.clip.decodes_video),
         audio=streams.audio and shown.sound is None,
     )
     stages = _settle_stages(arguments, pipeline, model, size, shown, denoising)
@@ -120,12 +120,12 @@ def settle(
         video=streams.video,
         audio=streams.audio,
         decodes=streams.decodes,
-        conditions=given.conditions,
-        audio_condition=given.audio_condition,
+        conditions=inputs.conditions,
+        audio_condition=inputs.audio_condition,
         sound=shown.sound,
-        finish=given.clip or WholeClip(),
+        finish=inputs.clip or WholeClip(),
         sound_stage=pipeline.sound_stage - 1 if pipeline.two_stage else 0,
-        temporal_upscale=_settle_temporal_upscale(arguments, streams, given),
+        temporal_upscale=_settle_temporal_upscale(arguments, streams, inputs),
     )
 
 
@@ -152,9 +152,9 @@ def _settle_streams(
     )
 
 
-def _settle_given(
+def _settle_inputs(
     arguments: GenerationArguments, pipeline: PipelineSpec, model: ModelDefaults, streams: Streams
-) -> Given:
+) -> Inputs:
     conditions = _with_keyframes(
         [
             *as_pictures(arguments.get("images", ())),
@@ -171,7 +171,7 @@ def _settle_given(
         _check_lead(streams, conditions)
     frame_rate = arguments.get("frame_rate", DEFAULT_FRAME_RATE)
     clip = read_given_clip(conditions, frame_rate, arguments.get("num_frames"))
-    return Given(tuple(conditions), clip, lead)
+    return Inputs(tuple(conditions), clip, lead)
 
 
 def _with_keyframes(conditions: list[Condition], pipeline: PipelineSpec) -> list[Condition]:
@@ -237,18 +237,18 @@ def _settle_size(
     preset: Preset,
     model: ModelDefaults,
     streams: Streams,
-    given: Given,
+    inputs: Inputs,
 ) -> Size:
     width, height = arguments.get("width"), arguments.get("height")
     num_frames = arguments.get("num_frames")
-    if given.clip is not None:
-        num_frames = given.clip.generated_frames(num_frames)
+    if inputs.clip is not None:
+        num_frames = inputs.clip.generated_frames(num_frames)
         if width is None or height is None:
-            own = given.clip.given_frames.shape
-            own_width, own_height = whole_cells(given.clip.name, own[2], own[1])
+            own = inputs.clip.given_frames.shape
+            own_width, own_height = whole_cells(inputs.clip.name, own[2], own[1])
             width = own_width if width is None else width
             height = own_height if height is None else height
-    elif None in (width, height, num_frames) and (own_size := source_size(given.conditions)):
+    elif None in (width, height, num_frames) and (own_size := source_size(inputs.conditions)):
         width = own_size[0] if width is None else width
         height = own_size[1] if height is None else height
         # A file that does not tell its number of frames gives none.
@@ -285,17 +285,17 @@ def half_shape(shape: ClipShape) -> ClipShape:
     return dataclasses.replace(shape, width=shape.width // 2, height=shape.height // 2)
 
 
-def _settle_shown(given: Given, size: Size, preset: Preset, model: ModelDefaults) -> Shown:
+def _settle_shown(inputs: Inputs, size: Size, preset: Preset, model: ModelDefaults) -> Shown:
     sound = None
-    if given.audio_condition is not None:
-        sound = cut_sound(given.audio_condition, size.final)
+    if inputs.audio_condition is not None:
+        sound = cut_sound(inputs.audio_condition, size.final)
     placements = place(
-        [each for each in given.conditions if not isinstance(each, (Extend, Foley))],
+        [each for each in inputs.conditions if not isinstance(each, (Extend, Foley))],
         size.final,
         preset.image_crf,
         size.first,
         model.reference_factors,
-        [] if given.clip is None else [given.clip.placement()],
+        [] if inputs.clip is None else [inputs.clip.placement()],
     )
     return Shown(placements, sound)
 
@@ -351,13 +351,13 @@ def _second_stage(
 
 
 def _settle_temporal_upscale(
-    arguments: GenerationArguments, streams: Streams, given: Given
+    arguments: GenerationArguments, streams: Streams, inputs: Inputs
 ) -> bool:
     if not arguments.get("temporal_upscale", False):
         return False
     if not streams.video:
         raise ArgumentError("temporal_upscale: there are no pictures with video=False")
-    if given.clip is not None:
+    if inputs.clip is not None:
         raise ArgumentError(
             "temporal_upscale: a given clip that is extended or gets a sound keeps its frame rate"
         )
@@ -375,10 +375,8 @@ def _with_noise(
     if noise is None:
         return stages
     if not isinstance(noise, (tuple, list)) or len(noise) != 2 * len(stages):
-        wanted = (
-            "the pair (video, audio)" if len(stages) == 1 else "two pairs (video, audio) in one"
-        )
-        raise ArgumentError(f"noise: expected {wanted} in token layout")
+        form = "the pair (video, audio)" if len(stages) == 1 else "two pairs (video, audio) in one"
+        raise ArgumentError(f"noise: expected {form} in token layout")
     noised = []
     for stage, video, audio in zip(stages, noise[::2], noise[1::2], strict=True):
         video_tokens = stage.shape.video_tokens + stage.placements.appended_tokens(stage.shape)

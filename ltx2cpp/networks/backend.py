@@ -156,17 +156,18 @@ class Backend:
         if self.device.name != "cpu":
             # Whatever was loaded passes through the device's slots.
             return
-        made = sum(
+        converted_bytes = sum(
             ref.info.size_bytes
             for name, ref in component.tensors.items()
             if len(ref.info.shape) == 2 and self._is_made(name, ref)
         )
-        if made > _MAX_MADE_SHARE * component.size_bytes:
+        if converted_bytes > _MAX_MADE_SHARE * component.size_bytes:
             raise ArgumentError(
                 "offload: weights that are converted on load (weight_type, fp8 with scales, a "
                 f"merged LoRA) cannot go behind the reader, and in {component.source} these are "
-                f"{100 * made / component.size_bytes:.0f} %; give a file with the weights as they "
-                "are used (ltx2cpp-cli convert), lora_mode 'runtime', or offload 'phase'"
+                f"{100 * converted_bytes / component.size_bytes:.0f} %; give a file with the "
+                "weights as they are used (ltx2cpp-cli convert), lora_mode 'runtime', or offload "
+                "'phase'"
             )
 
     def _is_made(self, name: str, ref: WeightRef) -> bool:
@@ -180,8 +181,8 @@ class Backend:
     def _target(self, name: str, ref: WeightRef) -> object | None:
         if self.weight_type == "file":
             return ref.target
-        wanted = target_dtype(name, ref.info.shape, ref.info.dtype, self.weight_type)
-        return ref.target if wanted is None else wanted
+        dtype = target_dtype(name, ref.info.shape, ref.info.dtype, self.weight_type)
+        return ref.target if dtype is None else dtype
 
 
 def config_dict(component: Component) -> dict[str, Any]:

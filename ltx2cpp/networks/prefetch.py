@@ -20,12 +20,12 @@ def prefetch(components: Iterable[Component | None]) -> None:
     Nothing happens where they might push out what is in use, or where the system takes no advice.
     A file that vanishes meanwhile is left for the reader to complain about.
     """
-    wanted = [each for each in components if each is not None]
-    size = sum(each.size_bytes for each in wanted)
+    present = [each for each in components if each is not None]
+    size = sum(each.size_bytes for each in present)
     if not hasattr(os, "posix_fadvise") or not 0 < size < _SHARE * available_bytes():
         return
     ranges: dict[Path, tuple[int, int]] = {}
-    for component in wanted:
+    for component in present:
         for weight in component.tensors.values():
             info = weight.info
             begin, end = ranges.get(info.path, (info.offset, info.offset))

@@ -96,10 +96,10 @@ class PromptCache:
         entries = []
         for path in self._folder.glob("*.safetensors"):
             with contextlib.suppress(FileNotFoundError):
-                found = path.stat()
+                status = path.stat()
                 if not path.name.startswith("."):
-                    entries.append((found.st_mtime_ns, found.st_size, path))
-                elif time.time() - found.st_mtime > _ABANDONED_AFTER_S:
+                    entries.append((status.st_mtime_ns, status.st_size, path))
+                elif time.time() - status.st_mtime > _ABANDONED_AFTER_S:
                     path.unlink()
         total = sum(size for _, size, _ in entries)
         for _, size, path in sorted(entries):

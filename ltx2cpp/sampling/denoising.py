@@ -38,11 +38,11 @@ class _Stream:
     last: FloatArray | None = None
 
     def modality(self, prompt: PromptEmbedding, sigma: float) -> Modality:
-        held = not self.state.mask.any()
+        is_held = not self.state.mask.any()
         return Modality(
             latent=self.state.latent,
             context=getattr(prompt, self.name),
-            sigma=0.0 if held else sigma,
+            sigma=0.0 if is_held else sigma,
             timesteps=self.state.timesteps(sigma),
             positions=self.state.positions,
             attention_mask=self.state.attention,

@@ -73,5 +73,5 @@ def _rescale_factor(plain: FloatArray, guided: FloatArray, share: float) -> floa
     spread = float(np.std(guided, ddof=1, dtype=np.float64))
     if spread == 0.0:
         return 1.0
-    wanted = float(np.std(plain, ddof=1, dtype=np.float64))
-    return share * wanted / spread + (1.0 - share)
+    plain_spread = float(np.std(plain, ddof=1, dtype=np.float64))
+    return share * plain_spread / spread + (1.0 - share)

@@ -61,6 +61,8 @@ class Clip:
         plan = self._plan
         if not plan.video:
             raise ArgumentError("the clip has no pictures: it was made with video=False")
+        if not plan.decodes:
+            raise ArgumentError("the clip is not decoded: it was made with output='latents'")
         return plan.finish.frames(self._run.pictures(), plan.decoded_shape)
 
     def collect(self) -> GenerationOutput:

@@ -187,8 +187,9 @@ def find_pipeline(name: str | None, two_stage: bool | None, preset: Preset) -> P
     if spec.variant and spec.variant != variant:
         expected, actual = ("full", "distilled") if preset.distilled else ("distilled", "full")
         raise ArgumentError(
-            f"pipeline: {name} is for {expected} models and this is a {actual} one, or taken for one; "
-            f"use another, or give the variant {spec.variant!r} if the file is a {expected} model"
+            f"pipeline: {name} is for {expected} models and this is a {actual} one, or taken for "
+            f"one; use another, or give the variant {spec.variant!r} if the file is a {expected} "
+            "model"
         )
     if two_stage and not spec.two_stage:
         raise ArgumentError(f"two_stage: the pipeline {name} has one stage")

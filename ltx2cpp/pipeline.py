@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltx2cpp.demo import DEMO, demo_files, warn_of_unknown
-from ltx2cpp.errors import CheckpointError
 from ltx2cpp.generation.clip import Clip
 from ltx2cpp.generation.needs import PlannedNeeds
 from ltx2cpp.generation.phases import State, phases_of
@@ -133,7 +132,8 @@ class LTX2Pipeline:
         backend.offload = self._memory.usual.offload
         backend.must_stream = self._memory.asks_to_stream
         self._preset = options.get("preset")
-        self._model = self._describe_model()
+        # Described when a generation first asks; single networks run of files without a transformer.
+        self._model: ModelDefaults | None = None
 
     @classmethod
     def demo(cls, device: str = "auto", /, **options: Unpack[PipelineOptions]) -> Self:
@@ -198,7 +198,7 @@ class LTX2Pipeline:
     def set_loras(self, loras: Sequence[LoraSpec], lora_mode: str | None = None) -> None:
         """Replace all LoRAs; see `Networks.set_loras`."""
         self.networks.set_loras(loras, lora_mode)
-        self._model = self._describe_model()
+        self._model = None
 
     def __call__(
         self,
@@ -273,7 +273,7 @@ class LTX2Pipeline:
     ) -> tuple[PlannedNeeds, dict[str, PromptEmbedding]]:
         """Settle and check a generation; return its needs, and the contexts that are known."""
         if self._model is None:
-            raise CheckpointError(self.models.why_missing("transformer"))
+            self._model = self._describe_model()
         plan = settle(prompt, arguments, self._model)
         for phase in phases_of(plan, self.networks):
             phase.check()
@@ -301,11 +301,14 @@ class LTX2Pipeline:
             backend.offload = memory.offload
         return memory.keeping, memory.pieces
 
-    def _describe_model(self) -> ModelDefaults | None:
-        """Return what settling needs to know; None of files without a transformer."""
+    def _describe_model(self) -> ModelDefaults:
+        """Return what settling needs to know.
+
+        Raises:
+            CheckpointError: the files hold no transformer.
+            ConfigError: no defaults are known for the model.
+        """
         networks, models = self.networks, self.models
-        if models.transformer is None:
-            return None
         backend, config = networks.backend, networks.transformer.config
         changed = networks.loras or networks.distilled_lora
         return ModelDefaults(

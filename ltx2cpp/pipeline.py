@@ -132,7 +132,7 @@ class LTX2Pipeline:
         backend.offload = self._memory.usual.offload
         backend.must_stream = self._memory.asks_to_stream
         self._preset = options.get("preset")
-        # Described when a generation first asks; single networks run of files without a transformer.
+        # Described when a generation first asks; files without a transformer serve other calls.
         self._model: ModelDefaults | None = None
 
     @classmethod

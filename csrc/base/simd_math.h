@@ -41,9 +41,9 @@ LTX_ALWAYS_INLINE float vector_exp(float x) {
     return power * std::bit_cast<float>(exponent);
 }
 
-// sin(x)^2, absolute error at most 1e-7 for |x| up to 1e9. The argument is reduced modulo pi in double precision, because
-// the exponent of a trained frequency can make it large; a degree 9 polynomial, fitted for least relative error on
-// |r| <= pi / 2 (6e-9), does the rest. NaN for what is not finite.
+// sin(x)^2, absolute error at most 1e-7 for |x| up to 1e9. The argument is reduced modulo pi in double precision,
+// because the exponent of a trained frequency can make it large; a degree 9 polynomial, fitted for least relative error
+// on |r| <= pi / 2 (6e-9), does the rest. NaN for what is not finite.
 LTX_ALWAYS_INLINE float vector_sin_squared(float x) {
     constexpr double kPi = 3.14159265358979323846;
     constexpr double kRound = 6755399441055744.0;  // 1.5 * 2^52, as in vector_exp

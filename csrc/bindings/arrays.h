@@ -17,8 +17,7 @@ using FloatArray = pybind11::array_t<float, pybind11::array::c_style | pybind11:
 using IntArray = pybind11::array_t<int32_t, pybind11::array::c_style | pybind11::array::forcecast>;
 
 inline HostView view_of(const FloatArray & array) {
-    return {Shape(array.shape(), array.shape() + array.ndim()),
-            {array.data(), static_cast<size_t>(array.size())}};
+    return {Shape(array.shape(), array.shape() + array.ndim()), {array.data(), static_cast<size_t>(array.size())}};
 }
 
 // Moves a result into numpy; the array owns the memory through a capsule.

@@ -1,6 +1,6 @@
+#include "io/tensor_table.h"
 #include "bindings/arrays.h"
 #include "bindings/register.h"
-#include "io/tensor_table.h"
 
 namespace py = pybind11;
 
@@ -51,11 +51,12 @@ void register_tensor_table(py::module_ & module) {
         .def(
             "add_low_rank",
             [](TensorTable & table, const std::string & weight, const Place & down, const Place & up, float scale) {
-                table.add_low_rank(weight, {locate(table, weight + " (down)", down),
-                                            locate(table, weight + " (up)", up), scale});
+                table.add_low_rank(
+                    weight, {locate(table, weight + " (down)", down), locate(table, weight + " (up)", up), scale});
             },
             py::arg("weight"), py::arg("down"), py::arg("up"), py::arg("scale"),
-            "Adds scale * up * down to a weight (out, in) of the table: `down` (rank, in) and `up` (out, rank), each as\n"
+            "Adds scale * up * down to a weight (out, in) of the table: `down` (rank, in) and `up` (out, rank), each "
+            "as\n"
             "(dtype, shape, path, offset, size_bytes). Several additions to one weight sum up.")
         .def(
             "set_low_rank_mode",

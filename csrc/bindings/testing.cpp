@@ -194,9 +194,7 @@ void register_testing(py::module_ & module) {
 
     testing.def(
         "open_with_ggml",
-        [](const std::string & path) {
-            gguf_free(gguf_init_from_file(path.c_str(), {true, nullptr}));
-        },
+        [](const std::string & path) { gguf_free(gguf_init_from_file(path.c_str(), {true, nullptr})); },
         "Lets ggml itself open a GGUF, and say what it has to say of it.");
 
     testing.def("modulate", &modulate_case, py::arg("x"), py::arg("table"), py::arg("scale_entry"),

@@ -32,7 +32,7 @@ std::shared_ptr<const MappedFile> MappedFile::open(const std::string & path) {
     std::shared_ptr<MappedFile> file(new MappedFile());
     file->path_ = path;
     file->descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    struct stat status {};
+    struct stat status{};
     if (file->descriptor_ < 0 || ::fstat(file->descriptor_, &status) != 0) {
         throw CheckpointError(path + ": cannot be opened: " + std::strerror(errno));
     }
@@ -87,7 +87,7 @@ void MappedFile::release(uint64_t offset, uint64_t size, bool drop_cached) const
 }
 
 void MappedFile::check_unchanged() const {
-    struct stat status {};
+    struct stat status{};
     if (::fstat(descriptor_, &status) != 0 || static_cast<uint64_t>(status.st_size) != size_ ||
         modified_ns(status) != modified_ns_) {
         throw CheckpointError(path_ + ": the file was changed while it was in use (" + std::to_string(size_) +

@@ -17,9 +17,9 @@ namespace {
 // Rows of one step of the product below; with kLanes columns they fill half of AVX2's registers.
 constexpr int64_t kTileRows = 4;
 
-// rows[i][c] += sum over k of up[i][k] * down[k][c], for `count` rows, a multiple of kTileRows. Columns come outermost, so
-// that a strip of `down` is read from memory once for all rows. One array per row: gcc keeps a two-dimensional one in
-// memory, which is 14 times slower.
+// rows[i][c] += sum over k of up[i][k] * down[k][c], for `count` rows, a multiple of kTileRows. Columns come outermost,
+// so that a strip of `down` is read from memory once for all rows. One array per row: gcc keeps a two-dimensional one
+// in memory, which is 14 times slower.
 LTX_TARGET_CLONES void add_product(const float * up, const float * down, int64_t rank, int64_t in, int64_t count,
                                    float * rows) {
     const int64_t whole = in - in % kLanes;
@@ -90,9 +90,12 @@ void encode(const std::vector<float> & values, ggml_tensor * tensor) {
 
 bool runs_beside(LowRankMode mode, std::optional<ggml_type> held) {
     switch (mode) {
-        case LowRankMode::Merge: return false;
-        case LowRankMode::RunTime: return true;
-        case LowRankMode::Auto: return held && ggml_is_quantized(*held) && *held != GGML_TYPE_Q8_0;
+        case LowRankMode::Merge:
+            return false;
+        case LowRankMode::RunTime:
+            return true;
+        case LowRankMode::Auto:
+            return held && ggml_is_quantized(*held) && *held != GGML_TYPE_Q8_0;
     }
     throw Error("unknown low-rank mode");
 }

@@ -22,7 +22,8 @@ enum class WeightKind {
     Matrix,  // left operand of products, or rows to look up: the target type, else as stored (fp8, f64: bfloat16)
     Vector,  // norms, biases, modulation tables: always F32
     // Convolution kernels (out, in, k...): F32 when stored or asked for so, else 16 bits. Repacked into one matrix per
-    // tap, ne [in, out, taps]; or, 16 bits where the device takes them so, in the order of the file, ne [in * taps, out].
+    // tap, ne [in, out, taps]; or, 16 bits where the device takes them so, in the order of the file, ne [in * taps,
+    // out].
     Conv,
     // Kernels (out, in, k...) of the exact float32 convolutions (ops/conv): one matrix per tap, the output channel
     // fastest, ne [out, in, taps]. Held as stored or asked for where that is F32, F16 or BF16, else F32.

@@ -1,8 +1,8 @@
 // Runs CUDA kernels on the CPU, thread by thread, so that their arithmetic is tested where there is no GPU.
 //
-// The sources of the kernels are compiled as C++ with this folder in front of CUDA's headers. A block's threads are fibers
-// of one operating system thread that take turns at barriers and warp exchanges; asynchronous copies land as late as the
-// kernel allows. Speed, memory limits and races within a warp are not emulated.
+// The sources of the kernels are compiled as C++ with this folder in front of CUDA's headers. A block's threads are
+// fibers of one operating system thread that take turns at barriers and warp exchanges; asynchronous copies land as
+// late as the kernel allows. Speed, memory limits and races within a warp are not emulated.
 #pragma once
 
 #include <cstddef>

@@ -33,8 +33,9 @@ void check(const std::string & name, const GeneratorConfig & c) {
                             std::ranges::all_of(c.resblock_dilation_sizes, positive) &&
                             std::ranges::all_of(c.resblock_kernel_sizes, [](int64_t k) { return k % 2 == 1; });
     if (!blocks_fit || c.in_channels < 1 || c.out_channels < 1) {
-        throw ConfigError(name + ": expected residual blocks with odd kernels and dilations for each, and positive "
-                                 "channel counts");
+        throw ConfigError(name +
+                          ": expected residual blocks with odd kernels and dilations for each, and positive "
+                          "channel counts");
     }
 }
 

@@ -63,16 +63,15 @@ Generator Generator::load(const Scope & scope, const GeneratorConfig & config) {
     const bool snake = config.activation == VocoderActivation::SnakeBeta;
     Generator generator{
         .config = config,
-        .conv_pre = Conv1d::load(scope.at("conv_pre"), {.in = config.in_channels,
-                                                        .out = config.upsample_initial_channel,
-                                                        .taps = kOuterTaps}),
+        .conv_pre =
+            Conv1d::load(scope.at("conv_pre"),
+                         {.in = config.in_channels, .out = config.upsample_initial_channel, .taps = kOuterTaps}),
         .ups = {},
         .resblocks = {},
         .act_post = {},
-        .conv_post = Conv1d::load(scope.at("conv_post"), {.in = last,
-                                                          .out = config.out_channels,
-                                                          .taps = kOuterTaps,
-                                                          .bias = config.final_bias}),
+        .conv_post =
+            Conv1d::load(scope.at("conv_post"),
+                         {.in = last, .out = config.out_channels, .taps = kOuterTaps, .bias = config.final_bias}),
     };
     if (snake) {
         generator.act_post = SnakeActivation::load(scope.at("act_post"), last);
@@ -111,9 +110,14 @@ ggml_tensor * Generator::build(Graph & graph, ggml_tensor * mel) const {
     }
     x = graph.probe("conv_post", conv_post.build(graph, x, snake ? InputActivation{} : kLastLeaky));
     switch (config.final_activation) {
-        case FinalActivation::Tanh: x = ggml_tanh(ctx, x); break;
-        case FinalActivation::Clamp: x = ggml_clamp(ctx, x, -1.0f, 1.0f); break;
-        case FinalActivation::None: break;
+        case FinalActivation::Tanh:
+            x = ggml_tanh(ctx, x);
+            break;
+        case FinalActivation::Clamp:
+            x = ggml_clamp(ctx, x, -1.0f, 1.0f);
+            break;
+        case FinalActivation::None:
+            break;
     }
     return graph.probe("", x);  // ne: [out_channels, T * rate]
 }

@@ -1,6 +1,6 @@
 // A mel spectrum to a wave, by transposed convolutions with residual blocks behind each.
-// Source: HiFi-GAN (Kong et al., 2020) for LTX-2; BigVGAN's anti-aliased SnakeBeta for LTX-2.3; ltx-core, model/audio_vae
-// (Vocoder). All arithmetic is float32: rounding piles up through some hundred convolutions in a row.
+// Source: HiFi-GAN (Kong et al., 2020) for LTX-2; BigVGAN's anti-aliased SnakeBeta for LTX-2.3; ltx-core,
+// model/audio_vae (Vocoder). All arithmetic is float32: rounding piles up through some hundred convolutions in a row.
 #pragma once
 
 #include <optional>

@@ -22,17 +22,20 @@ void expect_arguments(const char * op, const ggml_tensor * x, const ggml_tensor 
 
 ggml_tensor * activate(ggml_context * ctx, ggml_tensor * x, ConvActivation activation, float value) {
     switch (activation) {
-        case ConvActivation::None: return x;
-        case ConvActivation::LeakyRelu: return ggml_leaky_relu(ctx, x, value, false);
-        case ConvActivation::PixelNormSilu: return ggml_silu(ctx, ggml_rms_norm(ctx, x, value));
+        case ConvActivation::None:
+            return x;
+        case ConvActivation::LeakyRelu:
+            return ggml_leaky_relu(ctx, x, value, false);
+        case ConvActivation::PixelNormSilu:
+            return ggml_silu(ctx, ggml_rms_norm(ctx, x, value));
     }
     throw Error("unknown activation of a convolution");
 }
 
 // The matrix of one tap as ggml multiplies it: F32 [in, out].
 ggml_tensor * matrix_of(ggml_context * ctx, ggml_tensor * weight, int64_t tap) {
-    ggml_tensor * matrix =
-        ggml_view_2d(ctx, weight, weight->ne[0], weight->ne[1], weight->nb[1], static_cast<size_t>(tap) * weight->nb[2]);
+    ggml_tensor * matrix = ggml_view_2d(ctx, weight, weight->ne[0], weight->ne[1], weight->nb[1],
+                                        static_cast<size_t>(tap) * weight->nb[2]);
     matrix = matrix->type == GGML_TYPE_F32 ? matrix : ggml_cast(ctx, matrix, GGML_TYPE_F32);
     return ggml_cont(ctx, ggml_transpose(ctx, matrix));
 }

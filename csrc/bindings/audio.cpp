@@ -1,7 +1,7 @@
 #include "bindings/arrays.h"
 #include "bindings/memory.h"
 #include "bindings/register.h"
-#include "session/audio_stage.h"
+#include "networks/audio_vae.h"
 
 namespace py = pybind11;
 

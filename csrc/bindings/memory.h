@@ -2,7 +2,7 @@
 #pragma once
 
 #include "bindings/arrays.h"
-#include "session/stage_memory.h"
+#include "networks/network_memory.h"
 
 namespace ltx::bindings {
 

@@ -7,11 +7,11 @@
 #include <optional>
 
 #include "bindings/register.h"
+#include "kernels/registry.h"
 #include "ops/bias_gelu/bias_gelu.h"
 #include "ops/conv/conv.h"
 #include "ops/gated_residual/gated_residual.h"
 #include "ops/modulate/modulate.h"
-#include "ops/registry.h"
 #include "ops/snake/snake.h"
 #include "ops/split_rope/split_rope.h"
 

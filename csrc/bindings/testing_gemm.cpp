@@ -7,8 +7,8 @@
 
 #include "bindings/register.h"
 #include "bindings/testing.h"
+#include "kernels/gemm/gemm.h"
 #include "nn/attention.h"
-#include "ops/gemm/gemm.h"
 #include "ops/linear/linear.h"
 
 namespace py = pybind11;

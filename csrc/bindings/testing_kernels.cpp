@@ -7,7 +7,7 @@
 #include "runtime/backend.h"
 
 #if LTX2CPP_EMULATED_CUDA
-#include "ops/cuda/cuda_op.h"
+#include "kernels/cuda/cuda_op.h"
 #endif
 
 namespace py = pybind11;

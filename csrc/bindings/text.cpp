@@ -1,8 +1,8 @@
 #include "bindings/arrays.h"
 #include "bindings/memory.h"
 #include "bindings/register.h"
-#include "session/connector_stage.h"
-#include "session/text_stage.h"
+#include "networks/text_connector.h"
+#include "networks/text_encoder.h"
 
 namespace py = pybind11;
 

@@ -1,7 +1,7 @@
+#include "networks/transformer.h"
 #include "bindings/arrays.h"
 #include "bindings/memory.h"
 #include "bindings/register.h"
-#include "session/denoise_stage.h"
 
 namespace py = pybind11;
 

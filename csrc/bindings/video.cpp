@@ -3,8 +3,8 @@
 #include "bindings/arrays.h"
 #include "bindings/memory.h"
 #include "bindings/register.h"
-#include "session/upsample_stage.h"
-#include "session/video_stage.h"
+#include "networks/upsampler.h"
+#include "networks/video_encoder.h"
 
 namespace py = pybind11;
 

@@ -20,7 +20,8 @@ using ProbeSet = std::set<std::string, std::less<>>;
 // Which form own operations take: one fused node, or the composition of stock nodes that defines its result.
 enum class OpForm { Fused, Composed };
 
-// Who multiplies BF16 and quantised matrices: ggml, or ops/gemm where the graph runs on a CPU with BF16 instructions.
+// Who multiplies BF16 and quantised matrices: ggml, or kernels/gemm where the graph runs on a CPU with BF16
+// instructions.
 enum class Products { Stock, Own };
 
 // Names live in tables here, because ggml truncates long tensor names. Batch is always one.

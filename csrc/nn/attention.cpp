@@ -2,8 +2,8 @@
 
 #include <cmath>
 
+#include "kernels/gemm/gemm.h"
 #include "ops/attention/attention.h"
-#include "ops/gemm/gemm.h"
 
 namespace ltx {
 

@@ -12,12 +12,12 @@
 #include <utility>
 
 #include "base/error.h"
+#include "kernels/gemm/gemm.h"
+#include "kernels/registry.h"
 #include "ops/conv3d/conv3d.h"
-#include "ops/gemm/gemm.h"
-#include "ops/registry.h"
 #include "runtime/graph_memory.h"
 #if LTX2CPP_CUDA
-#include "ops/cuda/cuda_op.h"
+#include "kernels/cuda/cuda_op.h"
 #endif
 
 namespace ltx {

@@ -5,8 +5,8 @@
 
 #include "ggml-alloc.h"
 #include "ggml-cpu.h"
+#include "kernels/registry.h"
 #include "ops/conv3d/conv3d.h"
-#include "ops/registry.h"
 #include "runtime/slot_residency.h"
 
 namespace ltx {

@@ -4,7 +4,7 @@
 
 #include "base/error.h"
 #include "ggml-alloc.h"
-#include "ops/registry.h"
+#include "kernels/registry.h"
 
 namespace ltx {
 

@@ -6,8 +6,8 @@
 
 #include "base/error.h"
 #include "base/parallel.h"
-#include "base/simd.h"
 #include "ggml-backend.h"
+#include "kernels/simd.h"
 #include "weights/pack.h"
 
 namespace ltx {

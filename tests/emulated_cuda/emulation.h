@@ -40,7 +40,7 @@ void copy_later(void * to, const void * from, size_t bytes, size_t valid_bytes);
 void close_copies();
 void wait_copies(int open_groups);
 
-// Matrix instructions of a warp, as ops/cuda/tensor_core.cuh describes them. Elements are bfloat16.
+// Matrix instructions of a warp, as kernels/cuda/tensor_core.cuh describes them. Elements are bfloat16.
 void load_matrices(unsigned (&r)[4], const void * row, bool transposed);
 void multiply(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]);
 

@@ -3,7 +3,7 @@
 #include <string>
 
 #include "base/error.h"
-#include "ops/gemm/gemm.h"
+#include "kernels/gemm/gemm.h"
 
 namespace ltx {
 

@@ -2,7 +2,7 @@
 // (ggml's own make F16 columns whatever the kernel's type, and multiply F16 or BF16 kernels by rounded activations.)
 #pragma once
 
-#include "ops/custom.h"
+#include "kernels/custom.h"
 
 namespace ltx {
 

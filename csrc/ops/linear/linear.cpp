@@ -1,8 +1,8 @@
 #include "ops/linear/linear.h"
 
+#include "kernels/gemm/gemm.h"
 #include "ops/bias_gelu/bias_gelu.h"
 #include "ops/gated_residual/gated_residual.h"
-#include "ops/gemm/gemm.h"
 
 namespace ltx {
 

@@ -1,7 +1,7 @@
 // y = W x and what follows it in one pass: bias, GELU or a gated residual.
 #pragma once
 
-#include "ops/custom.h"
+#include "kernels/custom.h"
 
 namespace ltx {
 

@@ -3,7 +3,7 @@
 #include <cstring>
 #include <vector>
 
-#include "base/simd.h"
+#include "kernels/simd.h"
 #include "ops/pad/pad.h"
 #include "ops/pixel_norm/pixel_norm.h"
 

@@ -1,7 +1,7 @@
 // Consecutive frames that lie in two tensors: some kept from an earlier run, and the new ones.
 #pragma once
 
-#include "ops/custom.h"
+#include "kernels/custom.h"
 
 namespace ltx {
 

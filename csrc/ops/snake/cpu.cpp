@@ -2,7 +2,7 @@
 #include <cmath>
 #include <vector>
 
-#include "base/simd_math.h"
+#include "kernels/simd_math.h"
 #include "ops/snake/snake.h"
 
 namespace ltx {

@@ -1,0 +1,138 @@
+#include "networks/text_connector.h"
+
+#include <numeric>
+
+#include "base/error.h"
+#include "networks/probe_names.h"
+#include "nn/rope.h"
+
+namespace ltx {
+
+namespace {
+
+// Graph nodes of one block, rounded up.
+constexpr size_t kNodesPerBlock = 160;
+constexpr size_t kNodesBesides = 64;
+
+void check_input(const char * function, const HostView & features, int64_t rows, const TextConnectorConfig & config) {
+    const Shape & shape = features.shape;
+    if (shape.size() != 2 || shape[0] < 1 || shape[1] != config.width()) {
+        throw ShapeError(std::string(function) + ": features has shape " + to_string(shape) + ", expected (tokens, " +
+                         std::to_string(config.width()) + ")");
+    }
+    if (rows < shape[0] || rows % config.num_registers != 0) {
+        throw ArgumentError(std::string(function) + ": rows is " + std::to_string(rows) + ", expected a multiple of " +
+                            std::to_string(config.num_registers) + " registers and at least the " +
+                            std::to_string(shape[0]) + " tokens");
+    }
+}
+
+}  // namespace
+
+ConnectorStage::ConnectorStage(TensorTable table, const TextConnectorConfig & config,
+                               const std::shared_ptr<Backend> & backend)
+    : connector_("text connector", std::move(table), backend,
+                 [&](const Scope & scope) { return TextConnector::load(scope, config); }) {}
+
+void ConnectorStage::load() {
+    const std::lock_guard lock(mutex_);
+    connector_.load();
+}
+
+uint64_t ConnectorStage::weight_bytes() const {
+    return connector_.weights().stored_bytes();
+}
+
+uint64_t ConnectorStage::activation_bytes() {
+    const std::lock_guard lock(mutex_);
+    return connector_.runner().activation_bytes();
+}
+
+void ConnectorStage::stream_weights(PageCache cache) {
+    const std::lock_guard lock(mutex_);
+    connector_.stream_weights(cache);
+}
+
+StageMemory ConnectorStage::measure(int64_t tokens, int64_t rows) {
+    const std::lock_guard lock(mutex_);
+    connector_.declare();
+    StageMeter meter({&connector_.weights()}, /*streams=*/true);
+    meter.add(connector_.runner().measure(run_options({}), [&](Graph & graph) { build(graph, tokens, rows); }));
+    return meter.total();
+}
+
+RunOptions ConnectorStage::run_options(const ProbeSet & probes) const {
+    return {
+        .probes = probes,
+        .max_nodes = static_cast<size_t>(connector_.model().config.num_layers) * kNodesPerBlock + kNodesBesides,
+    };
+}
+
+void ConnectorStage::build(Graph & graph, int64_t tokens, int64_t rows) const {
+    const TextConnectorConfig & config = connector_.model().config;
+    TextConnectorInputs in{
+        .features = graph.input("features", GGML_TYPE_F32, {config.width(), tokens, 1, 1}),
+        .registers = nullptr,
+        .rope = {.cos = graph.input("cos", GGML_TYPE_F32, {config.width() / 2, rows, 1, 1}),
+                 .sin = graph.input("sin", GGML_TYPE_F32, {config.width() / 2, rows, 1, 1})},
+    };
+    if (rows > tokens) {
+        in.registers = graph.input("registers", GGML_TYPE_I32, {rows - tokens, 1, 1, 1});
+    }
+    graph.output("context", connector_.model().build(graph, in));
+}
+
+void ConnectorStage::compute(const char * function, const HostView & features, int64_t rows, const ProbeSet & probes) {
+    const TextConnector & model = connector_.model();
+    const TextConnectorConfig & config = model.config;
+    check_input(function, features, rows, config);
+    connector_.load();
+    const int64_t tokens = features.shape[0];
+    Runner & runner = connector_.runner();
+    const std::string key = std::to_string(tokens) + " of " + std::to_string(rows);
+    runner.prepare(key, run_options(probes), [&](Graph & graph) { build(graph, tokens, rows); });
+    std::vector<float> positions(static_cast<size_t>(rows));
+    std::iota(positions.begin(), positions.end(), 0.0f);
+    const RopeValues rope = make_rope_values({.width = config.width(),
+                                              .theta = config.rope_theta,
+                                              .max_pos = {config.max_pos},
+                                              .double_ladder = config.rope_double},
+                                             positions, rows);
+    runner.set("features", features.values);
+    runner.set("cos", rope.cos);
+    runner.set("sin", rope.sin);
+    if (rows > tokens) {
+        std::vector<int32_t> registers(static_cast<size_t>(rows - tokens));
+        for (int64_t row = tokens; row < rows; ++row) {
+            registers[static_cast<size_t>(row - tokens)] = static_cast<int32_t>(row % config.num_registers);
+        }
+        runner.set("registers", registers);
+    }
+    runner.compute();
+}
+
+HostTensor ConnectorStage::run(const HostView & features, int64_t rows) {
+    const std::lock_guard lock(mutex_);
+    compute("run", features, rows, {});
+    HostTensor context = connector_.runner().fetch("context");
+    context.shape = {rows, connector_.model().config.width()};
+    return context;
+}
+
+std::map<std::string, HostTensor> ConnectorStage::probe(const HostView & features, int64_t rows,
+                                                        const ProbeSet & names) {
+    const std::lock_guard lock(mutex_);
+    check_probe_names("probe", names, probe_names());
+    compute("probe", features, rows, names);
+    auto probes = connector_.runner().fetch_probes();
+    for (auto & [name, tensor] : probes) {
+        tensor.shape = {rows, connector_.model().config.width()};
+    }
+    return probes;
+}
+
+std::vector<std::string> ConnectorStage::probe_names() const {
+    return connector_.model().probe_names();
+}
+
+}  // namespace ltx

@@ -1,0 +1,82 @@
+// Runs the transformer: checks the caller's arrays, prepares tables, computes velocities.
+#pragma once
+
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/host_tensor.h"
+#include "models/transformer/model.h"
+#include "models/transformer/stream_tables.h"
+#include "networks/network.h"
+#include "networks/network_memory.h"
+
+namespace ltx {
+
+// One stream of a call.
+struct Modality {
+    HostView latent;                         // (tokens, in_channels)
+    HostView context;                        // (rows, context width)
+    float sigma;                             // noise level of the stream, 0..1
+    HostView timesteps;                      // (tokens,), noise level of each token, 0..1
+    HostView positions;                      // (axes, tokens, 2), start and end: seconds, pixels
+    std::optional<HostView> attention_mask;  // (tokens, tokens), self-attention weights in 0..1
+};
+
+struct Perturbation {
+    std::vector<int> stg_blocks;  // blocks whose self-attention passes values through, in both streams
+    bool isolate = false;         // no attention between the streams
+};
+
+struct Velocities {
+    std::optional<HostTensor> video;  // (tokens, out_channels)
+    std::optional<HostTensor> audio;
+    std::map<std::string, HostTensor> probes;
+};
+
+// Not thread safe beyond a lock: calls from several threads run one after the other.
+class DenoiseStage {
+public:
+    // Only the streams of `use` can run. Throws ConfigError, UnsupportedError, WeightError. Touches no weights.
+    DenoiseStage(TensorTable table, TransformerConfig config, const StreamUse & use, std::shared_ptr<Backend> backend);
+
+    void load();
+    uint64_t weight_bytes() { return component_.weights().stored_bytes(); }
+
+    // From the next call on, blocks' weights are let go after each was computed.
+    void stream_weights(PageCache cache);
+
+    // What a velocity call takes, without loading weights.
+    StageMemory measure(TransformerRun run);
+
+    std::vector<std::string> probe_names() const { return transformer_probe_names(config_); }
+
+    // At least one stream is needed. Throws ArgumentError (ShapeError for shapes) that names the argument.
+    Velocities velocity(const std::optional<Modality> & video, const std::optional<Modality> & audio,
+                        const Perturbation & perturbation, const ProbeSet & probes);
+
+private:
+    void check_use(bool video, bool audio) const;
+    StreamShape check(const std::string & name, const StreamConfig & stream, const Modality & modality) const;
+    // Checks a stream and makes the tables of its positions.
+    StreamShape place(const std::string & name, const StreamConfig & stream, const Modality & modality,
+                      StreamTables & tables) const;
+    void feed(const std::string & name, const Modality & modality, const StreamTables & tables,
+              const std::optional<Modality> & other, const TransformerRun & run);
+    float scaled(float timestep) const { return timestep * config_.timestep_scale; }
+
+    RunOptions run_options(const ProbeSet & probes) const {
+        return {.probes = probes, .max_nodes = component_.model().max_nodes()};
+    }
+
+    TransformerConfig config_;
+    StreamUse use_;
+    Component<Transformer> component_;
+    StreamTables video_tables_;
+    StreamTables audio_tables_;
+    std::mutex mutex_;
+};
+
+}  // namespace ltx

@@ -5,6 +5,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <map>
 #include <string>
 
 #include "base/error.h"
@@ -30,6 +31,22 @@ inline pybind11::array_t<float> to_numpy(HostTensor tensor, const Shape & shape)
 inline pybind11::array_t<float> to_numpy(HostTensor tensor) {
     const Shape shape = tensor.shape;
     return to_numpy(std::move(tensor), shape);
+}
+
+// Results of probes by name.
+inline pybind11::dict to_dict(std::map<std::string, HostTensor> tensors) {
+    pybind11::dict result;
+    for (auto & [name, tensor] : tensors) {
+        result[pybind11::str(name)] = to_numpy(std::move(tensor));
+    }
+    return result;
+}
+
+// Calls `work` without the interpreter lock. Arrays must have been converted before.
+template <typename Work>
+auto unlocked(Work && work) {
+    const pybind11::gil_scoped_release release;
+    return work();
 }
 
 // A typed value of a configuration dictionary; throws ConfigError when it is absent or of another type.

@@ -114,8 +114,9 @@ private:
     }
 };
 
-py::dict velocity(DenoiseStage & stage, const std::optional<py::dict> & video, const std::optional<py::dict> & audio,
-                  std::vector<int> stg_blocks, bool isolate, const std::vector<std::string> & probes) {
+py::dict velocity(TransformerNetwork & network, const std::optional<py::dict> & video,
+                  const std::optional<py::dict> & audio, std::vector<int> stg_blocks, bool isolate,
+                  const std::vector<std::string> & probes) {
     std::optional<ModalityArrays> video_arrays;
     std::optional<ModalityArrays> audio_arrays;
     std::optional<Modality> video_view;
@@ -128,57 +129,46 @@ py::dict velocity(DenoiseStage & stage, const std::optional<py::dict> & video, c
         audio_arrays.emplace("audio", *audio);
         audio_view = audio_arrays->view();
     }
-    Velocities result;
-    {
-        const py::gil_scoped_release release;
-        result = stage.velocity(video_view, audio_view, {std::move(stg_blocks), isolate},
+    Velocities result = unlocked([&] {
+        return network.velocity(video_view, audio_view, {std::move(stg_blocks), isolate},
                                 ProbeSet(probes.begin(), probes.end()));
-    }
-    py::dict found;
-    for (auto & [name, tensor] : result.probes) {
-        found[py::str(name)] = to_numpy(std::move(tensor));
-    }
+    });
     py::dict out;
     out["video"] = result.video ? py::object(to_numpy(std::move(*result.video))) : py::none();
     out["audio"] = result.audio ? py::object(to_numpy(std::move(*result.audio))) : py::none();
-    out["probes"] = std::move(found);
+    out["probes"] = to_dict(std::move(result.probes));
     return out;
 }
 
 }  // namespace
 
 void register_transformer(py::module_ & module) {
-    py::class_<DenoiseStage> stage(module, "Transformer", "The audio-video diffusion transformer.");
-    def_stream_weights(stage);
-    stage
+    py::class_<TransformerNetwork> network(module, "Transformer", "The audio-video diffusion transformer.");
+    def_stream_weights(network);
+    network
         .def(
             "measure",
-            [](DenoiseStage & self, const StreamSizes & video, const StreamSizes & audio, std::vector<int> stg_blocks,
-               bool isolate) {
+            [](TransformerNetwork & network, const StreamSizes & video, const StreamSizes & audio,
+               std::vector<int> stg_blocks, bool isolate) {
                 TransformerRun run{stream_shape(video), stream_shape(audio), {}, isolate};
                 run.stg_blocks.insert(stg_blocks.begin(), stg_blocks.end());
-                StageMemory memory;
-                {
-                    const py::gil_scoped_release release;
-                    memory = self.measure(run);
-                }
-                return memory_dict(memory);
+                return memory_dict(unlocked([&] { return network.measure(run); }));
             },
             py::arg("video"), py::arg("audio"), py::arg("stg_blocks") = std::vector<int>{}, py::arg("isolate") = false,
             "Bytes that a velocity call takes, without loading weights. Each stream is None or the numbers\n"
             "(tokens, context rows, different noise levels, 1 when self-attention is masked).")
         .def(py::init([](const TensorTable & table, const py::dict & config, std::shared_ptr<Backend> device,
                          bool video, bool audio) {
-                 return std::make_unique<DenoiseStage>(table, transformer_config(config), StreamUse{video, audio},
-                                                       std::move(device));
+                 return std::make_unique<TransformerNetwork>(table, transformer_config(config), StreamUse{video, audio},
+                                                             std::move(device));
              }),
              py::arg("table"), py::arg("config"), py::arg("device"), py::arg("video") = true, py::arg("audio") = true,
              "Binds weights by name and shape without reading them; `config` holds the fields of TransformerConfig.\n"
              "With video or audio False the stream cannot run, and its weights are checked but not loaded.")
-        .def("load", &DenoiseStage::load, py::call_guard<py::gil_scoped_release>(),
+        .def("load", &TransformerNetwork::load, py::call_guard<py::gil_scoped_release>(),
              "Maps or converts the weights; the first velocity does it otherwise.")
-        .def_property_readonly("weight_bytes", &DenoiseStage::weight_bytes, "Bytes of the stored weights in use.")
-        .def("probe_names", &DenoiseStage::probe_names,
+        .def_property_readonly("weight_bytes", &TransformerNetwork::weight_bytes, "Bytes of the stored weights in use.")
+        .def("probe_names", &TransformerNetwork::probe_names,
              "Lists the intermediate results that velocity can hand back: module paths of the reference;\n"
              "'transformer_blocks.N' is the video stream after block N, 'transformer_blocks.N.audio' the audio stream.")
         .def("velocity", &velocity, py::arg("video"), py::arg("audio"), py::arg("stg_blocks") = std::vector<int>{},

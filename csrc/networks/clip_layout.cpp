@@ -14,17 +14,19 @@ void transpose(std::span<const float> from, std::vector<float> & to, int64_t row
 
 }  // namespace
 
-std::vector<float> to_channels_last(const HostView & clip) {
-    std::vector<float> values(clip.values.size());
-    transpose(clip.values, values, clip.shape[0], clip.shape[1] * clip.shape[2] * clip.shape[3]);
+std::vector<float> to_channels_last(const HostView & planar) {
+    const int64_t channels = planar.shape.front();
+    std::vector<float> values(planar.values.size());
+    transpose(planar.values, values, channels, static_cast<int64_t>(values.size()) / channels);
     return values;
 }
 
-HostTensor to_channels_first(const HostTensor & clip) {
-    HostTensor result{{clip.shape[3], clip.shape[0], clip.shape[1], clip.shape[2]},
-                      std::vector<float>(clip.values.size())};
-    transpose(clip.values, result.values, clip.shape[0] * clip.shape[1] * clip.shape[2], clip.shape[3]);
-    return result;
+HostTensor to_channels_first(const HostTensor & tensor) {
+    const int64_t channels = tensor.shape.back();
+    HostTensor planar{{channels}, std::vector<float>(tensor.values.size())};
+    planar.shape.insert(planar.shape.end(), tensor.shape.begin(), tensor.shape.end() - 1);
+    transpose(tensor.values, planar.values, static_cast<int64_t>(tensor.values.size()) / channels, channels);
+    return planar;
 }
 
 void append_frames(HostTensor & clip, const HostTensor & frames) {

@@ -1,4 +1,4 @@
-// Axis orders of clips: networks work channels-last, latents outside are channels-first.
+// Axis orders of pictures and sound: networks work channels-last, arrays outside are channels-first.
 #pragma once
 
 #include <map>
@@ -8,11 +8,11 @@
 
 namespace ltx {
 
-// (C, F, h, w) -> (F, h, w, C)
-std::vector<float> to_channels_last(const HostView & clip);
+// (C, ...) -> (..., C)
+std::vector<float> to_channels_last(const HostView & planar);
 
-// (F, h, w, C) -> (C, F, h, w)
-HostTensor to_channels_first(const HostTensor & clip);
+// (..., C) -> (C, ...)
+HostTensor to_channels_first(const HostTensor & tensor);
 
 // Appends frames along the first axis.
 void append_frames(HostTensor & clip, const HostTensor & frames);

@@ -4,14 +4,14 @@
 
 namespace ltx {
 
-StageMeter::StageMeter(std::vector<const WeightStore *> stores, bool streams)
+NetworkMeter::NetworkMeter(std::vector<const WeightStore *> stores, bool streams)
     : stores_(std::move(stores)), streams_(streams) {
     for (const WeightStore * store : stores_) {
         total_.own_weight_bytes += store->own_bytes();
     }
 }
 
-void StageMeter::add(const GraphMemory & graph) {
+void NetworkMeter::add(const GraphMemory & graph) {
     total_.activation_bytes = std::max<uint64_t>(total_.activation_bytes, graph.activation_bytes);
     total_.scratch_bytes = std::max<uint64_t>(total_.scratch_bytes, graph.scratch_bytes);
     if (streams_) {

@@ -10,7 +10,7 @@
 
 namespace ltx {
 
-struct StageMemory {
+struct NetworkMemory {
     uint64_t own_weight_bytes = 0;     // weights that were converted or copied
     uint64_t mapped_weight_bytes = 0;  // read where files are mapped
     uint64_t mapped_part_bytes = 0;    // of these, what the largest part of a graph reads
@@ -21,23 +21,23 @@ struct StageMemory {
     uint64_t state_bytes = 0;   // kept between the runs of a stream
 };
 
-class StageMeter {
+class NetworkMeter {
 public:
     // The stores, declared or loaded, whose weights the graphs read. `streams`: these can be streamed.
-    explicit StageMeter(std::vector<const WeightStore *> stores, bool streams = false);
+    explicit NetworkMeter(std::vector<const WeightStore *> stores, bool streams = false);
 
-    // Graphs of one stage take turns in one buffer.
+    // Graphs of one network take turns in one buffer.
     void add(const GraphMemory & graph);
 
     void set_state_bytes(uint64_t bytes) { total_.state_bytes = bytes; }
 
-    const StageMemory & total() const { return total_; }
+    const NetworkMemory & total() const { return total_; }
 
 private:
     std::vector<const WeightStore *> stores_;
     bool streams_;
     std::map<const ggml_tensor *, size_t> mapped_;
-    StageMemory total_;
+    NetworkMemory total_;
 };
 
 }  // namespace ltx

@@ -29,47 +29,25 @@ void check_input(const char * function, const HostView & features, int64_t rows,
 
 }  // namespace
 
-ConnectorStage::ConnectorStage(TensorTable table, const TextConnectorConfig & config,
-                               const std::shared_ptr<Backend> & backend)
-    : connector_("text connector", std::move(table), backend,
-                 [&](const Scope & scope) { return TextConnector::load(scope, config); }) {}
+TextConnectorNetwork::TextConnectorNetwork(TensorTable table, const TextConnectorConfig & config,
+                                           std::shared_ptr<Backend> backend)
+    : Network("text connector", std::move(table), std::move(backend), Streaming::Possible,
+              [&](const Scope & scope) { return TextConnector::load(scope, config); }) {}
 
-void ConnectorStage::load() {
-    const std::lock_guard lock(mutex_);
-    connector_.load();
+NetworkMemory TextConnectorNetwork::measure(int64_t tokens, int64_t rows) {
+    const auto turn = take_turn();
+    return Network::measure({[&](Graph & graph) { build(graph, tokens, rows); }}, run_options({}));
 }
 
-uint64_t ConnectorStage::weight_bytes() const {
-    return connector_.weights().stored_bytes();
-}
-
-uint64_t ConnectorStage::activation_bytes() {
-    const std::lock_guard lock(mutex_);
-    return connector_.runner().activation_bytes();
-}
-
-void ConnectorStage::stream_weights(PageCache cache) {
-    const std::lock_guard lock(mutex_);
-    connector_.stream_weights(cache);
-}
-
-StageMemory ConnectorStage::measure(int64_t tokens, int64_t rows) {
-    const std::lock_guard lock(mutex_);
-    connector_.declare();
-    StageMeter meter({&connector_.weights()}, /*streams=*/true);
-    meter.add(connector_.runner().measure(run_options({}), [&](Graph & graph) { build(graph, tokens, rows); }));
-    return meter.total();
-}
-
-RunOptions ConnectorStage::run_options(const ProbeSet & probes) const {
+RunOptions TextConnectorNetwork::run_options(const ProbeSet & probes) const {
     return {
         .probes = probes,
-        .max_nodes = static_cast<size_t>(connector_.model().config.num_layers) * kNodesPerBlock + kNodesBesides,
+        .max_nodes = static_cast<size_t>(model().config.num_layers) * kNodesPerBlock + kNodesBesides,
     };
 }
 
-void ConnectorStage::build(Graph & graph, int64_t tokens, int64_t rows) const {
-    const TextConnectorConfig & config = connector_.model().config;
+void TextConnectorNetwork::build(Graph & graph, int64_t tokens, int64_t rows) const {
+    const TextConnectorConfig & config = model().config;
     TextConnectorInputs in{
         .features = graph.input("features", GGML_TYPE_F32, {config.width(), tokens, 1, 1}),
         .registers = nullptr,
@@ -79,18 +57,17 @@ void ConnectorStage::build(Graph & graph, int64_t tokens, int64_t rows) const {
     if (rows > tokens) {
         in.registers = graph.input("registers", GGML_TYPE_I32, {rows - tokens, 1, 1, 1});
     }
-    graph.output("context", connector_.model().build(graph, in));
+    graph.output("context", model().build(graph, in));
 }
 
-void ConnectorStage::compute(const char * function, const HostView & features, int64_t rows, const ProbeSet & probes) {
-    const TextConnector & model = connector_.model();
-    const TextConnectorConfig & config = model.config;
+void TextConnectorNetwork::compute(const char * function, const HostView & features, int64_t rows,
+                                   const ProbeSet & probes) {
+    const TextConnectorConfig & config = model().config;
     check_input(function, features, rows, config);
-    connector_.load();
+    load_weights();
     const int64_t tokens = features.shape[0];
-    Runner & runner = connector_.runner();
     const std::string key = std::to_string(tokens) + " of " + std::to_string(rows);
-    runner.prepare(key, run_options(probes), [&](Graph & graph) { build(graph, tokens, rows); });
+    runner().prepare(key, run_options(probes), [&](Graph & graph) { build(graph, tokens, rows); });
     std::vector<float> positions(static_cast<size_t>(rows));
     std::iota(positions.begin(), positions.end(), 0.0f);
     const RopeValues rope = make_rope_values({.width = config.width(),
@@ -98,41 +75,37 @@ void ConnectorStage::compute(const char * function, const HostView & features, i
                                               .max_pos = {config.max_pos},
                                               .double_ladder = config.rope_double},
                                              positions, rows);
-    runner.set("features", features.values);
-    runner.set("cos", rope.cos);
-    runner.set("sin", rope.sin);
+    runner().set("features", features.values);
+    runner().set("cos", rope.cos);
+    runner().set("sin", rope.sin);
     if (rows > tokens) {
         std::vector<int32_t> registers(static_cast<size_t>(rows - tokens));
         for (int64_t row = tokens; row < rows; ++row) {
             registers[static_cast<size_t>(row - tokens)] = static_cast<int32_t>(row % config.num_registers);
         }
-        runner.set("registers", registers);
+        runner().set("registers", registers);
     }
-    runner.compute();
+    runner().compute();
 }
 
-HostTensor ConnectorStage::run(const HostView & features, int64_t rows) {
-    const std::lock_guard lock(mutex_);
+HostTensor TextConnectorNetwork::run(const HostView & features, int64_t rows) {
+    const auto turn = take_turn();
     compute("run", features, rows, {});
-    HostTensor context = connector_.runner().fetch("context");
-    context.shape = {rows, connector_.model().config.width()};
+    HostTensor context = runner().fetch("context");
+    context.shape = {rows, model().config.width()};
     return context;
 }
 
-std::map<std::string, HostTensor> ConnectorStage::probe(const HostView & features, int64_t rows,
-                                                        const ProbeSet & names) {
-    const std::lock_guard lock(mutex_);
+std::map<std::string, HostTensor> TextConnectorNetwork::probe(const HostView & features, int64_t rows,
+                                                              const ProbeSet & names) {
+    const auto turn = take_turn();
     check_probe_names("probe", names, probe_names());
     compute("probe", features, rows, names);
-    auto probes = connector_.runner().fetch_probes();
+    auto probes = runner().fetch_probes();
     for (auto & [name, tensor] : probes) {
-        tensor.shape = {rows, connector_.model().config.width()};
+        tensor.shape = {rows, model().config.width()};
     }
     return probes;
-}
-
-std::vector<std::string> ConnectorStage::probe_names() const {
-    return connector_.model().probe_names();
 }
 
 }  // namespace ltx

@@ -73,36 +73,22 @@ void check_probes(const ProbeSet & wanted, const std::vector<std::string> & know
 
 }  // namespace
 
-DenoiseStage::DenoiseStage(TensorTable table, TransformerConfig config, const StreamUse & use,
-                           std::shared_ptr<Backend> backend)
-    : config_(checked(config)),
-      use_(use),
-      component_("transformer", std::move(table), std::move(backend),
-                 [this](const Scope & scope) { return Transformer::load(scope, config_, use_); }) {}
+TransformerNetwork::TransformerNetwork(TensorTable table, const TransformerConfig & config, const StreamUse & use,
+                                       std::shared_ptr<Backend> backend)
+    : Network("transformer", std::move(table), std::move(backend), Streaming::Possible,
+              [&](const Scope & scope) { return Transformer::load(scope, checked(config), use); }),
+      config_(config),
+      use_(use) {}
 
-void DenoiseStage::load() {
-    const std::lock_guard lock(mutex_);
-    component_.load();
-}
-
-void DenoiseStage::stream_weights(PageCache cache) {
-    const std::lock_guard lock(mutex_);
-    component_.stream_weights(cache);
-}
-
-StageMemory DenoiseStage::measure(TransformerRun run) {
-    const std::lock_guard lock(mutex_);
+NetworkMemory TransformerNetwork::measure(TransformerRun run) {
+    const auto turn = take_turn();
     suppose_positions(run.video, /*is_audio=*/false);
     suppose_positions(run.audio, /*is_audio=*/true);
     check_use(run.video.has_value(), run.audio.has_value());
-    component_.declare();
-    StageMeter meter({&component_.weights()}, /*streams=*/true);
-    meter.add(
-        component_.runner().measure(run_options({}), [&](Graph & graph) { component_.model().build(graph, run); }));
-    return meter.total();
+    return Network::measure({[&](Graph & graph) { model().build(graph, run); }}, run_options({}));
 }
 
-void DenoiseStage::check_use(bool video, bool audio) const {
+void TransformerNetwork::check_use(bool video, bool audio) const {
     if (!video && !audio) {
         throw ArgumentError("velocity: expected video, audio or both, found neither");
     }
@@ -112,8 +98,8 @@ void DenoiseStage::check_use(bool video, bool audio) const {
     }
 }
 
-StreamShape DenoiseStage::check(const std::string & name, const StreamConfig & stream,
-                                const Modality & modality) const {
+StreamShape TransformerNetwork::check(const std::string & name, const StreamConfig & stream,
+                                      const Modality & modality) const {
     if (modality.latent.shape.size() != 2 || modality.latent.shape[0] < 1) {
         throw ShapeError("velocity: " + name + " latent has shape " + to_string(modality.latent.shape) +
                          ", expected (tokens, " + std::to_string(stream.in_channels) + ") with at least one token");
@@ -143,8 +129,8 @@ StreamShape DenoiseStage::check(const std::string & name, const StreamConfig & s
     return {tokens, context_rows, static_cast<int64_t>(levels.values.size()), modality.attention_mask.has_value()};
 }
 
-StreamShape DenoiseStage::place(const std::string & name, const StreamConfig & stream, const Modality & modality,
-                                StreamTables & tables) const {
+StreamShape TransformerNetwork::place(const std::string & name, const StreamConfig & stream, const Modality & modality,
+                                      StreamTables & tables) const {
     StreamShape shape = check(name, stream, modality);
     tables.update(config_, stream, modality.positions.values, shape.tokens);
     shape.positions = tables.rope().count;
@@ -152,43 +138,42 @@ StreamShape DenoiseStage::place(const std::string & name, const StreamConfig & s
     return shape;
 }
 
-void DenoiseStage::feed(const std::string & name, const Modality & modality, const StreamTables & tables,
-                        const std::optional<Modality> & other, const TransformerRun & run) {
-    Runner & runner = component_.runner();
+void TransformerNetwork::feed(const std::string & name, const Modality & modality, const StreamTables & tables,
+                              const std::optional<Modality> & other, const TransformerRun & run) {
     const auto input = [&](const char * suffix) { return name + "." + suffix; };
     const auto sinusoid = [](float timestep) { return make_timestep_sinusoid({&timestep, 1}); };
     DistinctTimesteps levels(modality.timesteps.values);
     if (levels.values.size() > 1) {
-        runner.set(input("rows"), levels.rows);
+        runner().set(input("rows"), levels.rows);
     }
     std::ranges::transform(levels.values, levels.values.begin(), [this](float t) { return scaled(t); });
-    runner.set(input("latent"), modality.latent.values);
-    runner.set(input("context"), modality.context.values);
-    runner.set(input("timesteps"), make_timestep_sinusoid(levels.values));
+    runner().set(input("latent"), modality.latent.values);
+    runner().set(input("context"), modality.context.values);
+    runner().set(input("timesteps"), make_timestep_sinusoid(levels.values));
     if (config_.cross_attention_adaln && config_.prompt_adaln) {
-        runner.set(input("sigma"), sinusoid(scaled(modality.sigma)));
+        runner().set(input("sigma"), sinusoid(scaled(modality.sigma)));
     }
     if (modality.attention_mask) {
         const std::vector<ggml_fp16_t> bias = make_mask_bias(modality.attention_mask->values);
-        runner.set(input("mask"), bias.data(), bias.size() * sizeof(ggml_fp16_t));
+        runner().set(input("mask"), bias.data(), bias.size() * sizeof(ggml_fp16_t));
     }
     const auto set_rope = [&](const char * suffix, const RopeValues & values) {
-        runner.set(input(suffix) + "_cos", values.cos);
-        runner.set(input(suffix) + "_sin", values.sin);
-        runner.set(input(suffix) + "_rows", values.rows);
+        runner().set(input(suffix) + "_cos", values.cos);
+        runner().set(input(suffix) + "_sin", values.sin);
+        runner().set(input(suffix) + "_rows", values.rows);
     };
     set_rope("rope", tables.rope());
     if (run.has_cross()) {
         // The gate of what comes from the other stream follows that stream's noise level.
         const float factor = config_.av_gate_timestep_scale / config_.timestep_scale;
-        runner.set(input("cross_gate"), sinusoid(scaled(other->sigma) * factor));
+        runner().set(input("cross_gate"), sinusoid(scaled(other->sigma) * factor));
         set_rope("cross_rope", tables.cross_rope());
     }
 }
 
-Velocities DenoiseStage::velocity(const std::optional<Modality> & video, const std::optional<Modality> & audio,
-                                  const Perturbation & perturbation, const ProbeSet & probes) {
-    const std::lock_guard lock(mutex_);
+Velocities TransformerNetwork::velocity(const std::optional<Modality> & video, const std::optional<Modality> & audio,
+                                        const Perturbation & perturbation, const ProbeSet & probes) {
+    const auto turn = take_turn();
     check_use(video.has_value(), audio.has_value());
     TransformerRun run;
     run.isolate = perturbation.isolate;
@@ -207,27 +192,26 @@ Velocities DenoiseStage::velocity(const std::optional<Modality> & video, const s
     }
     check_probes(probes, probe_names());
 
-    component_.load();
-    Runner & runner = component_.runner();
-    runner.prepare(run.key(), run_options(probes), [&](Graph & graph) { component_.model().build(graph, run); });
+    load_weights();
+    runner().prepare(run.key(), run_options(probes), [&](Graph & graph) { model().build(graph, run); });
     if (video) {
         feed("video", *video, video_tables_, audio, run);
     }
     if (audio) {
         feed("audio", *audio, audio_tables_, video, run);
     }
-    runner.compute();
+    runner().compute();
 
     Velocities result;
     if (video) {
-        result.video = runner.fetch("video");
+        result.video = runner().fetch("video");
         result.video->shape = {run.video->tokens, config_.video.out_channels};
     }
     if (audio) {
-        result.audio = runner.fetch("audio");
+        result.audio = runner().fetch("audio");
         result.audio->shape = {run.audio->tokens, config_.audio.out_channels};
     }
-    result.probes = runner.fetch_probes();
+    result.probes = runner().fetch_probes();
     for (const std::string & name : probes) {
         if (!result.probes.contains(name)) {
             throw ArgumentError("velocity: probe '" + name +

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <map>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,7 +10,6 @@
 #include "models/transformer/model.h"
 #include "models/transformer/stream_tables.h"
 #include "networks/network.h"
-#include "networks/network_memory.h"
 
 namespace ltx {
 
@@ -36,20 +34,14 @@ struct Velocities {
     std::map<std::string, HostTensor> probes;
 };
 
-// Not thread safe beyond a lock: calls from several threads run one after the other.
-class DenoiseStage {
+class TransformerNetwork : public Network<Transformer> {
 public:
     // Only the streams of `use` can run. Throws ConfigError, UnsupportedError, WeightError. Touches no weights.
-    DenoiseStage(TensorTable table, TransformerConfig config, const StreamUse & use, std::shared_ptr<Backend> backend);
-
-    void load();
-    uint64_t weight_bytes() { return component_.weights().stored_bytes(); }
-
-    // From the next call on, blocks' weights are let go after each was computed.
-    void stream_weights(PageCache cache);
+    TransformerNetwork(TensorTable table, const TransformerConfig & config, const StreamUse & use,
+                       std::shared_ptr<Backend> backend);
 
     // What a velocity call takes, without loading weights.
-    StageMemory measure(TransformerRun run);
+    NetworkMemory measure(TransformerRun run);
 
     std::vector<std::string> probe_names() const { return transformer_probe_names(config_); }
 
@@ -68,15 +60,13 @@ private:
     float scaled(float timestep) const { return timestep * config_.timestep_scale; }
 
     RunOptions run_options(const ProbeSet & probes) const {
-        return {.probes = probes, .max_nodes = component_.model().max_nodes()};
+        return {.probes = probes, .max_nodes = model().max_nodes()};
     }
 
     TransformerConfig config_;
     StreamUse use_;
-    Component<Transformer> component_;
     StreamTables video_tables_;
     StreamTables audio_tables_;
-    std::mutex mutex_;
 };
 
 }  // namespace ltx

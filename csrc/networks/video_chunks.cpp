@@ -14,17 +14,33 @@ int64_t chunk_latents(int64_t picture_pixels, int64_t frames_per_latent) {
     return std::clamp<int64_t>(kRunBytes / (picture_pixels * frames_per_latent * kBytesPerPixel), 1, kMaxLatents);
 }
 
-std::unique_ptr<Residency> one_layer_at_a_time(const Backend & backend, const WeightStore & weights) {
+std::unique_ptr<Residency> one_layer_at_a_time(const Backend & backend, std::vector<const WeightStore *> stores) {
     if (!backend.is_cpu()) {
         return nullptr;
     }
-    return std::make_unique<MappedResidency>(std::vector<const WeightStore *>{&weights}, PageCache::Keep);
+    return std::make_unique<MappedResidency>(std::move(stores), PageCache::Keep);
 }
 
 FrameStream stream_over(StateStore & states) {
     return FrameStream([&states](const std::string & layer, ggml_type type,
                                  const std::array<int64_t, 4> & ne) { return states.make(layer, type, ne); },
                        [&states](const std::string & layer) { return states.get(layer); });
+}
+
+std::vector<std::string> block_names(const std::string & half, const std::string & list, const VideoVaeConfig & config,
+                                     bool reversed) {
+    std::vector<std::string> names{half + ".conv_in"};
+    const auto count = static_cast<int64_t>(config.blocks.size());
+    for (int64_t i = 0; i < count; ++i) {
+        const VaeBlock & block = config.blocks[static_cast<size_t>(reversed ? count - 1 - i : i)];
+        const std::string name = half + "." + list + "." + std::to_string(i);
+        for (int64_t layer = 0; block.kind == VaeBlockKind::ResX && layer < block.num_layers; ++layer) {
+            names.push_back(name + ".res_blocks." + std::to_string(layer));
+        }
+        names.push_back(name);
+    }
+    names.push_back(half + ".conv_out");
+    return names;
 }
 
 }  // namespace ltx

@@ -2,7 +2,10 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <vector>
 
+#include "models/video_vae/config.h"
 #include "nn/frame_stream.h"
 #include "runtime/residency.h"
 #include "runtime/state.h"
@@ -14,9 +17,13 @@ int64_t chunk_latents(int64_t picture_pixels, int64_t frames_per_latent);
 
 // Lets the mapped weights of each layer go when it is done: they are worth more than all activations, and reading them
 // again takes a hundredth of the time that a run takes. Null where weights lie in device memory.
-std::unique_ptr<Residency> one_layer_at_a_time(const Backend & backend, const WeightStore & weights);
+std::unique_ptr<Residency> one_layer_at_a_time(const Backend & backend, std::vector<const WeightStore *> stores);
 
 // A stream whose kept frames lie in `states`, which has to outlive it.
 FrameStream stream_over(StateStore & states);
+
+// Probe names of the blocks of one half, in the order of computation.
+std::vector<std::string> block_names(const std::string & half, const std::string & list, const VideoVaeConfig & config,
+                                     bool reversed);
 
 }  // namespace ltx

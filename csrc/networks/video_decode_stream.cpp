@@ -24,20 +24,18 @@ constexpr int64_t kMaxWholePixels = int64_t{1} << 22;
 VideoDecodeStream::Tile::Tile(AxisTile y, AxisTile x, const std::shared_ptr<Backend> & backend, bool measuring)
     : rows(std::move(y)), columns(std::move(x)), states(backend, measuring), stream(stream_over(states)) {}
 
-VideoDecodeStream::VideoDecodeStream(std::shared_ptr<Component<VideoDecoder>> decoder, std::shared_ptr<Backend> backend,
-                                     const HostView & latent, VideoDecodeOptions options)
-    : VideoDecodeStream(std::move(decoder), std::move(backend), latent.shape, std::move(options),
-                        /*measuring=*/false) {
+VideoDecodeStream::VideoDecodeStream(std::shared_ptr<Network<VideoDecoder>> decoder, const HostView & latent,
+                                     VideoDecodeOptions options)
+    : VideoDecodeStream(std::move(decoder), latent.shape, std::move(options), /*measuring=*/false) {
     latent_ = to_channels_last(latent);
 }
 
-VideoDecodeStream::VideoDecodeStream(std::shared_ptr<Component<VideoDecoder>> decoder, std::shared_ptr<Backend> backend,
-                                     const Shape & latent, VideoDecodeOptions options, bool measuring)
+VideoDecodeStream::VideoDecodeStream(std::shared_ptr<Network<VideoDecoder>> decoder, const Shape & latent,
+                                     VideoDecodeOptions options, bool measuring)
     : decoder_(std::move(decoder)),
-      backend_(std::move(backend)),
       options_(std::move(options)),
       pixels_(compression(decoder_->model().config)),
-      runner_(backend_) {
+      runner_(decoder_->shared_backend()) {
     check(latent);
     latents_ = latent[1];
     height_ = latent[2];
@@ -50,7 +48,7 @@ VideoDecodeStream::VideoDecodeStream(std::shared_ptr<Component<VideoDecoder>> de
         options_.chunk_latents =
             chunk_latents(rows.count * columns.count * pixels_.height * pixels_.width, pixels_.time);
     }
-    runner_.set_residency(one_layer_at_a_time(*backend_, decoder_->weights()));
+    runner_.set_residency(one_layer_at_a_time(decoder_->backend(), decoder_->stores()));
 }
 
 void VideoDecodeStream::check(const Shape & shape) const {
@@ -83,7 +81,7 @@ void VideoDecodeStream::make_tiles(bool measuring) {
     };
     for (const AxisTile & rows : split(height_, pixels_.height)) {
         for (const AxisTile & columns : split(width_, pixels_.width)) {
-            tiles_.push_back(std::make_unique<Tile>(rows, columns, backend_, measuring));
+            tiles_.push_back(std::make_unique<Tile>(rows, columns, decoder_->shared_backend(), measuring));
         }
     }
     if (tiles_.size() > 1 && !options_.probes.empty()) {
@@ -123,7 +121,7 @@ std::optional<HostTensor> VideoDecodeStream::next() {
         done_ += count;
         ended_ = result_.ended;
         activation_bytes_ = std::max(activation_bytes_, runner_.activation_bytes());
-        if (backend_->is_cpu()) {
+        if (decoder_->backend().is_cpu()) {
             // Fresh memory becomes real only as the next run writes it.
             runner_.reset();
         }
@@ -155,16 +153,13 @@ void VideoDecodeStream::build(Graph & graph, Tile & tile, int64_t count, bool en
     }
 }
 
-StageMemory VideoDecodeStream::measure(std::shared_ptr<Component<VideoDecoder>> decoder,
-                                       std::shared_ptr<Backend> backend, const Shape & latent,
-                                       VideoDecodeOptions options) {
-    return VideoDecodeStream(std::move(decoder), std::move(backend), latent, std::move(options), /*measuring=*/true)
-        .measure();
+NetworkMemory VideoDecodeStream::measure(std::shared_ptr<Network<VideoDecoder>> decoder, const Shape & latent,
+                                         VideoDecodeOptions options) {
+    return VideoDecodeStream(std::move(decoder), latent, std::move(options), /*measuring=*/true).measure();
 }
 
-StageMemory VideoDecodeStream::measure() {
-    decoder_->declare();
-    StageMeter meter({&decoder_->weights()});
+NetworkMemory VideoDecodeStream::measure() {
+    NetworkMeter meter = decoder_->meter();
     std::vector<std::string> last(tiles_.size());
     for (int64_t done = 0; !result_.ended;) {
         const int64_t count = std::min(options_.chunk_latents, latents_ - done);

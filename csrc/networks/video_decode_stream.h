@@ -5,7 +5,6 @@
 
 #include "models/video_vae/decoder.h"
 #include "networks/network.h"
-#include "networks/network_memory.h"
 #include "networks/tiling.h"
 #include "runtime/state.h"
 
@@ -25,12 +24,12 @@ class VideoDecodeStream {
 public:
     // latent: normalised, (latent_channels, F, h, w). Keeps the decoder alive; one stream does not disturb another.
     // Throws ShapeError, ArgumentError.
-    VideoDecodeStream(std::shared_ptr<Component<VideoDecoder>> decoder, std::shared_ptr<Backend> backend,
-                      const HostView & latent, VideoDecodeOptions options);
+    VideoDecodeStream(std::shared_ptr<Network<VideoDecoder>> decoder, const HostView & latent,
+                      VideoDecodeOptions options);
 
     // What the frames of a latent of this shape take, without loading weights. Throws as the constructor does.
-    static StageMemory measure(std::shared_ptr<Component<VideoDecoder>> decoder, std::shared_ptr<Backend> backend,
-                               const Shape & latent, VideoDecodeOptions options);
+    static NetworkMemory measure(std::shared_ptr<Network<VideoDecoder>> decoder, const Shape & latent,
+                                 VideoDecodeOptions options);
 
     // The next frames (n, height, width, 3), n >= 1; nothing at the end.
     std::optional<HostTensor> next();
@@ -53,21 +52,20 @@ private:
         FrameStream stream;
     };
 
-    VideoDecodeStream(std::shared_ptr<Component<VideoDecoder>> decoder, std::shared_ptr<Backend> backend,
-                      const Shape & latent, VideoDecodeOptions options, bool measuring);
+    VideoDecodeStream(std::shared_ptr<Network<VideoDecoder>> decoder, const Shape & latent, VideoDecodeOptions options,
+                      bool measuring);
 
     void check(const Shape & shape) const;
     void make_tiles(bool measuring);
     std::string key(size_t index, int64_t count, bool ended) const;
     RunOptions run_options() const;
     void build(Graph & graph, Tile & tile, int64_t count, bool ended);
-    StageMemory measure();
+    NetworkMemory measure();
     bool run(size_t index, int64_t first, int64_t count, bool ended);
     std::vector<float> crop(const Tile & tile, int64_t first, int64_t count) const;
     void blend(const Tile & tile, const HostTensor & frames, HostTensor & picture) const;
 
-    std::shared_ptr<Component<VideoDecoder>> decoder_;
-    std::shared_ptr<Backend> backend_;
+    std::shared_ptr<Network<VideoDecoder>> decoder_;
     VideoDecodeOptions options_;
     SpaceTimeFactor pixels_;  // per latent
     int64_t latents_, height_, width_, num_frames_;

@@ -5,80 +5,22 @@
 
 #include "base/error.h"
 #include "networks/clip_layout.h"
+#include "networks/probe_names.h"
 #include "networks/video_chunks.h"
 
 namespace ltx {
 
-namespace {
+VideoEncoderNetwork::VideoEncoderNetwork(TensorTable table, const VideoVaeConfig & config,
+                                         std::shared_ptr<Backend> backend)
+    : Network("video encoder", std::move(table), std::move(backend), Streaming::Never,
+              [&](const Scope & scope) { return VideoEncoder::load(scope, config); }) {}
 
-std::vector<std::string> block_names(const std::string & half, const std::string & list, const VideoVaeConfig & config,
-                                     bool reversed) {
-    std::vector<std::string> names{half + ".conv_in"};
-    const auto count = static_cast<int64_t>(config.blocks.size());
-    for (int64_t i = 0; i < count; ++i) {
-        const VaeBlock & block = config.blocks[static_cast<size_t>(reversed ? count - 1 - i : i)];
-        const std::string name = half + "." + list + "." + std::to_string(i);
-        for (int64_t layer = 0; block.kind == VaeBlockKind::ResX && layer < block.num_layers; ++layer) {
-            names.push_back(name + ".res_blocks." + std::to_string(layer));
-        }
-        names.push_back(name);
-    }
-    names.push_back(half + ".conv_out");
-    return names;
+std::vector<std::string> VideoEncoderNetwork::probe_names() const {
+    return block_names("encoder", "down_blocks", model().config, false);
 }
 
-void check_probes(const std::string & where, const ProbeSet & probes, const std::vector<std::string> & known) {
-    for (const std::string & probe : probes) {
-        if (std::ranges::find(known, probe) == known.end()) {
-            std::string list;
-            for (const std::string & name : known) {
-                list += (list.empty() ? "" : ", ") + name;
-            }
-            throw ArgumentError(where + ": no probe '" + probe + "'; there are " + list);
-        }
-    }
-}
-
-}  // namespace
-
-VideoDecodeStage::VideoDecodeStage(TensorTable table, const VideoVaeConfig & config, std::shared_ptr<Backend> backend)
-    : backend_(backend),
-      component_(std::make_shared<Component<VideoDecoder>>(
-          "video decoder", std::move(table), std::move(backend),
-          [&](const Scope & scope) { return VideoDecoder::load(scope, config); })) {}
-
-std::vector<std::string> VideoDecodeStage::probe_names() const {
-    return block_names("decoder", "up_blocks", component_->model().config, true);
-}
-
-std::unique_ptr<VideoDecodeStream> VideoDecodeStage::stream(const HostView & latent, VideoDecodeOptions options) const {
-    check_probes("decode video", options.probes, probe_names());
-    return std::make_unique<VideoDecodeStream>(component_, backend_, latent, std::move(options));
-}
-
-HostTensor VideoDecodeStage::decode(const HostView & latent, const VideoDecodeOptions & options) const {
-    const auto frames = stream(latent, options);
-    HostTensor clip;
-    while (const auto chunk = frames->next()) {
-        if (clip.shape.empty()) {
-            clip.values.reserve(chunk->values.size() / chunk->shape[0] * frames->num_frames());
-        }
-        append_frames(clip, *chunk);
-    }
-    return clip;
-}
-
-VideoEncodeStage::VideoEncodeStage(TensorTable table, const VideoVaeConfig & config, std::shared_ptr<Backend> backend)
-    : backend_(backend), component_("video encoder", std::move(table), std::move(backend), [&](const Scope & scope) {
-          return VideoEncoder::load(scope, config);
-      }) {}
-
-std::vector<std::string> VideoEncodeStage::probe_names() const {
-    return block_names("encoder", "down_blocks", component_.model().config, false);
-}
-
-void VideoEncodeStage::check(const Shape & shape) const {
-    const VideoVaeConfig & config = component_.model().config;
+void VideoEncoderNetwork::check(const Shape & shape) const {
+    const VideoVaeConfig & config = model().config;
     const SpaceTimeFactor pixels = compression(config);
     const bool shaped = shape.size() == 4 && shape[3] == kColours && std::ranges::min(shape) >= 1;
     if (!shaped || (shape[0] - 1) % pixels.time || shape[1] % pixels.height || shape[2] % pixels.width) {
@@ -93,25 +35,25 @@ void VideoEncodeStage::check(const Shape & shape) const {
     }
 }
 
-int64_t VideoEncodeStage::chunk_frames(const Shape & shape, const VideoEncodeOptions & options) const {
-    const SpaceTimeFactor pixels = compression(component_.model().config);
+int64_t VideoEncoderNetwork::chunk_frames(const Shape & shape, const VideoEncodeOptions & options) const {
+    const SpaceTimeFactor pixels = compression(model().config);
     const int64_t latents =
         options.chunk_latents ? options.chunk_latents : chunk_latents(shape[1] * shape[2], pixels.time);
     return latents * pixels.time;
 }
 
-void VideoEncodeStage::build(Graph & graph, FrameStream & stream, const Shape & shape, int64_t count) const {
+void VideoEncoderNetwork::build(Graph & graph, FrameStream & stream, const Shape & shape, int64_t count) const {
     stream.begin_build();
     ggml_tensor * input = graph.input("frames", GGML_TYPE_F32, {kColours, shape[2], shape[1], count});
-    graph.output("latent", component_.model().build(graph, stream, input));
+    graph.output("latent", model().build(graph, stream, input));
 }
 
-StageMemory VideoEncodeStage::measure(const Shape & shape, const VideoEncodeOptions & options) {
+NetworkMemory VideoEncoderNetwork::measure(const Shape & shape, const VideoEncodeOptions & options) {
+    const auto turn = take_turn();
     check(shape);
-    component_.declare();
-    StateStore states(backend_, /*measuring=*/true);
+    StateStore states(shared_backend(), /*measuring=*/true);
     FrameStream stream = stream_over(states);
-    StageMeter meter({&component_.weights()});
+    NetworkMeter sum = meter();
     std::string last;
     int64_t count = 0;
     for (int64_t first = 0; first < shape[0]; first += count) {
@@ -121,22 +63,23 @@ StageMemory VideoEncodeStage::measure(const Shape & shape, const VideoEncodeOpti
         if (now == std::exchange(last, now)) {
             continue;
         }
-        meter.add(component_.runner().measure({}, [&](Graph & graph) { build(graph, stream, shape, count); }));
+        sum.add(runner().measure({}, [&](Graph & graph) { build(graph, stream, shape, count); }));
         stream.end_run();
     }
-    meter.set_state_bytes(states.size_bytes());
-    return meter.total();
+    sum.set_state_bytes(states.size_bytes());
+    return sum.total();
 }
 
-HostTensor VideoEncodeStage::encode(const Shape & shape, const PixelView & frames, const VideoEncodeOptions & options,
-                                    std::map<std::string, HostTensor> & probes) {
+HostTensor VideoEncoderNetwork::encode(const Shape & shape, const PixelView & frames,
+                                       const VideoEncodeOptions & options, std::map<std::string, HostTensor> & probes) {
+    const auto turn = take_turn();
     check(shape);
-    check_probes("encode video", options.probes, probe_names());
-    component_.load();
+    check_probe_names("encode video", options.probes, probe_names());
+    load_weights();
 
-    Runner runner(backend_);
-    runner.set_residency(one_layer_at_a_time(*backend_, component_.weights()));
-    StateStore states(backend_);
+    Runner runner(shared_backend());
+    runner.set_residency(one_layer_at_a_time(backend(), stores()));
+    StateStore states(shared_backend());
     FrameStream stream = stream_over(states);
     const int64_t chunk = chunk_frames(shape, options);
     const int64_t frame_values = shape[1] * shape[2] * kColours;

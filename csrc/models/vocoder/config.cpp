@@ -15,13 +15,13 @@ bool positive(const std::vector<int64_t> & values) {
 }
 
 void check(const std::string & name, const GeneratorConfig & c) {
-    const size_t stages = c.upsample_rates.size();
-    if (!positive(c.upsample_rates) || c.upsample_kernel_sizes.size() != stages || stages > 16 ||
-        c.upsample_initial_channel < 1 || c.upsample_initial_channel % (int64_t{1} << stages) != 0) {
+    const size_t levels = c.upsample_rates.size();
+    if (!positive(c.upsample_rates) || c.upsample_kernel_sizes.size() != levels || levels > 16 ||
+        c.upsample_initial_channel < 1 || c.upsample_initial_channel % (int64_t{1} << levels) != 0) {
         throw ConfigError(name + ": " + std::to_string(c.upsample_initial_channel) +
-                          " channels do not fit the upsampling stages, of which there are " + std::to_string(stages));
+                          " channels do not fit the upsampling levels, of which there are " + std::to_string(levels));
     }
-    for (size_t i = 0; i < stages; ++i) {
+    for (size_t i = 0; i < levels; ++i) {
         const int64_t cut = c.upsample_kernel_sizes[i] - c.upsample_rates[i];
         if (cut < 0 || cut % 2 != 0) {
             throw ConfigError(name + ": an upsampling kernel of " + std::to_string(c.upsample_kernel_sizes[i]) +

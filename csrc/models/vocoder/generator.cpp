@@ -7,7 +7,7 @@ namespace ltx {
 namespace {
 
 constexpr int64_t kOuterTaps = 7;
-// Inside, and behind the last stage, where the reference leaves the slope to its library.
+// Inside, and behind the last level, where the reference leaves the slope to its library.
 constexpr InputActivation kLeaky{ConvActivation::LeakyRelu, 0.1f};
 constexpr InputActivation kLastLeaky{ConvActivation::LeakyRelu, 0.01f};
 
@@ -57,9 +57,9 @@ ggml_tensor * GeneratorBlock::build(Graph & graph, ggml_tensor * x) const {
 }
 
 Generator Generator::load(const Scope & scope, const GeneratorConfig & config) {
-    const auto stages = static_cast<int64_t>(config.upsample_rates.size());
+    const auto levels = static_cast<int64_t>(config.upsample_rates.size());
     const size_t kinds = config.resblock_kernel_sizes.size();
-    const int64_t last = config.width(stages - 1);
+    const int64_t last = config.width(levels - 1);
     const bool snake = config.activation == VocoderActivation::SnakeBeta;
     Generator generator{
         .config = config,
@@ -76,7 +76,7 @@ Generator Generator::load(const Scope & scope, const GeneratorConfig & config) {
     if (snake) {
         generator.act_post = SnakeActivation::load(scope.at("act_post"), last);
     }
-    for (int64_t i = 0; i < stages; ++i) {
+    for (int64_t i = 0; i < levels; ++i) {
         const auto index = static_cast<size_t>(i);
         generator.ups.push_back(ConvTranspose1d::load(scope.at("ups", static_cast<int>(i)), config.width(i - 1),
                                                       config.width(i), config.upsample_kernel_sizes[index],

@@ -40,7 +40,7 @@ struct Generator {
     GeneratorConfig config;
     Conv1d conv_pre;
     std::vector<ConvTranspose1d> ups;
-    std::vector<GeneratorBlock> resblocks;  // those of the first stage, then those of the second ...
+    std::vector<GeneratorBlock> resblocks;  // those of the first level, then those of the second ...
     std::optional<SnakeActivation> act_post;
     Conv1d conv_post;
 

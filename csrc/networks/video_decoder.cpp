@@ -1,0 +1,39 @@
+#include "networks/video_decoder.h"
+
+#include "networks/clip_layout.h"
+#include "networks/probe_names.h"
+#include "networks/video_chunks.h"
+
+namespace ltx {
+
+VideoDecoderNetwork::VideoDecoderNetwork(TensorTable table, const VideoVaeConfig & config,
+                                         std::shared_ptr<Backend> backend)
+    : Network("video decoder", std::move(table), std::move(backend), Streaming::Never,
+              [&](const Scope & scope) { return VideoDecoder::load(scope, config); }) {}
+
+std::vector<std::string> VideoDecoderNetwork::probe_names() const {
+    return block_names("decoder", "up_blocks", model().config, true);
+}
+
+NetworkMemory VideoDecoderNetwork::measure(const Shape & latent, const VideoDecodeOptions & options) {
+    return VideoDecodeStream::measure(shared_from_this(), latent, options);
+}
+
+std::unique_ptr<VideoDecodeStream> VideoDecoderNetwork::stream(const HostView & latent, VideoDecodeOptions options) {
+    check_probe_names("decode video", options.probes, probe_names());
+    return std::make_unique<VideoDecodeStream>(shared_from_this(), latent, std::move(options));
+}
+
+HostTensor VideoDecoderNetwork::decode(const HostView & latent, const VideoDecodeOptions & options) {
+    const auto frames = stream(latent, options);
+    HostTensor clip;
+    while (const auto chunk = frames->next()) {
+        if (clip.shape.empty()) {
+            clip.values.reserve(chunk->values.size() / chunk->shape[0] * frames->num_frames());
+        }
+        append_frames(clip, *chunk);
+    }
+    return clip;
+}
+
+}  // namespace ltx

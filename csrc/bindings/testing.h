@@ -17,12 +17,9 @@ namespace ltx::bindings {
 class OpCase {
 public:
     OpCase(bool fused, int threads)
-        : runner_(Backend::open(fused ? kernels_under_test().device : kernels_under_test().composed_device, threads)),
-          form_(fused ? OpForm::Fused : OpForm::Composed) {
-        if (kernels_under_test().emulated_cuda) {
-            runner_.backend().set_own_products(true);
-        }
-    }
+        : runner_(Backend::open(fused ? kernels_under_test().device : kernels_under_test().composed_device, threads, {},
+                                traits())),
+          form_(fused ? OpForm::Fused : OpForm::Composed) {}
 
     // The array as a graph input, its axes reversed; at most four.
     template <typename T, int flags>
@@ -82,6 +79,14 @@ public:
     }
 
 private:
+    static DeviceTraits traits() {
+        DeviceTraits traits;
+        if (kernels_under_test().emulated_cuda) {
+            traits.own_products = true;
+        }
+        return traits;
+    }
+
     // Before every run, because operations may work in place on an input.
     void feed() {
         for (const auto & [name, bytes] : feeds_) {

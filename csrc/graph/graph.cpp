@@ -4,6 +4,11 @@
 
 namespace ltx {
 
+bool is_view(const ggml_tensor * node) {
+    return node->op == GGML_OP_VIEW || node->op == GGML_OP_RESHAPE || node->op == GGML_OP_PERMUTE ||
+           node->op == GGML_OP_TRANSPOSE || node->op == GGML_OP_NONE;
+}
+
 Graph::Graph(size_t max_nodes, ProbeSet probes, OpForm form, Products products)
     : wanted_(std::move(probes)), form_(form), products_(products) {
     // Views and other leaf-like tensors take context slots too, hence the factor.

@@ -24,6 +24,9 @@ enum class OpForm { Fused, Composed };
 // instructions.
 enum class Products { Stock, Own };
 
+// Whether nothing is computed for a node.
+bool is_view(const ggml_tensor * node);
+
 // Names live in tables here, because ggml truncates long tensor names. Batch is always one.
 class Graph {
 public:

@@ -47,11 +47,6 @@ void for_weights(const ggml_tensor * node, Visit && visit) {
 
 }  // namespace
 
-bool is_view(const ggml_tensor * node) {
-    return node->op == GGML_OP_VIEW || node->op == GGML_OP_RESHAPE || node->op == GGML_OP_PERMUTE ||
-           node->op == GGML_OP_TRANSPOSE || node->op == GGML_OP_NONE;
-}
-
 GraphMemory measure_graph(const Backend & backend, ggml_cgraph * graph, const std::vector<int> & segment_ends) {
     GraphMemory memory;
     const ggml_gallocr_ptr allocator(ggml_gallocr_new(backend.buffer_type()));

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -124,9 +125,11 @@ def test_modulation_and_blocks_are_parts_of_their_own(fixture_a: Path) -> None:
 
 
 @pytest.mark.skipif(testing is None, reason="the extension was built without LTX2CPP_TESTING")
-def test_slots_are_counted_where_weights_are_streamed(fixture_a: Path) -> None:
+def test_slots_are_counted_where_weights_are_streamed(
+    fixture_a: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_core, "Device", functools.partial(testing.open_device, weight_slots=2))
     with open_pipe(fixture_a) as pipe:
-        testing.set_weight_slots(pipe.device, 2)
         needs = pipe._denoiser.measure((24, 64, 1, False), (8, 64, 1, False))
         stored = pipe.models.require("transformer").size_bytes
         decoder = pipe._video_decoder.measure((16, 3, 2, 3), None, None)

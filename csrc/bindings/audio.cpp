@@ -115,7 +115,7 @@ py::class_<Net> register_network(py::module_ & module, const char * name, const 
         .def("load", &Net::load, py::call_guard<py::gil_scoped_release>(), "Maps or converts the weights.")
         .def_property_readonly("weight_bytes", &Net::weight_bytes)
         .def_property_readonly("activation_bytes", &Net::activation_bytes, "Working memory of the last run.")
-        .def("probe_names", &Net::probe_names)
+        .def("probe_names", &Net::probe_names, py::call_guard<py::gil_scoped_release>())
         .def(
             verb,
             [run](Net & network, const FloatArray & array, std::optional<int64_t> chunk_frames, bool composed) {

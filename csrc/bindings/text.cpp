@@ -98,7 +98,7 @@ void register_encoder(py::module_ & module) {
              "Maps or converts the weights.")
         .def_property_readonly("weight_bytes", &TextEncoderNetwork::weight_bytes)
         .def_property_readonly("activation_bytes", &TextEncoderNetwork::activation_bytes)
-        .def("probe_names", &TextEncoderNetwork::probe_names)
+        .def("probe_names", &TextEncoderNetwork::probe_names, py::call_guard<py::gil_scoped_release>())
         .def(
             "hidden_states",
             [](TextEncoderNetwork & network, const IntArray & ids) {
@@ -147,7 +147,7 @@ void register_connector(py::module_ & module) {
              "Maps or converts the weights.")
         .def_property_readonly("weight_bytes", &TextConnectorNetwork::weight_bytes)
         .def_property_readonly("activation_bytes", &TextConnectorNetwork::activation_bytes)
-        .def("probe_names", &TextConnectorNetwork::probe_names)
+        .def("probe_names", &TextConnectorNetwork::probe_names, py::call_guard<py::gil_scoped_release>())
         .def(
             "run",
             [](TextConnectorNetwork & network, const FloatArray & features, int64_t rows) {

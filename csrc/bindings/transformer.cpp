@@ -168,7 +168,7 @@ void register_transformer(py::module_ & module) {
         .def("load", &TransformerNetwork::load, py::call_guard<py::gil_scoped_release>(),
              "Maps or converts the weights; the first velocity does it otherwise.")
         .def_property_readonly("weight_bytes", &TransformerNetwork::weight_bytes, "Bytes of the stored weights in use.")
-        .def("probe_names", &TransformerNetwork::probe_names,
+        .def("probe_names", &TransformerNetwork::probe_names, py::call_guard<py::gil_scoped_release>(),
              "Lists the intermediate results that velocity can hand back: module paths of the reference;\n"
              "'transformer_blocks.N' is the video stream after block N, 'transformer_blocks.N.audio' the audio stream.")
         .def("velocity", &velocity, py::arg("video"), py::arg("audio"), py::arg("stg_blocks") = std::vector<int>{},

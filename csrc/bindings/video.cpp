@@ -120,7 +120,7 @@ void register_decoder(py::module_ & module) {
             "Bytes that decoding a latent of the shape (C, F, h, w) takes, without loading weights.")
         .def("load", &VideoDecoderNetwork::load, py::call_guard<py::gil_scoped_release>())
         .def_property_readonly("weight_bytes", &VideoDecoderNetwork::weight_bytes)
-        .def("probe_names", &VideoDecoderNetwork::probe_names)
+        .def("probe_names", &VideoDecoderNetwork::probe_names, py::call_guard<py::gil_scoped_release>())
         .def(
             "decode",
             [](VideoDecoderNetwork & network, const FloatArray & latent, std::optional<int64_t> chunk_latents,
@@ -188,7 +188,7 @@ void register_encoder(py::module_ & module) {
             "Bytes that encoding frames of the shape (n, height, width, 3) takes, without loading weights.")
         .def("load", &VideoEncoderNetwork::load, py::call_guard<py::gil_scoped_release>())
         .def_property_readonly("weight_bytes", &VideoEncoderNetwork::weight_bytes)
-        .def("probe_names", &VideoEncoderNetwork::probe_names)
+        .def("probe_names", &VideoEncoderNetwork::probe_names, py::call_guard<py::gil_scoped_release>())
         .def(
             "encode",
             [encode](VideoEncoderNetwork & network, const py::array & frames, std::optional<int64_t> chunk_latents,

@@ -40,6 +40,10 @@ ggml_tensor * Graph::output(std::string_view name, ggml_tensor * tensor) {
 
 ggml_tensor * Graph::probe(std::string_view name, ggml_tensor * tensor) {
     const std::string full = path(name);
+    if (full.empty()) {
+        return tensor;
+    }
+    offered_.push_back(full);
     if (wanted_.contains(full)) {
         // A copy, so that an operation working in place later cannot change what the probe shows.
         ggml_tensor * copy = ggml_cast(ctx(), tensor, GGML_TYPE_F32);
@@ -48,6 +52,15 @@ ggml_tensor * Graph::probe(std::string_view name, ggml_tensor * tensor) {
         ggml_build_forward_expand(graph_, copy);
     }
     return tensor;
+}
+
+bool Graph::wants(std::string_view name) {
+    std::string full = path(name);
+    if (wanted_.contains(full)) {
+        return true;
+    }
+    offered_.push_back(std::move(full));
+    return false;
 }
 
 void Graph::side_effect(ggml_tensor * tensor) {

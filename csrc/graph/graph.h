@@ -45,12 +45,16 @@ public:
     // Marks a result to be fetched by name; returns the tensor (made contiguous if it was not).
     ggml_tensor * output(std::string_view name, ggml_tensor * tensor);
 
-    // Offers an intermediate result under the current scope's path. Costs nothing unless the name was asked for.
-    // Returns `tensor` unchanged.
+    // Offers an intermediate result under the current scope's path; a result without any path is nobody's. Adds no
+    // node unless the name was asked for. Returns `tensor` unchanged.
     ggml_tensor * probe(std::string_view name, ggml_tensor * tensor);
 
-    // Whether a result under this name was asked for; then no operation may be fused over it.
-    bool wants(std::string_view name) const { return wanted_.contains(path(name)); }
+    // Offers a result that exists only if it was asked for: where this is true, no operation may be fused over it, and
+    // probe() has to get it.
+    bool wants(std::string_view name);
+
+    // Paths of all results that were offered so far, in order.
+    const std::vector<std::string> & offered() const { return offered_; }
 
     // Adds a node that is computed for its side effect (a copy into a state tensor), in the order of these calls.
     void side_effect(ggml_tensor * tensor);
@@ -90,6 +94,7 @@ private:
     ggml_context_ptr ctx_;
     ggml_cgraph * graph_ = nullptr;
     ProbeSet wanted_;
+    std::vector<std::string> offered_;
     OpForm form_;
     Products products_;
     std::string prefix_;

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "networks/clip_layout.h"
-#include "networks/probe_names.h"
 
 namespace ltx {
 
@@ -31,6 +30,10 @@ void AudioDecoderNetwork::build(Graph & graph, int64_t frames) const {
     graph.output("mel", model().build(graph, latent));
 }
 
+void AudioDecoderNetwork::draft(Graph & graph) {
+    build(graph, 2);
+}
+
 NetworkMemory AudioDecoderNetwork::measure(int64_t frames) {
     const auto turn = take_turn();
     std::vector<Build> builds;
@@ -55,7 +58,7 @@ HostTensor AudioDecoderNetwork::decode(const HostView & latent, const AudioRunOp
     const auto turn = take_turn();
     const AudioVaeConfig & config = model().config;
     expect_sound_shape("decode", "latent", latent.shape, config.latent_channels, config.latent_bins, "frames");
-    check_probe_names("decode", options.probes, probe_names());
+    check_probes("decode", options.probes);
     const auto chunks = split_sound("decode", latent.shape[1], {kLatentChunk, model().reach_frames()}, options);
     load_weights();
 
@@ -90,6 +93,10 @@ void AudioEncoderNetwork::build(Graph & graph, int64_t steps) const {
     graph.output("moments", model().build(graph, mel));
 }
 
+void AudioEncoderNetwork::draft(Graph & graph) {
+    build(graph, model().config.mel_frames(2));
+}
+
 NetworkMemory AudioEncoderNetwork::measure(int64_t steps) {
     const auto turn = take_turn();
     const AudioVaeConfig & config = model().config;
@@ -106,7 +113,7 @@ HostTensor AudioEncoderNetwork::encode(const HostView & mel, const AudioRunOptio
     const auto turn = take_turn();
     const AudioVaeConfig & config = model().config;
     expect_sound_shape("encode", "mel", mel.shape, config.in_channels, config.mel_bins, "steps");
-    check_probe_names("encode", options.probes, probe_names());
+    check_probes("encode", options.probes);
     const int64_t frames = config.latent_frames(mel.shape[1]);
     const auto chunks = split_sound("encode", frames, {kLatentChunk, model().reach_frames()}, options);
     load_weights();

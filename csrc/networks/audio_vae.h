@@ -16,8 +16,6 @@ class AudioDecoderNetwork : public Network<AudioDecoder> {
 public:
     AudioDecoderNetwork(TensorTable table, const AudioVaeConfig & config, std::shared_ptr<Backend> backend);
 
-    std::vector<std::string> probe_names() const { return model().probe_names(); }
-
     // What decoding so many latent frames takes, without loading weights.
     NetworkMemory measure(int64_t frames);
 
@@ -27,6 +25,7 @@ public:
                       std::map<std::string, HostTensor> & probes);
 
 private:
+    void draft(Graph & graph) override;
     void build(Graph & graph, int64_t frames) const;
     std::vector<float> denormalised(const HostView & latent) const;
 };
@@ -34,8 +33,6 @@ private:
 class AudioEncoderNetwork : public Network<AudioEncoder> {
 public:
     AudioEncoderNetwork(TensorTable table, const AudioVaeConfig & config, std::shared_ptr<Backend> backend);
-
-    std::vector<std::string> probe_names() const { return model().probe_names(); }
 
     // What encoding so many mel steps takes, without loading weights.
     NetworkMemory measure(int64_t steps);
@@ -46,6 +43,7 @@ public:
                       std::map<std::string, HostTensor> & probes);
 
 private:
+    void draft(Graph & graph) override;
     void build(Graph & graph, int64_t steps) const;
 };
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "networks/network_memory.h"
+#include "networks/probe_names.h"
 #include "runtime/runner.h"
 #include "runtime/slot_residency.h"
 #include "weights/weight_store.h"
@@ -48,6 +49,7 @@ public:
 
     Network(const Network &) = delete;
     Network & operator=(const Network &) = delete;
+    virtual ~Network() = default;
 
     // Maps and converts the weights once; also checks that mapped files are unchanged. Runs do so themselves.
     void load() {
@@ -82,6 +84,12 @@ public:
         runner_.set_residency(std::make_unique<MappedResidency>(stores(), cache));
     }
 
+    // Names of the intermediate results that a run can hand back, in the order of computation.
+    std::vector<std::string> probe_names() {
+        const auto turn = take_turn();
+        return offered_probes();
+    }
+
     const Model & model() const { return model_; }
     const Backend & backend() const { return runner_.backend(); }
     const std::shared_ptr<Backend> & shared_backend() const { return runner_.shared_backend(); }
@@ -96,9 +104,7 @@ public:
 
     // Prepares graphs to be measured without any weights in memory, and what adds such measurements up.
     NetworkMeter meter() {
-        for (const auto & store : stores_) {
-            store->declare(target());
-        }
+        declare();
         return NetworkMeter(stores(), streaming_ == Streaming::Possible);
     }
 
@@ -109,6 +115,16 @@ protected:
         for (const auto & store : stores_) {
             store->load(target());
             store->check_files();
+        }
+    }
+
+    // Builds a graph, of any size, in which every part of the model occurs. Names of probes are heard from it.
+    virtual void draft(Graph & graph) = 0;
+
+    // Throws ArgumentError, in the name of `function`, for a name that is not among probe_names().
+    void check_probes(const char * function, const ProbeSet & names) {
+        if (!names.empty()) {
+            check_probe_names(function, names, offered_probes());
         }
     }
 
@@ -143,6 +159,22 @@ private:
         return roots;
     }
 
+    void declare() {
+        for (const auto & store : stores_) {
+            store->declare(target());
+        }
+    }
+
+    const std::vector<std::string> & offered_probes() {
+        if (offered_.empty()) {
+            declare();
+            Graph graph(65536, {}, OpForm::Fused);
+            draft(graph);
+            offered_ = graph.offered();
+        }
+        return offered_;
+    }
+
     LoadTarget target() const {
         const Backend & device = backend();
         return {streams_to_device_ ? device.host_buffer_type() : device.buffer_type(), device.is_cpu(),
@@ -154,6 +186,7 @@ private:
     Model model_;
     Runner runner_;
     Streaming streaming_;
+    std::vector<std::string> offered_;
     std::mutex mutex_;
     bool streams_to_device_ = false;
 };

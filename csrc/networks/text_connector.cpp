@@ -3,7 +3,6 @@
 #include <numeric>
 
 #include "base/error.h"
-#include "networks/probe_names.h"
 #include "nn/rope.h"
 
 namespace ltx {
@@ -33,6 +32,10 @@ TextConnectorNetwork::TextConnectorNetwork(TensorTable table, const TextConnecto
                                            std::shared_ptr<Backend> backend)
     : Network("text connector", std::move(table), std::move(backend), Streaming::Possible,
               [&](const Scope & scope) { return TextConnector::load(scope, config); }) {}
+
+void TextConnectorNetwork::draft(Graph & graph) {
+    build(graph, 1, model().config.num_registers);
+}
 
 NetworkMemory TextConnectorNetwork::measure(int64_t tokens, int64_t rows) {
     const auto turn = take_turn();
@@ -99,7 +102,7 @@ HostTensor TextConnectorNetwork::run(const HostView & features, int64_t rows) {
 std::map<std::string, HostTensor> TextConnectorNetwork::probe(const HostView & features, int64_t rows,
                                                               const ProbeSet & names) {
     const auto turn = take_turn();
-    check_probe_names("probe", names, probe_names());
+    check_probes("probe", names);
     compute("probe", features, rows, names);
     auto probes = runner().fetch_probes();
     for (auto & [name, tensor] : probes) {

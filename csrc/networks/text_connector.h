@@ -21,9 +21,9 @@ public:
 
     // Intermediate results of `run`.
     std::map<std::string, HostTensor> probe(const HostView & features, int64_t rows, const ProbeSet & names);
-    std::vector<std::string> probe_names() const { return model().probe_names(); }
 
 private:
+    void draft(Graph & graph) override;
     RunOptions run_options(const ProbeSet & probes) const;
     void build(Graph & graph, int64_t tokens, int64_t rows) const;
     void compute(const char * function, const HostView & features, int64_t rows, const ProbeSet & probes);

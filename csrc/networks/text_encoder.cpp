@@ -5,7 +5,6 @@
 #include <numeric>
 
 #include "base/error.h"
-#include "networks/probe_names.h"
 
 namespace ltx {
 
@@ -66,15 +65,6 @@ void set_bytes(Runner & runner, const char * input, const std::vector<T> & value
 
 }  // namespace
 
-std::vector<std::string> ProjectedText::probe_names() const {
-    std::vector<std::string> names = gemma.probe_names();
-    if (projection) {
-        const auto more = projection->probe_names();
-        names.insert(names.end(), more.begin(), more.end());
-    }
-    return names;
-}
-
 TextEncoderNetwork::TextEncoderNetwork(TensorTable table, const Gemma3Config & config,
                                        std::optional<Projection> projection, std::shared_ptr<Backend> backend)
     : Network(tables_of(std::move(table), projection), std::move(backend), Streaming::Possible,
@@ -122,6 +112,10 @@ void TextEncoderNetwork::build(Graph & graph, int64_t tokens, bool project) cons
     if (features.size() > 1) {
         graph.output("audio", features.back());
     }
+}
+
+void TextEncoderNetwork::draft(Graph & graph) {
+    build(graph, 2, model().projection.has_value());
 }
 
 NetworkMemory TextEncoderNetwork::measure(int64_t tokens) {
@@ -179,7 +173,7 @@ TextFeatures TextEncoderNetwork::encode(std::span<const int32_t> ids) {
 
 std::map<std::string, HostTensor> TextEncoderNetwork::probe(std::span<const int32_t> ids, const ProbeSet & names) {
     const auto turn = take_turn();
-    check_probe_names("probe", names, probe_names());
+    check_probes("probe", names);
     run("probe", ids, names, model().projection.has_value());
     auto probes = runner().fetch_probes();
     for (auto & [name, tensor] : probes) {

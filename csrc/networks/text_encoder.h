@@ -20,8 +20,6 @@ struct TextFeatures {
 struct ProjectedText {
     Gemma3 gemma;
     std::optional<FeatureExtractor> projection;
-
-    std::vector<std::string> probe_names() const;
 };
 
 class TextEncoderNetwork : public Network<ProjectedText> {
@@ -45,9 +43,9 @@ public:
 
     // Intermediate results of `encode`, or of `hidden_states` when there is no projection.
     std::map<std::string, HostTensor> probe(std::span<const int32_t> ids, const ProbeSet & names);
-    std::vector<std::string> probe_names() const { return model().probe_names(); }
 
 private:
+    void draft(Graph & graph) override;
     void build(Graph & graph, int64_t tokens, bool project) const;
     RunOptions run_options(const ProbeSet & probes) const;
     void run(const char * function, std::span<const int32_t> ids, const ProbeSet & probes, bool project);

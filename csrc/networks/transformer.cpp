@@ -10,8 +10,6 @@ namespace ltx {
 
 namespace {
 
-constexpr size_t kMaxNearMatches = 6;
-
 // Different positions of a clip's tokens in a measurement, which is not told them: more than frames, rows and columns
 // of usual clips, and 4 MB of tables.
 constexpr int64_t kUsualPositions = 256;
@@ -53,24 +51,6 @@ void check_unit_range(const std::string & name, std::span<const float> values) {
     }
 }
 
-void check_probes(const ProbeSet & wanted, const std::vector<std::string> & known) {
-    for (const std::string & name : wanted) {
-        if (std::ranges::find(known, name) != known.end()) {
-            continue;
-        }
-        const std::string head = name.substr(0, name.find('.'));
-        std::string near;
-        size_t listed = 0;
-        for (const std::string & candidate : known) {
-            if (listed < kMaxNearMatches && candidate.starts_with(head)) {
-                near += (listed++ ? ", " : "") + candidate;
-            }
-        }
-        throw ArgumentError("velocity: there is no probe '" + name + "'" +
-                            (near.empty() ? "; probe_names() lists all" : "; near it are " + near));
-    }
-}
-
 }  // namespace
 
 TransformerNetwork::TransformerNetwork(TensorTable table, const TransformerConfig & config, const StreamUse & use,
@@ -79,6 +59,12 @@ TransformerNetwork::TransformerNetwork(TensorTable table, const TransformerConfi
               [&](const Scope & scope) { return Transformer::load(scope, checked(config), use); }),
       config_(config),
       use_(use) {}
+
+void TransformerNetwork::draft(Graph & graph) {
+    // Both streams, also where the weights of one are never loaded: nothing reads them here.
+    const StreamShape shape{.tokens = 1, .context_rows = 1, .distinct = 1, .masked = false, .positions = 1, .times = 1};
+    model().build(graph, {.video = shape, .audio = shape, .stg_blocks = {}, .isolate = false});
+}
 
 NetworkMemory TransformerNetwork::measure(TransformerRun run) {
     const auto turn = take_turn();
@@ -190,7 +176,7 @@ Velocities TransformerNetwork::velocity(const std::optional<Modality> & video, c
     if (audio) {
         run.audio = place("audio", config_.audio, *audio, audio_tables_);
     }
-    check_probes(probes, probe_names());
+    check_probes("velocity", probes);
 
     load_weights();
     runner().prepare(run.key(), run_options(probes), [&](Graph & graph) { model().build(graph, run); });

@@ -43,13 +43,12 @@ public:
     // What a velocity call takes, without loading weights.
     NetworkMemory measure(TransformerRun run);
 
-    std::vector<std::string> probe_names() const { return transformer_probe_names(config_); }
-
     // At least one stream is needed. Throws ArgumentError (ShapeError for shapes) that names the argument.
     Velocities velocity(const std::optional<Modality> & video, const std::optional<Modality> & audio,
                         const Perturbation & perturbation, const ProbeSet & probes);
 
 private:
+    void draft(Graph & graph) override;
     void check_use(bool video, bool audio) const;
     StreamShape check(const std::string & name, const StreamConfig & stream, const Modality & modality) const;
     // Checks a stream and makes the tables of its positions.

@@ -16,6 +16,10 @@ void UpsamplerNetwork::build(Graph & graph, const Shape & shape) const {
     graph.output("latent", model().build(graph, input));
 }
 
+void UpsamplerNetwork::draft(Graph & graph) {
+    build(graph, {model().config.in_channels, 2, 2, 2});
+}
+
 NetworkMemory UpsamplerNetwork::measure(const Shape & shape) {
     const auto turn = take_turn();
     return Network::measure({[&](Graph & graph) { build(graph, shape); }});

@@ -17,6 +17,7 @@ public:
     HostTensor upsample(const HostView & latent, bool composed);
 
 private:
+    void draft(Graph & graph) override;
     void build(Graph & graph, const Shape & shape) const;
 };
 

@@ -27,20 +27,4 @@ FrameStream stream_over(StateStore & states) {
                        [&states](const std::string & layer) { return states.get(layer); });
 }
 
-std::vector<std::string> block_names(const std::string & half, const std::string & list, const VideoVaeConfig & config,
-                                     bool reversed) {
-    std::vector<std::string> names{half + ".conv_in"};
-    const auto count = static_cast<int64_t>(config.blocks.size());
-    for (int64_t i = 0; i < count; ++i) {
-        const VaeBlock & block = config.blocks[static_cast<size_t>(reversed ? count - 1 - i : i)];
-        const std::string name = half + "." + list + "." + std::to_string(i);
-        for (int64_t layer = 0; block.kind == VaeBlockKind::ResX && layer < block.num_layers; ++layer) {
-            names.push_back(name + ".res_blocks." + std::to_string(layer));
-        }
-        names.push_back(name);
-    }
-    names.push_back(half + ".conv_out");
-    return names;
-}
-
 }  // namespace ltx

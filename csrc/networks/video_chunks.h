@@ -2,10 +2,8 @@
 #pragma once
 
 #include <memory>
-#include <string>
 #include <vector>
 
-#include "models/video_vae/config.h"
 #include "nn/frame_stream.h"
 #include "runtime/residency.h"
 #include "runtime/state.h"
@@ -21,9 +19,5 @@ std::unique_ptr<Residency> one_layer_at_a_time(const Backend & backend, std::vec
 
 // A stream whose kept frames lie in `states`, which has to outlive it.
 FrameStream stream_over(StateStore & states);
-
-// Probe names of the blocks of one half, in the order of computation.
-std::vector<std::string> block_names(const std::string & half, const std::string & list, const VideoVaeConfig & config,
-                                     bool reversed);
 
 }  // namespace ltx

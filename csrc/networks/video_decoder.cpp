@@ -1,7 +1,6 @@
 #include "networks/video_decoder.h"
 
 #include "networks/clip_layout.h"
-#include "networks/probe_names.h"
 #include "networks/video_chunks.h"
 
 namespace ltx {
@@ -11,8 +10,13 @@ VideoDecoderNetwork::VideoDecoderNetwork(TensorTable table, const VideoVaeConfig
     : Network("video decoder", std::move(table), std::move(backend), Streaming::Never,
               [&](const Scope & scope) { return VideoDecoder::load(scope, config); }) {}
 
-std::vector<std::string> VideoDecoderNetwork::probe_names() const {
-    return block_names("decoder", "up_blocks", model().config, true);
+void VideoDecoderNetwork::draft(Graph & graph) {
+    // A clip of one latent, closed at once, so that every layer gives frames.
+    StateStore states(shared_backend(), /*measuring=*/true);
+    FrameStream stream = stream_over(states);
+    stream.begin_build();
+    ggml_tensor * latent = graph.input("latent", GGML_TYPE_F32, {model().config.latent_channels, 2, 2, 1});
+    model().build(graph, stream, {latent, /*ended=*/true}, /*limit=*/2);
 }
 
 NetworkMemory VideoDecoderNetwork::measure(const Shape & latent, const VideoDecodeOptions & options) {
@@ -20,7 +24,7 @@ NetworkMemory VideoDecoderNetwork::measure(const Shape & latent, const VideoDeco
 }
 
 std::unique_ptr<VideoDecodeStream> VideoDecoderNetwork::stream(const HostView & latent, VideoDecodeOptions options) {
-    check_probe_names("decode video", options.probes, probe_names());
+    check_probes("decode video", options.probes);
     return std::make_unique<VideoDecodeStream>(shared_from_this(), latent, std::move(options));
 }
 

@@ -13,8 +13,6 @@ class VideoDecoderNetwork : public Network<VideoDecoder>, public std::enable_sha
 public:
     VideoDecoderNetwork(TensorTable table, const VideoVaeConfig & config, std::shared_ptr<Backend> backend);
 
-    std::vector<std::string> probe_names() const;
-
     // What decoding a latent of this shape takes, without loading weights.
     NetworkMemory measure(const Shape & latent, const VideoDecodeOptions & options);
 
@@ -24,6 +22,9 @@ public:
 
     // -> (frames, height, width, 3), about -1..1
     HostTensor decode(const HostView & latent, const VideoDecodeOptions & options);
+
+private:
+    void draft(Graph & graph) override;
 };
 
 }  // namespace ltx

@@ -5,7 +5,6 @@
 
 #include "base/error.h"
 #include "networks/clip_layout.h"
-#include "networks/probe_names.h"
 #include "networks/video_chunks.h"
 
 namespace ltx {
@@ -14,10 +13,6 @@ VideoEncoderNetwork::VideoEncoderNetwork(TensorTable table, const VideoVaeConfig
                                          std::shared_ptr<Backend> backend)
     : Network("video encoder", std::move(table), std::move(backend), Streaming::Never,
               [&](const Scope & scope) { return VideoEncoder::load(scope, config); }) {}
-
-std::vector<std::string> VideoEncoderNetwork::probe_names() const {
-    return block_names("encoder", "down_blocks", model().config, false);
-}
 
 void VideoEncoderNetwork::check(const Shape & shape) const {
     const VideoVaeConfig & config = model().config;
@@ -48,6 +43,14 @@ void VideoEncoderNetwork::build(Graph & graph, FrameStream & stream, const Shape
     graph.output("latent", model().build(graph, stream, input));
 }
 
+void VideoEncoderNetwork::draft(Graph & graph) {
+    // The first frame, of the smallest picture that may be reflected.
+    const SpaceTimeFactor pixels = compression(model().config);
+    StateStore states(shared_backend(), /*measuring=*/true);
+    FrameStream stream = stream_over(states);
+    build(graph, stream, {1, 2 * pixels.height, 2 * pixels.width, kColours}, 1);
+}
+
 NetworkMemory VideoEncoderNetwork::measure(const Shape & shape, const VideoEncodeOptions & options) {
     const auto turn = take_turn();
     check(shape);
@@ -74,7 +77,7 @@ HostTensor VideoEncoderNetwork::encode(const Shape & shape, const PixelView & fr
                                        const VideoEncodeOptions & options, std::map<std::string, HostTensor> & probes) {
     const auto turn = take_turn();
     check(shape);
-    check_probe_names("encode video", options.probes, probe_names());
+    check_probes("encode video", options.probes);
     load_weights();
 
     Runner runner(shared_backend());

@@ -26,8 +26,6 @@ class VideoEncoderNetwork : public Network<VideoEncoder> {
 public:
     VideoEncoderNetwork(TensorTable table, const VideoVaeConfig & config, std::shared_ptr<Backend> backend);
 
-    std::vector<std::string> probe_names() const;
-
     // What encoding frames of this shape takes, without loading weights. Throws as `encode` does.
     NetworkMemory measure(const Shape & shape, const VideoEncodeOptions & options);
 
@@ -38,6 +36,7 @@ public:
                       std::map<std::string, HostTensor> & probes);
 
 private:
+    void draft(Graph & graph) override;
     void check(const Shape & shape) const;
     int64_t chunk_frames(const Shape & shape, const VideoEncodeOptions & options) const;
     void build(Graph & graph, FrameStream & stream, const Shape & shape, int64_t count) const;

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "networks/clip_layout.h"
-#include "networks/probe_names.h"
 
 namespace ltx {
 
@@ -45,6 +44,10 @@ void VocoderNetwork::build(Graph & graph, int64_t steps) const {
     graph.output("wave", model().build(graph, mel, taps));
 }
 
+void VocoderNetwork::draft(Graph & graph) {
+    build(graph, 1);
+}
+
 NetworkMemory VocoderNetwork::measure(int64_t steps) {
     const auto turn = take_turn();
     std::vector<Build> builds;
@@ -60,7 +63,7 @@ HostTensor VocoderNetwork::vocode(const HostView & mel, const AudioRunOptions & 
     const VocoderConfig & config = model().config;
     const int64_t channels = config.generator.out_channels;
     expect_sound_shape("vocode", "mel", mel.shape, channels, config.generator.in_channels / channels, "steps");
-    check_probe_names("vocode", options.probes, probe_names());
+    check_probes("vocode", options.probes);
     const int64_t steps = mel.shape[1];
     const auto chunks = split_sound("vocode", steps, chunk_rule(), options);
     load_weights();

@@ -15,8 +15,6 @@ class VocoderNetwork : public Network<Vocoder> {
 public:
     VocoderNetwork(TensorTable table, const VocoderConfig & config, std::shared_ptr<Backend> backend);
 
-    std::vector<std::string> probe_names() const { return model().probe_names(); }
-
     // What so many mel steps take, without loading weights.
     NetworkMemory measure(int64_t steps);
 
@@ -30,6 +28,7 @@ public:
     int64_t reach_frames() const { return model().reach_frames(); }
 
 private:
+    void draft(Graph & graph) override;
     ChunkRule chunk_rule() const;
     void build(Graph & graph, int64_t steps) const;
 };

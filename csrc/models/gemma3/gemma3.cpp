@@ -157,14 +157,4 @@ void Gemma3::build(Graph & graph, const Gemma3Inputs & in, const StateVisitor & 
     visit(config.num_layers, graph.probe("norm", rms(graph, x, norm, config.rms_norm_eps)));
 }
 
-std::vector<std::string> Gemma3::probe_names() const {
-    std::vector<std::string> names{"embed_tokens"};
-    for (int64_t i = 0; i < config.num_layers; ++i) {
-        const std::string layer = "layers." + std::to_string(i);
-        names.insert(names.end(), {layer + ".self_attn", layer + ".mlp", layer});
-    }
-    names.emplace_back("norm");
-    return names;
-}
-
 }  // namespace ltx

@@ -53,12 +53,6 @@ FeatureExtractor FeatureExtractor::load(const Scope & scope, const FeatureExtrac
              projection("audio_aggregate_embed", c.audio_width, true, factor(c.audio_width))}};
 }
 
-std::vector<std::string> FeatureExtractor::probe_names() const {
-    std::vector<std::string> names;
-    std::ranges::transform(projections, std::back_inserter(names), &FeatureProjection::name);
-    return names;
-}
-
 FeatureAccumulator::FeatureAccumulator(Graph & graph, const FeatureExtractor & extractor, int64_t tokens)
     : graph_(graph), extractor_(extractor), tokens_(tokens), sums_(extractor.projections.size(), nullptr) {
     // A product converts its right operand to the type that goes with the weight; 16-bit weights take their own type,

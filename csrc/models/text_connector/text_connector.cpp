@@ -65,13 +65,4 @@ ggml_tensor * TextConnector::build(Graph & graph, const TextConnectorInputs & in
     return ggml_rms_norm(ctx, z, config.norm_eps);  // ne: [width, rows]
 }
 
-std::vector<std::string> TextConnector::probe_names() const {
-    std::vector<std::string> names;
-    for (size_t i = 0; i < blocks.size(); ++i) {
-        const std::string block = "transformer_1d_blocks." + std::to_string(i);
-        names.insert(names.end(), {block + ".attn1", block + ".ff", block});
-    }
-    return names;
-}
-
 }  // namespace ltx

@@ -170,37 +170,4 @@ void Transformer::build(Graph & graph, const TransformerRun & run) const {
     }
 }
 
-std::vector<std::string> transformer_probe_names(const TransformerConfig & config) {
-    std::vector<std::string> names;
-    const std::vector<std::string> prefixes{config.video.prefix, config.audio.prefix};
-    for (const std::string & prefix : prefixes) {
-        const std::string stream = prefix.empty() ? "video" : "audio";
-        names.push_back(prefix + "patchify_proj");
-        if (config.caption_projection) {
-            names.push_back(prefix + "caption_projection");
-        }
-        std::vector<std::string> modules{prefix + "adaln_single"};
-        if (config.cross_attention_adaln && config.prompt_adaln) {
-            modules.push_back(prefix + "prompt_adaln_single");
-        }
-        modules.push_back("av_ca_" + stream + "_scale_shift_adaln_single");
-        modules.push_back(prefix.empty() ? "av_ca_a2v_gate_adaln_single" : "av_ca_v2a_gate_adaln_single");
-        for (const std::string & module : modules) {
-            names.push_back(module + ".emb");
-            names.push_back(module);
-        }
-    }
-    for (int i = 0; i < config.num_layers; ++i) {
-        const std::string block = block_name(static_cast<size_t>(i));
-        for (const char * module : {".attn1", ".attn2", ".audio_attn1", ".audio_attn2", ".audio_to_video_attn",
-                                    ".video_to_audio_attn", ".ff", "", ".audio_ff", ".audio"}) {
-            names.push_back(block + module);
-        }
-    }
-    for (const std::string & prefix : prefixes) {
-        names.push_back(prefix + "proj_out");
-    }
-    return names;
-}
-
 }  // namespace ltx

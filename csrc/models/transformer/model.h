@@ -90,7 +90,4 @@ struct Transformer {
     size_t max_nodes() const { return 1024 + 768 * blocks.size(); }
 };
 
-// Names that build() offers as probes when both streams run together, in the order of computation.
-std::vector<std::string> transformer_probe_names(const TransformerConfig & config);
-
 }  // namespace ltx

@@ -141,20 +141,4 @@ int64_t Generator::reach_frames(int64_t samples) const {
     return reach + kOuterTaps / 2;
 }
 
-std::vector<std::string> Generator::probe_names() const {
-    const size_t kinds = config.resblock_kernel_sizes.size();
-    std::vector<std::string> names{"conv_pre"};
-    for (size_t i = 0; i < ups.size(); ++i) {
-        names.push_back("ups." + std::to_string(i));
-        for (size_t kind = 0; kind < kinds; ++kind) {
-            names.push_back("resblocks." + std::to_string(i * kinds + kind));
-        }
-    }
-    if (act_post) {
-        names.emplace_back("act_post");
-    }
-    names.emplace_back("conv_post");
-    return names;
-}
-
 }  // namespace ltx

@@ -52,9 +52,6 @@ struct Generator {
     // Frames to either side on which the samples of one frame may depend, given how many samples to either side are
     // looked at. Rounded up.
     int64_t reach_frames(int64_t samples) const;
-
-    // Relative to the generator's scope.
-    std::vector<std::string> probe_names() const;
 };
 
 }  // namespace ltx

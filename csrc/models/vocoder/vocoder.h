@@ -47,8 +47,6 @@ struct Vocoder {
 
     // Mel frames to either side on which the samples of a frame may depend.
     int64_t reach_frames() const;
-
-    std::vector<std::string> probe_names() const;
 };
 
 }  // namespace ltx

@@ -28,9 +28,13 @@ enum class Products { Stock, Own };
 bool is_view(const ggml_tensor * node);
 
 // Names live in tables here, because ggml truncates long tensor names. Batch is always one.
+//
+// ggml wants to know the number of nodes beforehand and aborts where there are more. Room for kMaxNodes costs nothing
+// but address space until it is used, so every graph has it; probes, scopes and segments, which stand between any two
+// layers, throw UnsupportedError when it runs out.
 class Graph {
 public:
-    Graph(size_t max_nodes, ProbeSet probes, OpForm form, Products products = Products::Stock);
+    Graph(ProbeSet probes, OpForm form, Products products = Products::Stock);
 
     Graph(const Graph &) = delete;
     Graph & operator=(const Graph &) = delete;
@@ -91,6 +95,8 @@ public:
     const std::map<std::string, ggml_tensor *, std::less<>> & probes() const { return probes_; }
 
 private:
+    void check_room() const;
+
     ggml_context_ptr ctx_;
     ggml_cgraph * graph_ = nullptr;
     ProbeSet wanted_;

@@ -6,14 +6,6 @@
 
 namespace ltx {
 
-namespace {
-
-constexpr size_t kFusedNodes = 4096;
-// Some 130 nodes for every anti-aliased activation and up to 90 for every convolution.
-constexpr size_t kComposedNodes = 65536;
-
-}  // namespace
-
 std::vector<AudioChunk> split_sound(const char * function, int64_t frames, const ChunkRule & rule,
                                     const AudioRunOptions & options) {
     if (options.chunk_frames < 0) {
@@ -42,11 +34,8 @@ std::set<int64_t> lengths_seen(const char * function, int64_t frames, const Chun
     return lengths;
 }
 
-RunOptions run_options(const AudioRunOptions & options, const Backend & backend) {
-    const bool fused = backend.is_cpu() && !options.composed;
-    return {.probes = options.probes,
-            .form = options.composed ? OpForm::Composed : OpForm::Fused,
-            .max_nodes = fused ? kFusedNodes : kComposedNodes};
+RunOptions run_options(const AudioRunOptions & options) {
+    return {.probes = options.probes, .form = options.composed ? OpForm::Composed : OpForm::Fused};
 }
 
 void expect_sound_shape(const char * function, const char * argument, const Shape & shape, int64_t channels,

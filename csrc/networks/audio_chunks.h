@@ -43,7 +43,7 @@ std::vector<AudioChunk> split_sound(const char * function, int64_t frames, const
 // The different lengths that runs of the usual chunks see.
 std::set<int64_t> lengths_seen(const char * function, int64_t frames, const ChunkRule & rule);
 
-RunOptions run_options(const AudioRunOptions & options, const Backend & backend);
+RunOptions run_options(const AudioRunOptions & options);
 
 // Throws ShapeError unless the shape is (channels, any number of `steps`, bins).
 void expect_sound_shape(const char * function, const char * argument, const Shape & shape, int64_t channels,

@@ -40,7 +40,7 @@ NetworkMemory AudioDecoderNetwork::measure(int64_t frames) {
     for (const int64_t length : lengths_seen("decode", frames, {kLatentChunk, model().reach_frames()})) {
         builds.emplace_back([this, length](Graph & graph) { build(graph, length); });
     }
-    return Network::measure(builds, run_options({}, backend()));
+    return Network::measure(builds);
 }
 
 std::vector<float> AudioDecoderNetwork::denormalised(const HostView & latent) const {
@@ -66,7 +66,7 @@ HostTensor AudioDecoderNetwork::decode(const HostView & latent, const AudioRunOp
     const int64_t mel_row = config.mel_bins * config.out_channels;
     HostTensor mel{{0, config.mel_bins, config.out_channels}, {}};
     for (const AudioChunk & chunk : chunks) {
-        runner().prepare(std::to_string(chunk.seen()), run_options(options, backend()),
+        runner().prepare(std::to_string(chunk.seen()), run_options(options),
                          [&](Graph & graph) { build(graph, chunk.seen()); });
         runner().set("latent", rows_of(values, chunk.first, chunk.last, config.token_size()));
         runner().compute();
@@ -105,7 +105,7 @@ NetworkMemory AudioEncoderNetwork::measure(int64_t steps) {
          lengths_seen("encode", config.latent_frames(steps), {kLatentChunk, model().reach_frames()})) {
         builds.emplace_back([this, &config, frames](Graph & graph) { build(graph, config.mel_frames(frames)); });
     }
-    return Network::measure(builds, run_options({}, backend()));
+    return Network::measure(builds);
 }
 
 HostTensor AudioEncoderNetwork::encode(const HostView & mel, const AudioRunOptions & options,
@@ -126,8 +126,7 @@ HostTensor AudioEncoderNetwork::encode(const HostView & mel, const AudioRunOptio
         // A latent frame depends on nothing behind the first mel frame that it stands for, so a part ends there.
         const int64_t steps = config.mel_frames(chunk.seen());
         const int64_t first_step = config.mel_frames(chunk.first + 1) - 1;
-        runner().prepare(std::to_string(steps), run_options(options, backend()),
-                         [&](Graph & graph) { build(graph, steps); });
+        runner().prepare(std::to_string(steps), run_options(options), [&](Graph & graph) { build(graph, steps); });
         runner().set("mel", rows_of(values, first_step, first_step + steps, mel_row));
         runner().compute();
         const HostTensor moments = runner().fetch("moments");

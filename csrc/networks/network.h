@@ -168,7 +168,7 @@ private:
     const std::vector<std::string> & offered_probes() {
         if (offered_.empty()) {
             declare();
-            Graph graph(65536, {}, OpForm::Fused);
+            Graph graph({}, OpForm::Fused);
             draft(graph);
             offered_ = graph.offered();
         }

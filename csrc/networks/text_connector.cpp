@@ -9,10 +9,6 @@ namespace ltx {
 
 namespace {
 
-// Graph nodes of one block, rounded up.
-constexpr size_t kNodesPerBlock = 160;
-constexpr size_t kNodesBesides = 64;
-
 void check_input(const char * function, const HostView & features, int64_t rows, const TextConnectorConfig & config) {
     const Shape & shape = features.shape;
     if (shape.size() != 2 || shape[0] < 1 || shape[1] != config.width()) {
@@ -39,14 +35,7 @@ void TextConnectorNetwork::draft(Graph & graph) {
 
 NetworkMemory TextConnectorNetwork::measure(int64_t tokens, int64_t rows) {
     const auto turn = take_turn();
-    return Network::measure({[&](Graph & graph) { build(graph, tokens, rows); }}, run_options({}));
-}
-
-RunOptions TextConnectorNetwork::run_options(const ProbeSet & probes) const {
-    return {
-        .probes = probes,
-        .max_nodes = static_cast<size_t>(model().config.num_layers) * kNodesPerBlock + kNodesBesides,
-    };
+    return Network::measure({[&](Graph & graph) { build(graph, tokens, rows); }});
 }
 
 void TextConnectorNetwork::build(Graph & graph, int64_t tokens, int64_t rows) const {
@@ -70,7 +59,7 @@ void TextConnectorNetwork::compute(const char * function, const HostView & featu
     load_weights();
     const int64_t tokens = features.shape[0];
     const std::string key = std::to_string(tokens) + " of " + std::to_string(rows);
-    runner().prepare(key, run_options(probes), [&](Graph & graph) { build(graph, tokens, rows); });
+    runner().prepare(key, {.probes = probes}, [&](Graph & graph) { build(graph, tokens, rows); });
     std::vector<float> positions(static_cast<size_t>(rows));
     std::iota(positions.begin(), positions.end(), 0.0f);
     const RopeValues rope = make_rope_values({.width = config.width(),

@@ -24,7 +24,6 @@ public:
 
 private:
     void draft(Graph & graph) override;
-    RunOptions run_options(const ProbeSet & probes) const;
     void build(Graph & graph, int64_t tokens, int64_t rows) const;
     void compute(const char * function, const HostView & features, int64_t rows, const ProbeSet & probes);
 };

@@ -10,10 +10,6 @@ namespace ltx {
 
 namespace {
 
-// Graph nodes of one layer and of taking in its state, rounded up.
-constexpr size_t kNodesPerLayer = 96;
-constexpr size_t kNodesBesides = 512;
-
 std::string state_name(int64_t index) {
     return "state." + std::to_string(index);
 }
@@ -84,13 +80,6 @@ void TextEncoderNetwork::check_ids(const char * function, std::span<const int32_
     }
 }
 
-RunOptions TextEncoderNetwork::run_options(const ProbeSet & probes) const {
-    return {
-        .probes = probes,
-        .max_nodes = static_cast<size_t>(model().gemma.config.num_layers) * kNodesPerLayer + kNodesBesides,
-    };
-}
-
 void TextEncoderNetwork::build(Graph & graph, int64_t tokens, bool project) const {
     const Gemma3 & gemma = model().gemma;
     Gemma3Inputs in{
@@ -120,8 +109,7 @@ void TextEncoderNetwork::draft(Graph & graph) {
 
 NetworkMemory TextEncoderNetwork::measure(int64_t tokens) {
     const auto turn = take_turn();
-    return Network::measure({[&](Graph & graph) { build(graph, tokens, model().projection.has_value()); }},
-                            run_options({}));
+    return Network::measure({[&](Graph & graph) { build(graph, tokens, model().projection.has_value()); }});
 }
 
 void TextEncoderNetwork::run(const char * function, std::span<const int32_t> ids, const ProbeSet & probes,
@@ -130,7 +118,7 @@ void TextEncoderNetwork::run(const char * function, std::span<const int32_t> ids
     load_weights();
     const Gemma3 & gemma = model().gemma;
     const auto tokens = static_cast<int64_t>(ids.size());
-    runner().prepare((project ? "features " : "states ") + std::to_string(tokens), run_options(probes),
+    runner().prepare((project ? "features " : "states ") + std::to_string(tokens), {.probes = probes},
                      [&](Graph & graph) { build(graph, tokens, project); });
     std::vector<int32_t> positions(ids.size());
     std::iota(positions.begin(), positions.end(), 0);

@@ -47,7 +47,6 @@ public:
 private:
     void draft(Graph & graph) override;
     void build(Graph & graph, int64_t tokens, bool project) const;
-    RunOptions run_options(const ProbeSet & probes) const;
     void run(const char * function, std::span<const int32_t> ids, const ProbeSet & probes, bool project);
     void check_ids(const char * function, std::span<const int32_t> ids) const;
 };

@@ -71,7 +71,7 @@ NetworkMemory TransformerNetwork::measure(TransformerRun run) {
     suppose_positions(run.video, /*is_audio=*/false);
     suppose_positions(run.audio, /*is_audio=*/true);
     check_use(run.video.has_value(), run.audio.has_value());
-    return Network::measure({[&](Graph & graph) { model().build(graph, run); }}, run_options({}));
+    return Network::measure({[&](Graph & graph) { model().build(graph, run); }});
 }
 
 void TransformerNetwork::check_use(bool video, bool audio) const {
@@ -179,7 +179,7 @@ Velocities TransformerNetwork::velocity(const std::optional<Modality> & video, c
     check_probes("velocity", probes);
 
     load_weights();
-    runner().prepare(run.key(), run_options(probes), [&](Graph & graph) { model().build(graph, run); });
+    runner().prepare(run.key(), {.probes = probes}, [&](Graph & graph) { model().build(graph, run); });
     if (video) {
         feed("video", *video, video_tables_, audio, run);
     }

@@ -58,10 +58,6 @@ private:
               const std::optional<Modality> & other, const TransformerRun & run);
     float scaled(float timestep) const { return timestep * config_.timestep_scale; }
 
-    RunOptions run_options(const ProbeSet & probes) const {
-        return {.probes = probes, .max_nodes = model().max_nodes()};
-    }
-
     TransformerConfig config_;
     StreamUse use_;
     StreamTables video_tables_;

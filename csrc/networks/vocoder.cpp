@@ -54,7 +54,7 @@ NetworkMemory VocoderNetwork::measure(int64_t steps) {
     for (const int64_t length : lengths_seen("vocode", steps, chunk_rule())) {
         builds.emplace_back([this, length](Graph & graph) { build(graph, length); });
     }
-    return Network::measure(builds, run_options({}, backend()));
+    return Network::measure(builds);
 }
 
 HostTensor VocoderNetwork::vocode(const HostView & mel, const AudioRunOptions & options,
@@ -72,7 +72,7 @@ HostTensor VocoderNetwork::vocode(const HostView & mel, const AudioRunOptions & 
     const int64_t samples_row = config.rate() * channels;
     HostTensor wave{{steps * config.rate(), channels}, {}};
     for (const AudioChunk & chunk : chunks) {
-        runner().prepare(std::to_string(chunk.seen()), run_options(options, backend()),
+        runner().prepare(std::to_string(chunk.seen()), run_options(options),
                          [&](Graph & graph) { build(graph, chunk.seen()); });
         runner().set("mel", rows_of(values, chunk.first, chunk.last, config.generator.in_channels));
         if (model().bwe) {

@@ -85,9 +85,6 @@ struct Transformer {
 
     // Outputs "video" and "audio", F32 [out_channels, tokens], for the streams of `run`, which have to be in use.
     void build(Graph & graph, const TransformerRun & run) const;
-
-    // Nodes that build() may add, with room to spare.
-    size_t max_nodes() const { return 1024 + 768 * blocks.size(); }
 };
 
 }  // namespace ltx

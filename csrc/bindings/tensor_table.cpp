@@ -55,9 +55,8 @@ void register_tensor_table(py::module_ & module) {
                     weight, {locate(table, weight + " (down)", down), locate(table, weight + " (up)", up), scale});
             },
             py::arg("weight"), py::arg("down"), py::arg("up"), py::arg("scale"),
-            "Adds scale * up * down to a weight (out, in) of the table: `down` (rank, in) and `up` (out, rank), each "
-            "as\n"
-            "(dtype, shape, path, offset, size_bytes). Several additions to one weight sum up.")
+            "Adds scale * up * down to a weight (out, in) of the table: `down` (rank, in) and `up` (out, rank), each\n"
+            "as (dtype, shape, path, offset, size_bytes). Several additions to one weight sum up.")
         .def(
             "set_low_rank_mode",
             [](TensorTable & table, const std::string & mode) { table.set_low_rank_mode(parse_low_rank_mode(mode)); },

@@ -131,9 +131,13 @@ std::unique_ptr<OpCase> attention_case(const FloatArray & q, const FloatArray & 
         ggml_context * ctx = graph.ctx();
         ggml_tensor * bias = mask ? ggml_cast(ctx, result->input(graph, "mask", *mask), GGML_TYPE_F16) : nullptr;
         ggml_tensor * logits = gate ? result->input(graph, "gate", *gate) : nullptr;
-        ggml_tensor * o =
-            attend(graph, result->input(graph, "q", q), result->input(graph, "k", k), result->input(graph, "v", v),
-                   bias, scale, own ? GGML_TYPE_BF16 : GGML_TYPE_F32, logits);
+        ggml_tensor * o = attend(graph, {.q = result->input(graph, "q", q),
+                                         .k = result->input(graph, "k", k),
+                                         .v = result->input(graph, "v", v),
+                                         .mask = bias,
+                                         .scale = scale,
+                                         .activations = own ? GGML_TYPE_BF16 : GGML_TYPE_F32,
+                                         .gate_logits = logits});
         return o->type == GGML_TYPE_F32 ? o : ggml_cast(ctx, o, GGML_TYPE_F32);
     });
     return result;

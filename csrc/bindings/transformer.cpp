@@ -15,7 +15,7 @@ TransformerConfig transformer_config(const py::dict & config) {
     }
     TransformerConfig result{
         .num_layers = config_value<int>(config, "num_layers"),
-        .video = {.prefix = "",
+        .video = {.names = kVideoNames,
                   .num_heads = config_value<int64_t>(config, "num_heads"),
                   .head_dim = config_value<int64_t>(config, "head_dim"),
                   .in_channels = config_value<int64_t>(config, "in_channels"),
@@ -23,7 +23,7 @@ TransformerConfig transformer_config(const py::dict & config) {
                   .context_width = config_value<int64_t>(config, "cross_attention_dim"),
                   .ff_bias = config_value<bool>(config, "ff_bias"),
                   .max_pos = config_value<std::vector<double>>(config, "max_pos")},
-        .audio = {.prefix = "audio_",
+        .audio = {.names = kAudioNames,
                   .num_heads = config_value<int64_t>(config, "audio_num_heads"),
                   .head_dim = config_value<int64_t>(config, "audio_head_dim"),
                   .in_channels = config_value<int64_t>(config, "audio_in_channels"),

@@ -14,11 +14,12 @@ namespace {
 // of usual clips, and 4 MB of tables.
 constexpr int64_t kUsualPositions = 256;
 
-// Sound has a time per token.
-void suppose_positions(std::optional<StreamShape> & shape, bool is_audio) {
+// Tokens that lie in time alone, as those of sound, have a time each.
+void suppose_positions(std::optional<StreamShape> & shape, const StreamConfig & stream) {
     if (shape) {
-        shape->times = is_audio ? shape->tokens : std::min(shape->tokens, kUsualPositions);
-        shape->positions = is_audio ? shape->tokens : std::min(3 * shape->tokens, kUsualPositions);
+        const int64_t most = stream.axes() == 1 ? shape->tokens : kUsualPositions;
+        shape->times = std::min(shape->tokens, most);
+        shape->positions = std::min(stream.axes() * shape->tokens, most);
     }
 }
 
@@ -68,8 +69,8 @@ void TransformerNetwork::draft(Graph & graph) {
 
 NetworkMemory TransformerNetwork::measure(TransformerRun run) {
     const auto turn = take_turn();
-    suppose_positions(run.video, /*is_audio=*/false);
-    suppose_positions(run.audio, /*is_audio=*/true);
+    suppose_positions(run.video, config_.video);
+    suppose_positions(run.audio, config_.audio);
     check_use(run.video.has_value(), run.audio.has_value());
     return Network::measure({[&](Graph & graph) { model().build(graph, run); }});
 }

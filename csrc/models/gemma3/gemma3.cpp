@@ -101,8 +101,12 @@ ggml_tensor * Gemma3Layer::attention(Graph & graph, const Gemma3Config & c, cons
     ggml_tensor * k = rotate(rms(graph, heads(k_proj, c.num_kv_heads), k_norm, c.rms_norm_eps));
     ggml_tensor * v = heads(v_proj, c.num_kv_heads);
     ggml_tensor * mask = is_global || !in.window_mask ? in.causal_mask : in.window_mask;
-    ggml_tensor * o =
-        attend(graph, q, k, v, mask, 1.0f / std::sqrt(c.query_pre_attn_scalar), activation_type(q_proj.weight));
+    ggml_tensor * o = attend(graph, {.q = q,
+                                     .k = k,
+                                     .v = v,
+                                     .mask = mask,
+                                     .scale = 1.0f / std::sqrt(c.query_pre_attn_scalar),
+                                     .activations = activation_type(q_proj.weight)});
     return o_proj.build(graph, o);  // ne: [hidden, tokens]
 }
 

@@ -40,31 +40,26 @@ ggml_tensor * CaptionProjection::build(Graph & graph, ggml_tensor * x) const {
     return linear_2.build(graph, linear_1.build(graph, x, {.gelu = true, .for_products = true}));
 }
 
-StreamHead StreamHead::load(const Scope & parent, const TransformerConfig & config, const StreamConfig & own,
-                            const StreamUse & use) {
+StreamHead StreamHead::load(const Scope & scope, const Scope & cross_scope, const TransformerConfig & config,
+                            const StreamConfig & own) {
     const int64_t width = own.width();
-    const bool is_audio = !own.prefix.empty();
-    const Scope scope = parent.used_if(is_audio ? use.audio : use.video);
-    const Scope cross_scope = parent.used_if(use.both());
+    const std::string & prefix = own.names.prefix;
     StreamHead head;
     head.config = own;
     head.norm_eps = config.norm_eps;
-    head.patchify_proj = Linear::load(scope.at(own.prefix + "patchify_proj"), own.in_channels, width);
+    head.patchify_proj = Linear::load(scope.at(prefix + "patchify_proj"), own.in_channels, width);
     if (config.caption_projection) {
         head.caption_projection =
-            CaptionProjection::load(scope.at(own.prefix + "caption_projection"), config.caption_channels, width);
+            CaptionProjection::load(scope.at(prefix + "caption_projection"), config.caption_channels, width);
     }
-    head.adaln_single = AdaLayerNormSingle::load(scope, own.prefix + "adaln_single", width, config.modulation_rows());
+    head.adaln_single = AdaLayerNormSingle::load(scope, prefix + "adaln_single", width, config.modulation_rows());
     if (config.cross_attention_adaln && config.prompt_adaln) {
-        head.prompt_adaln_single = AdaLayerNormSingle::load(scope, own.prefix + "prompt_adaln_single", width, 2);
+        head.prompt_adaln_single = AdaLayerNormSingle::load(scope, prefix + "prompt_adaln_single", width, 2);
     }
-    head.cross_adaln_single = AdaLayerNormSingle::load(
-        cross_scope, is_audio ? "av_ca_audio_scale_shift_adaln_single" : "av_ca_video_scale_shift_adaln_single", width,
-        kCrossModulationRows);
-    head.cross_gate_adaln_single = AdaLayerNormSingle::load(
-        cross_scope, is_audio ? "av_ca_v2a_gate_adaln_single" : "av_ca_a2v_gate_adaln_single", width, 1);
-    head.scale_shift_table = scope.require(own.prefix + "scale_shift_table", {2, width}, WeightKind::Vector);
-    head.proj_out = Linear::load(scope.at(own.prefix + "proj_out"), width, own.out_channels);
+    head.cross_adaln_single = AdaLayerNormSingle::load(cross_scope, own.names.cross_adaln, width, kCrossModulationRows);
+    head.cross_gate_adaln_single = AdaLayerNormSingle::load(cross_scope, own.names.cross_gate_adaln, width, 1);
+    head.scale_shift_table = scope.require(prefix + "scale_shift_table", {2, width}, WeightKind::Vector);
+    head.proj_out = Linear::load(scope.at(prefix + "proj_out"), width, own.out_channels);
     return head;
 }
 
@@ -80,12 +75,12 @@ StreamHead::Entry StreamHead::build_entry(Graph & graph, const std::string & str
     };
     Entry entry{};
     entry.x = patchify_proj.build(graph, input("latent", config.in_channels, shape.tokens));
-    graph.probe(config.prefix + "patchify_proj", entry.x);
+    graph.probe(config.names.prefix + "patchify_proj", entry.x);
     StreamContext & context = entry.context;
     if (caption_projection) {
         context.context = caption_projection->build(
             graph, input("context", caption_projection->linear_1.weight->ne[0], shape.context_rows));
-        graph.probe(config.prefix + "caption_projection", context.context);
+        graph.probe(config.names.prefix + "caption_projection", context.context);
     } else {
         context.context = input("context", config.context_width, shape.context_rows);
     }
@@ -120,13 +115,14 @@ ggml_tensor * StreamHead::build_exit(Graph & graph, ggml_tensor * x, const Entry
     };
     // The blocks use RMS norms; only here the mean is subtracted.
     ggml_tensor * y = modulate(graph, x, row(1), row(0), entry.context.rows, NormKind::Layer, norm_eps);
-    return graph.probe(config.prefix + "proj_out", proj_out.build(graph, y));
+    return graph.probe(config.names.prefix + "proj_out", proj_out.build(graph, y));
 }
 
 Transformer Transformer::load(const Scope & scope, const TransformerConfig & config, const StreamUse & use) {
     Transformer model;
-    model.video = StreamHead::load(scope, config, config.video, use);
-    model.audio = StreamHead::load(scope, config, config.audio, use);
+    const Scope cross_scope = scope.used_if(use.both());
+    model.video = StreamHead::load(scope.used_if(use.video), cross_scope, config, config.video);
+    model.audio = StreamHead::load(scope.used_if(use.audio), cross_scope, config, config.audio);
     model.cross_width = config.cross_width();
     for (int i = 0; i < config.num_layers; ++i) {
         model.blocks.push_back(TransformerBlock::load(scope.at("transformer_blocks", i), config, use));

@@ -58,8 +58,9 @@ struct StreamHead {
     Linear proj_out;
     float norm_eps = 0;
 
-    static StreamHead load(const Scope & scope, const TransformerConfig & config, const StreamConfig & own,
-                           const StreamUse & use);
+    // Scopes as for StreamBlock.
+    static StreamHead load(const Scope & scope, const Scope & cross_scope, const TransformerConfig & config,
+                           const StreamConfig & own);
 
     struct Entry {
         ggml_tensor * x;         // [width, tokens]

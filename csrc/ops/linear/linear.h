@@ -24,6 +24,9 @@ struct LinearEpilogue {
 // ggml's product. Throws ShapeError.
 ggml_tensor * linear(Graph & graph, ggml_tensor * weight, ggml_tensor * x, const LinearEpilogue & epilogue = {});
 
+// The epilogue by nodes of its own, for a product that was made otherwise. y: F32 [out, tokens] -> the same.
+ggml_tensor * apply_epilogue(Graph & graph, ggml_tensor * y, const LinearEpilogue & epilogue);
+
 // The type of activations where they meet weights of this type: F32 and F16 weights multiply F32 activations, all
 // others rounded ones. Attention between such layers computes in it too.
 ggml_type activation_type(const ggml_tensor * weight);

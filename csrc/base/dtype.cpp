@@ -40,7 +40,7 @@ DType parse_dtype(std::string_view name) {
             return e.dtype;
         }
     }
-    throw ArgumentError("unknown dtype '" + std::string(name) + "'");
+    throw ArgumentError("unknown dtype '", name, "'");
 }
 
 std::string to_string(DType dtype) {
@@ -58,8 +58,7 @@ int64_t block_bytes(DType dtype) {
 int64_t row_bytes(DType dtype, int64_t elements) {
     const Entry & e = entry(dtype);
     if (elements % e.elements != 0) {
-        throw ShapeError("a row of " + std::to_string(elements) + " elements does not fill whole " +
-                         std::string(e.name) + " blocks of " + std::to_string(e.elements));
+        throw ShapeError("a row of ", elements, " elements does not fill whole ", e.name, " blocks of ", e.elements);
     }
     return elements / e.elements * e.bytes;
 }

@@ -53,12 +53,12 @@ auto unlocked(Work && work) {
 template <typename T>
 T config_value(const pybind11::dict & config, const char * key) {
     if (!config.contains(key)) {
-        throw ConfigError(std::string("configuration lacks '") + key + "'");
+        throw ConfigError("configuration lacks '", key, "'");
     }
     try {
         return config[key].cast<T>();
     } catch (const pybind11::cast_error &) {
-        throw ConfigError(std::string("configuration value '") + key + "' has an unexpected type");
+        throw ConfigError("configuration value '", key, "' has an unexpected type");
     }
 }
 

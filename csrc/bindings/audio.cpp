@@ -30,7 +30,7 @@ VocoderActivation parse_activation(const std::string & name) {
     if (name == "snakebeta") {
         return VocoderActivation::SnakeBeta;
     }
-    throw UnsupportedError("vocoder: activation '" + name + "' is not implemented");
+    throw UnsupportedError("vocoder: activation '", name, "' is not implemented");
 }
 
 FinalActivation parse_final_activation(const std::string & name) {
@@ -43,7 +43,7 @@ FinalActivation parse_final_activation(const std::string & name) {
     if (name == "none") {
         return FinalActivation::None;
     }
-    throw UnsupportedError("vocoder: final activation '" + name + "' is not implemented");
+    throw UnsupportedError("vocoder: final activation '", name, "' is not implemented");
 }
 
 GeneratorConfig generator_config(const py::dict & config) {
@@ -71,8 +71,7 @@ VocoderConfig vocoder_config(const py::dict & config) {
     const auto base_rate = config_value<int64_t>(config, "base_sample_rate_hz");
     const auto rate = config_value<int64_t>(config, "sample_rate_hz");
     if (base_rate < 1 || rate % base_rate != 0) {
-        throw ConfigError("bandwidth extension: " + std::to_string(rate) + " Hz is no multiple of " +
-                          std::to_string(base_rate) + " Hz");
+        throw ConfigError("bandwidth extension: ", rate, " Hz is no multiple of ", base_rate, " Hz");
     }
     result.bwe = {.generator = generator_config(*bwe),
                   .ratio = rate / base_rate,
@@ -85,7 +84,7 @@ VocoderConfig vocoder_config(const py::dict & config) {
 AudioRunOptions options_of(std::optional<int64_t> chunk_frames, const std::vector<std::string> & probes,
                            bool composed) {
     if (chunk_frames && *chunk_frames < 1) {
-        throw ArgumentError("chunk_frames is " + std::to_string(*chunk_frames) + ", expected at least 1 or None");
+        throw ArgumentError("chunk_frames is ", *chunk_frames, ", expected at least 1 or None");
     }
     return {.chunk_frames = chunk_frames.value_or(0), .probes = {probes.begin(), probes.end()}, .composed = composed};
 }

@@ -26,7 +26,7 @@ LowRankMode parse_low_rank_mode(const std::string & name) {
     if (name == "runtime") {
         return LowRankMode::RunTime;
     }
-    throw ArgumentError("low-rank mode: expected auto, merge or runtime, found '" + name + "'");
+    throw ArgumentError("low-rank mode: expected auto, merge or runtime, found '", name, "'");
 }
 
 }  // namespace

@@ -26,7 +26,7 @@ public:
     ggml_tensor * input(Graph & graph, const std::string & name, const pybind11::array_t<T, flags> & array) {
         static_assert(std::is_same_v<T, float> || std::is_same_v<T, int32_t>);
         if (array.ndim() > GGML_MAX_DIMS) {
-            throw ShapeError("input '" + name + "' has more than four axes");
+            throw ShapeError("input '", name, "' has more than four axes");
         }
         std::array<int64_t, 4> ne{1, 1, 1, 1};
         for (int axis = 0; axis < array.ndim(); ++axis) {

@@ -29,7 +29,7 @@ ggml_type parse_type(const std::string & name) {
     if (name == "bf16") {
         return GGML_TYPE_BF16;
     }
-    throw ArgumentError("type '" + name + "' is none of f32, f16, bf16");
+    throw ArgumentError("type '", name, "' is none of f32, f16, bf16");
 }
 
 // Null where there is no array.

@@ -34,7 +34,7 @@ Gemma3Config gemma_config(const py::dict & config) {
 FeatureExtractorConfig projection_config(const py::dict & config) {
     const auto variant = config_value<std::string>(config, "variant");
     if (variant != "v1" && variant != "v2") {
-        throw UnsupportedError("text projection: variant '" + variant + "' is neither v1 nor v2");
+        throw UnsupportedError("text projection: variant '", variant, "' is neither v1 nor v2");
     }
     return {
         .variant = variant == "v1" ? FeatureVariant::V1 : FeatureVariant::V2,
@@ -47,7 +47,7 @@ FeatureExtractorConfig projection_config(const py::dict & config) {
 
 TextConnectorConfig connector_config(const py::dict & config) {
     if (const auto type = config_value<std::string>(config, "rope_type"); type != "split") {
-        throw UnsupportedError("text connector: rope_type '" + type + "' is not implemented, only split");
+        throw UnsupportedError("text connector: rope_type '", type, "' is not implemented, only split");
     }
     return {
         .num_heads = config_value<int64_t>(config, "num_heads"),
@@ -65,8 +65,7 @@ TextConnectorConfig connector_config(const py::dict & config) {
 
 std::span<const int32_t> ids_of(const IntArray & ids) {
     if (ids.ndim() != 1) {
-        throw ShapeError("ids has shape " + to_string(Shape(ids.shape(), ids.shape() + ids.ndim())) +
-                         ", expected (tokens,)");
+        throw ShapeError("ids has shape ", Shape(ids.shape(), ids.shape() + ids.ndim()), ", expected (tokens,)");
     }
     return {ids.data(), static_cast<size_t>(ids.size())};
 }

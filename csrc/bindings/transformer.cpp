@@ -11,7 +11,7 @@ namespace {
 
 TransformerConfig transformer_config(const py::dict & config) {
     if (const auto type = config_value<std::string>(config, "rope_type"); type != "split") {
-        throw UnsupportedError("transformer: rope_type is '" + type + "'; only 'split' is implemented");
+        throw UnsupportedError("transformer: rope_type is '", type, "'; only 'split' is implemented");
     }
     TransformerConfig result{
         .num_layers = config_value<int>(config, "num_layers"),
@@ -44,7 +44,7 @@ TransformerConfig transformer_config(const py::dict & config) {
         .av_gate_timestep_scale = config_value<float>(config, "av_gate_timestep_scale"),
     };
     if (result.video.max_pos.size() != 3) {
-        throw ConfigError("transformer: max_pos has " + std::to_string(result.video.max_pos.size()) +
+        throw ConfigError("transformer: max_pos has ", result.video.max_pos.size(),
                           " values, expected time, height and width");
     }
     return result;
@@ -90,7 +90,7 @@ struct ModalityArrays {
 private:
     static py::object value(const std::string & name, const py::dict & values, const char * key) {
         if (!values.contains(key)) {
-            throw ArgumentError("velocity: " + name + " lacks '" + key + "'");
+            throw ArgumentError("velocity: ", name, " lacks '", key, "'");
         }
         return values[key];
     }
@@ -100,7 +100,7 @@ private:
         FloatArray result = FloatArray::ensure(value(name, values, key));
         if (!result) {
             PyErr_Clear();
-            throw ArgumentError("velocity: " + name + " " + key + " is no array of real numbers");
+            throw ArgumentError("velocity: ", name, " ", key, " is no array of real numbers");
         }
         return result;
     }
@@ -109,7 +109,7 @@ private:
         try {
             return value(name, values, key).cast<float>();
         } catch (const py::cast_error &) {
-            throw ArgumentError("velocity: " + name + " " + key + " is no number");
+            throw ArgumentError("velocity: ", name, " ", key, " is no number");
         }
     }
 };

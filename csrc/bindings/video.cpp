@@ -30,7 +30,7 @@ VaeBlockKind parse_kind(const std::string & half, const std::string & name) {
     if (name == "compress_all" + suffix) {
         return VaeBlockKind::CompressAll;
     }
-    throw UnsupportedError("video " + half + ": blocks of kind '" + name + "' are not implemented");
+    throw UnsupportedError("video ", half, ": blocks of kind '", name, "' are not implemented");
 }
 
 SpatialPad parse_padding(const std::string & half, const std::string & name) {
@@ -40,7 +40,7 @@ SpatialPad parse_padding(const std::string & half, const std::string & name) {
     if (name == "reflect") {
         return SpatialPad::Reflect;
     }
-    throw UnsupportedError("video " + half + ": padding '" + name + "' is not implemented");
+    throw UnsupportedError("video ", half, ": padding '", name, "' is not implemented");
 }
 
 VideoVaeConfig parse_config(const py::dict & config, const std::string & half) {
@@ -57,18 +57,18 @@ VideoVaeConfig parse_config(const py::dict & config, const std::string & half) {
                                  config_value<int64_t>(block, "num_layers"), config_value<int64_t>(block, "multiplier"),
                                  config_value<bool>(block, "residual")});
         if (result.blocks.back().num_layers < 1 || result.blocks.back().multiplier < 1) {
-            throw ConfigError("video " + half + ": a block has num_layers or multiplier below 1");
+            throw ConfigError("video ", half, ": a block has num_layers or multiplier below 1");
         }
     }
     if (result.blocks.empty() || result.latent_channels < 1 || result.patch_size < 1 || result.base_channels < 1) {
-        throw ConfigError("video " + half + ": no blocks, or a width or patch size below 1");
+        throw ConfigError("video ", half, ": no blocks, or a width or patch size below 1");
     }
     return result;
 }
 
 int64_t chunk_of(std::optional<int64_t> chunk_latents) {
     if (chunk_latents && *chunk_latents < 1) {
-        throw ArgumentError("chunk_latents is " + std::to_string(*chunk_latents) + ", expected at least 1");
+        throw ArgumentError("chunk_latents is ", *chunk_latents, ", expected at least 1");
     }
     return chunk_latents.value_or(0);
 }
@@ -218,7 +218,7 @@ std::pair<int64_t, int64_t> parse_scale(double scale) {
     if (scale == 2.0 || scale == 4.0) {
         return {static_cast<int64_t>(scale), 1};
     }
-    throw UnsupportedError("latent upsampler: spatial_scale " + std::to_string(scale) + " is not implemented");
+    throw UnsupportedError("latent upsampler: spatial_scale ", scale, " is not implemented");
 }
 
 UpsamplerConfig parse_upsampler(const py::dict & config) {

@@ -33,7 +33,7 @@ Graph::Graph(ProbeSet probes, OpForm form, Products products)
 void Graph::check_room() const {
     const size_t left = ggml_get_mem_size(ctx()) - ggml_used_mem(ctx());
     if (left < kMaxNodesOfLayer * ggml_tensor_overhead()) {
-        throw UnsupportedError("a network of more than " + std::to_string(kMaxNodes - kMaxNodesOfLayer) +
+        throw UnsupportedError("a network of more than ", kMaxNodes - kMaxNodesOfLayer,
                                " operations is not implemented");
     }
 }
@@ -42,7 +42,7 @@ ggml_tensor * Graph::input(std::string_view name, ggml_type type, std::array<int
     ggml_tensor * tensor = ggml_new_tensor(ctx(), type, GGML_MAX_DIMS, ne.data());
     ggml_set_input(tensor);
     if (!inputs_.emplace(name, tensor).second) {
-        throw Error("graph input '" + std::string(name) + "' is declared twice");
+        throw Error("graph input '", name, "' is declared twice");
     }
     return tensor;
 }

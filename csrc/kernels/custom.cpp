@@ -48,9 +48,9 @@ void expect_rows(std::string_view op, std::string_view argument, const ggml_tens
         fits = fits && (ne[i] == kAny || ne[i] == tensor->ne[i]);
     }
     if (!fits) {
-        throw ShapeError(std::string(op) + ": " + std::string(argument) + " is " + describe(tensor->type, tensor->ne) +
-                         " with elements " + std::to_string(tensor->nb[0]) + " bytes apart, expected " +
-                         describe(type, ne.data()) + " (innermost dimension first) without gaps within a row");
+        throw ShapeError(op, ": ", argument, " is ", describe(tensor->type, tensor->ne), " with elements ",
+                         tensor->nb[0], " bytes apart, expected ", describe(type, ne.data()),
+                         " (innermost dimension first) without gaps within a row");
     }
 }
 

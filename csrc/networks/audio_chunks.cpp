@@ -9,7 +9,7 @@ namespace ltx {
 std::vector<AudioChunk> split_sound(const char * function, int64_t frames, const ChunkRule & rule,
                                     const AudioRunOptions & options) {
     if (options.chunk_frames < 0) {
-        throw ArgumentError(std::string(function) + ": chunk_frames is " + std::to_string(options.chunk_frames) +
+        throw ArgumentError(function, ": chunk_frames is ", options.chunk_frames,
                             ", expected at least 1, or 0 for the usual choice");
     }
     const int64_t most = options.chunk_frames > 0 ? options.chunk_frames : rule.usual;
@@ -41,8 +41,8 @@ RunOptions run_options(const AudioRunOptions & options) {
 void expect_sound_shape(const char * function, const char * argument, const Shape & shape, int64_t channels,
                         int64_t bins, const char * steps) {
     if (shape.size() != 3 || shape[0] != channels || shape[1] < 1 || shape[2] != bins) {
-        throw ShapeError(std::string(function) + ": " + argument + " has shape " + to_string(shape) + ", expected (" +
-                         std::to_string(channels) + ", " + steps + ", " + std::to_string(bins) + ")");
+        throw ShapeError(function, ": ", argument, " has shape ", shape, ", expected (", channels, ", ", steps, ", ",
+                         bins, ")");
     }
 }
 

@@ -12,13 +12,11 @@ namespace {
 void check_input(const char * function, const HostView & features, int64_t rows, const TextConnectorConfig & config) {
     const Shape & shape = features.shape;
     if (shape.size() != 2 || shape[0] < 1 || shape[1] != config.width()) {
-        throw ShapeError(std::string(function) + ": features has shape " + to_string(shape) + ", expected (tokens, " +
-                         std::to_string(config.width()) + ")");
+        throw ShapeError(function, ": features has shape ", shape, ", expected (tokens, ", config.width(), ")");
     }
     if (rows < shape[0] || rows % config.num_registers != 0) {
-        throw ArgumentError(std::string(function) + ": rows is " + std::to_string(rows) + ", expected a multiple of " +
-                            std::to_string(config.num_registers) + " registers and at least the " +
-                            std::to_string(shape[0]) + " tokens");
+        throw ArgumentError(function, ": rows is ", rows, ", expected a multiple of ", config.num_registers,
+                            " registers and at least the ", shape[0], " tokens");
     }
 }
 

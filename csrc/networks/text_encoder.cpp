@@ -45,9 +45,8 @@ ProjectedText bind_text(const std::vector<Scope> & roots, const Gemma3Config & c
     }
     const FeatureExtractorConfig & features = projection->config;
     if (features.hidden_size != config.hidden_size || features.num_states != config.num_layers + 1) {
-        throw ConfigError("text projection: made for " + std::to_string(features.num_states) + " states of width " +
-                          std::to_string(features.hidden_size) + ", but the text encoder has " +
-                          std::to_string(config.num_layers + 1) + " of width " + std::to_string(config.hidden_size) +
+        throw ConfigError("text projection: made for ", features.num_states, " states of width ", features.hidden_size,
+                          ", but the text encoder has ", config.num_layers + 1, " of width ", config.hidden_size,
                           "; is it another model's text encoder?");
     }
     text.projection = FeatureExtractor::load(roots.back(), features);
@@ -68,13 +67,12 @@ TextEncoderNetwork::TextEncoderNetwork(TensorTable table, const Gemma3Config & c
 
 void TextEncoderNetwork::check_ids(const char * function, std::span<const int32_t> ids) const {
     if (ids.empty()) {
-        throw ShapeError(std::string(function) + ": ids has shape (0,), expected at least one token");
+        throw ShapeError(function, ": ids has shape (0,), expected at least one token");
     }
     const int64_t vocabulary = model().gemma.config.vocab_size;
     for (size_t i = 0; i < ids.size(); ++i) {
         if (ids[i] < 0 || ids[i] >= vocabulary) {
-            throw ArgumentError(std::string(function) + ": ids[" + std::to_string(i) + "] is " +
-                                std::to_string(ids[i]) + ", expected 0 to " + std::to_string(vocabulary - 1) +
+            throw ArgumentError(function, ": ids[", i, "] is ", ids[i], ", expected 0 to ", vocabulary - 1,
                                 "; is the tokenizer another model's?");
         }
     }

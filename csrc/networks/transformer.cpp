@@ -30,23 +30,22 @@ const TransformerConfig & checked(const TransformerConfig & config) {
 
 void check_shape(const std::string & name, const HostView & view, const Shape & expected, const char * meaning) {
     if (view.shape != expected) {
-        throw ShapeError("velocity: " + name + " has shape " + to_string(view.shape) + ", expected " +
-                         to_string(expected) + " " + meaning);
+        throw ShapeError("velocity: ", name, " has shape ", view.shape, ", expected ", expected, " ", meaning);
     }
 }
 
 void check_finite(const std::string & name, const HostView & view) {
     const auto wrong = std::ranges::find_if(view.values, [](float v) { return !std::isfinite(v); });
     if (wrong != view.values.end()) {
-        throw ArgumentError("velocity: " + name + " holds a value that is not finite at element " +
-                            std::to_string(wrong - view.values.begin()));
+        throw ArgumentError("velocity: ", name, " holds a value that is not finite at element ",
+                            wrong - view.values.begin());
     }
 }
 
 void check_unit_range(const std::string & name, std::span<const float> values) {
     for (const float value : values) {
         if (!(value >= 0.0f && value <= 1.0f)) {
-            throw ArgumentError("velocity: " + name + " is " + std::to_string(value) +
+            throw ArgumentError("velocity: ", name, " is ", value,
                                 ", expected 0 to 1 (the model scales noise levels itself)");
         }
     }
@@ -80,21 +79,20 @@ void TransformerNetwork::check_use(bool video, bool audio) const {
         throw ArgumentError("velocity: expected video, audio or both, found neither");
     }
     if ((video && !use_.video) || (audio && !use_.audio)) {
-        throw ArgumentError(std::string("velocity: the transformer was opened without its ") +
-                            (use_.audio ? "video" : "audio") + " stream");
+        throw ArgumentError("velocity: the transformer was opened without its ", (use_.audio ? "video" : "audio"),
+                            " stream");
     }
 }
 
 StreamShape TransformerNetwork::check(const std::string & name, const StreamConfig & stream,
                                       const Modality & modality) const {
     if (modality.latent.shape.size() != 2 || modality.latent.shape[0] < 1) {
-        throw ShapeError("velocity: " + name + " latent has shape " + to_string(modality.latent.shape) +
-                         ", expected (tokens, " + std::to_string(stream.in_channels) + ") with at least one token");
+        throw ShapeError("velocity: ", name, " latent has shape ", modality.latent.shape, ", expected (tokens, ",
+                         stream.in_channels, ") with at least one token");
     }
     if (modality.context.shape.size() != 2 || modality.context.shape[0] < 1) {
-        throw ShapeError("velocity: " + name + " context has shape " + to_string(modality.context.shape) +
-                         ", expected (rows, " + std::to_string(config_.input_context_width(stream)) +
-                         ") with at least one row");
+        throw ShapeError("velocity: ", name, " context has shape ", modality.context.shape, ", expected (rows, ",
+                         config_.input_context_width(stream), ") with at least one row");
     }
     const int64_t tokens = modality.latent.shape[0];
     const int64_t context_rows = modality.context.shape[0];
@@ -166,8 +164,7 @@ Velocities TransformerNetwork::velocity(const std::optional<Modality> & video, c
     run.isolate = perturbation.isolate;
     for (const int block : perturbation.stg_blocks) {
         if (block < 0 || block >= config_.num_layers) {
-            throw ArgumentError("velocity: stg_blocks names block " + std::to_string(block) + ", expected 0 to " +
-                                std::to_string(config_.num_layers - 1));
+            throw ArgumentError("velocity: stg_blocks names block ", block, ", expected 0 to ", config_.num_layers - 1);
         }
         run.stg_blocks.insert(block);
     }
@@ -201,7 +198,7 @@ Velocities TransformerNetwork::velocity(const std::optional<Modality> & video, c
     result.probes = runner().fetch_probes();
     for (const std::string & name : probes) {
         if (!result.probes.contains(name)) {
-            throw ArgumentError("velocity: probe '" + name +
+            throw ArgumentError("velocity: probe '", name,
                                 "' belongs to a part that this call leaves out (an absent stream, or attention "
                                 "between streams that are isolated)");
         }

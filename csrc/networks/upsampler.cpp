@@ -30,8 +30,7 @@ HostTensor UpsamplerNetwork::upsample(const HostView & latent, bool composed) {
     const int64_t channels = model().config.in_channels;
     const Shape & shape = latent.shape;
     if (shape.size() != 4 || shape[0] != channels || std::ranges::min(shape) < 1) {
-        throw ShapeError("upsample: latent has shape " + to_string(shape) + ", expected (" + std::to_string(channels) +
-                         ", F, h, w)");
+        throw ShapeError("upsample: latent has shape ", shape, ", expected (", channels, ", F, h, w)");
     }
     load_weights();
     const RunOptions options{.probes = {}, .form = composed ? OpForm::Composed : OpForm::Fused};

@@ -54,20 +54,19 @@ VideoDecodeStream::VideoDecodeStream(std::shared_ptr<Network<VideoDecoder>> deco
 void VideoDecodeStream::check(const Shape & shape) const {
     const VideoVaeConfig & config = decoder_->model().config;
     if (shape.size() != 4 || shape[0] != config.latent_channels || std::ranges::min(shape) < 1) {
-        throw ShapeError("decode video: latent has shape " + to_string(shape) + ", expected (" +
-                         std::to_string(config.latent_channels) + ", F, h, w)");
+        throw ShapeError("decode video: latent has shape ", shape, ", expected (", config.latent_channels,
+                         ", F, h, w)");
     }
     if (config.padding == SpatialPad::Reflect && std::min(shape[2], shape[3]) < 2) {
-        throw ShapeError("decode video: latent has shape " + to_string(shape) +
+        throw ShapeError("decode video: latent has shape ", shape,
                          ", but this decoder reflects at the edges and needs height and width of at least 2");
     }
     if (options_.chunk_latents < 0) {
-        throw ArgumentError("decode video: chunk_latents is " + std::to_string(options_.chunk_latents) +
-                            ", expected at least 1");
+        throw ArgumentError("decode video: chunk_latents is ", options_.chunk_latents, ", expected at least 1");
     }
     if (const int64_t tile = options_.tile_latents.value_or(0); tile != 0 && tile <= kOverlapLatents) {
-        throw ArgumentError("decode video: tile_latents is " + std::to_string(tile) + ", expected at least " +
-                            std::to_string(kOverlapLatents + 1) + ", or 0 for no tiles");
+        throw ArgumentError("decode video: tile_latents is ", tile, ", expected at least ", kOverlapLatents + 1,
+                            ", or 0 for no tiles");
     }
 }
 

@@ -19,13 +19,13 @@ void VideoEncoderNetwork::check(const Shape & shape) const {
     const SpaceTimeFactor pixels = compression(config);
     const bool shaped = shape.size() == 4 && shape[3] == kColours && std::ranges::min(shape) >= 1;
     if (!shaped || (shape[0] - 1) % pixels.time || shape[1] % pixels.height || shape[2] % pixels.width) {
-        throw ShapeError("encode video: frames have shape " + to_string(shape) +
-                         ", expected (frames, height, width, 3) " + "with frames = " + std::to_string(pixels.time) +
-                         " k + 1, height a multiple of " + std::to_string(pixels.height) + " and width of " +
-                         std::to_string(pixels.width));
+        throw ShapeError("encode video: frames have shape ", shape,
+                         ", expected (frames, height, width, 3) "
+                         "with frames = ",
+                         pixels.time, " k + 1, height a multiple of ", pixels.height, " and width of ", pixels.width);
     }
     if (config.padding == SpatialPad::Reflect && (shape[1] < 2 * pixels.height || shape[2] < 2 * pixels.width)) {
-        throw ShapeError("encode video: frames have shape " + to_string(shape) +
+        throw ShapeError("encode video: frames have shape ", shape,
                          ", but this encoder reflects at the edges and needs two latent rows and columns");
     }
 }

@@ -42,7 +42,7 @@ std::shared_ptr<Backend> Backend::open(const std::string & name, int threads, Wa
     std::shared_ptr<Backend> backend(new Backend());
     backend->handle_.reset(ggml_backend_dev_init(device, nullptr));
     if (!backend->handle_) {
-        throw BackendError("device '" + device_name(device) + "' could not be initialised");
+        throw BackendError("device '", device_name(device), "' could not be initialised");
     }
     backend->warn_ = std::move(warn);
     backend->name_ = device_name(device);
@@ -110,7 +110,7 @@ void Backend::compute_unlocked(ggml_cgraph * graph) {
         throw Cancelled("the computation was stopped");
     }
     if (status != GGML_STATUS_SUCCESS) {
-        throw BackendError("device '" + name_ + "' failed: " + ggml_status_to_string(status));
+        throw BackendError("device '", name_, "' failed: ", ggml_status_to_string(status));
     }
 }
 

@@ -99,7 +99,7 @@ ggml_backend_dev_t find_device(const std::string & given) {
     if (name == "auto" && cpu) {
         return cpu;
     }
-    throw ArgumentError("device '" + name + "' is not one of this build and machine: " + known + " (or auto)");
+    throw ArgumentError("device '", name, "' is not one of this build and machine: ", known, " (or auto)");
 }
 
 std::vector<DeviceDescription> list_devices() {

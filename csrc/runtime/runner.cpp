@@ -48,7 +48,7 @@ void Runner::prepare(const std::string & key, const RunOptions & options, const 
         allocator_.reset(ggml_gallocr_new(backend_->buffer_type()));
     }
     if (!ggml_gallocr_alloc_graph(allocator_.get(), compute_graph_)) {
-        throw DeviceMemoryError("the activations of this run do not fit on device '" + backend_->name() +
+        throw DeviceMemoryError("the activations of this run do not fit on device '", backend_->name(),
                                 "'; use a smaller size or fewer frames");
     }
     key_ = std::move(full_key);
@@ -63,7 +63,7 @@ void Runner::build_supported(const RunOptions & options, const std::function<voi
         lacking = rebuild(options, OpForm::Composed, build);
     }
     if (lacking) {
-        throw UnsupportedError("device '" + backend_->name() + "' cannot compute " + ggml_op_desc(lacking));
+        throw UnsupportedError("device '", backend_->name(), "' cannot compute ", ggml_op_desc(lacking));
     }
 }
 
@@ -100,11 +100,10 @@ const ggml_tensor * Runner::rebuild(const RunOptions & options, OpForm form,
 void Runner::set(std::string_view input, const void * values, size_t size_bytes) {
     const auto found = graph_->inputs().find(input);
     if (found == graph_->inputs().end()) {
-        throw Error("graph has no input '" + std::string(input) + "'");
+        throw Error("graph has no input '", input, "'");
     }
     if (ggml_nbytes(found->second) != size_bytes) {
-        throw ShapeError("graph input '" + std::string(input) + "' takes " +
-                         std::to_string(ggml_nbytes(found->second)) + " bytes, got " + std::to_string(size_bytes));
+        throw ShapeError("graph input '", input, "' takes ", ggml_nbytes(found->second), " bytes, got ", size_bytes);
     }
     ggml_backend_tensor_set(found->second, values, 0, size_bytes);
 }
@@ -136,7 +135,7 @@ void Runner::compute() {
 HostTensor Runner::fetch(std::string_view output, int min_axes) const {
     const auto found = graph_->outputs().find(output);
     if (found == graph_->outputs().end()) {
-        throw Error("graph has no output '" + std::string(output) + "'");
+        throw Error("graph has no output '", output, "'");
     }
     return read(found->second, min_axes);
 }

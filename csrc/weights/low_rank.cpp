@@ -73,7 +73,7 @@ std::vector<float> decode(const std::string & weight, const TensorSource & sourc
         const std::span<float> part(values.data() + begin * width, static_cast<size_t>((end - begin) * width));
         to_float(source.dtype, stored, begin * width, part.data(), static_cast<int64_t>(part.size()));
         if (!std::ranges::all_of(part, [](float v) { return std::isfinite(v); })) {
-            throw CheckpointError(source.file->path() + ": the LoRA of '" + weight +
+            throw CheckpointError(source.file->path(), ": the LoRA of '", weight,
                                   "' holds a value that is not finite; the file is damaged");
         }
     });

@@ -88,7 +88,7 @@ void check_weight_dtype(DType dtype) {
         case DType::I32:
         case DType::I64:
         case DType::Bool:
-            throw UnsupportedError("weights of type " + to_string(dtype) + " are not read");
+            throw UnsupportedError("weights of type ", to_string(dtype), " are not read");
         default:
             return;
     }

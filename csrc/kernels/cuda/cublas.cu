@@ -19,8 +19,8 @@ void multiply_bf16(const CudaCall & call, const Product & p) {
         static_cast<int>(p.x_stride), &zero, p.result, p.result_type == GGML_TYPE_F32 ? CUDA_R_32F : CUDA_R_16BF,
         static_cast<int>(p.result_stride), CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT_TENSOR_OP);
     if (status != CUBLAS_STATUS_SUCCESS) {
-        throw BackendError("CUDA: a product of " + std::to_string(p.out) + " x " + std::to_string(p.in) + " x " +
-                           std::to_string(p.rows) + " could not be started: " + cublasGetStatusString(status));
+        throw BackendError("CUDA: a product of ", p.out, " x ", p.in, " x ", p.rows,
+                           " could not be started: ", cublasGetStatusString(status));
     }
 }
 

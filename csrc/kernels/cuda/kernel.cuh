@@ -138,7 +138,7 @@ void launch(const char * op, const CudaCall & call, void (*kernel)(Arguments), d
     void * pointers[] = {&arguments};
     const cudaError_t error = cudaLaunchKernel(kernel, grid, block, pointers, shared_bytes, call.stream);
     if (error != cudaSuccess) {
-        throw BackendError(std::string("CUDA: ") + op + " could not be started: " + cudaGetErrorString(error));
+        throw BackendError("CUDA: ", op, " could not be started: ", cudaGetErrorString(error));
     }
 }
 

@@ -135,8 +135,7 @@ void allow_shared(const char * op, Kernel * kernel, size_t bytes) {
     const cudaError_t error =
         cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
     if (error != cudaSuccess) {
-        throw BackendError(std::string("CUDA: ") + op + " needs " + std::to_string(bytes) +
-                           " bytes of shared memory: " + cudaGetErrorString(error));
+        throw BackendError("CUDA: ", op, " needs ", bytes, " bytes of shared memory: ", cudaGetErrorString(error));
     }
 }
 

@@ -20,9 +20,8 @@ void check_audio_vae_config(const AudioVaeConfig & c) {
     if (!positive || c.levels() > 16 || c.latent_bins << (c.levels() - 1) != c.mel_bins) {
         throw ConfigError(
             "audio VAE: expected positive sizes and mel bins that are the latent's times 2 per level, "
-            "found " +
-            std::to_string(c.mel_bins) + " mel bins, " + std::to_string(c.latent_bins) + " latent bins, " +
-            std::to_string(c.levels()) + " levels");
+            "found ",
+            c.mel_bins, " mel bins, ", c.latent_bins, " latent bins, ", c.levels(), " levels");
     }
 }
 

@@ -15,13 +15,13 @@ ggml_tensor * rms(Graph & graph, ggml_tensor * x, ggml_tensor * weight, float ep
 
 void require_positive(int64_t value, const char * key) {
     if (value < 1) {
-        throw ConfigError(std::string("text encoder: ") + key + " must be at least 1, found " + std::to_string(value));
+        throw ConfigError("text encoder: ", key, " must be at least 1, found ", value);
     }
 }
 
 void require_positive(float value, const char * key) {
     if (!(value > 0.0f) || !std::isfinite(value)) {
-        throw ConfigError(std::string("text encoder: ") + key + " must be above 0, found " + std::to_string(value));
+        throw ConfigError("text encoder: ", key, " must be above 0, found ", value);
     }
 }
 
@@ -43,16 +43,15 @@ void check(const Gemma3Config & c) {
     require_positive(c.rope_theta_local, "rope_theta_local");
     require_positive(c.embedding_scale, "embedding_scale");
     if (c.head_dim % 2 != 0) {
-        throw ConfigError("text encoder: head_dim must be even for the rotary embedding, found " +
-                          std::to_string(c.head_dim));
+        throw ConfigError("text encoder: head_dim must be even for the rotary embedding, found ", c.head_dim);
     }
     if (c.num_heads % c.num_kv_heads != 0) {
-        throw ConfigError("text encoder: num_heads must be a multiple of num_kv_heads, found " +
-                          std::to_string(c.num_heads) + " and " + std::to_string(c.num_kv_heads));
+        throw ConfigError("text encoder: num_heads must be a multiple of num_kv_heads, found ", c.num_heads, " and ",
+                          c.num_kv_heads);
     }
     if (static_cast<int64_t>(c.global_layers.size()) != c.num_layers) {
-        throw ConfigError("text encoder: global_layers lists " + std::to_string(c.global_layers.size()) +
-                          " layers, expected " + std::to_string(c.num_layers));
+        throw ConfigError("text encoder: global_layers lists ", c.global_layers.size(), " layers, expected ",
+                          c.num_layers);
     }
 }
 

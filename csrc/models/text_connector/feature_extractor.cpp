@@ -30,8 +30,8 @@ bool is_per_state(const FeatureProjection & projection) {
 FeatureExtractor FeatureExtractor::load(const Scope & scope, const FeatureExtractorConfig & c) {
     if (c.hidden_size < 1 || c.num_states < 2 || c.video_width < 1 || c.audio_width < 1) {
         throw ConfigError(
-            "text projection: hidden_size, num_states, video_width and audio_width must be positive, found " +
-            to_string(Shape{c.hidden_size, c.num_states, c.video_width, c.audio_width}));
+            "text projection: hidden_size, num_states, video_width and audio_width must be positive, found ",
+            Shape{c.hidden_size, c.num_states, c.video_width, c.audio_width});
     }
     const auto projection = [&](const char * name, int64_t width, bool with_bias, float factor) {
         const Scope own = scope.at(name);

@@ -13,8 +13,8 @@ VaeUpsampler load_upsampler(const Scope & scope, const VaeBlock & block, int64_t
     const int64_t positions = factor.product();
     if (channels % block.multiplier != 0 ||
         (block.residual && (channels % positions || positions % block.multiplier))) {
-        throw ConfigError("video decoder: a sampler cannot turn " + std::to_string(channels) + " channels into one " +
-                          std::to_string(block.multiplier) + "th of them");
+        throw ConfigError("video decoder: a sampler cannot turn ", channels, " channels into one ", block.multiplier,
+                          "th of them");
     }
     return {Conv::load(scope.at("conv.conv"), channels, channels / block.multiplier * positions), factor,
             block.residual, padding};

@@ -35,8 +35,8 @@ VideoEncoder VideoEncoder::load(const Scope & scope, const VideoVaeConfig & conf
             const SpaceTimeFactor factor = sampler_factor(block.kind);
             const int64_t wider = channels * block.multiplier;
             if (wider % factor.product() != 0 || factor.product() % block.multiplier != 0) {
-                throw ConfigError("video encoder: a sampler cannot make " + std::to_string(wider) + " channels of " +
-                                  std::to_string(factor.product()) + " neighbours");
+                throw ConfigError("video encoder: a sampler cannot make ", wider, " channels of ", factor.product(),
+                                  " neighbours");
             }
             encoder.blocks.emplace_back(VaeDownsampler{
                 Conv::load(at.at("conv.conv"), channels, wider / factor.product()), factor, encoder.padding});

@@ -12,20 +12,13 @@ from ltx2cpp.conditioning import (
     Retake,
     VideoCondition,
 )
-from ltx2cpp.memory_plan import MemoryPlan, PhaseMemory
-from ltx2cpp.model_files import ModelFiles
+from ltx2cpp.memory.plan import MemoryPlan, PhaseMemory
+from ltx2cpp.model.files import ModelFiles
+from ltx2cpp.observing import Observer, Step
 from ltx2cpp.options import BinnedGuidance, Guidance, LoraSpec, ModalityGuidance, Sampling
+from ltx2cpp.output import GenerationOutput, GenerationStream
 from ltx2cpp.pipeline import LTX2Pipeline
-from ltx2cpp.types import (
-    Audio,
-    GenerationOutput,
-    GenerationStream,
-    Modality,
-    Observer,
-    PromptEmbedding,
-    Step,
-    Velocity,
-)
+from ltx2cpp.values import Audio, Modality, PromptEmbedding, Velocity
 
 __all__ = [
     "Audio",

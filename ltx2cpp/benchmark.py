@@ -3,37 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ltx2cpp import _core
-from ltx2cpp.cost import (
-    audio_decoder_flop,
-    connector_flop,
-    gemma_flop,
-    text_projection_flop,
-    transformer_flop,
-    video_decoder_flop,
-    vocoder_flop,
-)
-from ltx2cpp.latents import ClipShape
-from ltx2cpp.model_files import ModelFiles, ModelSet
+from ltx2cpp.model.files import ModelFiles
+from ltx2cpp.observing import Observer, PhaseRecorder, Step
 from ltx2cpp.options import Guidance
-from ltx2cpp.pipeline import LTX2Pipeline
-from ltx2cpp.progress import PhaseRecorder
-from ltx2cpp.tokenizer import MAX_TOKENS
-from ltx2cpp.types import Observer, Step
+from ltx2cpp.pipeline import LTX2Pipeline, PipelineOptions
 
-# Phases that load weights, with the components whose weights they load.
-_LOADS = {
-    "load text encoder": ("gemma", "text_projection"),
-    "load video connector": ("video_connector",),
-    "load audio connector": ("audio_connector",),
-    "load transformer": ("transformer",),
-    "load video decoder": ("video_decoder",),
-    "load audio decoder": ("audio_decoder",),
-    "load vocoder": ("vocoder",),
-}
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ltx2cpp import _core
+    from ltx2cpp.generation.request import GenerationArguments
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +59,10 @@ def benchmark(
     files: ModelFiles | None,
     prompt: str,
     recorder: PhaseRecorder,
+    options: PipelineOptions,
     *,
-    device: str = "auto",
-    weight_type: str = "file",
-    threads: int | None = None,
-    width: int | None = None,
-    height: int | None = None,
-    num_frames: int | None = None,
-    num_inference_steps: int | None = None,
-    audio: bool | None = None,
     profile: bool = False,
+    **arguments: Unpack[GenerationArguments],
 ) -> Benchmark:
     """Generate a clip, throw it away, and say what each phase did.
 
@@ -97,50 +72,43 @@ def benchmark(
         files: the model; None takes the demo.
         prompt: to encode.
         recorder: receives the phases.
-        device, weight_type, threads: as for the pipeline.
-        width, height, num_frames, num_inference_steps, audio: as for its call; the demo has no
-            sound unless asked for it.
+        options: of the pipeline, without an observer.
         profile: time each operation, which costs some microseconds for each.
+        arguments: of the generation; the demo has no sound unless asked for it.
 
     Raises:
         Error: what the pipeline raises.
     """
-    peak_flop, peak_bytes = _core.Device(device, threads).measure_peak()
-    make = LTX2Pipeline.demo if files is None else partial(LTX2Pipeline, files)
     observer = _Profiler(recorder) if profile else recorder
-    with make(device=device, weight_type=weight_type, threads=threads, observer=observer) as pipe:
+    options = {**options, "observer": observer}
+    pipe = LTX2Pipeline.demo(**options) if files is None else LTX2Pipeline(files, **options)
+    arguments = {"guidance": Guidance(), "seed": 0, **arguments}
+    if arguments.get("audio") is None:
+        arguments["audio"] = files is not None
+    with pipe:
+        backend = pipe.networks.backend
         if isinstance(observer, _Profiler):
             observer.device = pipe.device
-        tokens = len(pipe.tokenize(prompt))
-        stream = pipe.stream(
-            prompt,
-            width=width,
-            height=height,
-            num_frames=num_frames,
-            num_inference_steps=num_inference_steps,
-            audio=files is not None if audio is None else audio,
-            guidance=Guidance(),
-            seed=0,
-        )
+        plan = pipe.memory_plan(prompt, **arguments)
+        stream = pipe.stream(prompt, **arguments)
         for _ in stream:
             pass
-        with_sound = stream.audio is not None
-        models = pipe.models
-    flop = _flop(models, stream.info, tokens, with_sound=with_sound)
+        # Reading the attribute decodes the sound.
+        _ = stream.sound
+    flop = {phase.name: phase.flop for phase in plan.phases}
+    operations = observer.operations if isinstance(observer, _Profiler) else {}
     phases = tuple(
         BenchmarkPhase(
             name=phase.name,
             seconds=phase.seconds,
             peak_bytes=phase.peak_bytes,
             flop=flop.get(phase.name, 0.0),
-            stored_bytes=_stored_bytes(models, phase.name),
-            operations=observer.operations.get(phase.name, {})
-            if isinstance(observer, _Profiler)
-            else {},
+            stored_bytes=backend.stored_bytes(pipe.models, phase.name),
+            operations=operations.get(phase.name, {}),
         )
         for phase in recorder.phases
     )
-    return Benchmark(phases, peak_flop, peak_bytes, stream.info)
+    return Benchmark(phases, *backend.peak(), stream.info)
 
 
 class _Profiler(Observer):
@@ -166,43 +134,3 @@ class _Profiler(Observer):
 
     def step(self, step: Step) -> None:
         self._recorder.step(step)
-
-
-def _flop(
-    models: ModelSet, info: dict[str, Any], tokens: int, *, with_sound: bool
-) -> dict[str, float]:
-    """Return the operations of the phases that compute."""
-    shape = ClipShape(info["width"], info["height"], info["num_frames"], info["frame_rate"])
-    config = models.require("transformer").config
-    audio_frames = shape.audio_frames if info["audio"] else 0
-    call = transformer_flop(config, shape.video_tokens, audio_frames, MAX_TOKENS)
-    text = gemma_flop(models.require("gemma").config, tokens)
-    text += text_projection_flop(models.require("text_projection").config, tokens)
-    connectors = [models.require(f"{kind}_connector").config for kind in ("video", "audio")]
-    result = {
-        "encode prompt": text,
-        "connect prompt": sum(connector_flop(config, MAX_TOKENS) for config in connectors),
-        "denoise": info["num_inference_steps"] * call,
-        "decode video": video_decoder_flop(
-            models.require("video_decoder").config,
-            shape.latent_frames,
-            shape.latent_height,
-            shape.latent_width,
-        ),
-    }
-    if with_sound:
-        sound = audio_decoder_flop(models.require("audio_decoder").config, audio_frames)
-        # Four steps of the spectrum for each latent frame, but for the first.
-        sound += vocoder_flop(models.require("vocoder").config, 4 * audio_frames - 3)
-        result["decode audio"] = sound
-    return result
-
-
-def _stored_bytes(models: ModelSet, phase: str) -> int:
-    found = (getattr(models, part) for part in _LOADS.get(phase, ()))
-    return sum(
-        ref.info.size_bytes
-        for component in found
-        if component is not None
-        for ref in component.tensors.values()
-    )

@@ -15,8 +15,8 @@ Scheduler = Literal["auto", "ltx2", "linear_quadratic", "flow_shift"]
 WeightType = Literal["file", "f32", "f16", "bf16", "q8_0", "q6_k", "q5_k", "q4_k"]
 
 # How weights are kept out of memory: "auto" is settled per generation.
-OffloadChoice = Literal["auto", "none", "stage", "stream", "disk"]
-Offload = Literal["none", "stage", "stream", "disk"]
+OffloadChoice = Literal["auto", "none", "phase", "stream", "disk"]
+Offload = Literal["none", "phase", "stream", "disk"]
 
 WEIGHT_TYPES: tuple[str, ...] = get_args(WeightType)
 OFFLOADS: tuple[str, ...] = get_args(OffloadChoice)

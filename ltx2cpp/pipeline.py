@@ -2,51 +2,103 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, TypedDict
 
-from ltx2cpp.clip import Clip
-from ltx2cpp.conditioning import AudioCondition
+import numpy as np
+from numpy.typing import NDArray
+
 from ltx2cpp.demo import DEMO, demo_files, warn_of_unknown
-from ltx2cpp.generation import make_plan
-from ltx2cpp.latents import AUDIO_LATENT_BINS
-from ltx2cpp.lora import reference_factors
-from ltx2cpp.memory_plan import MemoryPlan
-from ltx2cpp.model import LTX2Model
-from ltx2cpp.options import Guidance, Sampling
-from ltx2cpp.phases import phase
-from ltx2cpp.plans import ModelFacts, Plan, Request
-from ltx2cpp.prefetch import prefetch
-from ltx2cpp.presets import Preset, find_preset
-from ltx2cpp.recipes import find_recipe
-from ltx2cpp.runs import Networks, run_plan
-from ltx2cpp.types import (
-    Audio,
-    FloatArray,
-    GenerationOutput,
-    GenerationStream,
-    PromptEmbedding,
-    Step,
-)
+from ltx2cpp.generation.clip import Clip
+from ltx2cpp.generation.needs import PlannedNeeds
+from ltx2cpp.generation.phases import State, phases_of
+from ltx2cpp.generation.pipelines import find_pipeline
+from ltx2cpp.generation.plan import ModelDefaults, Plan
+from ltx2cpp.generation.presets import Preset, find_preset
+from ltx2cpp.generation.request import GenerationArguments, check_names
+from ltx2cpp.generation.run import Run
+from ltx2cpp.generation.settle import settle
+from ltx2cpp.memory.fit import Device, MemoryPolicy
+from ltx2cpp.memory.plan import WHOLE, DecodePieces, Keeping, MemoryPlan
+from ltx2cpp.model.files import ModelFiles, ModelSet, resolve
+from ltx2cpp.model.lora import Lora, reference_factors
+from ltx2cpp.networks.backend import Backend
+from ltx2cpp.networks.networks import Networks
+from ltx2cpp.observing import Observer, Step
+from ltx2cpp.options import LoraSpec
+from ltx2cpp.output import GenerationOutput, GenerationStream
+from ltx2cpp.process_memory import resident_bytes
+from ltx2cpp.sampling.noise import NoiseSource
+from ltx2cpp.values import Audio, FloatArray, Modality, PromptEmbedding, Velocity
 
 if TYPE_CHECKING:
-    from ltx2cpp.components import Component
+    from typing_extensions import Self, Unpack
 
-# Contexts of the last prompts, 25 MB each for released models; another seed needs no encoder.
-_KEPT_PROMPTS = 4
+    from ltx2cpp import _core
 
-# Of the fastest product, what whole networks reach; for estimates of time.
+# Networks as a whole reach this share of the rate of the fastest product; for estimates of time.
 _USUAL_SHARE = 0.5
 
 
-class LTX2Pipeline(LTX2Model):
+class PipelineOptions(TypedDict, total=False):
+    """How a pipeline runs its model; what is left out takes the default.
+
+    Attributes:
+        device: "cpu", "cuda", "cuda:1" or "auto" (default).
+        weight_type: "file" (default) computes with the weights as stored; "f32", "f16", "bf16",
+            "q8_0", "q6_k", "q5_k" or "q4_k" converts them on load.
+        threads: for the CPU; None takes the physical cores.
+        observer: receives phases, steps and progress.
+        loras: LoRAs to apply; several add up.
+        lora_mode: "merge" adds them to the weights on load, which costs time then and nothing per
+            step; "runtime" computes them beside the weights, which then keep their precision and
+            need no copy; "auto" (default) merges, but computes beside weights of less than eight
+            bits.
+        distilled_lora: the LoRA that makes a full model a distilled one; the pipelines of two
+            stages apply it where and as strongly as the official ones do.
+        prompt_cache: folder that keeps encoded prompts for other runs, up to 1 GiB; a prompt found
+            there needs no text encoder. None keeps none.
+        offload: what leaves memory when. "phase": each network after its phase. "stream": also
+            weights behind the reader, block by block, for models larger than memory. "disk": the
+            same, and out of the system's cache. "none": nothing until `release`. "auto" (default):
+            as "phase", the transformer stays for the next clip where there is room, and "stream"
+            where that is needed.
+        max_memory: GiB that this process (with a GPU: its memory) may use at most; a generation
+            that cannot keep to it is refused before it starts.
+        preset: what calls leave unset; None takes the defaults of the model found.
+    """
+
+    device: str
+    weight_type: str
+    threads: int | None
+    observer: Observer | None
+    loras: Sequence[LoraSpec]
+    lora_mode: str
+    distilled_lora: str | Path | None
+    prompt_cache: str | Path | None
+    offload: str
+    max_memory: float | None
+    preset: Preset | None
+
+
+class LTX2Pipeline:
     """Runs an LTX-2 model from its files.
 
-    Construction reads and checks file headers; weights are mapped when a stage is first used and
+    Construction reads and checks file headers; weights are mapped when a network is first used and
     freed by `release` or at the end of a ``with`` block. One pipeline runs one job at a time.
+
+    Args:
+        files: the model files.
+        options: see `PipelineOptions`.
+
+    Raises:
+        CheckpointError, WeightError, ConfigError, UnsupportedError: the files cannot be used.
+        ArgumentError: another argument is wrong.
+
+    Attributes:
+        networks: the networks of the model, each as a call.
 
     Example:
         >>> files = ModelFiles(checkpoint="ltx-2.3.safetensors", text_encoder="gemma-3-12b-it")
@@ -55,37 +107,78 @@ class LTX2Pipeline(LTX2Model):
         ...     out.save("fox.mp4")
     """
 
-    _demo = False
-
-    @cached_property
-    def _contexts(self) -> dict[str, PromptEmbedding]:
-        """Those of the last prompts, oldest first."""
-        return {}
+    def __init__(self, files: ModelFiles, **options: Unpack[PipelineOptions]) -> None:
+        check_names("LTX2Pipeline", options, PipelineOptions)
+        backend = Backend(
+            options.get("device", "auto"),
+            options.get("weight_type", "file"),
+            options.get("threads"),
+            options.get("observer") or Observer(),
+            options.get("lora_mode", "auto"),
+        )
+        distilled_lora = options.get("distilled_lora")
+        self.networks = Networks(
+            resolve(files),
+            backend,
+            loras=options.get("loras", ()),
+            distilled_lora=None if distilled_lora is None else Path(distilled_lora),
+            prompt_cache=options.get("prompt_cache"),
+        )
+        self._memory = MemoryPolicy(
+            options.get("offload", "auto"),
+            options.get("max_memory"),
+            Device(backend.device.name, resident_bytes()),
+        )
+        backend.offload = self._memory.usual.offload
+        backend.must_stream = self._memory.asks_to_stream
+        self._preset = options.get("preset")
 
     @classmethod
-    def demo(cls, device: str = "auto", **options: Any) -> LTX2Pipeline:
+    def demo(cls, device: str = "auto", /, **options: Unpack[PipelineOptions]) -> Self:
         """Open the demo model that ships with the package: moving shapes, 96 x 64, no sound.
 
-        Options are those of the pipeline. Words the model never saw are answered with a logged
-        warning that says what it understands.
+        Words the model never saw are answered with a logged warning that says what it understands.
+
+        Args:
+            device: as the option of that name, which wins.
+            options: see `PipelineOptions`.
         """
-        pipe = cls(demo_files(), device=device, **options)
-        pipe._demo = True
-        return pipe
+        options.setdefault("device", device)
+        options.setdefault("preset", DEMO)
+        return cls(demo_files(), **options)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
 
     def release(self) -> None:
         """Free all weights and kept prompt contexts; the next call opens them again."""
-        self.release_networks()
-        self._contexts.clear()
+        self.networks.release()
+        self.networks.prompt_encoder.forget()
 
-    def _text_changed(self) -> None:
-        self._contexts.clear()
+    @property
+    def device(self) -> _core.Device:
+        """Where the networks compute."""
+        return self.networks.backend.device
+
+    @property
+    def models(self) -> ModelSet:
+        """The components of the model files, without their weights."""
+        return self.networks.models
 
     @property
     def preset(self) -> Preset:
-        """Defaults of the model found."""
-        models, layers = self._models, self._denoiser.config.num_layers
-        return DEMO if self._demo else find_preset(models.version, models.variant, layers)
+        """What calls leave unset."""
+        models = self.models
+        layers = self.networks.transformer.config.num_layers
+        return self._preset or find_preset(models.version, models.variant, layers)
 
     def defaults(self, pipeline: str | None = None, two_stage: bool | None = None) -> Preset:
         """Return what a call leaves unset takes in a pipeline.
@@ -93,302 +186,199 @@ class LTX2Pipeline(LTX2Model):
         Raises:
             ArgumentError: the model has no such pipeline.
         """
-        return find_recipe(pipeline, two_stage, self.preset).defaults(self.preset)
+        return find_pipeline(pipeline, two_stage, self.preset).defaults(self.preset)
+
+    @property
+    def loras(self) -> tuple[Lora, ...]:
+        """The LoRAs in use, with what their files say about them."""
+        return self.networks.loras
+
+    def set_loras(self, loras: Sequence[LoraSpec], lora_mode: str | None = None) -> None:
+        """Replace all LoRAs; see `Networks.set_loras`."""
+        self.networks.set_loras(loras, lora_mode)
 
     def __call__(
         self,
         prompt: str | PromptEmbedding,
         *,
-        negative_prompt: str | PromptEmbedding | None = None,
-        width: int | None = None,
-        height: int | None = None,
-        num_frames: int | None = None,
-        frame_rate: float = 24.0,
-        num_inference_steps: int | None = None,
-        sigmas: Sequence[float] | None = None,
-        guidance_scale: float | None = None,
-        guidance: Guidance | None = None,
-        seed: int | None = None,
-        images: Sequence[Any] = (),
-        pipeline: str | None = None,
-        two_stage: bool | None = None,
-        noise: Sequence[Any] | None = None,
-        video: bool = True,
-        audio: bool | None = None,
-        audio_condition: AudioCondition | str | Path | None = None,
-        output: str = "media",
         on_step: Callable[[Step], None] | None = None,
-        sampling: Sampling | None = None,
+        **arguments: Unpack[GenerationArguments],
     ) -> GenerationOutput:
         """Generate a clip.
 
         Args:
             prompt: text, or its contexts from `encode_prompt`.
-            negative_prompt: what to avoid; used by guided models only.
-            width, height: pixels, multiples of 32; default from the preset.
-            num_frames: pixel frames, 8k + 1; default from the preset.
-            frame_rate: frames per second; positions depend on it.
-            num_inference_steps: denoising steps; default from the preset.
-            sigmas: noise levels instead of the scheduler's: descending, in 0..1, ending with 0.
-            guidance_scale: classifier-free guidance alone, for both streams; 1 is off.
-            guidance: all guidance strengths; default from the preset.
-            seed: of the noise, 0 to 2**64 - 1; default from the preset.
-            images: what the clip is held to: pictures as paths, uint8 (height, width, 3) or
-                (picture, frame, strength), and `ImageCondition`, `VideoCondition`,
-                `ReferenceVideo`, `Retake`, `Extend` and `Foley`.
-            pipeline: one of the official pipelines, which sets the defaults of the rest; see
-                docs/pipelines.md. None follows from ``two_stage``.
-            two_stage: make the clip at half size first, enlarge it and refine it; sides are then
-                multiples of 64. Needs a spatial upsampler, and ``distilled_lora`` for a full
-                model. None as the pipeline has it.
-            noise: (video (T, C), audio (L, C')) in token layout, instead of drawing it; T counts
-                the tokens of conditions that are shown beside the clip. Two stages take four.
-            video: False makes the sound alone; width and height have no effect then.
-            audio: False leaves the audio stream out, which also changes the picture; None: preset.
-            audio_condition: sound to which the pictures are made; the clip carries it unchanged.
-            output: "media", or "latents" to stop before decoding.
             on_step: called after each step; what it raises stops the generation.
-            sampling: sampler and scheduler options.
+            arguments: ``width``, ``height``, ``num_frames``, ``seed`` and all others of
+                `GenerationArguments`.
 
         Raises:
             ArgumentError, ShapeError: an argument is wrong; nothing has been computed then.
             UnsupportedError: a feature that is not implemented.
+            DeviceMemoryError: it cannot keep to ``max_memory``.
         """
-        request = Request(
-            prompt=prompt,
-            negative_prompt=negative_prompt,
-            width=width,
-            height=height,
-            num_frames=num_frames,
-            frame_rate=frame_rate,
-            num_inference_steps=num_inference_steps,
-            sigmas=sigmas,
-            guidance_scale=guidance_scale,
-            guidance=guidance,
-            seed=seed,
-            images=images,
-            pipeline=pipeline,
-            two_stage=two_stage,
-            noise=noise,
-            video=video,
-            audio=audio,
-            audio_condition=audio_condition,
-            sampling=sampling,
-            output=output,
-        )
-        stream = self._generate(request, on_step)
-        sound, sample_rate = stream.audio, stream.sample_rate
-        return GenerationOutput(
-            video=stream.frames() if output == "media" and video else None,
-            audio=sound,
-            sample_rate=sample_rate,
-            video_latent=stream.video_latent,
-            audio_latent=stream.audio_latent,
-            info=stream.info,
-        )
+        return self._generate(prompt, arguments, on_step).collect()
 
     def stream(
         self,
         prompt: str | PromptEmbedding,
         *,
         on_step: Callable[[Step], None] | None = None,
-        **arguments: Any,
+        **arguments: Unpack[GenerationArguments],
     ) -> GenerationStream:
         """Denoise a clip now and decode its pictures while the result is iterated.
 
-        Other arguments are those of ``__call__``. The result is iterated once; the latents are
-        there whether it is iterated or not.
+        Arguments are those of ``__call__``. The result is iterated once; the latents are there
+        whether it is iterated or not.
         """
-        return self._generate(Request(prompt=prompt, **arguments), on_step)
+        return self._generate(prompt, arguments, on_step)
 
-    def plan(self, prompt: str | PromptEmbedding, **arguments: Any) -> MemoryPlan:
+    def memory_plan(
+        self, prompt: str | PromptEmbedding, **arguments: Unpack[GenerationArguments]
+    ) -> MemoryPlan:
         """Return what a generation takes in each phase, and how it keeps to ``max_memory``.
 
-        Nothing is loaded or computed. Arguments are those of ``__call__`` without ``on_step``.
+        Nothing is loaded, freed or computed. Arguments are those of ``__call__``.
 
         Raises:
             ArgumentError, ShapeError, UnsupportedError: as the generation itself would.
         """
-        request, facts = Request(prompt=prompt, **arguments), self._facts()
-        generation = make_plan(request, facts)
-        self._check_stages(generation)
-        self._recall(generation)
-        return self._memory.plan(
-            generation,
-            self._tokens_to_encode(generation),
-            lambda frames: make_plan(dataclasses.replace(request, num_frames=frames), facts),
-            _USUAL_SHARE * self._backend.peak_flop_per_second(),
-        )
+        needs, _ = self._prepare(prompt, arguments)
+        peak_flop_per_s, _ = self.networks.backend.peak()
+        return self._memory.plan(needs, _USUAL_SHARE * peak_flop_per_s)
 
-    def _tokens_to_encode(self, plan: Plan) -> list[int]:
-        """Return the numbers of ids of the prompts whose contexts are not known yet."""
-        texts = dict.fromkeys(p for p in (plan.prompt, plan.negative) if isinstance(p, str))
-        return [len(self.tokenize(text)) for text in texts if text not in self._contexts]
+    def _generate(
+        self,
+        prompt: str | PromptEmbedding,
+        arguments: GenerationArguments,
+        on_step: Callable[[Step], None] | None,
+    ) -> Clip:
+        needs, contexts = self._prepare(prompt, arguments)
+        plan, networks = needs.plan, self.networks
+        keeping, pieces = self._settle_memory(needs)
+        if self._preset is DEMO and isinstance(prompt, str):
+            shape = plan.shape
+            warn_of_unknown(prompt, shape.width, shape.height, shape.num_frames)
+        noise = None if plan.seed is None else NoiseSource(plan.seed)
+        phases = phases_of(plan, networks, contexts, pieces)
+        run = Run(phases, State(contexts, noise, on_step), keeping, networks.backend)
+        run.start()
+        return Clip(plan, run)
 
-    def _settle_memory(self, plan: Plan, request: Request) -> bool:
-        """Prepare the stages for a generation; returns whether the transformer stays loaded.
+    def _prepare(
+        self, prompt: str | PromptEmbedding, arguments: GenerationArguments
+    ) -> tuple[PlannedNeeds, dict[str, PromptEmbedding]]:
+        """Settle and check a generation; return its needs, and the contexts that are known."""
+        model = self._model_defaults()
+        plan = settle(prompt, arguments, model)
+        for phase in phases_of(plan, self.networks):
+            phase.check()
+        contexts = self._known_contexts(plan)
+        return PlannedNeeds(prompt, arguments, model, self.networks, plan, contexts), contexts
+
+    def _known_contexts(self, plan: Plan) -> dict[str, PromptEmbedding]:
+        contexts = {text: self.networks.prompt_encoder.find(text) for text in plan.texts}
+        return {text: context for text, context in contexts.items() if context is not None}
+
+    def _settle_memory(self, needs: PlannedNeeds) -> tuple[Keeping, DecodePieces]:
+        """Return how a generation is run.
 
         Raises:
             DeviceMemoryError: it cannot keep to ``max_memory``.
         """
-        facts = self._facts()
-        memory = self._memory.settle(
-            plan,
-            self._tokens_to_encode(plan),
-            sum(each.size_bytes for each in self._models.components().values()),
-            lambda frames: make_plan(dataclasses.replace(request, num_frames=frames), facts),
-        )
-        decoder = self._video_decoder
+        stored_bytes = sum(part.size_bytes for part in self.models.components().values())
+        memory = self._memory.settle(needs, stored_bytes)
         if memory is None:
-            decoder.chunk_latents = decoder.tile_latents = None
-            return self._memory.keeps_transformer
-        decoder.chunk_latents, decoder.tile_latents = memory.chunk_latents, memory.tile_latents
-        if memory.offload != self._backend.offload:
-            self.release_networks()
-            self._backend.offload = memory.offload
-        return memory.keeps_transformer
+            return self._memory.usual, WHOLE
+        backend = self.networks.backend
+        if memory.offload != backend.offload:
+            self.networks.release()
+            backend.offload = memory.offload
+        return memory.keeping, memory.pieces
 
-    def _generate(self, request: Request, on_step: Callable[[Step], None] | None) -> Clip:
-        plan = make_plan(request, self._facts())
-        self._check_stages(plan)
-        self._recall(plan)
-        keeps_transformer = self._settle_memory(plan, request)
-        if self._demo and isinstance(plan.prompt, str):
-            shape = plan.shape
-            warn_of_unknown(plan.prompt, shape.width, shape.height, shape.num_frames)
-        prompt, negative = self._encode(plan)
-        networks = Networks(
-            self._denoiser,
-            self._video_encoder,
-            self._upsampler,
-            self._use_loras,
-            self._encode_sound,
-            self._observer,
-        )
-        if plan.decode:
-            models = self._models
-            self._read_ahead(models.audio_decoder, models.vocoder, models.video_decoder)
-        result = run_plan(plan, networks, prompt, negative, self._audio_bins(), on_step)
-        if not keeps_transformer:
-            self._denoiser.release()
-        decode_sound = None
-        if plan.sound is not None:
-            decode_sound = partial(Audio, plan.sound.samples, plan.sound.sample_rate)
-        elif result.audio is not None and plan.decode:
-            decode_sound = partial(self._decode_sound, result.audio)
-        return Clip(
-            decoder=self._video_decoder,
-            observer=self._observer,
-            plan=plan,
-            video_latent=result.video,
-            audio_latent=result.audio,
-            decode_sound=decode_sound,
-            frees_decoder=self._backend.frees_components,
-        )
-
-    def _read_ahead(self, *components: Component | None) -> None:
-        if self._backend.offload != "disk":
-            prefetch(components)
-
-    def _encode_sound(self, samples: FloatArray, sample_rate: int) -> FloatArray:
-        self._audio_encoder.open()
-        with phase(self._observer, "encode audio"):
-            latent = self._audio_encoder.encode(samples, sample_rate)
-        if self._backend.frees_components:
-            self._audio_encoder.release()
-        return latent
-
-    def _decode_sound(self, latent: FloatArray) -> Audio:
-        self._audio_decoder.open()
-        with phase(self._observer, "decode audio"):
-            sound = self._audio_decoder.decode(latent)
-        if self._backend.frees_components:
-            self._audio_decoder.release()
-        return sound
-
-    def _facts(self) -> ModelFacts:
-        config = self._denoiser.config
-        changed = self._loras or self._distilled_lora
-        return ModelFacts(
+    def _model_defaults(self) -> ModelDefaults:
+        networks, models = self.networks, self.models
+        backend, config = networks.backend, networks.transformer.config
+        changed = networks.loras or networks.distilled_lora
+        return ModelDefaults(
             preset=self.preset,
             video_channels=config.in_channels,
             audio_channels=config.audio_in_channels,
             max_seconds=float(config.max_pos[0]),
             info={
-                "version": self._models.version,
-                "model_version": self._models.model_version,
-                "variant": self._models.variant,
-                "weight_type": self._backend.weight_type,
-                "device": self._backend.device.name,
-                **({"lora_mode": self._backend.lora_mode} if changed else {}),
+                "version": models.version,
+                "model_version": models.model_version,
+                "variant": models.variant,
+                "weight_type": backend.weight_type,
+                "device": backend.device.name,
+                **({"lora_mode": backend.lora_mode} if changed else {}),
             },
-            loras=tuple(each.spec for each in self._loras),
-            distilled_lora=self._distilled_lora,
-            reference_factors=reference_factors(self._loras),
+            loras=tuple(lora.spec for lora in networks.loras),
+            distilled_lora=networks.distilled_lora,
+            reference_factors=reference_factors(networks.loras),
         )
 
-    def _audio_bins(self) -> int:
-        vae = self._models.audio_config.vae
-        return AUDIO_LATENT_BINS if vae is None else vae.latent_bins
+    # The networks one by one; `Networks` has their descriptions.
 
-    def _check_stages(self, plan: Plan) -> None:
-        """Raise for anything a later stage would refuse, before the first one computes."""
-        if isinstance(plan.prompt, str) or isinstance(plan.negative, str):
-            self._prompt_encoder.check()
-            if self._memory.asks_to_stream:
-                self._backend.check_streaming(self._models.require("gemma"))
-        for prompt in (plan.prompt, plan.negative):
-            if isinstance(prompt, PromptEmbedding):
-                self._denoiser.check_context(prompt)
-            elif prompt is not None:
-                self.tokenize(prompt)
-        for stage in plan.stages:
-            self._denoiser.check_blocks(stage.guidance.stg_blocks)
-            models = self._with_loras(stage.loras)
-            if self._memory.asks_to_stream:
-                self._backend.check_streaming(models.require("transformer"))
-        if plan.stages[0].placements.items:
-            self._video_encoder.check(plan.video_channels)
-            held = [item.audio for item in plan.stages[0].placements.items]
-            if plan.audio and any(sound is not None for sound in held):
-                self._models.require("audio_encoder")
-        if len(plan.stages) > 1:
-            self._upsampler.check_doubling()
-        if plan.decode and plan.video and plan.footage is None:
-            self._video_decoder.check(plan.video_channels)
-        if plan.sound is not None:
-            self._models.require("audio_encoder")
-        elif plan.decode and plan.audio:
-            self._audio_decoder.check(plan.audio_channels)
+    @property
+    def audio_sample_rate(self) -> int:
+        """Sample rate in Hz of decoded sound; see `Networks.audio_sample_rate`."""
+        return self.networks.audio_sample_rate
 
-    def _recall(self, plan: Plan) -> None:
-        """Take the contexts that earlier runs kept."""
-        texts = [text for text in (plan.prompt, plan.negative) if isinstance(text, str)]
-        for text in texts:
-            if text not in self._contexts and (kept := self._prompt_encoder.cached(text)):
-                self._contexts[text] = kept
+    def tokenize(self, prompt: str) -> NDArray[np.int32]:
+        """Return the ids of a prompt, int32 (n,); see `Networks.tokenize`."""
+        return self.networks.tokenize(prompt)
 
-    def _encode(self, plan: Plan) -> tuple[PromptEmbedding, PromptEmbedding | None]:
-        wanted = [p for p in (plan.prompt, plan.negative) if isinstance(p, str)]
-        missing = [text for text in dict.fromkeys(wanted) if text not in self._contexts]
-        if missing:
-            encoder = self._prompt_encoder
-            encoder.open()
-            with phase(self._observer, "encode prompt", len(missing)):
-                features = [encoder.features(text) for text in missing]
-            if self._backend.frees_components:
-                encoder.release_encoder()
-            self._read_ahead(self._models.transformer)
-            encoder.open_connectors()
-            with phase(self._observer, "connect prompt", len(missing)):
-                for text, each in zip(missing, features, strict=True):
-                    self._contexts[text] = encoder.connect(text, each)
-            if self._backend.frees_components:
-                encoder.release()
-        prompt, negative = (
-            self._contexts[p] if isinstance(p, str) else p for p in (plan.prompt, plan.negative)
+    def hidden_states(self, ids: NDArray[np.int32] | Sequence[int]) -> FloatArray:
+        """Return (layers + 1, n, hidden); see `Networks.hidden_states`."""
+        return self.networks.hidden_states(ids)
+
+    def encode_prompt(self, prompt: str) -> PromptEmbedding:
+        """Return both contexts of a prompt, 1024 rows each."""
+        return self.networks.encode_prompt(prompt)
+
+    def velocity(
+        self,
+        video: Modality | None,
+        audio: Modality | None,
+        *,
+        stg_blocks: Sequence[int] = (),
+        isolate: bool = False,
+        probes: Sequence[str] = (),
+    ) -> Velocity:
+        """Run the transformer once; see `Networks.velocity`."""
+        return self.networks.velocity(
+            video, audio, stg_blocks=stg_blocks, isolate=isolate, probes=probes
         )
-        while len(self._contexts) > _KEPT_PROMPTS:
-            del self._contexts[next(iter(self._contexts))]
-        assert prompt is not None
-        return prompt, negative
+
+    def decode_video(self, latent: FloatArray) -> FloatArray:
+        """Decode a latent (C, F, h, w) to frames; see `Networks.decode_video`."""
+        return self.networks.decode_video(latent)
+
+    def stream_video(self, latent: FloatArray) -> Iterator[FloatArray]:
+        """Return an iterator over the same frames in chunks; see `Networks.stream_video`."""
+        return self.networks.stream_video(latent)
+
+    def encode_video(self, frames: NDArray[np.uint8] | FloatArray) -> FloatArray:
+        """Encode (frames, height, width, 3) to a latent; see `Networks.encode_video`."""
+        return self.networks.encode_video(frames)
+
+    def decode_mel(self, latent: FloatArray) -> FloatArray:
+        """Decode an audio latent to a log-mel spectrum; see `Networks.decode_mel`."""
+        return self.networks.decode_mel(latent)
+
+    def vocode(self, mel: FloatArray) -> FloatArray:
+        """Turn a log-mel spectrum into samples (2, n); see `Networks.vocode`."""
+        return self.networks.vocode(mel)
+
+    def decode_audio(self, latent: FloatArray) -> Audio:
+        """Decode an audio latent (8, L, 16) to a wave; see `Networks.decode_audio`."""
+        return self.networks.decode_audio(latent)
+
+    def encode_audio(self, samples: FloatArray, sample_rate: int) -> FloatArray:
+        """Encode a wave (2, n) to an audio latent (8, L, 16); see `Networks.encode_audio`."""
+        return self.networks.encode_audio(samples, sample_rate)
+
+    def upsample(self, latent: FloatArray, kind: str = "spatial") -> FloatArray:
+        """Enlarge a latent; kind "spatial" or "temporal"; see `Networks.upsample`."""
+        return self.networks.upsample(latent, kind)

@@ -9,7 +9,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from ltx2cpp.checkpoint import open_checkpoint
-from ltx2cpp.names import sort_tensors
+from ltx2cpp.model.names import sort_tensors
 
 
 def write_lora(

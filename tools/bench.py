@@ -42,15 +42,15 @@ from synthetic_models import random_file, sparse_file
 
 from ltx2cpp import LTX2Pipeline, Modality, ModelFiles, Observer, PromptEmbedding
 from ltx2cpp.convert import convert
-from ltx2cpp.cost import (
+from ltx2cpp.errors import Error
+from ltx2cpp.model.files import resolve
+from ltx2cpp.networks.cost import (
     audio_decoder_flop,
     transformer_attention_flop,
     transformer_flop,
     video_decoder_flop,
     vocoder_flop,
 )
-from ltx2cpp.errors import Error
-from ltx2cpp.model_files import resolve
 
 _TEXT_ROWS = 1024
 _WEIGHTS = ("bf16", "q8_0", "q4_k_m")

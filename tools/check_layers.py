@@ -16,11 +16,11 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Layer:
-    """What the C++ files of one folder of csrc/ may include besides the standard library and it.
+    """What the files of one folder may use besides the standard library and each other.
 
     Attributes:
-        folders: Folders of csrc/.
-        external: Patterns of headers of ggml and pybind11, matched as a whole.
+        folders: Folders beside it, and for Python modules beside it.
+        external: Patterns of foreign headers or packages, matched as a whole.
     """
 
     folders: frozenset[str]
@@ -51,23 +51,63 @@ CPP_LAYERS = {
 # Test hooks reach into everything.
 _UNBOUND_CPP = frozenset({"bindings/testing.cpp"})
 
-# Python modules that may import the extension.
-_CORE_USERS = frozenset(
-    {
-        *("stages", "audio_stages", "text_stages", "model_files", "convert", "errors"),
-        *("benchmark", "cli.devices"),
-    }
-)
-# What the command line and the server may use: the public API.
-_FRONT_ENDS = ("cli", "server")
-_PUBLIC = frozenset(
-    {
-        *("", "errors", "types", "options", "recipes", "progress", "media", "inspection"),
-        *("convert", "benchmark", "_core"),
-    }
-)
-# Media knows clips, not models.
-_MEDIA_USES = frozenset({"errors", "types", "media"})
+_CORE_MODULE = r"ltx2cpp\._core"
+_ARRAYS = ("numpy",)
+_VALUES = frozenset({"errors", "values"})
+_FILES = frozenset({"errors", "checkpoint"})
+_GENERATION = _VALUES | {"latents", "options", "observing", "process_memory"}
+_MODEL = _FILES | {"config", "text", "options"}
+
+# A room or a module at the top of the package; "" is the package itself, its public names.
+PYTHON_LAYERS = {
+    "errors": Layer(frozenset()),
+    "process_memory": Layer(frozenset()),
+    "atomic": Layer(frozenset({"errors"})),
+    "options": Layer(frozenset({"errors"})),
+    "observing": Layer(frozenset({"process_memory"})),
+    "values": Layer(frozenset({"errors", "atomic"}), (*_ARRAYS, "safetensors")),
+    "latents": Layer(_VALUES, _ARRAYS),
+    # Files of models, from bytes to components; nothing here computes.
+    "checkpoint": Layer(frozenset({"errors", "atomic"}), (*_ARRAYS, "gguf")),
+    "config": Layer(_FILES, _ARRAYS),
+    "text": Layer(frozenset({"errors"}), (*_ARRAYS, "tokenizers", "sentencepiece")),
+    "model": Layer(_MODEL, _ARRAYS),
+    "convert": Layer(_MODEL | {"atomic", "model"}, (*_ARRAYS, "gguf", _CORE_MODULE)),
+    # Media know clips, not models.
+    "media": Layer(_VALUES | {"atomic"}, (*_ARRAYS, "PIL", "av", "safetensors")),
+    "output": Layer(frozenset({"values", "media"})),
+    "conditioning": Layer(_VALUES | {"latents", "media"}, _ARRAYS),
+    # The loop knows no device and no file.
+    "sampling": Layer(_VALUES | {"latents", "options", "observing", "conditioning"}, _ARRAYS),
+    # Arithmetic on needs; who needs what is asked of the networks above.
+    "memory": Layer(frozenset({"errors", "latents", "options", "process_memory"})),
+    "networks": Layer(
+        _GENERATION | _MODEL | {"atomic", "media", "memory", "model"},
+        (*_ARRAYS, "safetensors", _CORE_MODULE),
+    ),
+    "generation": Layer(
+        _GENERATION
+        | {"conditioning", "media", "memory", "model", "networks", "output", "sampling", "text"},
+        _ARRAYS,
+    ),
+    "demo": Layer(frozenset({"errors", "generation", "model"})),
+    "pipeline": Layer(
+        _GENERATION | {"demo", "generation", "memory", "model", "networks", "output", "sampling"},
+        _ARRAYS,
+    ),
+    "benchmark": Layer(frozenset({"model", "observing", "options", "pipeline"})),
+    "": Layer(
+        frozenset({"conditioning", "memory", "model", "observing", "options", "output"})
+        | {"pipeline", "values"}
+    ),
+    # The command line sees what users see, and the lists that its help prints.
+    "cli": Layer(
+        frozenset({"", "atomic", "benchmark", "convert", "demo", "errors", "generation", "media"})
+        | {"model", "observing", "options", "process_memory", "values"},
+        (*_ARRAYS, "rich", _CORE_MODULE),
+    ),
+}
+_PRINTING_ROOM = "cli"
 
 _INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 _EXTERNAL = re.compile(r"(ggml|gguf)[\w/.-]*|pybind11/.*|Python\.h")
@@ -114,47 +154,47 @@ def check_python(root: Path) -> Iterator[str]:
     package = root / "ltx2cpp"
     for path in sorted(package.rglob("*.py")):
         parts = path.relative_to(package).with_suffix("").parts
-        module = ".".join(part for part in parts if part != "__init__")
+        room = "" if parts == ("__init__",) else parts[0]
         tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-        for line, imported in _imports(tree):
-            if why := _refused_import(module, imported):
+        layer = PYTHON_LAYERS.get(room)
+        if layer is None:
+            yield f"{path.relative_to(root)}: lies in no known layer"
+            continue
+        for line, name in _imports(tree):
+            if why := _refused_import(room, layer, name):
                 yield f"{path.relative_to(root)}:{line}: {why}"
-        if parts[0] != "cli":
+        if room != _PRINTING_ROOM:
             for line, what in _side_effects(tree):
                 yield f"{path.relative_to(root)}:{line}: only the command line {what}"
 
 
-def _refused_import(module: str, imported: str) -> str | None:
-    importer, target = module.split(".")[0], imported.split(".")[0]
-    if target == "_core" and module not in _CORE_USERS:
-        return f"{module or 'ltx2cpp'} may not import the extension"
-    if target in _FRONT_ENDS and importer != target:
-        return f"{module or 'ltx2cpp'} may not import {target}"
-    if importer in _FRONT_ENDS and target != importer and target not in _PUBLIC:
-        return f"{importer} may not import ltx2cpp.{imported}, which is not public"
-    if importer == "media" and target not in _MEDIA_USES:
-        return f"media may not import ltx2cpp.{imported}"
-    return None
+def _refused_import(room: str, layer: Layer, name: str) -> str | None:
+    """Return why a room may not import a module, given by its whole name; None where it may."""
+    package, _, module = name.partition(".")
+    if package in sys.stdlib_module_names:
+        return None
+    if package == "ltx2cpp" and not module.startswith("_core"):
+        target = module.partition(".")[0]
+        allowed = target == room or target in layer.folders
+    else:
+        foreign = name if package == "ltx2cpp" else package
+        allowed = any(re.fullmatch(pattern, foreign) for pattern in layer.external)
+    return None if allowed else f"{room or 'ltx2cpp'} may not import {name}"
 
 
 def _imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """Yield line and name below ltx2cpp of each import that happens at run time."""
+    """Yield line and name of each module that is imported at run time."""
     for node in _running_nodes(tree):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            for alias in node.names:
+                yield node.lineno, alias.name
         elif isinstance(node, ast.ImportFrom) and node.module == "ltx2cpp":
-            # A submodule or a public name; only the former matters.
-            names = [
-                f"ltx2cpp.{alias.name}" if alias.name == "_core" or alias.name.islower() else ""
-                for alias in node.names
-            ]
+            # A submodule, or a public name of the package.
+            for alias in node.names:
+                public = alias.name != "_core" and not alias.name.islower()
+                yield node.lineno, "ltx2cpp" if public else f"ltx2cpp.{alias.name}"
         elif isinstance(node, ast.ImportFrom):
-            names = [node.module or ""]
-        else:
-            continue
-        for name in names:
-            if name == "ltx2cpp" or name.startswith("ltx2cpp."):
-                yield node.lineno, name.partition(".")[2]
+            yield node.lineno, node.module or ""
 
 
 def _running_nodes(tree: ast.AST) -> Iterator[ast.AST]:

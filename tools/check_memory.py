@@ -28,12 +28,12 @@ import numpy as np
 from synthetic_models import whole_model
 
 from ltx2cpp import LTX2Pipeline, ModelFiles
-from ltx2cpp.memory_plan import GIB
-from ltx2cpp.model_files import resolve
+from ltx2cpp.memory.plan import GIB
+from ltx2cpp.model.files import resolve
+from ltx2cpp.observing import Observer
 from ltx2cpp.options import Guidance
-from ltx2cpp.process_memory import peak_memory_bytes
-from ltx2cpp.progress import restart_peak_memory
-from ltx2cpp.types import Observer, PromptEmbedding
+from ltx2cpp.process_memory import peak_memory_bytes, restart_peak_memory
+from ltx2cpp.values import PromptEmbedding
 
 MIB = 1 << 20
 # A phase is predicted well within the larger of these.
@@ -103,7 +103,7 @@ def measure(arguments: argparse.Namespace, request: dict[str, Any]) -> dict[str,
             prompt = PromptEmbedding(*(np.zeros((1024, width), np.float32) for width in widths))
             call["negative_prompt"] = prompt
         call["output"] = "media" if pipe.models.video_decoder is not None else "latents"
-        plan = pipe.plan(prompt, **call)
+        plan = pipe.memory_plan(prompt, **call)
         output = call.pop("output")
         digest = hashlib.sha256()
         if output == "latents":
@@ -173,7 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--text-encoder", type=Path, help="without it contexts are zeros")
     parser.add_argument("--tokenizer", type=Path, help="where the text encoder has none")
     parser.add_argument("--upsampler", type=Path, help="spatial, for the request of two stages")
-    parser.add_argument("--offload", default="stage")
+    parser.add_argument("--offload", default="phase")
     parser.add_argument("--max-memory", type=float, metavar="GIB")
     parser.add_argument("--steps", type=int, default=1)
     parser.add_argument("--requests", default=",".join(_REQUESTS), help="default: all")

@@ -17,7 +17,7 @@ import numpy as np
 
 from ltx2cpp import LTX2Pipeline, Modality, ModelFiles
 from ltx2cpp.latents import audio_positions, video_positions
-from ltx2cpp.model_files import resolve
+from ltx2cpp.model.files import resolve
 
 
 def make_inputs(

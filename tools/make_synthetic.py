@@ -25,13 +25,13 @@ from numpy.typing import NDArray
 from released_configs import released_config
 from released_layouts import VERSIONS, Layout, released_gemma_tensors, released_tensors
 
+from ltx2cpp.atomic import atomic_file
 from ltx2cpp.checkpoint import DType
 from ltx2cpp.checkpoint.gguf import DEFAULT_ALIGNMENT
-from ltx2cpp.convert import ARCHITECTURE
+from ltx2cpp.checkpoint.gguf_writer import GgufWriter, OutputTensor
+from ltx2cpp.convert.conversion import ARCHITECTURE
 from ltx2cpp.errors import Error
-from ltx2cpp.gguf_writer import GgufWriter, OutputTensor
-from ltx2cpp.media.atomic import atomic_file
-from ltx2cpp.quantization import target_dtype
+from ltx2cpp.model.quantization import target_dtype
 
 _DIFFUSION = "model.diffusion_model."
 _CONNECTORS = (

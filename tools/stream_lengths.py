@@ -18,6 +18,7 @@ import numpy as np
 
 from ltx2cpp import media
 from ltx2cpp.latents import audio_latent_frames
+from ltx2cpp.values import Audio
 
 _FRAMES = (9, 25, 121)
 _RATES = (24, 25, 23.976, 50)
@@ -43,7 +44,7 @@ def main() -> int:
             for rate in _RATES:
                 made = (4 * audio_latent_frames(frames, rate) - 3) * _SAMPLE_RATE // 100
                 wave = 0.5 * np.sin(2 * np.pi * 440 * np.arange(made) / _SAMPLE_RATE)
-                track = media.AudioTrack(np.stack([wave, wave]).astype(np.float32), _SAMPLE_RATE)
+                track = Audio(np.stack([wave, wave]).astype(np.float32), _SAMPLE_RATE)
                 pictures = np.zeros((frames, 32, 32, 3), np.uint8)
                 media.save_video(path, [pictures], frame_rate=rate, audio=track)
                 video_s, audio_s = stream_lengths(path)

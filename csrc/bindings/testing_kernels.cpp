@@ -90,17 +90,19 @@ void register_testing_kernels(py::module_ & module) {
     testing.def(
         "open_device",
         [](const std::string & name, int threads, bool custom_ops, const std::set<std::string> & missing_ops,
-           std::optional<size_t> weight_slots) {
+           std::optional<size_t> weight_slots, bool bf16) {
             return open_device(name, threads,
                                {.custom_ops = custom_ops,
                                 .missing_ops = {missing_ops.begin(), missing_ops.end()},
                                 .own_products = std::nullopt,
-                                .weight_slots = weight_slots});
+                                .weight_slots = weight_slots,
+                                .bf16 = bf16});
         },
         py::arg("name") = "cpu", py::arg("threads") = 1, py::kw_only(), py::arg("custom_ops") = true,
-        py::arg("missing_ops") = std::set<std::string>{}, py::arg("weight_slots") = py::none(),
-        "A device without any or some kernels of our own, or one through whose slots streamed weights pass as on a "
-        "GPU.");
+        py::arg("missing_ops") = std::set<std::string>{}, py::arg("weight_slots") = py::none(), py::arg("bf16") = true,
+        "A device without any or some kernels of our own, one through whose slots streamed weights pass as on a GPU, "
+        "or\n"
+        "a CPU with vectors and without BF16 instructions.");
 }
 
 }  // namespace ltx::bindings

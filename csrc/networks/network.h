@@ -177,8 +177,12 @@ private:
 
     LoadTarget target() const {
         const Backend & device = backend();
-        return {streams_to_device_ ? device.host_buffer_type() : device.buffer_type(), device.is_cpu(),
-                device.fast_half_type(), device.runs_direct_conv(), device.threads()};
+        return {streams_to_device_ ? device.host_buffer_type() : device.buffer_type(),
+                device.is_cpu(),
+                device.fast_half_type(),
+                device.wide_type(),
+                device.runs_direct_conv(),
+                device.threads()};
     }
 
     // Before the runner, which may refer to weights to the end.

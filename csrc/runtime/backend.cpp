@@ -55,8 +55,18 @@ std::shared_ptr<Backend> Backend::open(const std::string & name, int threads, Wa
     if (backend->is_cpu_) {
         backend->runs_direct_conv_ = has_direct_conv3d();
         const auto features = cpu_features(device);
-        const bool bf16 = std::find(features.begin(), features.end(), "AVX512_BF16") != features.end();
-        backend->fast_half_type_ = bf16 ? GGML_TYPE_BF16 : GGML_TYPE_F16;
+        const auto has = [&](const char * feature) {
+            return std::find(features.begin(), features.end(), feature) != features.end();
+        };
+        backend->fast_half_type_ = has("AVX512_BF16") ? GGML_TYPE_BF16 : GGML_TYPE_F16;
+        // Elsewhere ggml multiplies BF16 one number at a time.
+        backend->wide_type_ = has("AVX2") ? GGML_TYPE_BF16 : GGML_TYPE_F32;
+        if (!traits.bf16) {
+            backend->fast_half_type_ = GGML_TYPE_F16;
+            backend->wide_type_ = GGML_TYPE_BF16;
+            backend->runs_direct_conv_ = false;
+            backend->own_products_ = false;
+        }
         const auto set_threads = reinterpret_cast<ggml_backend_set_n_threads_t>(
             ggml_backend_reg_get_proc_address(ggml_backend_dev_backend_reg(device), "ggml_backend_set_n_threads"));
         if (set_threads) {

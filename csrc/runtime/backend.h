@@ -36,6 +36,7 @@ struct DeviceTraits {
     std::set<std::string, std::less<>> missing_ops;  // as if these of our operations had no kernel
     std::optional<bool> own_products;                // nothing: by the device
     std::optional<size_t> weight_slots;              // nothing: by the device
+    bool bf16 = true;                                // false: as a CPU with vectors and without BF16 instructions
 };
 
 // A compute device with its buffers and threads. Shared by networks, whose computations run one after the other.
@@ -54,6 +55,9 @@ public:
 
     // The 16-bit type whose products this device computes fastest: F16 on a CPU without BF16 instructions.
     ggml_type fast_half_type() const { return fast_half_type_; }
+
+    // The type of least size that has the range of BF16 and whose products are vectorised.
+    ggml_type wide_type() const { return wide_type_; }
 
     // Whether convolution kernels are used in the order of the file (ops/conv3d).
     bool runs_direct_conv() const { return runs_direct_conv_; }
@@ -106,6 +110,7 @@ private:
     size_t weight_slots_ = 0;
     int threads_ = 1;
     ggml_type fast_half_type_ = GGML_TYPE_BF16;
+    ggml_type wide_type_ = GGML_TYPE_BF16;
 };
 
 }  // namespace ltx

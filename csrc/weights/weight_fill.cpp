@@ -21,7 +21,7 @@ void scale_and_add(std::span<float> values, float scale, float addend) {
 void WeightStore::fill(const Claim & claim, int threads) const {
     const TensorSource & source = *claim.source;
     ggml_tensor * tensor = claim.tensor;
-    const bool by_taps = (claim.kind == WeightKind::Conv || claim.kind == WeightKind::Grouped) && tensor->ne[2] > 1;
+    const bool by_taps = (is_conv(claim.kind) || claim.kind == WeightKind::Grouped) && tensor->ne[2] > 1;
     if (!by_taps && !is_kernel(claim.kind) && claim.keeps_values(tensor->type)) {
         const auto stored = source.file->view(source.offset, source.size_bytes);
         ggml_backend_tensor_set(tensor, stored.data(), 0, stored.size());

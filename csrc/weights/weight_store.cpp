@@ -27,7 +27,7 @@ std::array<int64_t, GGML_MAX_DIMS> ne_of(const Shape & shape) {
 }
 
 std::array<int64_t, GGML_MAX_DIMS> ne_of(const Shape & shape, WeightKind kind) {
-    if (kind != WeightKind::Conv && !is_kernel(kind)) {
+    if (!is_conv(kind) && !is_kernel(kind)) {
         return ne_of(shape);
     }
     const int64_t taps = std::accumulate(shape.begin() + 2, shape.end(), int64_t{1}, std::multiplies<>());
@@ -159,10 +159,14 @@ ggml_type WeightStore::held_type(const TensorSource & source, WeightKind kind, c
         case WeightKind::Vector:
             return GGML_TYPE_F32;
         case WeightKind::Conv:
+        case WeightKind::BoundedConv:
             if (wanted == DType::F32 || wanted == DType::F64) {
                 return GGML_TYPE_F32;
             }
-            return target.direct_conv ? GGML_TYPE_BF16 : target.half_type;
+            if (target.direct_conv) {
+                return GGML_TYPE_BF16;
+            }
+            return kind == WeightKind::BoundedConv ? target.half_type : target.wide_type;
         case WeightKind::Kernel:
         case WeightKind::TransposedKernel: {
             const bool kept = wanted == DType::F32 || wanted == DType::F16 || wanted == DType::BF16;
@@ -192,13 +196,13 @@ void WeightStore::lay_out(const LoadTarget & target) {
                               ggml_type_name(type), " cannot hold");
         }
         auto ne = std::to_array(tensor->ne);
-        const bool direct = claim.kind == WeightKind::Conv && type == GGML_TYPE_BF16 && target.direct_conv &&
+        const bool direct = is_conv(claim.kind) && type == GGML_TYPE_BF16 && target.direct_conv &&
                             (ne[0] * ne[2]) % block_elements(source.dtype) == 0;
         if (direct) {
             ne = {ne[0] * ne[2], ne[1], 1, 1};
         }
-        const bool in_place = target.zero_copy && claim.keeps_values(type) &&
-                              (claim.kind != WeightKind::Conv || direct) && !is_kernel(claim.kind);
+        const bool in_place =
+            target.zero_copy && claim.keeps_values(type) && (!is_conv(claim.kind) || direct) && !is_kernel(claim.kind);
         if (claim.kind == WeightKind::Grouped && !in_place && !ggml_is_quantized(type)) {
             ne = {ne[0] / claim.groups, ne[1], claim.groups, 1};
         }

@@ -25,6 +25,8 @@ enum class WeightKind {
     // tap, ne [in, out, taps]; or, 16 bits where the device takes them so, in the order of the file, ne [in * taps,
     // out].
     Conv,
+    // The same for kernels whose input is known to stay within the range of F16.
+    BoundedConv,
     // Kernels (out, in, k...) of the exact float32 convolutions (ops/conv): one matrix per tap, the output channel
     // fastest, ne [out, in, taps]. Held as stored or asked for where that is F32, F16 or BF16, else F32.
     Kernel,
@@ -36,6 +38,11 @@ enum class WeightKind {
     Grouped,
 };
 
+// Whether the kind holds the kernels of ops/conv3d.
+inline bool is_conv(WeightKind kind) {
+    return kind == WeightKind::Conv || kind == WeightKind::BoundedConv;
+}
+
 // Whether the kind holds the kernels of ops/conv.
 inline bool is_kernel(WeightKind kind) {
     return kind == WeightKind::Kernel || kind == WeightKind::TransposedKernel;
@@ -45,7 +52,8 @@ inline bool is_kernel(WeightKind kind) {
 struct LoadTarget {
     ggml_backend_buffer_type_t buffer_type;
     bool zero_copy;       // weights may be used where the file is mapped
-    ggml_type half_type;  // the 16-bit type for convolution kernels
+    ggml_type half_type;  // the 16-bit type for convolution kernels with a bounded input
+    ggml_type wide_type;  // the one for others: activations are rounded to it, and may pass what F16 holds
     bool direct_conv;     // BF16 convolution kernels are used in the order of the file
     int threads;
 };

@@ -17,8 +17,9 @@ from rich.table import Table
 
 from ltx2cpp.cli.interrupt import Interrupt
 from ltx2cpp.cli.text import spell_bytes, spell_seconds
-from ltx2cpp.progress import PhaseRecord, PhaseRecorder, TimeLeft, restart_peak_memory
-from ltx2cpp.types import Step
+from ltx2cpp.cli.time_left import TimeLeft
+from ltx2cpp.observing import PhaseRecord, PhaseRecorder, Step
+from ltx2cpp.process_memory import restart_peak_memory
 
 _PLAIN_INTERVAL_S = 30.0
 

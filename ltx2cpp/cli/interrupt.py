@@ -15,8 +15,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Generic, TypeVar
 
+from ltx2cpp.atomic import remove_unfinished
 from ltx2cpp.errors import Cancelled
-from ltx2cpp.media.atomic import remove_unfinished
 
 Result = TypeVar("Result")
 _INTERRUPTED = 130

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
 import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from ltx2cpp.cli.commands import COMMANDS
 from ltx2cpp.errors import Error
 
 EXIT_BUG = 1
@@ -17,16 +17,6 @@ EXIT_USAGE = 2
 EXIT_MEMORY = 4
 EXIT_INTERRUPTED = 130
 
-_COMMANDS = {
-    "generate": "make a clip from a prompt",
-    "encode": "run the text encoder ahead of the clips",
-    "plan": "show the memory and time that a clip would take",
-    "upscale": "enlarge a clip or latents",
-    "inspect": "show what a model file or a clip holds",
-    "convert": "write a model file as GGUF, quantised on request",
-    "bench": "show how fast each phase of a generation is",
-    "devices": "list the devices that can compute",
-}
 _EXIT_CODES = """exit codes:
   0 done, 1 a bug, 2 bad argument or output, 3 model file, 4 memory, 130 interrupted"""
 
@@ -49,13 +39,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="store_true", help="print the version and stop")
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
-    for name, summary in _COMMANDS.items():
-        module = importlib.import_module(f"ltx2cpp.cli.{name}")
+    for name, module in COMMANDS.items():
         command = commands.add_parser(
             name,
-            help=summary,
+            help=module.SUMMARY,
             description=module.DESCRIPTION,
-            epilog=getattr(module, "EPILOG", None),
+            epilog=module.EPILOG,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )

@@ -10,8 +10,8 @@ from ltx2cpp.conditioning.items import (
     ReferenceVideo,
     Retake,
     VideoCondition,
-    as_condition,
     as_conditions,
+    as_pictures,
     describe,
 )
 from ltx2cpp.conditioning.sound import AudioCondition
@@ -27,7 +27,7 @@ __all__ = [
     "ReferenceVideo",
     "Retake",
     "VideoCondition",
-    "as_condition",
     "as_conditions",
+    "as_pictures",
     "describe",
 ]

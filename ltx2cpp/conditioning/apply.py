@@ -23,7 +23,7 @@ from ltx2cpp.latents import (
     video_bounds,
 )
 from ltx2cpp.media import fit_frames
-from ltx2cpp.types import FloatArray
+from ltx2cpp.values import FloatArray
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ltx2cpp.audio_features import resample
 from ltx2cpp.conditioning.items import Condition, Extend, Retake
 from ltx2cpp.conditioning.placement import Kind, Placement, name_of, read_source
 from ltx2cpp.errors import ArgumentError
-from ltx2cpp.latents import TIME_FACTOR
+from ltx2cpp.latents import TIME_FACTOR, ClipShape
 from ltx2cpp.media import fit_frames
-from ltx2cpp.types import Audio, ByteArray, FloatArray
+from ltx2cpp.media.resampling import resample
+from ltx2cpp.values import Audio, ByteArray, FloatArray
 
 # Frames fitted to the clip's size at a time.
 _CHUNK = 8
@@ -31,7 +31,7 @@ class Extension:
 
     Attributes:
         name: of the given clip, for messages.
-        frames: of it, uint8 (n, height, width, 3) at their own size.
+        given_frames: of it, uint8 (n, height, width, 3) at their own size.
         audio: of it, or None.
         frame_rate: in frames per second.
         overlap: frames of it that are generated again and held, 8 k + 1.
@@ -40,25 +40,35 @@ class Extension:
     """
 
     name: str
-    frames: ByteArray
+    given_frames: ByteArray
     audio: Audio | None
     frame_rate: float
     overlap: int
     new_frames: int
     before: bool
 
-    @property
-    def generated_frames(self) -> int:
-        return self.overlap + self.new_frames
+    decodes_video = True
 
-    @property
-    def total_frames(self) -> int:
-        return len(self.frames) + self.new_frames
+    def generated_frames(self, num_frames: int | None) -> int:
+        """Return the held and the new frames; see `GivenClip`."""
+        generated = self.overlap + self.new_frames
+        if num_frames not in (None, generated):
+            raise ArgumentError(
+                f"num_frames: an extension settles it, here to {generated} with what is held of "
+                "the given clip; leave it out"
+            )
+        return generated
+
+    def size(self, shape: ClipShape) -> tuple[int, int, int]:
+        """Return frames, height and width of old and new together."""
+        return len(self.given_frames) + self.new_frames, shape.height, shape.width
 
     def placement(self) -> Placement:
         """Return what the new part is held to."""
         start = self.new_frames if self.before else 0
-        held = self.frames[: self.overlap] if self.before else self.frames[-self.overlap :]
+        held = (
+            self.given_frames[: self.overlap] if self.before else self.given_frames[-self.overlap :]
+        )
         return Placement(
             Kind.KEYFRAME if self.before else Kind.HOLD,
             self.name,
@@ -72,33 +82,33 @@ class Extension:
         if self.audio is None:
             return None
         rate = self.audio.sample_rate
-        first = 0 if self.before else len(self.frames) - self.overlap
+        first = 0 if self.before else len(self.given_frames) - self.overlap
         start = round(first / self.frame_rate * rate)
         end = round((first + self.overlap) / self.frame_rate * rate)
         held = self.audio.samples[:, start:end]
         return Audio(held, rate) if held.shape[1] else None
 
-    def join_frames(
-        self, generated: Iterator[ByteArray], width: int, height: int
-    ) -> Iterator[ByteArray]:
+    def frames(self, generated: Iterator[ByteArray], shape: ClipShape) -> Iterator[ByteArray]:
         """Yield the frames of old and new in order, each once.
 
         Args:
             generated: chunks of the generated clip, the overlap included.
-            width, height: of the generated clip, in pixels.
+            shape: of the generated clip.
         """
         if self.before:
             yield from _first(generated, self.new_frames)
-        for start in range(0, len(self.frames), _CHUNK):
-            fitted = fit_frames(self.frames[start : start + _CHUNK], width, height)
+        for start in range(0, len(self.given_frames), _CHUNK):
+            fitted = fit_frames(
+                self.given_frames[start : start + _CHUNK], shape.width, shape.height
+            )
             yield np.rint(fitted).astype(np.uint8)
         if not self.before:
             yield from _without(generated, self.overlap)
 
-    def join_sound(self, generated: Audio) -> Audio:
+    def sound(self, generated: Audio) -> Audio:
         """Return the sound of old and new, at the rate of the generated clip."""
         rate = generated.sample_rate
-        old = np.zeros((2, round(len(self.frames) / self.frame_rate * rate)), np.float32)
+        old = np.zeros((2, round(len(self.given_frames) / self.frame_rate * rate)), np.float32)
         if self.audio is not None:
             given = resample(self.audio.samples, self.audio.sample_rate, rate)[:, : old.shape[1]]
             old[:, : given.shape[1]] = given
@@ -121,18 +131,18 @@ def read_extension(conditions: Sequence[Condition], frame_rate: float) -> Extens
         ArgumentError: two of them, one beside a retake, or a file that cannot be read or has
             another frame rate.
     """
-    found = [each for each in conditions if isinstance(each, Extend)]
-    if not found:
+    extends = [each for each in conditions if isinstance(each, Extend)]
+    if not extends:
         return None
-    if len(found) > 1 or any(isinstance(each, Retake) for each in conditions):
+    if len(extends) > 1 or any(isinstance(each, Retake) for each in conditions):
         raise ArgumentError("extend: only one clip can be extended or retaken at a time")
-    extend = found[0]
+    extend = extends[0]
     name = name_of("extend", extend.video)
     frames, audio = read_source(name, extend.video, frame_rate, None, same_rate=True)
     seen = min(1 + round(extend.overlap_s * frame_rate), len(frames))
     return Extension(
         name=name,
-        frames=frames,
+        given_frames=frames,
         audio=audio if extend.audio is None else extend.audio,
         frame_rate=frame_rate,
         overlap=(seen - 1) // TIME_FACTOR * TIME_FACTOR + 1,

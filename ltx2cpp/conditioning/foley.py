@@ -13,8 +13,8 @@ import numpy as np
 from ltx2cpp.conditioning.items import Condition, Foley
 from ltx2cpp.conditioning.placement import Kind, Placement, name_of, read_source
 from ltx2cpp.errors import ArgumentError
-from ltx2cpp.latents import TIME_FACTOR
-from ltx2cpp.types import ByteArray
+from ltx2cpp.latents import TIME_FACTOR, ClipShape
+from ltx2cpp.values import Audio, ByteArray
 
 # Frames handed on at a time.
 _CHUNK = 8
@@ -26,27 +26,41 @@ class Footage:
 
     Attributes:
         name: for messages.
-        frames: uint8 (n, height, width, 3) at their own size, any number of them.
+        given_frames: uint8 (n, height, width, 3) at their own size, any number of them.
     """
 
     name: str
-    frames: ByteArray
+    given_frames: ByteArray
 
-    @property
-    def generated_frames(self) -> int:
-        """Frames that the sound is made for, 8 k + 1; it is cut to the pictures later."""
-        return -(-(len(self.frames) - 1) // TIME_FACTOR) * TIME_FACTOR + 1
+    decodes_video = False
+
+    def generated_frames(self, num_frames: int | None) -> int:
+        """Return the frames that the sound is made for; it is cut to the pictures later.
+
+        ``num_frames`` has its effect when the pictures are read.
+        """
+        return -(-(len(self.given_frames) - 1) // TIME_FACTOR) * TIME_FACTOR + 1
+
+    def size(self, shape: ClipShape) -> tuple[int, int, int]:
+        """Return frames, height and width of the given pictures."""
+        frames, height, width, _ = self.given_frames.shape
+        return frames, height, width
 
     def placement(self) -> Placement:
         """Return what the clip is held to: all frames, the last one repeated to the end."""
-        missing = self.generated_frames - len(self.frames)
-        frames = np.concatenate([self.frames, np.repeat(self.frames[-1:], missing, axis=0)])
+        given = self.given_frames
+        missing = self.generated_frames(None) - len(given)
+        frames = np.concatenate([given, np.repeat(given[-1:], missing, axis=0)])
         return Placement(Kind.SOURCE, self.name, frames, new_video=False)
 
-    def chunks(self) -> Iterator[ByteArray]:
-        """Yield the frames in order."""
-        for start in range(0, len(self.frames), _CHUNK):
-            yield self.frames[start : start + _CHUNK]
+    def frames(self, generated: Iterator[ByteArray], shape: ClipShape) -> Iterator[ByteArray]:
+        """Yield the given frames in order."""
+        for start in range(0, len(self.given_frames), _CHUNK):
+            yield self.given_frames[start : start + _CHUNK]
+
+    def sound(self, generated: Audio) -> Audio:
+        """Return the generated sound."""
+        return generated
 
 
 def read_footage(
@@ -63,13 +77,13 @@ def read_footage(
         ArgumentError: something else is given beside it, the file cannot be read or has another
             frame rate, or it has fewer frames than asked for.
     """
-    found = [each for each in conditions if isinstance(each, Foley)]
-    if not found:
+    foleys = [each for each in conditions if isinstance(each, Foley)]
+    if not foleys:
         return None
     if len(conditions) > 1:
         raise ArgumentError("foley: all pictures are given, so nothing else can hold them")
-    name = name_of("foley", found[0].video)
-    frames, _ = read_source(name, found[0].video, frame_rate, num_frames, same_rate=True)
+    name = name_of("foley", foleys[0].video)
+    frames, _ = read_source(name, foleys[0].video, frame_rate, num_frames, same_rate=True)
     if num_frames is not None and len(frames) < num_frames:
         raise ArgumentError(f"{name}: has {len(frames)} frames, {num_frames} are asked for")
     return Footage(name, frames)

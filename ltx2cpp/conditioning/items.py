@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltx2cpp.errors import ArgumentError
-from ltx2cpp.types import Audio
+from ltx2cpp.values import Audio
 
 # A file, or uint8 (height, width, 3).
 Picture = str | os.PathLike[str] | NDArray[np.uint8]
@@ -226,7 +227,7 @@ class Foley:
         ArgumentError: neither of them.
 
     Example:
-        >>> pipe("Waves break on a beach.", images=Foley("beach.mp4"), frame_rate=25)
+        >>> pipe("Waves break on a beach.", conditions=Foley("beach.mp4"), frame_rate=25)
     """
 
     video: Video
@@ -239,43 +240,62 @@ Condition = ImageCondition | VideoCondition | ReferenceVideo | Retake | Extend |
 
 
 def as_conditions(given: object) -> list[Condition]:
-    """Return the conditions of a call: of a sequence, or of one alone.
-
-    Raises:
-        ArgumentError: something else.
-    """
-    if isinstance(given, (Condition, str, os.PathLike, np.ndarray)):
-        return [as_condition(given)]
-    if not isinstance(given, (tuple, list)):
-        raise ArgumentError(f"images: expected a list, found {type(given).__name__}")
-    return [as_condition(each) for each in given]
-
-
-def as_condition(given: object) -> Condition:
-    """Return a condition: itself, or a picture written as a path, an array or a tuple.
+    """Return the conditions of a call: of a list, or of one alone.
 
     Args:
-        given: a condition, a path, uint8 (height, width, 3), or (picture, frame[, strength[,
-            crf]]).
+        given: conditions, and pictures as `as_pictures` takes them.
 
     Raises:
         ArgumentError: something else.
     """
+    return [_as_condition("conditions", each) for each in _as_list("conditions", given)]
+
+
+def as_pictures(given: object) -> list[ImageCondition]:
+    """Return pictures as conditions: of a list, or of one alone.
+
+    Args:
+        given: paths, uint8 (height, width, 3), (picture, frame[, strength[, crf]]) or
+            ImageCondition.
+
+    Raises:
+        ArgumentError: something else.
+    """
+    pictures = []
+    for each in _as_list("images", given):
+        condition = _as_condition("images", each)
+        if not isinstance(condition, ImageCondition):
+            kind = type(condition).__name__
+            raise ArgumentError(f"images: takes pictures only; give {kind} as conditions=")
+        pictures.append(condition)
+    return pictures
+
+
+def _as_list(name: str, given: object) -> Sequence[object]:
+    if isinstance(given, (Condition, str, os.PathLike, np.ndarray)):
+        return [given]
+    if not isinstance(given, (tuple, list)):
+        raise ArgumentError(f"{name}: expected a list, found {type(given).__name__}")
+    return given
+
+
+def _as_condition(name: str, given: object) -> Condition:
     if isinstance(given, Condition):
         return given
     if isinstance(given, (str, os.PathLike, np.ndarray)):
         return ImageCondition(given)
     if isinstance(given, (tuple, list)) and 1 <= len(given) <= 4:
         return ImageCondition(*given)
+    kinds = "" if name == "images" else " or conditions"
     raise ArgumentError(
-        "images: expected pictures, (picture, frame, strength) or conditions, found "
+        f"{name}: expected pictures, (picture, frame, strength){kinds}, found "
         f"{type(given).__name__}"
     )
 
 
 def describe(condition: Condition) -> dict[str, Any]:
     """Return a condition as plain JSON types; arrays leave only their shape."""
-    told: dict[str, Any] = {"kind": type(condition).__name__}
+    described: dict[str, Any] = {"kind": type(condition).__name__}
     for each in fields(condition):
         value = getattr(condition, each.name)
         if isinstance(value, os.PathLike):
@@ -288,8 +308,8 @@ def describe(condition: Condition) -> dict[str, Any]:
             value = None
         elif isinstance(value, np.generic):
             value = value.item()
-        told[each.name] = value
-    return told
+        described[each.name] = value
+    return described
 
 
 def as_mask(name: str, mask: object) -> NDArray[np.float32]:

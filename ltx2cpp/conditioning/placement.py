@@ -27,7 +27,7 @@ from ltx2cpp.conditioning.items import (
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.latents import AUDIO_LATENT_RATE_HZ, SPACE_FACTOR, TIME_FACTOR, ClipShape
 from ltx2cpp.media import compress_picture, fit_frames, read_audio, read_picture, read_video
-from ltx2cpp.types import Audio, ByteArray, FloatArray
+from ltx2cpp.values import Audio, ByteArray, FloatArray
 
 logger = logging.getLogger("ltx2cpp")
 

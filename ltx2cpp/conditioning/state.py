@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ltx2cpp.errors import ShapeError
-from ltx2cpp.types import FloatArray
+from ltx2cpp.values import FloatArray
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ltx2cpp.errors import CheckpointError
-from ltx2cpp.model_files import ModelFiles
-from ltx2cpp.presets import PRESETS, Preset
+from ltx2cpp.generation.presets import PRESETS, Preset
+from ltx2cpp.model.files import ModelFiles
 
 logger = logging.getLogger("ltx2cpp")
 

@@ -10,7 +10,6 @@ from ltx2cpp.media.latents_io import read_latents
 from ltx2cpp.media.levels import to_uint8
 from ltx2cpp.media.parameters import read_parameters
 from ltx2cpp.media.pictures import compress_picture, fit_frames, read_picture
-from ltx2cpp.media.sound import AudioTrack
 from ltx2cpp.media.writer import (
     SavedMedia,
     save,
@@ -21,7 +20,6 @@ from ltx2cpp.media.writer import (
 )
 
 __all__ = [
-    "AudioTrack",
     "OutputFormat",
     "SavedMedia",
     "SourceVideo",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ltx2cpp.media.atomic import atomic_file
+from ltx2cpp.atomic import atomic_file
 from ltx2cpp.media.frame_rate import frame_durations
 from ltx2cpp.media.parameters import EXIF_COMMENT
 

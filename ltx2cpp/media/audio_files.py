@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltx2cpp.errors import ArgumentError
-from ltx2cpp.types import Audio
+from ltx2cpp.media.given import open_container
+from ltx2cpp.values import Audio
 
 
 def read_audio(
@@ -20,7 +21,8 @@ def read_audio(
     """Decode the sound of a file, at its own sample rate.
 
     Args:
-        path: Any container and codec that FFmpeg reads, videos included; one or two channels.
+        path: A regular file in any usual container, videos included, with any codec that FFmpeg
+            reads; one or two channels.
         start_s: Where to begin, in seconds of the sound.
         duration_s: Stop after so many seconds; None reads to the end.
 
@@ -35,7 +37,7 @@ def read_audio(
 
     name = os.fspath(path)
     try:
-        with av.open(name) as container:
+        with open_container(path) as container:
             if not container.streams.audio:
                 raise ArgumentError(f"sound {name}: holds no audio stream")
             stream = container.streams.audio[0]
@@ -47,6 +49,8 @@ def read_audio(
             start = round(start_s * rate)
             end = None if duration_s is None else start + round(duration_s * rate)
             samples, length = _cut(_blocks(container, stream), start, end)
+    except ArgumentError:
+        raise
     except FileNotFoundError as error:
         raise ArgumentError(f"sound {name}: does not exist") from error
     except (OSError, ValueError, av.FFmpegError) as error:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltx2cpp.errors import ArgumentError
-from ltx2cpp.types import Audio
+from ltx2cpp.media.given import open_container
+from ltx2cpp.values import Audio
 
 # Code points of ITU-T H.273 that mean the matrix of BT.709.
 _BT709 = 1
@@ -40,7 +41,7 @@ def read_video(
     """Decode a video file.
 
     Args:
-        path: Any container and codec that FFmpeg reads.
+        path: A regular file in any usual container, with any codec that FFmpeg reads.
         max_frames: Stop after so many frames; None reads all.
         with_audio: Decode the sound too.
 
@@ -51,7 +52,7 @@ def read_video(
 
     name = os.fspath(path)
     try:
-        with av.open(name) as container:
+        with open_container(path) as container:
             if not container.streams.video:
                 raise ArgumentError(f"video {name}: holds no video stream")
             stream = container.streams.video[0]
@@ -62,9 +63,11 @@ def read_video(
                 if max_frames is not None and len(frames) >= max_frames:
                     break
         audio = _read_audio(name) if with_audio else None
+    except ArgumentError:
+        raise
     except FileNotFoundError as error:
         raise ArgumentError(f"video {name}: does not exist") from error
-    except (OSError, av.FFmpegError) as error:
+    except (OSError, ValueError, av.FFmpegError) as error:
         raise ArgumentError(f"video {name}: cannot be decoded: {error}") from error
     if not frames:
         raise ArgumentError(f"video {name}: holds no frames")
@@ -84,7 +87,7 @@ def _to_rgb(frame: Any) -> NDArray[np.uint8]:
 def _read_audio(name: str) -> Audio | None:
     import av
 
-    with av.open(name) as container:
+    with open_container(name) as container:
         if not container.streams.audio:
             return None
         stream = container.streams.audio[0]

@@ -7,8 +7,8 @@ import os
 from fractions import Fraction
 from pathlib import Path
 
+from ltx2cpp.atomic import check_writable, final_file, final_folder
 from ltx2cpp.errors import ArgumentError
-from ltx2cpp.media.atomic import check_writable, final_file, final_folder
 from ltx2cpp.media.frame_rate import exact_frame_rate
 from ltx2cpp.media.images import is_frame_file
 from ltx2cpp.media.video import check_encoder

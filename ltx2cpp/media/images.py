@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ltx2cpp.media.atomic import atomic_file, atomic_folder
+from ltx2cpp.atomic import atomic_file, atomic_folder
 
 if TYPE_CHECKING:
     from PIL.PngImagePlugin import PngInfo

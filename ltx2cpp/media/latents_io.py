@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ltx2cpp.atomic import atomic_file
 from ltx2cpp.errors import ArgumentError
-from ltx2cpp.media.atomic import atomic_file
+from ltx2cpp.media.given import open_regular
 
 VIDEO_NAME = "video_latent"
 AUDIO_NAME = "audio_latent"
@@ -66,10 +67,12 @@ def read_latents(
 
     tensors: dict[str, Any] = {}
     try:
-        with safe_open(path, framework="numpy") as file:
+        with open_regular(path), safe_open(path, framework="numpy") as file:
             if (file.metadata() or {}).get("format") != _FORMAT:
                 raise ArgumentError(f"{os.fspath(path)}: holds no latents of ltx2cpp")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
+    except ArgumentError:
+        raise
+    except (OSError, ValueError, SafetensorError) as error:
         raise ArgumentError(f"{os.fspath(path)}: cannot be read as latents: {error}") from error
     return tensors.get(VIDEO_NAME), tensors.get(AUDIO_NAME)

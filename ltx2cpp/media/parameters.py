@@ -10,6 +10,7 @@ from typing import Any
 
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.media.formats import OutputFormat, output_format
+from ltx2cpp.media.given import open_container, open_picture, open_regular
 
 # Exif tag ImageDescription: the place of a comment in a WebP file.
 EXIF_COMMENT = 0x010E
@@ -68,15 +69,16 @@ def read_parameters(path: str | os.PathLike[str]) -> dict[str, Any]:
 def _container_comment(path: Path) -> str | None:
     import av
 
-    with av.open(str(path)) as container:
-        comment: str | None = container.metadata.get("comment")
-        return comment
+    try:
+        with open_container(path) as container:
+            comment: str | None = container.metadata.get("comment")
+            return comment
+    except av.FFmpegError as error:
+        raise ValueError(str(error)) from error
 
 
 def _image_comment(path: Path) -> str | None:
-    from PIL import Image
-
-    with Image.open(path) as image:
+    with open_picture(path) as image:
         comment = image.info.get("comment") or image.getexif().get(EXIF_COMMENT)
     if isinstance(comment, bytes):
         return comment.decode("utf-8", "replace")
@@ -87,7 +89,7 @@ def _safetensors_comment(path: Path) -> str | None:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="numpy") as file:
+        with open_regular(path), safe_open(path, framework="numpy") as file:
             return (file.metadata() or {}).get("comment")
     except SafetensorError as error:
         raise ValueError(str(error)) from error

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltx2cpp.errors import ArgumentError, OutputError, ShapeError
+from ltx2cpp.media.given import open_picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -34,7 +35,8 @@ def read_picture(path: str | os.PathLike[str]) -> Pixels:
     palettes, grey and 16-bit values become 8-bit RGB; transparent parts are laid on white.
 
     Args:
-        path: any format that Pillow reads; of an animation the first picture.
+        path: a regular file: PNG, JPEG, WebP, GIF, BMP, TIFF or, where Pillow has it, AVIF; of an
+            animation the first picture.
 
     Returns:
         uint8 ``(height, width, 3)``.
@@ -46,7 +48,7 @@ def read_picture(path: str | os.PathLike[str]) -> Pixels:
 
     name = os.fspath(path)
     try:
-        with Image.open(path) as opened:
+        with open_picture(path) as opened:
             opened.load()
             profile = opened.info.get("icc_profile")
             image = ImageOps.exif_transpose(opened)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ltx2cpp.atomic import atomic_file
 from ltx2cpp.errors import ArgumentError, BackendError, OutputError, ShapeError
-from ltx2cpp.media.atomic import atomic_file
+from ltx2cpp.values import Audio
 
 AAC_SAMPLE_RATES = (
     7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000,
@@ -23,26 +22,20 @@ _CHUNK = 4096
 _PCM_FULL_SCALE = 32767
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class AudioTrack:
-    """Sound to be written.
+def check_sound(audio: Audio) -> None:
+    """Raise unless a sound can be written.
 
-    Attributes:
-        samples: float32 ``(2, n)``, left and right, -1..1; what lies outside is clipped.
-        sample_rate: Samples per second, one that AAC knows (24000, 44100, 48000 ...).
+    Raises:
+        ShapeError: it has not two channels.
+        ArgumentError: AAC does not know its sample rate.
     """
-
-    samples: NDArray[np.float32]
-    sample_rate: int
-
-    def __post_init__(self) -> None:
-        if self.samples.ndim != 2 or self.samples.shape[0] != 2:
-            raise ShapeError(f"audio samples: expected shape (2, n), got {self.samples.shape}")
-        if self.sample_rate not in AAC_SAMPLE_RATES:
-            raise ArgumentError(
-                f"audio sample rate {self.sample_rate} has no AAC form, expected one of "
-                + ", ".join(map(str, AAC_SAMPLE_RATES))
-            )
+    if audio.samples.ndim != 2 or audio.samples.shape[0] != 2:
+        raise ShapeError(f"audio samples: expected shape (2, n), got {audio.samples.shape}")
+    if audio.sample_rate not in AAC_SAMPLE_RATES:
+        raise ArgumentError(
+            f"audio sample rate {audio.sample_rate} has no AAC form, expected one of "
+            + ", ".join(map(str, AAC_SAMPLE_RATES))
+        )
 
 
 class SoundEncoder:
@@ -50,11 +43,12 @@ class SoundEncoder:
 
     Args:
         container: Open for writing.
-        audio: Sound from the beginning on.
+        audio: Sound from the beginning on: (2, n) in -1..1, what lies outside is clipped, at a
+            sample rate that AAC knows.
         codec: "aac" or "pcm_s16le".
     """
 
-    def __init__(self, container: Any, audio: AudioTrack, *, codec: str) -> None:
+    def __init__(self, container: Any, audio: Audio, *, codec: str) -> None:
         self._container = container
         self._rate = audio.sample_rate
         self._samples = audio.samples
@@ -107,7 +101,7 @@ class SoundEncoder:
             self._container.mux(packet)
 
 
-def write_sound(path: str | os.PathLike[str], audio: AudioTrack, *, comment: str) -> None:
+def write_sound(path: str | os.PathLike[str], audio: Audio, *, comment: str) -> None:
     """Write sound alone, whole or not at all.
 
     Args:
@@ -122,6 +116,7 @@ def write_sound(path: str | os.PathLike[str], audio: AudioTrack, *, comment: str
     """
     import av
 
+    check_sound(audio)
     if audio.samples.shape[1] == 0:
         raise ArgumentError(f"{os.fspath(path)}: the sound has no samples")
     wav = os.fspath(path).lower().endswith(".wav")
@@ -135,7 +130,7 @@ def write_sound(path: str | os.PathLike[str], audio: AudioTrack, *, comment: str
             raise BackendError(f"{os.fspath(path)}: the sound encoder failed: {error}") from error
 
 
-def _encode(path: Path, audio: AudioTrack, comment: str, *, wav: bool) -> None:
+def _encode(path: Path, audio: Audio, comment: str, *, wav: bool) -> None:
     import av
 
     options = {} if wav else {"movflags": "+faststart"}

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ltx2cpp.atomic import atomic_file
 from ltx2cpp.errors import ArgumentError, BackendError, OutputError, ShapeError
-from ltx2cpp.media.atomic import atomic_file
-from ltx2cpp.media.sound import AudioTrack, SoundEncoder
+from ltx2cpp.media.sound import SoundEncoder, check_sound
+from ltx2cpp.values import Audio
 
 _ENCODER = "libx264"
 # Same quality and speed as the model authors' own writer.
@@ -37,7 +38,7 @@ def write_mp4(
     *,
     frame_rate: Fraction,
     comment: str,
-    audio: AudioTrack | None = None,
+    audio: Audio | None = None,
 ) -> int:
     """Write a video with optional sound.
 
@@ -63,6 +64,8 @@ def write_mp4(
     import av
 
     check_encoder()
+    if audio is not None:
+        check_sound(audio)
     with atomic_file(path) as temporary:
         try:
             count = _encode(temporary, frames, frame_rate, comment, audio)
@@ -94,7 +97,7 @@ def _encode(
     frames: Iterable[NDArray[np.uint8]],
     frame_rate: Fraction,
     comment: str,
-    audio: AudioTrack | None,
+    audio: Audio | None,
 ) -> int:
     import av
 
@@ -116,7 +119,7 @@ def _encode_streams(
     container: Any,
     frames: Iterable[NDArray[np.uint8]],
     frame_rate: Fraction,
-    audio: AudioTrack | None,
+    audio: Audio | None,
 ) -> int:
     video_stream: Any = None
     sound = SoundEncoder(container, audio, codec="aac") if audio is not None else None

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +20,35 @@ from ltx2cpp.media.frame_rate import exact_frame_rate
 from ltx2cpp.media.images import write_png, write_png_folder
 from ltx2cpp.media.latents_io import write_latents
 from ltx2cpp.media.parameters import to_json
-from ltx2cpp.media.sound import AudioTrack, write_sound
+from ltx2cpp.media.sound import write_sound
 from ltx2cpp.media.video import write_mp4
-from ltx2cpp.types import GenerationOutput, GenerationStream
+from ltx2cpp.values import Audio, ByteArray, FloatArray
 
 Frames = NDArray[np.uint8]
+
+
+class _Clip(Protocol):
+    """What is read of a clip, decoded or not."""
+
+    @property
+    def info(self) -> Mapping[str, object]: ...
+    @property
+    def frame_rate(self) -> float: ...
+    @property
+    def sound(self) -> Audio | None: ...
+
+
+class _DecodedClip(_Clip, Protocol):
+    @property
+    def video(self) -> ByteArray | None: ...
+    @property
+    def video_latent(self) -> FloatArray | None: ...
+    @property
+    def audio_latent(self) -> FloatArray | None: ...
+
+
+class _StreamedClip(_Clip, Protocol):
+    def __iter__(self) -> Iterator[ByteArray]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +74,7 @@ def save_video(
     *,
     frame_rate: float | Fraction,
     parameters: Mapping[str, object] | None = None,
-    audio: AudioTrack | None = None,
+    audio: Audio | None = None,
 ) -> SavedMedia:
     """Write a clip as MP4, WebP, GIF, PNG or a folder of PNG files, whole or not at all.
 
@@ -116,7 +141,7 @@ def save_latents(
 
 def save_sound(
     path: str | os.PathLike[str],
-    audio: AudioTrack,
+    audio: Audio,
     *,
     parameters: Mapping[str, object] | None = None,
 ) -> SavedMedia:
@@ -138,7 +163,7 @@ def save_sound(
     return _saved(path, chosen, 0)
 
 
-def save(output: GenerationOutput, path: str | os.PathLike[str]) -> SavedMedia:
+def save(output: _DecodedClip, path: str | os.PathLike[str]) -> SavedMedia:
     """Write what a generation gave; a name ending in .safetensors takes the latents.
 
     Raises:
@@ -159,13 +184,13 @@ def save(output: GenerationOutput, path: str | os.PathLike[str]) -> SavedMedia:
     return save_video(
         path,
         [output.video],
-        frame_rate=output.info["frame_rate"],
+        frame_rate=output.frame_rate,
         parameters=output.info,
-        audio=_track(output.audio, output.sample_rate),
+        audio=output.sound,
     )
 
 
-def save_stream(stream: GenerationStream, path: str | os.PathLike[str]) -> SavedMedia:
+def save_stream(stream: _StreamedClip, path: str | os.PathLike[str]) -> SavedMedia:
     """Decode a denoised clip into a file chunk by chunk; only what the format holds is decoded.
 
     Raises:
@@ -182,23 +207,15 @@ def save_stream(stream: GenerationStream, path: str | os.PathLike[str]) -> Saved
         frame_rate=stream.frame_rate,
         parameters=stream.info,
         # Reading the attribute decodes the sound.
-        audio=_track(stream.audio, stream.sample_rate) if chosen.has_sound else None,
+        audio=stream.sound if chosen.has_sound else None,
     )
 
 
-def _save_sound_of(
-    clip: GenerationOutput | GenerationStream, path: str | os.PathLike[str]
-) -> SavedMedia:
-    track = _track(clip.audio, clip.sample_rate)
-    if track is None:
+def _save_sound_of(clip: _Clip, path: str | os.PathLike[str]) -> SavedMedia:
+    sound = clip.sound
+    if sound is None:
         raise ArgumentError(f"{os.fspath(path)}: the clip was made without sound")
-    return save_sound(path, track, parameters=clip.info)
-
-
-def _track(samples: NDArray[np.float32] | None, sample_rate: int | None) -> AudioTrack | None:
-    if samples is None or sample_rate is None:
-        return None
-    return AudioTrack(samples=samples, sample_rate=sample_rate)
+    return save_sound(path, sound, parameters=clip.info)
 
 
 def _write(
@@ -207,7 +224,7 @@ def _write(
     source: _FrameSource,
     rate: Fraction,
     comment: str,
-    audio: AudioTrack | None,
+    audio: Audio | None,
 ) -> int:
     if chosen is OutputFormat.MP4:
         return write_mp4(path, source.frames(), frame_rate=rate, comment=comment, audio=audio)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltx2cpp.config import TransformerConfig
-from ltx2cpp.types import Modality
+from ltx2cpp.values import Modality
 
 Array = NDArray[np.float64]
 Shape = tuple[int, ...]

@@ -16,7 +16,6 @@ from released_layouts import released_tensors
 from tolerances import AUDIO_VAE_F32, MEL_F32, RESAMPLING_F32, WAVE_F32
 
 from ltx2cpp import LTX2Pipeline, ModelFiles, _core
-from ltx2cpp.audio_features import log_mel, mel_filters, resample
 from ltx2cpp.config import (
     AudioVaeConfig,
     Fields,
@@ -26,7 +25,9 @@ from ltx2cpp.config import (
     read_vocoder_config,
 )
 from ltx2cpp.errors import ArgumentError, ShapeError, WeightError
-from ltx2cpp.model_files import Component, ModelSet, resolve
+from ltx2cpp.media.resampling import resample
+from ltx2cpp.model.files import Component, ModelSet, resolve
+from ltx2cpp.networks.mel import log_mel, mel_filters
 
 Floats = NDArray[np.float32]
 

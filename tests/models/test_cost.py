@@ -9,7 +9,7 @@ import pytest
 import transformer_cases
 import video_cases
 
-from ltx2cpp.cost import (
+from ltx2cpp.networks.cost import (
     transformer_attention_flop,
     transformer_flop,
     video_decoder_flop,

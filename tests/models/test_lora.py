@@ -84,7 +84,7 @@ class Case:
         self.merged = folder / "merged-distilled.safetensors"
         save_file(merged, self.merged, metadata=metadata)
         with self.open(loras=()) as pipe:
-            self.widths = pipe._denoiser.config
+            self.widths = pipe.networks.transformer.config
         rng = np.random.default_rng(3)
         self.video = make_modality(self.widths, "video", rng, sigma=0.7, denoise=(0.0, 1.0))
         self.audio = make_modality(self.widths, "audio", rng, sigma=0.6)
@@ -170,7 +170,7 @@ def test_small_lora_on_few_bits(few_bits: Path, mode: str, low: float, high: flo
     """Added to 4-bit weights, a change below their steps is lost; beside them it is not."""
     spec = LoraSpec(few_bits / "lora.safetensors")
     with open_pipe(few_bits / "model.safetensors", "f32") as pipe:
-        config = pipe._denoiser.config
+        config = pipe.networks.transformer.config
         rng = np.random.default_rng(6)
         streams = [make_modality(config, kind, rng, sigma=0.7) for kind in ("video", "audio")]
         before = pipe.velocity(*streams)

@@ -12,7 +12,7 @@ from released_configs import released_config
 from released_layouts import released_gemma_tensors, released_tensors
 
 from ltx2cpp import LTX2Pipeline, ModelFiles, _core
-from ltx2cpp.model_files import Component, ModelSet, resolve
+from ltx2cpp.model.files import Component, ModelSet, resolve
 
 _ITEM_BYTES = {"BF16": 2, "F32": 4}
 

@@ -30,8 +30,8 @@ from ltx2cpp import _core
 from ltx2cpp.checkpoint import open_checkpoint
 from ltx2cpp.config import Fields, TransformerConfig, read_transformer_config
 from ltx2cpp.errors import ArgumentError, ConfigError, ShapeError, UnsupportedError, WeightError
-from ltx2cpp.model_files import ModelFiles, resolve
-from ltx2cpp.types import Modality
+from ltx2cpp.model.files import ModelFiles, resolve
+from ltx2cpp.values import Modality
 
 VARIANTS = {
     "2.3": TINY_23,

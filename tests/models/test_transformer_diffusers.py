@@ -27,7 +27,7 @@ from transformer_cases import (
 )
 
 from ltx2cpp.config import TransformerConfig
-from ltx2cpp.types import Modality
+from ltx2cpp.values import Modality
 
 pytestmark = pytest.mark.reference
 

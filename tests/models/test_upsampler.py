@@ -11,13 +11,20 @@ import pytest
 import tolerances
 from harness import compare
 from numpy_upsampler import NumpyUpsampler, blur_half, upsampler_shapes
-from video_cases import DEVICE, random_weights, table, write, write_header_only
+from video_cases import (
+    DEVICE,
+    device_without_bf16,
+    random_weights,
+    table,
+    write,
+    write_header_only,
+)
 
 from ltx2cpp import _core
 from ltx2cpp.config import UpsamplerConfig
 from ltx2cpp.errors import ConfigError, ShapeError, UnsupportedError, WeightError
-from ltx2cpp.model_files import ModelFiles, resolve
-from ltx2cpp.stages import Backend
+from ltx2cpp.model.files import ModelFiles, resolve
+from ltx2cpp.networks.backend import Backend
 
 X2 = UpsamplerConfig(
     in_channels=5,
@@ -63,6 +70,17 @@ def test_upsampling_follows_the_formulas(
     )
     compare("fused", network.upsample(latent), want, tolerances.VIDEO_F32)
     compare("composed", network.upsample(latent, True), want, tolerances.VIDEO_F32)
+
+
+@pytest.mark.parametrize("without_bf16", [False, True], ids=["own", "without_bf16"])
+def test_latents_may_pass_what_f16_holds(tmp_path: Path, without_bf16: bool) -> None:
+    device = device_without_bf16() if without_bf16 else DEVICE
+    weights = random_weights(upsampler_shapes(X2), seed=3)
+    path = write(tmp_path / "upsampler.safetensors", weights)
+    network = _core.Upsampler(table(path, "bf16"), dataclasses.asdict(X2), device)
+    latent = np.random.default_rng(4).standard_normal((5, 2, 3, 4)).astype(np.float32) * 1e6
+    want = NumpyUpsampler(X2, weights).upsample(latent)
+    compare("upsample", network.upsample(latent), want, tolerances.VIDEO_BF16)
 
 
 def test_blur_darkens_the_edges() -> None:

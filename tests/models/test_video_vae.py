@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,14 @@ from video_cases import (
     RELEASED_23,
     TINY_20,
     TINY_23,
+    Tensors,
+    device_without_bf16,
     open_decoder,
     open_encoder,
     random_latent,
+    random_weights,
     table,
+    write,
     write_header_only,
 )
 
@@ -33,8 +38,8 @@ from ltx2cpp.errors import (
     UnsupportedError,
     WeightError,
 )
-from ltx2cpp.model_files import ModelFiles, resolve
-from ltx2cpp.stages import Backend
+from ltx2cpp.model.files import ModelFiles, resolve
+from ltx2cpp.networks.backend import Backend
 
 FORMS = pytest.mark.parametrize("config", [TINY_23, TINY_20], ids=["2.3", "2.0"])
 HEADERS = pytest.mark.parametrize(
@@ -108,6 +113,45 @@ def test_memory_does_not_grow_with_the_clip(tmp_path: Path, config: VideoVaeConf
     whole = decoder.stream(random_latent(config, 33, 2, 2), 33)
     assert sum(len(chunk) for chunk in whole) == 257
     assert whole.activation_bytes > 5 * sizes[33][0]
+
+
+def past_f16(shapes: Mapping[str, tuple[int, ...]]) -> Tensors:
+    """Weights of BF16 values that let activations between the blocks pass what F16 holds."""
+    weights = random_weights(shapes, 1)
+    for name in weights:
+        if "conv_in" in name:
+            weights[name] *= np.float32(2e5)
+    return {name: bf16_values(weight) for name, weight in weights.items()}
+
+
+def bf16_values(x: Any) -> Any:
+    return (x.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
+
+
+@FORMS
+@pytest.mark.parametrize("without_bf16", [False, True], ids=["own", "without_bf16"])
+def test_activations_may_pass_what_f16_holds(
+    tmp_path: Path, config: VideoVaeConfig, without_bf16: bool
+) -> None:
+    device = device_without_bf16() if without_bf16 else DEVICE
+    settings = dataclasses.asdict(config)
+    weights = past_f16(decoder_shapes(config))
+    path = write(tmp_path / "decoder.safetensors", weights)
+    decoder = _core.VideoDecoder(table(path, "bf16"), settings, device)
+    latent = random_latent(config, 2, 2, 3)
+    want = NumpyVae(config, weights).decode(latent)
+    for composed in (False, True):
+        got = decoder.decode(latent, 2, composed)
+        compare("decode", got, want, tolerances.VIDEO_BF16)
+    sampler = decoder.probe(latent, ["decoder.up_blocks.1"])["decoder.up_blocks.1"]
+    assert np.abs(sampler).max() > np.finfo(np.float16).max
+
+    weights = past_f16(encoder_shapes(config))
+    path = write(tmp_path / "encoder.safetensors", weights)
+    encoder = _core.VideoEncoder(table(path, "bf16"), settings, device)
+    clip = np.random.default_rng(9).integers(0, 256, (9, 64, 96, 3), dtype=np.uint8)
+    want = NumpyVae(config, weights).encode(clip)
+    compare("encode", encoder.encode(clip), want, tolerances.VIDEO_BF16)
 
 
 # Five rows in tiles of three: more than two tiles meet, so weights do not sum to one by themselves.

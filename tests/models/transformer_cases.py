@@ -16,7 +16,7 @@ from ltx2cpp import _core
 from ltx2cpp.checkpoint import open_checkpoint
 from ltx2cpp.config import TransformerConfig
 from ltx2cpp.latents import audio_positions, video_positions
-from ltx2cpp.types import Modality
+from ltx2cpp.values import Modality
 
 # LTX-2.3 at toy sizes. The gate's factor differs from 1000 so that mixing the two up shows.
 TINY_23 = TransformerConfig(

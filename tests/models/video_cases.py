@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from numpy_video import decoder_shapes, encoder_shapes
 from safetensors.numpy import save_file
@@ -22,6 +23,15 @@ Tensors = dict[str, NDArray[np.float32]]
 
 # One thread: the networks here are so small that threads would mostly wait for each other.
 DEVICE = _core.Device("cpu", 1)
+
+
+def device_without_bf16() -> _core.Device:
+    """One whose CPU has no BF16 instructions, or is taken for such a one."""
+    testing: Any = getattr(_core, "_testing", None)
+    if testing is None:
+        pytest.skip("the extension was built without LTX2CPP_TESTING")
+    device: _core.Device = testing.open_device("cpu", 1, bf16=False)
+    return device
 
 
 def _res(layers: int) -> VaeBlock:

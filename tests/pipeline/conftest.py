@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from ltx2cpp import _core, text_stages
+from ltx2cpp import _core
+from ltx2cpp.networks import text
 
 
 @pytest.fixture
@@ -22,5 +23,5 @@ def encoders(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             opened.append("encoder")
             return _core.TextEncoder(*arguments)
 
-    monkeypatch.setattr(text_stages, "_core", Counted)
+    monkeypatch.setattr(text, "_core", Counted)
     return opened

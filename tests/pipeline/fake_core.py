@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ltx2cpp import LTX2Pipeline, ModelFiles, audio_stages, model, stages, text_stages
+from ltx2cpp import LTX2Pipeline, ModelFiles, pipeline
 from ltx2cpp.checkpoint import DType, TensorInfo, WeightRef
 from ltx2cpp.config import AudioVaeConfig, GeneratorConfig, VocoderConfig
 from ltx2cpp.errors import CheckpointError
-from ltx2cpp.types import Observer, Step
+from ltx2cpp.networks import audio, backend, text, transformer, video
+from ltx2cpp.observing import Observer, Step
 
 EVENTS: list[str] = []
 
@@ -271,10 +272,9 @@ def pipelines(monkeypatch: pytest.MonkeyPatch) -> Make:
 
     def build(models: FakeModels | None = None, **arguments: Any) -> LTX2Pipeline:
         core = make_core()
-        monkeypatch.setattr(stages, "_core", core)
-        monkeypatch.setattr(audio_stages, "_core", core)
-        monkeypatch.setattr(text_stages, "_core", core)
-        monkeypatch.setattr(model, "resolve", lambda files: models or FakeModels())
+        for module in (audio, backend, text, transformer, video):
+            monkeypatch.setattr(module, "_core", core)
+        monkeypatch.setattr(pipeline, "resolve", lambda files: models or FakeModels())
         gc.collect()
         EVENTS.clear()
         return LTX2Pipeline(ModelFiles("model.safetensors"), device="cpu", **arguments)

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from ltx2cpp.benchmark import Benchmark, BenchmarkPhase
-from ltx2cpp.cli.bench import table
+from ltx2cpp.cli.commands.bench import table
 from ltx2cpp.cli.main import main
 
 QUICK = ("--num-frames", "9", "--steps", "1", "--threads", "1", "--quiet")

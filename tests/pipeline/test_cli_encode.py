@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ltx2cpp.cli.cache import prompt_folder
 from ltx2cpp.cli.main import main
+from ltx2cpp.cli.options.cache import prompt_folder
 from ltx2cpp.media import read_latents
 
 PROMPT = "a red circle moves right on a blue background"

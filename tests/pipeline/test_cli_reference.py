@@ -118,7 +118,7 @@ def test_generate_from_pictures_in_two_stages(
     assert generate(model, tmp_path / "boat.mp4", *upsamplers, *words, "--steps", 2) == 0
     assert size(tmp_path / "boat.mp4") == (192, 128, 17)
     used = media.read_parameters(tmp_path / "boat.mp4")
-    assert used["two_stage"] is True and [image["frame"] for image in used["images"]] == [0, -1]
+    assert used["two_stage"] is True and [image["frame"] for image in used["conditions"]] == [0, -1]
 
 
 def test_generate_guided_between_keyframes(model: list[str], tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ltx2cpp import media
 from ltx2cpp.cli.main import main
+from ltx2cpp.values import Audio
 
 Floats = NDArray[np.float32]
 RATE = 44_100
@@ -59,7 +60,7 @@ def write_clip(
 
 def test_a_given_recording_is_in_the_clip(model: list[str], tmp_path: Path) -> None:
     given = speech(1.5)
-    media.save_sound(tmp_path / "voice.wav", media.AudioTrack(given, RATE))
+    media.save_sound(tmp_path / "voice.wav", Audio(given, RATE))
     words = ["--audio-in", tmp_path / "voice.wav", "--audio-start", 0.25]
     assert generate(model, tmp_path / "boat.mp4", *CLIP, *words) == 0
     got = media.read_audio(tmp_path / "boat.mp4")
@@ -88,7 +89,7 @@ def test_pictures_get_a_sound_and_stay(
     seconds = after.audio.samples.shape[1] / after.audio.sample_rate
     assert abs(seconds - frames / rate) <= 1024 / after.audio.sample_rate
     used = media.read_parameters(tmp_path / "loud.mp4")
-    assert used["images"][0]["kind"] == "Foley"
+    assert used["conditions"][0]["kind"] == "Foley"
 
 
 def test_sound_of_pictures_alone(model: list[str], tmp_path: Path) -> None:
@@ -180,7 +181,7 @@ def test_bad_pictures_are_one_sentence(
     write_clip(tmp_path / "clip.mp4", 9)
     write_clip(tmp_path / "tiny.mp4", 9, size=(16, 16))
     (tmp_path / "corrupt.mp4").write_bytes(b"no pictures at all" * 50)
-    media.save_sound(tmp_path / "sound.wav", media.AudioTrack(speech(0.5), RATE))
+    media.save_sound(tmp_path / "sound.wav", Audio(speech(0.5), RATE))
     before = sorted(tmp_path.iterdir())
     words = [word.format(folder=tmp_path) for word in words]
     assert generate(model, tmp_path / "boat.mp4", "--quiet", *words) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import fake_core
@@ -19,16 +20,17 @@ from fake_core import (
 
 from ltx2cpp import (
     AudioCondition,
+    Foley,
     ReferenceVideo,
     Retake,
     Step,
-    stages,
 )
 from ltx2cpp.errors import (
     ArgumentError,
     CheckpointError,
     ConfigError,
 )
+from ltx2cpp.networks.video import Upsampler
 
 CLIP = {"width": 64, "height": 32, "num_frames": 17}
 
@@ -63,7 +65,7 @@ def test_appended_pictures_leave_the_clip_its_size(make: Make) -> None:
 
 def two_stage_models(monkeypatch: pytest.MonkeyPatch) -> FakeModels:
     ones = np.ones((CHANNELS, 1, 1, 1), np.float32)
-    monkeypatch.setattr(stages.Upsampler, "_statistics", lambda *_: (0 * ones, ones))
+    monkeypatch.setattr(Upsampler, "_statistics", lambda *_: (0 * ones, ones))
     return FakeModels(spatial_upsampler=fake_core.component())
 
 
@@ -119,7 +121,7 @@ def test_references_reach_the_network_with_their_attention(
 
     monkeypatch.setattr(fake_core.Transformer, "velocity", velocity)
     reference = ReferenceVideo(np.zeros((9, 32, 64, 3), np.uint8), attention=0.5)
-    make()("a boat", **CLIP, images=[reference], output="latents")
+    make()("a boat", **CLIP, conditions=[reference], output="latents")
     assert masks[0].shape == (10, 10) and masks[0][0, 9] == 0.5
     masks.clear()
     make()("a boat", **CLIP, output="latents")
@@ -128,7 +130,7 @@ def test_references_reach_the_network_with_their_attention(
 
 def test_retaken_clips_keep_the_rest(make: Make) -> None:
     source = np.full((17, 32, 64, 3), 100, np.uint8)
-    out = make()("a boat", **CLIP, images=[Retake(source, start_s=0.4)], output="latents")
+    out = make()("a boat", **CLIP, conditions=[Retake(source, start_s=0.4)], output="latents")
     np.testing.assert_array_equal(out.video_latent[:, :2], 1.0)
     assert np.ptp(out.video_latent[:, 2]) > 0
 
@@ -147,7 +149,7 @@ def test_given_sound_is_held_and_kept(make: Make) -> None:
     shared = min(held.shape[1], 18)
     np.testing.assert_array_equal(out.audio_latent[:, :shared], held[:, :shared])
     assert not out.audio_latent[:, shared:].any()
-    assert ("start", "encode audio", None) in recorder.events
+    assert ("start", "encode audio", 1) in recorder.events
     assert not [event for event in EVENTS if "Vocoder" in event]
     assert out.info["audio_condition"]["start_s"] == 0.5
 
@@ -190,3 +192,52 @@ def test_sound_alone_refuses_what_pictures_need(
     with pytest.raises(ArgumentError, match=f"does not go with {named}"):
         make()("a bell", **CLIP, video=False, **given)
     assert "velocity" not in EVENTS
+
+
+def test_nothing_is_freed_with_offload_none(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = make(two_stage_models(monkeypatch), offload="none")
+    large = {"width": 128, "height": 64, "num_frames": 17}
+    picture = np.zeros((32, 64, 3), np.uint8)
+    pipe("a boat", **large, images=[picture], two_stage=True)
+    gc.collect()
+    assert "load VideoEncoder" in EVENTS and "load Upsampler" in EVENTS
+    assert not [event for event in EVENTS if event.startswith("free")]
+
+
+def test_temporal_upscale_doubles_the_frame_rate(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = two_stage_models(monkeypatch)
+    models.temporal_upsampler = models.spatial_upsampler
+    doubled = lambda self, latent: latent.repeat(2, axis=1)[:, 1:]  # noqa: E731
+    monkeypatch.setattr(fake_core.Upsampler, "upsample", doubled)
+    recorder = Recorder()
+    out = make(models, observer=recorder)("a boat", **CLIP, temporal_upscale=True)
+    assert out.video_latent.shape[1] == 5
+    assert out.video is not None and len(out.video) == 33
+    assert out.frame_rate == 48.0
+    # What a call needs to make the clip again.
+    assert (out.info["num_frames"], out.info["frame_rate"]) == (17, 24.0)
+    assert out.info["temporal_upscale"] is True
+    assert ("start", "upscale frames", None) in recorder.events
+    assert ("progress", "decode video", 33, 33) in recorder.events
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"video": False}, "there are no pictures with video=False"),
+        ({"conditions": Foley(np.zeros((17, 32, 64, 3), np.uint8))}, "keeps its frame rate"),
+    ],
+)
+def test_temporal_upscale_needs_pictures_of_its_own(
+    make: Make, given: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        make()("a boat", **CLIP, **given, temporal_upscale=True)
+
+
+def test_temporal_upscale_needs_its_upsampler(make: Make) -> None:
+    with pytest.raises(CheckpointError, match="temporal_upsampler"):
+        make()("a boat", **CLIP, temporal_upscale=True)
+    assert EVENTS == []

@@ -254,7 +254,7 @@ def test_guided_models_encode_both_prompts_and_run_all_passes(make: Make) -> Non
 def test_weight_type_sets_the_types_that_load(make: Make) -> None:
     for weight_type, want in (("file", None), ("bf16", "bf16"), ("q4_k", "bf16")):
         pipe = make(weight_type=weight_type)
-        table = pipe._backend.table(FakeModels().transformer)
+        table = pipe.networks.backend.table(FakeModels().transformer)
         (row,) = table.rows
         assert row[:3] == ("proj.weight", "f32", (64, 64))
         assert row[4:6] == (64, 4 * 64 * 64)
@@ -273,3 +273,10 @@ def test_weight_type_sets_the_types_that_load(make: Make) -> None:
 def test_pipeline_options_are_checked(make: Make, arguments: Any, message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         make(**arguments)
+
+
+def test_an_unknown_argument_is_named_with_the_nearest(make: Make) -> None:
+    with pytest.raises(TypeError, match="unexpected argument 'heigth'; did you mean 'height'"):
+        make()("a boat", heigth=64)
+    with pytest.raises(TypeError, match="unexpected argument 'devise'; did you mean 'device'"):
+        make(devise="cpu")

@@ -12,11 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lora_writer import write_lora
 
-from ltx2cpp import Foley, LTX2Pipeline, ModelFiles, _core, stages
+from ltx2cpp import Foley, LoraSpec, LTX2Pipeline, ModelFiles, _core
 from ltx2cpp.cli.main import main
 from ltx2cpp.errors import ArgumentError, DeviceMemoryError
-from ltx2cpp.progress import PhaseRecorder
+from ltx2cpp.memory.plan import WHOLE
+from ltx2cpp.networks import backend
+from ltx2cpp.observing import PhaseRecorder
 
 CLIP: dict[str, Any] = {"width": 96, "height": 64, "num_frames": 17, "seed": 5}
 testing: Any = getattr(_core, "_testing", None)
@@ -50,7 +53,7 @@ def mapped_bytes(path: Path) -> int | None:
 @pytest.mark.parametrize("mode", ["stream", "disk"])
 def test_weights_that_go_behind_the_reader_change_no_bit(fixture_a: Path, mode: str) -> None:
     outputs = []
-    for offload in ("stage", mode):
+    for offload in ("phase", mode):
         with open_pipe(fixture_a, offload=offload) as pipe:
             context = pipe.encode_prompt("a red boat")
             clip = pipe(context, **CLIP, num_inference_steps=2, sigmas=(1.0, 0.5, 0.0))
@@ -84,7 +87,7 @@ SHARD = "model-00001-of-00002.safetensors"
 
 @linux
 def test_components_are_freed_after_their_phase(fixture_a: Path) -> None:
-    with open_pipe(fixture_a, offload="stage") as pipe:
+    with open_pipe(fixture_a, offload="phase") as pipe:
         clip = pipe(**CLIP, prompt="a red boat")
         assert clip.video is not None
         assert mapped_bytes(fixture_a / "gemma-3-tiny" / SHARD) is None
@@ -94,16 +97,17 @@ def test_components_are_freed_after_their_phase(fixture_a: Path) -> None:
 def test_a_plan_gives_the_buffers_that_the_run_allocates(fixture_a: Path) -> None:
     with open_pipe(fixture_a) as pipe:
         ids = pipe.tokenize("a red boat")
-        planned = pipe._prompt_encoder.measure(len(ids))
-        features = pipe._prompt_encoder.features("a red boat")
-        pipe._prompt_encoder.connect("a red boat", features)
-        encoder = pipe._prompt_encoder._encoder.open()
-        connector = pipe._prompt_encoder._connectors["video"].open()
+        prompts = pipe.networks.prompt_encoder
+        planned = [prompts.measure_encoder(len(ids)), *prompts.measure_connectors(len(ids))]
+        features = prompts.features("a red boat")
+        prompts.connect("a red boat", features)
+        encoder = prompts._encoder.open()
+        connector = prompts._connectors["video"].open()
         assert encoder.activation_bytes == planned[0].activation_bytes
         assert connector.activation_bytes == planned[1].activation_bytes
 
         latent = np.zeros((16, 5, 2, 3), np.float32)
-        decoder = pipe._video_decoder._decoder.open()
+        decoder = pipe.networks.video_decoder._decoder.open()
         for chunk in (None, 1, 2):
             stream = decoder.stream(latent, chunk_latents=chunk)
             frames = sum(len(each) for each in stream)
@@ -116,7 +120,8 @@ def test_a_plan_gives_the_buffers_that_the_run_allocates(fixture_a: Path) -> Non
 
 def test_modulation_and_blocks_are_parts_of_their_own(fixture_a: Path) -> None:
     with open_pipe(fixture_a) as pipe:
-        needs = pipe._denoiser.measure((24, 64, 1, False), (8, 64, 1, False))
+        streams = (24, 64, 1, False), (8, 64, 1, False)
+        needs = pipe.networks.transformer.measure(pipe.models, *streams)
         parts: dict[str, int] = {}
         for name, weight in pipe.models.require("transformer").tensors.items():
             part = ".".join(name.split(".")[:2]) if name.startswith("transformer_blocks") else ""
@@ -130,9 +135,10 @@ def test_slots_are_counted_where_weights_are_streamed(
 ) -> None:
     monkeypatch.setattr(_core, "Device", functools.partial(testing.open_device, weight_slots=2))
     with open_pipe(fixture_a) as pipe:
-        needs = pipe._denoiser.measure((24, 64, 1, False), (8, 64, 1, False))
+        streams = (24, 64, 1, False), (8, 64, 1, False)
+        needs = pipe.networks.transformer.measure(pipe.models, *streams)
         stored = pipe.models.require("transformer").size_bytes
-        decoder = pipe._video_decoder.measure((16, 3, 2, 3), None, None)
+        decoder = pipe.networks.video_decoder.measure((16, 3, 2, 3), WHOLE)
     assert needs.mapped_part_bytes < needs.slot_bytes < stored
     # Its layers run from the device's own memory.
     assert decoder.slot_bytes == 0
@@ -153,7 +159,7 @@ def test_a_plan_names_the_phases_of_the_run(fixture_a: Path) -> None:
     picture = np.full((64, 96, 3), 128, np.uint8)
     request: dict[str, Any] = {**CLIP, "width": 128, "two_stage": True, "images": [picture]}
     with open_pipe(fixture_a, observer=recorder) as pipe:
-        plan = pipe.plan("a red boat", **request)
+        plan = pipe.memory_plan("a red boat", **request)
         assert not recorder.phases
         pipe("a red boat", **request)
     ran = [phase.name for phase in recorder.phases if not phase.name.startswith("load ")]
@@ -164,9 +170,9 @@ def test_a_plan_names_the_phases_of_the_run(fixture_a: Path) -> None:
 
 def test_a_plan_decodes_no_pictures_that_are_given(fixture_a: Path) -> None:
     recorder = PhaseRecorder()
-    request: dict[str, Any] = {"images": Foley(np.full((17, 64, 96, 3), 99, np.uint8))}
+    request: dict[str, Any] = {"conditions": Foley(np.full((17, 64, 96, 3), 99, np.uint8))}
     with open_pipe(fixture_a, observer=recorder) as pipe:
-        plan = pipe.plan("a red boat", **request)
+        plan = pipe.memory_plan("a red boat", **request)
         pipe("a red boat", **request, num_inference_steps=1)
     ran = [phase.name for phase in recorder.phases if not phase.name.startswith("load ")]
     assert [phase.name for phase in plan.phases] == ran
@@ -174,10 +180,29 @@ def test_a_plan_decodes_no_pictures_that_are_given(fixture_a: Path) -> None:
     assert all(phase.host_bytes > 17 * 64 * 96 * 3 for phase in plan.phases)
 
 
+def test_a_plan_leaves_a_loaded_transformer_alone(fixture_a: Path, tmp_path: Path) -> None:
+    """The first stage of the plan has another LoRA than the transformer that is loaded."""
+    lora = tmp_path / "lora.safetensors"
+    write_lora(lora, fixture_a / "ltx-2.3-tiny.safetensors", rank=2, seed=1)
+    with open_pipe(fixture_a, loras=[LoraSpec(lora, stage=1)]) as pipe:
+        large = {**CLIP, "width": 192, "height": 128, "two_stage": True}
+        pipe("a red boat", **large, output="latents")
+        loaded = pipe.networks.transformer._network._network
+        assert loaded is not None
+        plan = pipe.memory_plan("a red boat", **large)
+        assert [phase.name for phase in plan.phases if "denoise" in phase.name] == [
+            "denoise, stage 1",
+            "denoise, stage 2",
+        ]
+        assert pipe.networks.transformer._network._network is loaded
+        sound = pipe.memory_plan("a red boat", video=False)
+        assert sound.phases and pipe.networks.transformer._network._network is loaded
+
+
 def test_the_peak_is_measured_once(fixture_a: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stages, "_peaks", {("cpu", 2): 1e12})
+    monkeypatch.setattr(backend, "_peaks", {("cpu", 2): (1e12, 1e10)})
     with open_pipe(fixture_a) as pipe:
-        phases = pipe.plan("a red boat", **CLIP).phases
+        phases = pipe.memory_plan("a red boat", **CLIP).phases
     assert [phase.seconds for phase in phases] == [phase.flop / 0.5e12 for phase in phases]
 
 
@@ -194,12 +219,12 @@ def test_a_budget_that_cannot_be_kept_is_refused_before_anything_runs(fixture_a:
 def test_a_budget_makes_the_decoder_work_in_smaller_pieces(fixture_a: Path) -> None:
     large = {"width": 512, "height": 512, "num_frames": 121}
     with open_pipe(fixture_a) as pipe:
-        usual = pipe.plan("a red boat", **large)
+        usual = pipe.memory_plan("a red boat", **large)
     others = max(phase.peak_bytes for phase in usual.phases[:-1])
     assert usual.largest.name == "decode video"
     budget = (others + usual.peak_bytes) / 2 / (1 << 30)
     with open_pipe(fixture_a, max_memory=budget) as pipe:
-        plan = pipe.plan("a red boat", **large)
+        plan = pipe.memory_plan("a red boat", **large)
     assert plan.fits and plan.chunk_latents is not None
     assert plan.peak_bytes < usual.peak_bytes
 
@@ -215,8 +240,8 @@ def test_plan_command_prints_phases_and_keeps_a_budget(
     assert lines[0].split() == [
         *("phase", "weights", "mapped", "compute", "host", "other", "peak", "time")
     ]
-    assert lines[1].startswith("encode prompt") and lines[-1] == "device cpu, offload stage"
-    assert main(["generate", *words, "-o", "boat.mp4", "--plan-only", "--json"]) == 0
+    assert lines[1].startswith("encode prompt") and lines[-1] == "device cpu, offload phase"
+    assert main(["plan", *words, "-o", "boat.mp4", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["fits"] is True
     assert not Path("boat.mp4").exists()
     assert main(["plan", *words, "--max-memory", "0.01"]) == 4
@@ -227,5 +252,5 @@ def test_the_first_command_of_the_readme_can_be_planned(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     prompt = "a red circle moves right on a blue background"
-    assert main(["generate", prompt, "-o", "demo.mp4", "--plan-only", "--device", "cpu"]) == 0
+    assert main(["plan", prompt, "-o", "demo.mp4", "--device", "cpu"]) == 0
     assert "decode video" in capsys.readouterr().out

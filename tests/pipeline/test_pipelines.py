@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 
 from ltx2cpp import media
 from ltx2cpp.cli.main import main
-from ltx2cpp.recipes import PIPELINES
+from ltx2cpp.generation.pipelines import PIPELINES
 
 FRAMES = 17
 # Pipeline -> its options; width, height and frames of the file, None for sound alone.
@@ -65,10 +65,12 @@ def words(fixture_a: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     }
 
 
-def generate(words: dict[str, str], out: Path | str, options: str) -> int:
+def generate(
+    words: dict[str, str], out: Path | str, options: str, command: str = "generate"
+) -> int:
     common = "{model} --device cpu -t 2 -q -p boat -s 7 -W 128"
     line = f"{common} -o {out} {options}".format(**words)
-    return main(["generate", *line.split()])
+    return main([command, *line.split()])
 
 
 def size(path: Path) -> tuple[int, int, int]:
@@ -89,7 +91,7 @@ def test_pipeline_is_planned_without_a_run(
     words: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     out = tmp_path / ("clip.mp4" if COMMANDS[name][1] else "sound.wav")
-    assert generate(words, out, f"{command(name)} --plan-only") == 0
+    assert generate(words, out, command(name), "plan") == 0
     printed = capsys.readouterr().out
     assert "denoise" in printed
     two_stages = any(word in command(name) for word in ("{upsampler}", "{full}"))

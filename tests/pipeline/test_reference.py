@@ -30,7 +30,6 @@ from ltx2cpp import (
     media,
 )
 from ltx2cpp.conditioning import LatentState
-from ltx2cpp.denoising import denoise
 from ltx2cpp.errors import ShapeError
 from ltx2cpp.latents import (
     audio_positions,
@@ -40,7 +39,8 @@ from ltx2cpp.latents import (
     unpack_video,
     video_positions,
 )
-from ltx2cpp.schedulers import DISTILLED_STAGE_2_SIGMAS, ltx2_sigmas
+from ltx2cpp.sampling.denoising import denoise
+from ltx2cpp.sampling.schedulers import DISTILLED_STAGE_2_SIGMAS, ltx2_sigmas
 
 GRID = (3, 2, 3)
 AUDIO_FRAMES = 18
@@ -235,7 +235,7 @@ def test_conditions_of_all_kinds_together(
         **clip(run),
         num_inference_steps=2,
         seed=1,
-        images=[
+        conditions=[
             VideoCondition(frames[:9]),
             ImageCondition(frames[12], frame=12, strength=0.8),
             ImageCondition(frames[16], frame=-1),

@@ -12,9 +12,10 @@ import pytest
 from numpy.typing import NDArray
 
 from ltx2cpp.conditioning import describe
-from ltx2cpp.presets import Preset, find_preset
-from ltx2cpp.recipes import find_recipe
-from ltx2cpp.types import GenerationOutput, Observer, Step
+from ltx2cpp.generation.pipelines import find_pipeline
+from ltx2cpp.generation.presets import Preset, find_preset
+from ltx2cpp.observing import Observer, Step
+from ltx2cpp.output import GenerationOutput
 
 CALLS: list[dict[str, Any]] = []
 
@@ -75,7 +76,9 @@ class FakePipeline:
     def __call__(self, prompt: str, *, output: str = "media", **call: Any) -> GenerationOutput:
         assert output == "latents"
         stream = self.stream(prompt, **call)
-        return GenerationOutput(None, None, None, stream.video_latent, None, stream.info)
+        return GenerationOutput(
+            None, None, stream.frame_rate, stream.video_latent, None, stream.info
+        )
 
     def stream(self, prompt: str, **call: Any) -> FakeStream:
         CALLS.append({"prompt": prompt, **self.made, **call})
@@ -92,7 +95,7 @@ class FakePipeline:
 
     def defaults(self, pipeline: str | None, two_stage: bool | None) -> Preset:
         preset = find_preset("2.3", "dev", 48)
-        return find_recipe(pipeline, two_stage, preset).defaults(preset)
+        return find_pipeline(pipeline, two_stage, preset).defaults(preset)
 
     def encode_video(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
         CALLS.append({"encoded": frames.shape, **self.made})
@@ -124,7 +127,7 @@ class FakeStream:
         self.width, self.height = call.get("width", 64), call.get("height", 32)
         self.num_frames = call.get("num_frames", 9)
         self.frame_rate = call.get("frame_rate", 24.0)
-        self.audio = self.sample_rate = self.audio_latent = None
+        self.sound = self.audio_latent = None
         self.video_latent: NDArray[np.float32] = np.zeros((4, 2, 1, 2), np.float32)
         self.info: dict[str, Any] = {
             "prompt": prompt,
@@ -159,7 +162,7 @@ class FakeStream:
             if "audio_condition" in call
             else None,
             "two_stage": call.get("two_stage", False),
-            "images": [describe(each) for each in call.get("images", ())],
+            "conditions": [describe(each) for each in call.get("conditions", ())],
         }
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:

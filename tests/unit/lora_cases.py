@@ -11,8 +11,8 @@ from released_configs import released_config
 from released_layouts import released_tensors
 
 from ltx2cpp import LoraSpec, ModelFiles
-from ltx2cpp.lora import Lora, apply_loras
-from ltx2cpp.model_files import ModelSet, resolve
+from ltx2cpp.model.files import ModelSet, resolve
+from ltx2cpp.model.lora import AdaptedModels, Lora
 
 RANK = 4
 # Canonical module -> (out, in) in LTX-2.3.
@@ -90,6 +90,13 @@ def make_model(folder: Path, version: str) -> ModelSet:
         path, released_tensors(version, 2), {"config": json.dumps(released_config(version, 2))}
     )
     return resolve(ModelFiles(path))
+
+
+def apply_loras(model: ModelSet, specs: Sequence[LoraSpec]) -> tuple[ModelSet, tuple[Lora, ...]]:
+    """Return a model with LoRAs and their descriptions."""
+    adapted = AdaptedModels(model)
+    loras = adapted.match(specs)
+    return adapted.with_loras(tuple(specs)), loras
 
 
 def apply(

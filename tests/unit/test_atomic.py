@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from ltx2cpp.atomic import atomic_file, atomic_folder, check_writable
 from ltx2cpp.errors import OutputError
-from ltx2cpp.media.atomic import atomic_file, atomic_folder, check_writable
 
 
 def names(folder: Path) -> list[str]:

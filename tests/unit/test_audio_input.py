@@ -17,6 +17,7 @@ from ltx2cpp.conditioning import AudioCondition, LatentState
 from ltx2cpp.conditioning.sound import as_audio_condition, cut_sound, hold_sound
 from ltx2cpp.errors import ArgumentError, ShapeError
 from ltx2cpp.latents import ClipShape, audio_positions
+from ltx2cpp.values import Audio
 
 SHAPE = ClipShape(64, 32, 25, 25.0)  # one second
 
@@ -69,7 +70,7 @@ def test_a_part_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.m4a", "a.mp4"])
 def test_compressed_sound_is_read(tmp_path: Path, name: str) -> None:
     given = tone(1, 48000)
-    track = media.AudioTrack(given, 48000)
+    track = Audio(given, 48000)
     if name == "a.mp4":
         media.save_video(
             tmp_path / name, [np.zeros((25, 32, 32, 3), np.uint8)], frame_rate=25, audio=track
@@ -122,7 +123,7 @@ def test_bad_files_are_one_sentence(tmp_path: Path, kind: str, sentence: str) ->
 
 
 def test_a_file_that_ends_early_is_read_or_refused(tmp_path: Path) -> None:
-    media.save_sound(tmp_path / "a.m4a", media.AudioTrack(tone(1, 48000), 48000))
+    media.save_sound(tmp_path / "a.m4a", Audio(tone(1, 48000), 48000))
     whole = (tmp_path / "a.m4a").read_bytes()
     for share in (0.1, 0.5, 0.9):
         cut = tmp_path / "cut.m4a"
@@ -188,7 +189,7 @@ def test_bad_conditions_are_refused(make: Any, sentence: str) -> None:
 def test_given_sound_comes_out_of_the_clip_again(tmp_path: Path) -> None:
     given = tone(1.4, 48000)
     sound = cut_sound(AudioCondition(write_pcm(tmp_path / "a.wav", given, 48000)), SHAPE)
-    track = media.AudioTrack(sound.samples, sound.sample_rate)
+    track = Audio(sound.samples, sound.sample_rate)
     pictures = np.zeros((25, 32, 32, 3), np.uint8)
     media.save_video(tmp_path / "a.mp4", [pictures], frame_rate=25, audio=track)
     again = media.read_audio(tmp_path / "a.mp4")

@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 from ltx2cpp import media
 from ltx2cpp.cli.main import main
 from ltx2cpp.cli.text import spell_bytes, spell_count, spell_seconds
-from ltx2cpp.inspection import ComponentSummary, Inspection
+from ltx2cpp.model.inspection import ComponentSummary, Inspection
 
 
 def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
@@ -120,7 +120,7 @@ def test_inspect_lists_what_is_missing_and_unknown(
         tensors=13,
         size_bytes=20_000_000_000,
     )
-    monkeypatch.setattr("ltx2cpp.inspection.inspect_file", lambda path: inspection)
+    monkeypatch.setattr("ltx2cpp.model.inspection.inspect_file", lambda path: inspection)
     assert main(["inspect", "model.gguf"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "model.gguf: LTX-2.3 distilled, 1 of its components"

@@ -136,7 +136,7 @@ def test_generate_takes_the_names_of_sd_cli(tmp_path: Path) -> None:
     assert (call["prompt"], call["negative_prompt"], call["seed"]) == ("a boat", "fog", 5)
     assert (call["width"], call["height"], call["num_frames"]) == (96, 64, 17)
     assert (call["guidance_scale"], call["threads"]) == (3.0, 2)
-    assert told(call["images"]) == [("first.png", 0, 1.0, False), ("last.png", -1, 1.0, False)]
+    assert told(call["conditions"]) == [("first.png", 0, 1.0, False), ("last.png", -1, 1.0, False)]
 
 
 def test_generate_leaves_unset_values_to_the_pipeline(tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_generate_places_pictures(tmp_path: Path) -> None:
     pictures = ["--image", "a.png", "--image", "b@c.png@16:0.8", "--image", "d@e.png"]
     keyframes = ["--keyframe", "f.png@-1:.5", "--init-img", "g.png", "--image-crf", 20]
     assert generate("a boat", "-o", tmp_path / "a.mp4", *pictures, *keyframes) == 0
-    images = last_call()["images"]
+    images = last_call()["conditions"]
     assert told(images) == [
         ("a.png", 0, 1.0, False),
         ("b@c.png", 16, 0.8, False),
@@ -226,7 +226,7 @@ def test_generate_retakes_and_follows_references(tmp_path: Path) -> None:
     retake = ["--video", "a.mp4", "--retake", "1.5:", "--keep-audio"]
     reference = ["--reference", "b.mp4", "--reference-attention", 0.5, "--reference-downscale", 2]
     assert generate("a boat", "-o", tmp_path / "a.mp4", *retake, *reference) == 0
-    followed, retaken = last_call()["images"]
+    followed, retaken = last_call()["conditions"]
     assert isinstance(followed, ReferenceVideo) and isinstance(retaken, Retake)
     assert (followed.video, followed.attention, followed.downscale) == (Path("b.mp4"), 0.5, 2)
     assert (retaken.start_s, retaken.end_s) == (1.5, float("inf"))
@@ -250,23 +250,25 @@ def test_generate_builds_guidance_from_one_scale(tmp_path: Path) -> None:
 
 
 def test_generate_like_takes_pictures_and_stages_again(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
     words = ["--image", "a.png@8:0.5", "--two-stage", "-s", 3]
     assert generate("a boat", "-o", tmp_path / "a.mp4", *words) == 0
     assert generate("--like", tmp_path / "a.mp4", "-o", tmp_path / "b.mp4") == 0
     call = last_call()
-    assert told(call["images"]) == [("a.png", 8, 0.5, False)]
+    assert told(call["conditions"]) == [("a.png", 8, 0.5, False)]
     assert call["two_stage"] is True
     assert call["sampling"] == Sampling("euler")
     assert generate("--like", tmp_path / "a.mp4", "-o", tmp_path / "b.mp4", "--image", "c.png") == 0
-    assert told(last_call()["images"]) == [("c.png", 0, 1.0, False)]
+    assert told(last_call()["conditions"]) == [("c.png", 0, 1.0, False)]
 
 
 def test_generate_like_takes_a_retake_again(tmp_path: Path) -> None:
-    words = ["--video", "a.mp4", "--retake", ":"]
+    (tmp_path / "old.mp4").touch()
+    words = ["--video", "old.mp4", "--retake", ":"]
     assert generate("a boat", "-o", tmp_path / "a.mp4", *words) == 0
     assert generate("--like", tmp_path / "a.mp4", "-o", tmp_path / "b.mp4") == 0
-    (retake,) = last_call()["images"]
-    assert (retake.video, retake.start_s, retake.end_s) == ("a.mp4", 0.0, float("inf"))
+    (retake,) = last_call()["conditions"]
+    assert (retake.video, retake.start_s, retake.end_s) == ("old.mp4", 0.0, float("inf"))
 
 
 def test_generate_like_refuses_pictures_that_were_arrays(
@@ -277,7 +279,7 @@ def test_generate_like_refuses_pictures_that_were_arrays(
         tmp_path / "a.mp4",
         [np.zeros((1, 32, 32, 3), np.uint8)],
         frame_rate=24,
-        parameters={"prompt": "a boat", "seed": 1, "images": [image]},
+        parameters={"prompt": "a boat", "seed": 1, "conditions": [image]},
     )
     assert generate("--like", tmp_path / "a.mp4", "-o", tmp_path / "b.mp4") == 2
     assert "was made from arrays in memory" in capsys.readouterr().err
@@ -394,6 +396,7 @@ def test_generate_usage_errors_are_one_line(
 
 
 def test_sound_that_leads_is_passed_on_and_found_again(tmp_path: Path) -> None:
+    (tmp_path / "song.ogg").touch()
     made = ["--audio-in", "song.ogg", "--audio-start", 2.5]
     assert generate("a boat", "-o", tmp_path / "a.mp4", "-s", 3, *made) == 0
     first = last_call()["audio_condition"]

@@ -14,6 +14,7 @@ from PIL import Image
 
 from ltx2cpp import media
 from ltx2cpp.cli.main import main
+from ltx2cpp.values import Audio
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +41,7 @@ def latents(tmp_path: Path) -> Path:
 @pytest.fixture
 def video(tmp_path: Path) -> Path:
     path = tmp_path / "in.mp4"
-    sound = media.AudioTrack(np.zeros((2, 24000), np.float32), 24000)
+    sound = Audio(np.zeros((2, 24000), np.float32), 24000)
     media.save_video(path, [np.full((12, 40, 70, 3), 90, np.uint8)], frame_rate=24, audio=sound)
     return path
 

@@ -12,12 +12,14 @@ import pytest
 
 from ltx2cpp.conditioning import (
     Condition,
+    Foley,
     ImageCondition,
     LatentState,
     ReferenceVideo,
     Retake,
     VideoCondition,
-    as_condition,
+    as_conditions,
+    as_pictures,
 )
 from ltx2cpp.conditioning.apply import (
     Encoded,
@@ -32,7 +34,7 @@ from ltx2cpp.conditioning.placement import Kind, Placement, Placements, place, s
 from ltx2cpp.errors import ArgumentError, ShapeError
 from ltx2cpp.latents import ClipShape, audio_positions, pack_video, video_positions
 from ltx2cpp.media import save_video
-from ltx2cpp.types import Audio
+from ltx2cpp.values import Audio
 
 SHAPE = ClipShape(width=96, height=64, num_frames=25, frame_rate=24.0)  # latent 4 x 2 x 3
 CHANNELS = 4
@@ -232,8 +234,10 @@ def test_appended_tokens_are_checked() -> None:
         (lambda: Retake(clip(25), start_s=2.0, end_s=1.0), "0 <= start < end"),
         (lambda: Retake(clip(25), new_video=False, new_audio=False), "neither video nor audio"),
         (lambda: Retake(clip(25), mask=np.full((4, 4), 2.0)), r"mask: expected values in 0\.\.1"),
-        (lambda: as_condition(7), "images: expected pictures"),
-        (lambda: as_condition(("a.png", 0, 1.0, 18, 5)), "images: expected pictures"),
+        (lambda: as_pictures([7]), "images: expected pictures"),
+        (lambda: as_pictures([("a.png", 0, 1.0, 18, 5)]), "images: expected pictures"),
+        (lambda: as_pictures(Foley("a.mp4")), "give Foley as conditions="),
+        (lambda: as_conditions(7), "conditions: expected a list"),
     ],
 )
 def test_values_out_of_range_are_refused(make: Any, message: str) -> None:
@@ -272,12 +276,12 @@ def test_places_that_cannot_be_are_refused(conditions: list[Condition], message:
 
 def test_shorthands_are_pictures() -> None:
     given = picture()
-    assert as_condition(given).picture is given  # type: ignore[union-attr]
-    full = as_condition(("a.png", -1, 0.5, 18))
+    assert as_pictures([given])[0].picture is given
+    (full,) = as_pictures([("a.png", -1, 0.5, 18)])
     assert isinstance(full, ImageCondition)
     assert (full.picture, full.frame, full.strength, full.crf) == ("a.png", -1, 0.5, 18)
     retake = Retake(clip(25))
-    assert as_condition(retake) is retake
+    assert as_conditions(retake) == [retake] == as_conditions((retake,))
 
 
 def test_still_pictures_are_warned_about(caplog: pytest.LogCaptureFixture) -> None:

@@ -18,8 +18,8 @@ from checkpoint_writers import F32, STRING, gguf_key, write_gguf, write_safetens
 from make_synthetic import random_values, to_bfloat16, write_checkpoint
 
 from ltx2cpp import _core
-from ltx2cpp import convert as module
 from ltx2cpp.checkpoint import DType, open_checkpoint, read_array, read_bytes
+from ltx2cpp.convert import conversion as module
 from ltx2cpp.convert import convert, describe_types
 from ltx2cpp.errors import (
     ArgumentError,
@@ -28,7 +28,7 @@ from ltx2cpp.errors import (
     OutputError,
     UnsupportedError,
 )
-from ltx2cpp.quantization import Recipe, target_dtype
+from ltx2cpp.model.quantization import Recipe, target_dtype
 
 DIFFUSION = "model.diffusion_model."
 BLOCK = "transformer_blocks.0."

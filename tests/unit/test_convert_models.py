@@ -17,9 +17,9 @@ from make_synthetic import write_checkpoint
 from ltx2cpp.checkpoint import DType, open_checkpoint, read_array, read_bytes
 from ltx2cpp.convert import convert
 from ltx2cpp.errors import CheckpointError, UnsupportedError
-from ltx2cpp.model_files import ModelFiles, ModelSet, resolve
-from ltx2cpp.quantization import Recipe, target_dtype
-from ltx2cpp.sentencepiece_model import Piece, PieceType, write_model
+from ltx2cpp.model.files import ModelFiles, ModelSet, resolve
+from ltx2cpp.model.quantization import Recipe, target_dtype
+from ltx2cpp.text.sentencepiece_model import Piece, PieceType, write_model
 
 RECIPES = [recipe.value for recipe in Recipe]
 

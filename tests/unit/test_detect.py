@@ -9,7 +9,7 @@ from checkpoint_writers import STRING, gguf_key, write_gguf, write_safetensors
 from released_layouts import released_gemma_tensors, released_tensors
 
 from ltx2cpp.checkpoint import open_checkpoint
-from ltx2cpp.detect import Detection, detect, missing_sentence
+from ltx2cpp.model.detect import Detection, detect, missing_sentence
 
 Tensors = dict[str, tuple[str, tuple[int, ...]]]
 _DIT = "model.diffusion_model."

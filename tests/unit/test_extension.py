@@ -12,19 +12,20 @@ from ltx2cpp.conditioning import Extend, LatentState
 from ltx2cpp.conditioning.apply import Encoded, condition_audio
 from ltx2cpp.conditioning.extension import Extension, read_extension
 from ltx2cpp.errors import ArgumentError
-from ltx2cpp.latents import audio_positions
+from ltx2cpp.latents import ClipShape, audio_positions
 from ltx2cpp.media import save_video
-from ltx2cpp.types import Audio
+from ltx2cpp.values import Audio
 
 RATE = 1000
+SHAPE = ClipShape(64, 32, 17, 25.0)
 FRAMES = np.arange(30, dtype=np.uint8)[:, None, None, None] * np.ones((1, 32, 64, 3), np.uint8)
 
 
 def extension(seconds: float, audio: Audio | None = None) -> Extension:
     given = [Extend(FRAMES, seconds, overlap_s=0.4, audio=audio)]
-    found = read_extension(given, 25.0)
-    assert found is not None
-    return found
+    clip = read_extension(given, 25.0)
+    assert clip is not None
+    return clip
 
 
 def generated(value: int, frames: int) -> Iterator[Any]:
@@ -35,8 +36,8 @@ def generated(value: int, frames: int) -> Iterator[Any]:
 @pytest.mark.parametrize(("seconds", "old"), [(0.3, slice(0, 30)), (-0.3, slice(8, None))])
 def test_old_frames_stay_and_new_ones_come_once(seconds: float, old: slice) -> None:
     made = extension(seconds)
-    assert (made.overlap, made.new_frames, made.total_frames) == (9, 8, 38)
-    chunks = list(made.join_frames(generated(200, made.generated_frames), 64, 32))
+    assert (made.overlap, made.new_frames, made.size(SHAPE)) == (9, 8, (38, 32, 64))
+    chunks = list(made.frames(generated(200, made.generated_frames(None)), SHAPE))
     frames = np.concatenate(chunks)
     assert frames.shape == (38, 32, 64, 3)
     np.testing.assert_array_equal(frames[old], FRAMES)
@@ -49,7 +50,7 @@ def test_sound_is_joined_with_a_fade(seconds: float) -> None:
     old = Audio(np.full((2, 1200), 0.5, np.float32), RATE)
     made = extension(seconds, old)
     new = Audio(np.full((2, 680), -0.25, np.float32), RATE)
-    joined = made.join_sound(new).samples
+    joined = made.sound(new).samples
     assert joined.shape == (2, 1200 + 320)
     if seconds < 0:
         joined = joined[:, ::-1]
@@ -58,7 +59,7 @@ def test_sound_is_joined_with_a_fade(seconds: float) -> None:
 
 
 def test_a_clip_without_sound_is_silent_until_the_new_part() -> None:
-    joined = extension(0.3).join_sound(Audio(np.ones((2, 680), np.float32), RATE)).samples
+    joined = extension(0.3).sound(Audio(np.ones((2, 680), np.float32), RATE)).samples
     assert (joined[:, :1180] == 0).all() and (joined[:, 1200:] == 1).all()
 
 

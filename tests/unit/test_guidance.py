@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 from ltx2cpp.conditioning import LatentState
-from ltx2cpp.denoising import denoise
 from ltx2cpp.errors import ArgumentError
-from ltx2cpp.guidance import Pass, combine, passes_needed
 from ltx2cpp.latents import audio_positions, video_positions
+from ltx2cpp.observing import Step
 from ltx2cpp.options import BinnedGuidance, Guidance, ModalityGuidance
-from ltx2cpp.sampling import SamplerChoice
-from ltx2cpp.schedulers import distilled_sigmas, ltx2_sigmas
-from ltx2cpp.types import FloatArray, Modality, PromptEmbedding, Step, Velocity
+from ltx2cpp.sampling.choice import SamplerChoice
+from ltx2cpp.sampling.denoising import denoise
+from ltx2cpp.sampling.guidance import Pass, combine, passes_needed
+from ltx2cpp.sampling.schedulers import distilled_sigmas, ltx2_sigmas
+from ltx2cpp.values import FloatArray, Modality, PromptEmbedding, Velocity
 
 FULL = ModalityGuidance(cfg=3.0, stg=1.0, modality=2.0, rescale=0.7)
 

@@ -12,7 +12,7 @@ from make_synthetic import choose_tensors
 
 from ltx2cpp.cli.main import main
 from ltx2cpp.errors import CheckpointError, UnsupportedError
-from ltx2cpp.inspection import inspect_file, lora_kind, summarise_metadata
+from ltx2cpp.model.inspection import inspect_file, lora_kind, summarise_metadata
 
 
 def test_inspect_describes_a_whole_checkpoint(fixture_a: Path) -> None:

@@ -14,16 +14,15 @@ from harness import compare
 from ltx2cpp.errors import ArgumentError, ShapeError
 from ltx2cpp.latents import (
     ClipShape,
-    NoiseSource,
     audio_latent_frames,
     audio_positions,
-    normal_quantile,
     pack_audio,
     pack_video,
     unpack_audio,
     unpack_video,
     video_positions,
 )
+from ltx2cpp.sampling.noise import NoiseSource, normal_quantile
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "sampling"
 

@@ -18,15 +18,16 @@ from lora_cases import (
     RANK,
     Tensors,
     apply,
+    apply_loras,
     factors,
     make_model,
 )
 
 from ltx2cpp import LoraSpec, LTX2Pipeline, ModelFiles
 from ltx2cpp.errors import ArgumentError, CheckpointError, UnsupportedError, WeightError
-from ltx2cpp.lora import apply_loras, check_lora_mode
-from ltx2cpp.lora_file import open_lora_file
-from ltx2cpp.model_files import ModelSet
+from ltx2cpp.model.files import ModelSet
+from ltx2cpp.model.lora import check_lora_mode
+from ltx2cpp.model.lora_file import open_lora_file
 
 
 @pytest.fixture(scope="module")

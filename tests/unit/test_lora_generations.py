@@ -15,7 +15,7 @@ from lora_cases import (
 )
 
 from ltx2cpp.errors import WeightError
-from ltx2cpp.model_files import ModelSet
+from ltx2cpp.model.files import ModelSet
 
 
 @pytest.fixture(scope="module")

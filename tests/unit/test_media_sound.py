@@ -16,15 +16,16 @@ from numpy.typing import NDArray
 
 from ltx2cpp import media
 from ltx2cpp.errors import ArgumentError
+from ltx2cpp.values import Audio
 
 RATE = 48_000
 AAC_FRAME = 1024
 PARAMETERS = {"prompt": 'a "bell"\nZürich', "seed": 3}
 
 
-def tone(samples: int, rate: int = RATE) -> media.AudioTrack:
+def tone(samples: int, rate: int = RATE) -> Audio:
     wave = 0.5 * np.sin(2 * np.pi * 440 * np.arange(samples) / rate)
-    return media.AudioTrack(np.stack([wave, -wave]).astype(np.float32), rate)
+    return Audio(np.stack([wave, -wave]).astype(np.float32), rate)
 
 
 def decoded(path: Path) -> NDArray[np.float32]:
@@ -71,9 +72,7 @@ def test_the_rest_of_a_short_sound_is_silence(tmp_path: Path) -> None:
 
 def test_wav_is_16_bit_pcm_truncated_toward_zero(tmp_path: Path) -> None:
     samples = np.array([[0.0, 1.0, -1.0, 2.0, 0.5], [-3.0, 0.1, -0.1, 1e-6, -1e-6]], np.float32)
-    saved = media.save_sound(
-        tmp_path / "a.wav", media.AudioTrack(samples, 24_000), parameters=PARAMETERS
-    )
+    saved = media.save_sound(tmp_path / "a.wav", Audio(samples, 24_000), parameters=PARAMETERS)
     raw = saved.path.read_bytes()
     assert struct.unpack("<HHI", raw[20:28]) == (1, 2, 24_000)
     data = raw[raw.index(b"data") + 8 :]
@@ -120,12 +119,11 @@ class Counting:
         self._sound = sound
         self.sounds = self.pictures = 0
         self.frame_rate, self.info = 24.0, PARAMETERS
-        self.sample_rate = RATE
 
     @property
-    def audio(self) -> NDArray[np.float32] | None:
+    def sound(self) -> Audio | None:
         self.sounds += 1
-        return self._sound
+        return None if self._sound is None else Audio(self._sound, RATE)
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         self.pictures += 1
@@ -152,7 +150,7 @@ def test_a_clip_without_sound_is_not_written_as_sound(tmp_path: Path) -> None:
     silent: Any = Counting(None)
     with pytest.raises(ArgumentError, match="made without sound"):
         media.save_stream(silent, tmp_path / "a.wav")
-    output: Any = SimpleNamespace(audio=None, sample_rate=None, info={})
+    output: Any = SimpleNamespace(sound=None, info={})
     with pytest.raises(ArgumentError, match="made without sound"):
         media.save(output, tmp_path / "a.wav")
     assert not list(tmp_path.iterdir())

@@ -20,6 +20,7 @@ from safetensors.numpy import load_file
 
 from ltx2cpp import media
 from ltx2cpp.errors import ArgumentError, OutputError, ShapeError
+from ltx2cpp.values import Audio
 
 Frames = NDArray[np.uint8]
 PARAMETERS = {"prompt": 'a "red" boat\nam Zürichsee 湖', "seed": 7, "sigmas": [1.0, 0.5, 0.0]}
@@ -89,7 +90,7 @@ def test_mp4_carries_sound_in_step(tmp_path: Path) -> None:
     rate, seconds = 48_000, 25 / 24
     time = np.arange(int(rate * seconds)) / rate
     samples = np.stack([np.sin(2 * np.pi * 440 * time), np.sin(2 * np.pi * 880 * time)]) * 0.5
-    track = media.AudioTrack(samples.astype(np.float32), rate)
+    track = Audio(samples.astype(np.float32), rate)
     media.save_video(tmp_path / "clip.mp4", [clip(25)], frame_rate=24, audio=track)
     with av.open(str(tmp_path / "clip.mp4")) as container:
         stream = container.streams.audio[0]
@@ -123,14 +124,18 @@ def test_mp4_holds_on_to_one_chunk_at_a_time(tmp_path: Path) -> None:
     assert most_alive <= 1
 
 
-def test_audio_track_refuses_mono() -> None:
+def test_sound_of_one_channel_is_refused(tmp_path: Path) -> None:
+    mono = Audio(np.zeros((1, 100), np.float32), 48_000)
     with pytest.raises(ShapeError, match=r"\(2, n\)"):
-        media.AudioTrack(np.zeros((1, 100), np.float32), 48_000)
+        media.save_video(tmp_path / "a.mp4", [clip(1)], frame_rate=24, audio=mono)
+    assert not list(tmp_path.iterdir())
 
 
-def test_audio_track_refuses_a_rate_that_aac_lacks() -> None:
+def test_sound_at_a_rate_that_aac_lacks_is_refused(tmp_path: Path) -> None:
+    odd = Audio(np.zeros((2, 100), np.float32), 47_999)
     with pytest.raises(ArgumentError, match="44100, 48000"):
-        media.AudioTrack(np.zeros((2, 100), np.float32), 47_999)
+        media.save_sound(tmp_path / "a.m4a", odd)
+    assert not list(tmp_path.iterdir())
 
 
 def test_webp_has_the_right_frames_durations_and_comment(tmp_path: Path) -> None:

@@ -7,16 +7,23 @@ import json
 
 import pytest
 
-from ltx2cpp.memory_fit import Machine, advice_for, fit, frames_that_fit
-from ltx2cpp.memory_plan import MemoryPlan, NetworkNeeds, PhaseNeeds, add_up
+from ltx2cpp.memory.fit import Device, advice_for, fit, frames_that_fit
+from ltx2cpp.memory.plan import (
+    DecodePieces,
+    Keeping,
+    MemoryPlan,
+    NetworkNeeds,
+    PhaseNeeds,
+    add_up,
+)
 from ltx2cpp.options import Offload
 
 MIB = 1 << 20
 
 
-def need(name: str, component: str, **sizes: int) -> PhaseNeeds:
+def need(name: str, component: str, *, in_pieces: bool = False, **sizes: int) -> PhaseNeeds:
     network = NetworkNeeds(**{key: value * MIB for key, value in sizes.items()})
-    return PhaseNeeds(name, component, (network,), host_bytes=MIB, flop=1e9)
+    return PhaseNeeds(name, component, (network,), MIB, 1e9, in_pieces)
 
 
 TEXT = need("encode prompt", "text encoder", mapped_weight_bytes=800, mapped_part_bytes=100)
@@ -33,22 +40,18 @@ DECODE = need("decode video", "video decoder", own_weight_bytes=30, activation_b
 
 
 def peaks(offload: Offload, *, keeps_transformer: bool = False) -> list[int]:
-    phases = add_up(
-        [TEXT, DENOISE, DECODE],
-        offload,
-        keeps_transformer=keeps_transformer,
-        process_bytes=40 * MIB,
-    )
+    keeping = Keeping(offload, keeps_transformer)
+    phases = add_up([TEXT, DENOISE, DECODE], keeping, process_bytes=40 * MIB)
     return [phase.peak_bytes // MIB for phase in phases]
 
 
-def test_stage_frees_each_component_after_its_phase() -> None:
+def test_phase_frees_each_component_after_its_phase() -> None:
     # 40 of the process, 1 of arrays; scratch memory of the device stays.
-    assert peaks("stage") == [841, 1106, 176]
+    assert peaks("phase") == [841, 1106, 176]
 
 
 def test_a_kept_transformer_counts_in_later_phases() -> None:
-    assert peaks("stage", keeps_transformer=True) == [841, 1106, 176 + 1060]
+    assert peaks("phase", keeps_transformer=True) == [841, 1106, 176 + 1060]
 
 
 def test_none_keeps_everything() -> None:
@@ -61,44 +64,50 @@ def test_stream_counts_the_largest_part_and_what_follows_the_reader() -> None:
 
 def test_weights_that_pass_through_slots_take_these_on_the_device() -> None:
     network = need("denoise", "transformer", own_weight_bytes=1000, slot_bytes=120)
-    for offload, weights in (("stage", 1000), ("stream", 120)):
-        (phase,) = add_up(
-            [network], offload, keeps_transformer=False, process_bytes=0, counts_host=False
-        )
+    for offload, weights in (("phase", 1000), ("stream", 120)):
+        (phase,) = add_up([network], Keeping(offload, False), process_bytes=0, counts_host=False)
         assert phase.peak_bytes == weights * MIB
 
 
 def test_a_component_stays_between_its_phases() -> None:
     upsample = need("upsample", "upsampler", own_weight_bytes=7)
-    phases = add_up([DENOISE, upsample, DENOISE], "stage", keeps_transformer=False, process_bytes=0)
+    phases = add_up([DENOISE, upsample, DENOISE], Keeping("phase", False), process_bytes=0)
     assert phases[1].other_bytes == 1060 * MIB
     assert phases[2].other_bytes == 0
 
 
 def test_a_device_with_its_own_memory_counts_no_host_arrays() -> None:
-    (phase,) = add_up(
-        [DENOISE], "stage", keeps_transformer=False, process_bytes=MIB, counts_host=False
-    )
+    (phase,) = add_up([DENOISE], Keeping("phase", False), process_bytes=MIB, counts_host=False)
     assert (phase.host_bytes, phase.other_bytes) == (0, 0)
 
 
-def make_fit(budget_mib: int | None) -> MemoryPlan:
-    def needs_with(chunk: int | None, tile: int | None) -> list[PhaseNeeds]:
+class Needs:
+    """A generation whose decode shrinks with its pieces."""
+
+    num_frames = 121
+
+    def phases(self, pieces: DecodePieces) -> list[PhaseNeeds]:
+        chunk, tile = pieces.chunk_latents, pieces.tile_latents
         activations = 4000 if chunk is None else 300 if tile is None else 10 * tile
-        decode = need("decode video", "video decoder", activation_bytes=activations)
+        decode = need("decode video", "video decoder", in_pieces=True, activation_bytes=activations)
         return [TEXT, DENOISE, decode]
 
+    def with_frames(self, num_frames: int) -> Needs | None:
+        return None
+
+
+def make_fit(budget_mib: int | None) -> MemoryPlan:
     budget = None if budget_mib is None else budget_mib * MIB
-    return fit(needs_with, "auto", budget, Machine("cpu", 16 * MIB))
+    return fit(Needs(), "auto", budget, Device("cpu", 16 * MIB))
 
 
 @pytest.mark.parametrize(
     ("budget_mib", "offload", "keeps", "chunk", "tile"),
     [
-        (None, "stage", True, None, None),
-        (9000, "stage", True, None, None),
-        (1500, "stage", True, 2, None),
-        (1200, "stage", False, 2, None),
+        (None, "phase", True, None, None),
+        (9000, "phase", True, None, None),
+        (1500, "phase", True, 2, None),
+        (1200, "phase", False, 2, None),
         (400, "stream", False, 2, None),
         (340, "stream", False, 1, 24),
     ],
@@ -121,8 +130,11 @@ def test_too_small_a_budget_is_a_sentence_with_advice() -> None:
 
 
 def test_converted_weights_are_named_as_the_cure() -> None:
-    converted = need("denoise", "transformer", own_weight_bytes=2048)
-    plan = fit(lambda *_: [converted], "auto", MIB, Machine("cpu", 0))
+    class Converted(Needs):
+        def phases(self, pieces: DecodePieces) -> list[PhaseNeeds]:
+            return [need("denoise", "transformer", own_weight_bytes=2048)]
+
+    plan = fit(Converted(), "auto", MIB, Device("cpu", 0))
     assert any("takes 2.00 GiB less" in advice for advice in advice_for(plan, None, None))
 
 

@@ -27,7 +27,7 @@ from ltx2cpp.errors import (
     ConfigError,
     UnsupportedError,
 )
-from ltx2cpp.model_files import ModelFiles, ModelSet, resolve
+from ltx2cpp.model.files import ModelFiles, ModelSet, resolve
 
 
 def _counts(models: ModelSet) -> dict[str, int]:

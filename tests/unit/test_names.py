@@ -13,7 +13,7 @@ from released_layouts import released_gemma_tensors, released_tensors
 
 from ltx2cpp.checkpoint import open_checkpoint
 from ltx2cpp.errors import CheckpointError, UnsupportedError
-from ltx2cpp.names import SortedTensors, sort_tensors
+from ltx2cpp.model.names import SortedTensors, sort_tensors
 
 Tensors = dict[str, tuple[str, tuple[int, ...]]]
 

@@ -12,21 +12,23 @@ import pytest
 
 from ltx2cpp.conditioning import Retake
 from ltx2cpp.errors import ArgumentError, ShapeError
-from ltx2cpp.generation import make_plan
-from ltx2cpp.latents import NoiseSource
+from ltx2cpp.generation.describe import describe
+from ltx2cpp.generation.phases import State
+from ltx2cpp.generation.phases.denoise import start_stage
+from ltx2cpp.generation.plan import ModelDefaults, Plan
+from ltx2cpp.generation.presets import find_preset
+from ltx2cpp.generation.settle import settle
 from ltx2cpp.options import BinnedGuidance, Guidance, ModalityGuidance, Sampling
-from ltx2cpp.plans import ModelFacts, Plan, Request
-from ltx2cpp.presets import find_preset
-from ltx2cpp.runs import start_stage
-from ltx2cpp.schedulers import (
+from ltx2cpp.sampling.noise import NoiseSource
+from ltx2cpp.sampling.schedulers import (
     distilled_sigmas,
     flow_shift_sigmas,
     linear_quadratic_sigmas,
     ltx2_sigmas,
 )
-from ltx2cpp.types import PromptEmbedding
+from ltx2cpp.values import PromptEmbedding
 
-DEV = ModelFacts(
+DEV = ModelDefaults(
     preset=find_preset("2.3", "dev", 48),
     video_channels=16,
     audio_channels=32,
@@ -35,27 +37,12 @@ DEV = ModelFacts(
 )
 DISTILLED = replace(DEV, preset=find_preset("2.3", "distilled", 48))
 
-REQUEST = Request(
-    prompt="a red boat",
-    negative_prompt=None,
-    width=96,
-    height=64,
-    num_frames=17,
-    frame_rate=24.0,
-    num_inference_steps=None,
-    sigmas=None,
-    guidance_scale=None,
-    guidance=None,
-    seed=None,
-    images=(),
-    noise=None,
-    audio=True,
-    sampling=None,
-)
+SIZE = {"width": 96, "height": 64, "num_frames": 17}
 
 
-def plan(model: ModelFacts = DISTILLED, **given: Any) -> Plan:
-    return make_plan(replace(REQUEST, **given), model)
+def plan(model: ModelDefaults = DISTILLED, **given: Any) -> Plan:
+    arguments: Any = {**SIZE, **given}
+    return settle(arguments.pop("prompt", "a red boat"), arguments, model)
 
 
 def test_unset_values_come_from_the_preset() -> None:
@@ -97,7 +84,7 @@ def test_audio_guidance_needs_no_negative_prompt_without_audio() -> None:
 
 
 def test_info_is_complete_and_plain_json() -> None:
-    info = plan(DEV, num_inference_steps=4).info
+    info = describe(plan(DEV, num_inference_steps=4))
     assert json.loads(json.dumps(info)) == info
     assert info["prompt"] == "a red boat"
     assert info["num_inference_steps"] == 4
@@ -113,7 +100,7 @@ def test_info_is_complete_and_plain_json() -> None:
 def test_info_of_given_contexts_and_noise_has_no_text_and_no_seed() -> None:
     embedding = PromptEmbedding(np.zeros((4, 8)), np.zeros((4, 8)))
     noise = (np.zeros((18, 16)), np.zeros((18, 32)))
-    info = plan(prompt=embedding, noise=noise).info
+    info = describe(plan(prompt=embedding, noise=noise))
     assert info["prompt"] is None
     assert info["seed"] is None
 
@@ -123,8 +110,8 @@ def test_exact_frame_rates_are_taken() -> None:
 
 
 def start(settled: Plan) -> Any:
-    source = None if settled.seed is None else NoiseSource(settled.seed)
-    return start_stage(settled, settled.stages[0], [], source)
+    noise = None if settled.seed is None else NoiseSource(settled.seed)
+    return start_stage(settled, 0, State({}, noise))
 
 
 def test_start_draws_video_then_audio() -> None:
@@ -213,18 +200,19 @@ def test_one_picture_needs_no_list() -> None:
 
 def test_a_retake_gives_the_clip_its_size() -> None:
     source = Retake(np.zeros((20, 70, 100, 3), np.uint8))
-    shape = plan(images=[source], width=None, height=None, num_frames=None).shape
+    shape = plan(conditions=[source], width=None, height=None, num_frames=None).shape
     assert (shape.width, shape.height, shape.num_frames) == (96, 64, 17)
-    shape = plan(images=[source], width=128, height=None, num_frames=9).shape
+    shape = plan(conditions=[source], width=128, height=None, num_frames=9).shape
     assert (shape.width, shape.height, shape.num_frames) == (128, 64, 9)
     with pytest.raises(ArgumentError, match="10 x 70 is smaller than 32 x 32"):
-        plan(images=[Retake(np.zeros((9, 70, 10, 3), np.uint8))], width=None)
+        plan(conditions=[Retake(np.zeros((9, 70, 10, 3), np.uint8))], width=None)
 
 
 def test_conditions_are_told_in_plain_json() -> None:
-    told = plan(images=[(PICTURE, -1, 0.5), Retake(np.zeros((17, 8, 8, 3), np.uint8))]).info
-    assert json.loads(json.dumps(told, allow_nan=False)) == told
-    assert told["images"][0] == {
+    retake = Retake(np.zeros((17, 8, 8, 3), np.uint8))
+    info = describe(plan(images=[(PICTURE, -1, 0.5)], conditions=retake))
+    assert json.loads(json.dumps(info, allow_nan=False)) == info
+    assert info["conditions"][0] == {
         "kind": "ImageCondition",
         "picture": {"shape": [8, 8, 3]},
         "frame": -1,
@@ -242,9 +230,9 @@ def test_two_stages_halve_and_double() -> None:
     np.testing.assert_array_equal(first.sigmas, distilled_sigmas())
     np.testing.assert_array_equal(second.sigmas, np.float32([0.909375, 0.725, 0.421875, 0]))
     assert second.guidance == Guidance() and second.sampler.name == "euler"
-    assert settled.info["two_stage"] is True
-    assert settled.info["stage_2_sigmas"] == [0.909375, 0.725, 0.421875, 0.0]
-    assert settled.info["width"] == 128
+    assert describe(settled)["two_stage"] is True
+    assert describe(settled)["stage_2_sigmas"] == [0.909375, 0.725, 0.421875, 0.0]
+    assert describe(settled)["width"] == 128
 
 
 def test_two_stages_of_a_newer_model_add_noise_in_the_first_only() -> None:
@@ -265,7 +253,11 @@ def test_two_stages_take_two_pairs_of_noise() -> None:
     [
         ({"width": 96}, ArgumentError, "width: two stages .*found 96; nearest valid: 64 and 128$"),
         ({"height": 32}, ArgumentError, "height: two stages .*found 32; nearest valid: 64$"),
-        ({"images": [Retake(np.zeros((17, 8, 8, 3), np.uint8))]}, ArgumentError, "in one stage"),
+        (
+            {"conditions": [Retake(np.zeros((17, 8, 8, 3), np.uint8))]},
+            ArgumentError,
+            "in one stage",
+        ),
         ({"sampling": Sampling(stage_2_sigmas=(0.5, 1.0, 0.0))}, ArgumentError, "descending"),
     ],
 )
@@ -310,7 +302,7 @@ def test_samplers_take_the_presets_choice_and_the_clips_seed() -> None:
     assert plan(newer, seed=4).stages[0].sampler.name == "euler_ancestral"
     assert plan(newer, seed=4).stages[0].sampler.noise_seed == 4
     chosen = plan(newer, seed=4, sampling=Sampling("res_2s", eta=0.25, noise_seed=7))
-    assert chosen.info["sampler"] == {"name": "res_2s", "eta": 0.25, "noise_seed": 7}
+    assert describe(chosen)["sampler"] == {"name": "res_2s", "eta": 0.25, "noise_seed": 7}
     with pytest.raises(ArgumentError, match=r"^seed: expected"):
         plan(sampling=Sampling(noise_seed=-1))
 
@@ -324,8 +316,8 @@ def test_binned_guidance_is_told_in_plain_json() -> None:
     bins = BinnedGuidance(((1.0, ModalityGuidance(cfg=3.0)), (0.5, ModalityGuidance())))
     settled = plan(DEV, guidance=Guidance(bins, ModalityGuidance()))
     assert settled.negative is not None
-    assert json.loads(json.dumps(settled.info)) == settled.info
-    assert settled.info["guidance"]["video"]["bins"][1][0] == 0.5
+    assert json.loads(json.dumps(describe(settled))) == describe(settled)
+    assert describe(settled)["guidance"]["video"]["bins"][1][0] == 0.5
 
 
 def test_distilled_steps_can_be_changed() -> None:

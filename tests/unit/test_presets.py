@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ltx2cpp.errors import ConfigError
-from ltx2cpp.presets import PRESETS, find_preset
+from ltx2cpp.generation.presets import PRESETS, find_preset
 
 
 @pytest.mark.parametrize(("version", "steps", "block"), [("2.0", 40, 29), ("2.3", 30, 28)])

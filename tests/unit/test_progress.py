@@ -7,14 +7,15 @@ import os
 
 import pytest
 
-from ltx2cpp.phases import phase
-from ltx2cpp.progress import PhaseRecorder, TimeLeft, restart_peak_memory
+from ltx2cpp.cli.time_left import TimeLeft
+from ltx2cpp.observing import PhaseRecorder, observed_phase
+from ltx2cpp.process_memory import restart_peak_memory
 
 
 def test_phase_recorder_keeps_the_phases_in_order() -> None:
     recorder = PhaseRecorder()
     for name in ("encode prompt", "denoise"):
-        with phase(recorder, name):
+        with observed_phase(recorder, name):
             pass
     assert [record.name for record in recorder.phases] == ["encode prompt", "denoise"]
     assert all(record.seconds >= 0 and record.peak_bytes > 0 for record in recorder.phases)
@@ -27,11 +28,11 @@ def test_phase_recorder_keeps_the_phases_in_order() -> None:
 def test_restart_peak_memory_forgets_what_was_freed() -> None:
     recorder = PhaseRecorder()
     # Mapped, because an allocator may give memory that is resident already and keep it after.
-    with phase(recorder, "large"), mmap.mmap(-1, 32 << 20) as memory:
+    with observed_phase(recorder, "large"), mmap.mmap(-1, 32 << 20) as memory:
         for page in range(0, 32 << 20, mmap.PAGESIZE):
             memory[page] = 1
     restart_peak_memory()
-    with phase(recorder, "small"):
+    with observed_phase(recorder, "small"):
         pass
     large, small = (record.peak_bytes for record in recorder.phases)
     assert large - small > 24 << 20

@@ -7,7 +7,7 @@ from released_layouts import released_tensors
 
 from ltx2cpp.checkpoint import DType
 from ltx2cpp.errors import ArgumentError
-from ltx2cpp.quantization import Recipe, WeightClass, parse_recipe, target_dtype, weight_class
+from ltx2cpp.model.quantization import Recipe, WeightClass, parse_recipe, target_dtype, weight_class
 
 BF16, F32, Q8, Q6, Q5, Q4 = DType.BF16, DType.F32, DType.Q8_0, DType.Q6_K, DType.Q5_K, DType.Q4_K
 BLOCK = "transformer_blocks.7."

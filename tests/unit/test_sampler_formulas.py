@@ -15,11 +15,12 @@ from harness import compare
 from numpy.typing import NDArray
 
 from ltx2cpp.conditioning import LatentState
-from ltx2cpp.latents import NoiseSource, audio_positions
-from ltx2cpp.res2s import LAST_SIGMA, Res2sSampler, phi_1, phi_2
-from ltx2cpp.samplers import AncestralSampler, GradientEstimationSampler, Sampler
-from ltx2cpp.sampling import SamplerChoice
-from ltx2cpp.schedulers import distilled_sigmas, ltx2_sigmas
+from ltx2cpp.latents import audio_positions
+from ltx2cpp.sampling.choice import SamplerChoice
+from ltx2cpp.sampling.noise import NoiseSource
+from ltx2cpp.sampling.res2s import LAST_SIGMA, Res2sSampler, phi_1, phi_2
+from ltx2cpp.sampling.samplers import AncestralSampler, GradientEstimationSampler, Sampler
+from ltx2cpp.sampling.schedulers import distilled_sigmas, ltx2_sigmas
 
 TOKENS, CHANNELS = 5, 3
 SIGMAS = ltx2_sigmas(6)

@@ -12,8 +12,8 @@ from ltx2cpp.conditioning import LatentState
 from ltx2cpp.errors import ArgumentError, ShapeError
 from ltx2cpp.latents import audio_positions, pack_audio, pack_video, video_positions
 from ltx2cpp.media import to_uint8
-from ltx2cpp.samplers import EulerSampler, denoised_from_velocity
-from ltx2cpp.sampling import SamplerChoice
+from ltx2cpp.sampling.choice import SamplerChoice
+from ltx2cpp.sampling.samplers import EulerSampler, denoised_from_velocity
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "sampling" / "states.npz")
 

@@ -21,7 +21,7 @@ from ltx2cpp.errors import (
     CheckpointError,
     UnsupportedError,
 )
-from ltx2cpp.model_files import ModelFiles, ModelSet, resolve
+from ltx2cpp.model.files import ModelFiles, ModelSet, resolve
 
 _LINEAR = "transformer_blocks.0.attn1.to_q"
 

@@ -12,7 +12,7 @@ import tolerances
 from harness import compare_absolute
 
 from ltx2cpp.errors import ArgumentError
-from ltx2cpp.schedulers import (
+from ltx2cpp.sampling.schedulers import (
     DISTILLED_STAGE_2_SIGMAS,
     check_sigmas,
     distilled_sigmas,

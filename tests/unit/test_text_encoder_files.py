@@ -20,7 +20,7 @@ from ltx2cpp.errors import (
     Error,
     UnsupportedError,
 )
-from ltx2cpp.model_files import ModelFiles, resolve
+from ltx2cpp.model.files import ModelFiles, resolve
 
 
 def test_text_encoder_config_in_metadata(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from ltx2cpp.errors import ArgumentError, CheckpointError, UnsupportedError
-from ltx2cpp.sentencepiece_model import Piece, PieceType, read_pieces, write_model
-from ltx2cpp.tokenizer import MAX_TOKENS, Tokenizer
+from ltx2cpp.text.sentencepiece_model import Piece, PieceType, read_pieces, write_model
+from ltx2cpp.text.tokenizer import MAX_TOKENS, Tokenizer
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "tokenizer"
 PROMPTS: list[dict[str, Any]] = json.loads((GOLDEN / "prompts.json").read_text())["prompts"]

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from ltx2cpp import LTX2Pipeline, ModelFiles
 from ltx2cpp.checkpoint import open_checkpoint
 from ltx2cpp.demo import demo_files
-from ltx2cpp.stages import Denoiser
-from ltx2cpp.text_stages import PromptEncoder
-from ltx2cpp.types import Modality, Velocity
+from ltx2cpp.networks.backend import Denoiser
+from ltx2cpp.networks.text import PromptEncoder
+from ltx2cpp.values import Modality, Velocity
 from train_demo.checks import BOUNDS, read_clip
 from train_demo.combinations import HELD_OUT_COMBINATIONS, Combination, say
 
@@ -64,7 +64,7 @@ def _tokens_by_column() -> AbstractContextManager[object]:
         by_column = tokens.T.reshape(tokens.shape[1], frames, width, height)
         return np.ascontiguousarray(by_column.swapaxes(-1, -2))
 
-    return patch("ltx2cpp.runs.unpack_video", unpack)
+    return patch("ltx2cpp.generation.runs.unpack_video", unpack)
 
 
 def _tokens_backwards() -> AbstractContextManager[object]:
@@ -72,7 +72,7 @@ def _tokens_backwards() -> AbstractContextManager[object]:
         backwards = np.ascontiguousarray(tokens[::-1].T)
         return backwards.reshape(tokens.shape[1], frames, height, width)
 
-    return patch("ltx2cpp.runs.unpack_video", unpack)
+    return patch("ltx2cpp.generation.runs.unpack_video", unpack)
 
 
 def _prompt_backwards() -> AbstractContextManager[object]:

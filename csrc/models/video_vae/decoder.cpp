@@ -78,8 +78,8 @@ VideoDecoder VideoDecoder::load(const Scope & scope, const VideoVaeConfig & conf
         }
         decoder.blocks.emplace_back(std::move(layers));
     }
-    decoder.conv_out =
-        Conv::load(scope.at("conv_out.conv"), channels, kColours * config.patch_size * config.patch_size);
+    decoder.conv_out = Conv::load(scope.at("conv_out.conv"), channels, kColours * config.patch_size * config.patch_size,
+                                  3, ConvInput::Bounded);
     return decoder;
 }
 

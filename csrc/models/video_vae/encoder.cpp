@@ -27,7 +27,8 @@ VideoEncoder VideoEncoder::load(const Scope & scope, const VideoVaeConfig & conf
         .conv_out = {},
     };
     int64_t channels = config.latent_channels;
-    encoder.conv_in = Conv::load(scope.at("conv_in.conv"), kColours * config.patch_size * config.patch_size, channels);
+    encoder.conv_in = Conv::load(scope.at("conv_in.conv"), kColours * config.patch_size * config.patch_size, channels,
+                                 3, ConvInput::Bounded);
     int index = 0;
     for (const VaeBlock & block : config.blocks) {
         const Scope at = scope.at("down_blocks", index++);
@@ -50,7 +51,8 @@ VideoEncoder VideoEncoder::load(const Scope & scope, const VideoVaeConfig & conf
         encoder.blocks.emplace_back(std::move(layers));
     }
     // The last channel is a variance that nothing here uses.
-    encoder.conv_out = Conv::load(scope.at("conv_out.conv"), channels, config.latent_channels + 1);
+    encoder.conv_out =
+        Conv::load(scope.at("conv_out.conv"), channels, config.latent_channels + 1, 3, ConvInput::Bounded);
     return encoder;
 }
 

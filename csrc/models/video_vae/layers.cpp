@@ -43,8 +43,8 @@ FrameChunk stream_conv(Graph & graph, FrameStream & stream, const Conv & conv, F
 }
 
 VaeResBlock VaeResBlock::load(const Scope & scope, int64_t channels, const VaePadding & padding) {
-    return {Conv::load(scope.at("conv1.conv"), channels, channels),
-            Conv::load(scope.at("conv2.conv"), channels, channels), padding};
+    return {Conv::load(scope.at("conv1.conv"), channels, channels, 3, ConvInput::Bounded),
+            Conv::load(scope.at("conv2.conv"), channels, channels, 3, ConvInput::Bounded), padding};
 }
 
 FrameChunk VaeResBlock::build(Graph & graph, FrameStream & stream, FrameChunk in, int64_t limit) const {

@@ -1,0 +1,50 @@
+"""The commands, a module each, in the order of the help."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Protocol
+
+from ltx2cpp.cli.commands import (
+    bench,
+    convert,
+    devices,
+    encode,
+    generate,
+    inspect,
+    plan,
+    upscale,
+)
+
+
+class Command(Protocol):
+    """What the module of a command holds.
+
+    Attributes:
+        SUMMARY: What it does, in the list of commands.
+        DESCRIPTION: The same at length, in its own help.
+        EPILOG: Examples that end its help; may be empty.
+    """
+
+    SUMMARY: str
+    DESCRIPTION: str
+    EPILOG: str
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Add the options of the command."""
+
+    def run(self, arguments: argparse.Namespace) -> None:
+        """Carry the command out and print its result."""
+
+
+COMMANDS: Mapping[str, Command] = {
+    "generate": generate,
+    "encode": encode,
+    "plan": plan,
+    "upscale": upscale,
+    "inspect": inspect,
+    "convert": convert,
+    "bench": bench,
+    "devices": devices,
+}

@@ -1,0 +1,382 @@
+"""``ltx2cpp-cli generate``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ltx2cpp.cli.options.cache import add_cache_option
+from ltx2cpp.cli.options.common import add_output_options, frame_rate, number_list
+from ltx2cpp.cli.options.conditions import add_condition_options, conditions_of
+from ltx2cpp.cli.options.guidance import add_guidance_options, guidance_of
+from ltx2cpp.cli.options.models import (
+    add_lora_options,
+    add_memory_options,
+    add_model_options,
+    names_no_model,
+    open_pipeline,
+)
+from ltx2cpp.cli.options.outputs import keep_inputs
+from ltx2cpp.cli.options.pipelines import add_pipeline_options
+from ltx2cpp.cli.options.prompts import add_embedding_options, negative_prompt_of, prompt_of
+from ltx2cpp.cli.options.sampler import add_sampler_options, sampling_of
+from ltx2cpp.cli.options.sound import add_sound_options, foley_of, frame_rate_of, sound_of
+from ltx2cpp.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from ltx2cpp import LTX2Pipeline
+    from ltx2cpp.cli.display import Display
+    from ltx2cpp.cli.options.like import LikeClip
+    from ltx2cpp.media import OutputFormat, SavedMedia
+    from ltx2cpp.observing import Observer
+    from ltx2cpp.output import GenerationOutput, GenerationStream
+    from ltx2cpp.values import PromptEmbedding
+
+SUMMARY = "make a clip from a prompt"
+
+DESCRIPTION = """\
+Make a clip from a prompt.
+
+The result is printed on stdout, progress on stderr. Ctrl-C takes effect at the next step and
+leaves nothing behind. Options left out take the values the model was made for; without a model
+the demo that ships with ltx2cpp is used, which knows moving shapes."""
+
+EPILOG = """\
+examples:
+  ltx2cpp-cli generate "a red circle moves right on a blue background" -o demo.mp4
+  ltx2cpp-cli generate "a red fox trots through fresh snow" --text-encoder gemma-3-12b-it
+      --model ltx-2.3-22b-distilled.safetensors --width 768 --height 512 --num-frames 121
+      --output fox.mp4
+  ltx2cpp-cli generate -m ltx-2.3-q8_0.gguf --text-encoder gemma-3-12b-it -p "a bell" -o frames/
+
+formats of --output: .mp4, .webp, .gif, .png (one frame), a folder name ending in / (numbered
+PNG files), .wav and .m4a (the sound alone), .safetensors (the latents, not decoded)"""
+
+_RANDOM_SEED_LIMIT = 2**32
+_DEMO_PRESET = "demo"
+_DEMO_NOTE = (
+    "model: the demo that ships with ltx2cpp, moving shapes without sound; --model takes another"
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser, *, needs_output: bool = True) -> None:
+    """Add the options of the command."""
+    parser.add_argument("prompt_words", nargs="?", metavar="PROMPT", help="what to show")
+    parser.add_argument("-p", "--prompt", metavar="TEXT", help="the same as an option")
+    parser.add_argument(
+        "-n", "--negative-prompt", metavar="TEXT", help="what to avoid, for guided models"
+    )
+    add_embedding_options(parser)
+    parser.add_argument(
+        "-o", "--output", required=needs_output, metavar="FILE", help="file or folder to write"
+    )
+    parser.add_argument(
+        "--latents-out",
+        metavar="FILE.safetensors",
+        help="write the latents as well, before they are decoded; kept if decoding fails",
+    )
+    parser.add_argument(
+        "--like",
+        type=Path,
+        metavar="CLIP",
+        help="take prompt, seed and all else from a clip made by ltx2cpp; options given win",
+    )
+    _add_clip_options(parser)
+    add_model_options(parser)
+    add_lora_options(parser)
+    add_memory_options(parser)
+    add_cache_option(parser)
+    add_output_options(parser)
+
+
+def _add_clip_options(parser: argparse.ArgumentParser) -> None:
+    clip = parser.add_argument_group("clip")
+    clip.add_argument("-W", "--width", type=int, metavar="W", help="pixels, a multiple of 32")
+    clip.add_argument("-H", "--height", type=int, metavar="H", help="pixels, a multiple of 32")
+    clip.add_argument(
+        "--num-frames",
+        "--video-frames",
+        type=int,
+        metavar="N",
+        help="frames, 8 k + 1: 1, 9, 17 ... 121 ...; 1 for a .png",
+    )
+    clip.add_argument(
+        "--fps",
+        "--frame-rate",
+        dest="frame_rate",
+        type=frame_rate,
+        metavar="R",
+        help="frames per second, also 23.976 or 24000/1001",
+    )
+    clip.add_argument("--no-audio", action="store_true", help="make the pictures only")
+    add_sound_options(clip)
+    add_pipeline_options(parser)
+    add_condition_options(parser)
+    sampling = parser.add_argument_group("sampling")
+    sampling.add_argument(
+        "-s", "--seed", type=int, metavar="K", help="0 or more; left out or -1: a random one"
+    )
+    sampling.add_argument(
+        "--steps", "--num-inference-steps", type=int, metavar="S", help="denoising steps"
+    )
+    sampling.add_argument(
+        "--sigmas",
+        type=number_list,
+        metavar="A,B,...,0",
+        help="noise levels instead of --steps, descending to 0",
+    )
+    add_sampler_options(sampling)
+    add_guidance_options(parser)
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """What one run gave."""
+
+    saved: SavedMedia
+    latents: SavedMedia | None
+    frame_rate: float
+    info: dict[str, Any]
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Generate, write, and print the result."""
+    from ltx2cpp.cli.display import Display
+    from ltx2cpp.cli.interrupt import Interrupt, run_interruptibly
+    from ltx2cpp.cli.log import level_of, logging_to
+
+    started_s = time.perf_counter()
+    interrupt = Interrupt()
+    display = Display(interrupt, quiet=arguments.quiet)
+    call = settle_call(arguments, display.note)
+    if call.like.lacking is not None:
+        display.insist(call.like.lacking)
+    outputs = (arguments.output, arguments.latents_out)
+    with display, logging_to(display.insist, level=level_of(arguments.verbose)):
+        result = run_interruptibly(
+            lambda: _generate(arguments, call, display),
+            interrupt,
+            notice=display.insist,
+            output_folders=[Path(path).resolve().parent for path in outputs if path],
+        )
+    total_s = time.perf_counter() - started_s
+    display.print_table(total_s)
+    _print_result(arguments, result, display, total_s)
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """A pipeline call as the command line asks for it.
+
+    Attributes:
+        prompt: text or contexts.
+        arguments: of the call, without guidance.
+        output_format: of --output; None where nothing is written.
+        like: what a clip given as --like adds.
+        uses_demo: whether the demo model makes it.
+    """
+
+    prompt: str | PromptEmbedding
+    arguments: dict[str, Any]
+    output_format: OutputFormat | None
+    like: LikeClip
+    uses_demo: bool
+
+
+def settle_call(arguments: argparse.Namespace, note: Callable[[str], None]) -> Call:
+    """Return the call that the options ask for; what was left out is left to the preset.
+
+    Args:
+        arguments: parsed; those that --like fills are filled.
+        note: says on stderr what was chosen.
+
+    Raises:
+        ArgumentError: an option is wrong, lacks another one, or an output is an input.
+    """
+    from ltx2cpp.cli.options.like import LikeClip, fill_from_clip
+
+    like = LikeClip() if arguments.like is None else fill_from_clip(arguments)
+    outputs = [("--output", arguments.output), ("--latents-out", arguments.latents_out)]
+    keep_inputs(arguments, outputs, like.files)
+    if like.files:
+        files = ", ".join(map(str, dict.fromkeys(like.files)))
+        note(f"--like {arguments.like}: reads {files}")
+    prompt, seed = prompt_of(arguments), _seed(arguments)
+    output_format = None if arguments.output is None else _check_outputs(arguments)
+    # A clip of another model, made again with the demo, would be something else.
+    uses_demo = names_no_model(arguments) and like.preset in (None, _DEMO_PRESET)
+    call = _call_arguments(arguments, like, uses_demo=uses_demo)
+    if seed != arguments.seed:
+        note(f"seed: {seed}")
+    return Call(prompt, {**call, "seed": seed}, output_format, like, uses_demo)
+
+
+def open_for(arguments: argparse.Namespace, call: Call, observer: Observer) -> LTX2Pipeline:
+    """Make the pipeline that the options ask for."""
+    return open_pipeline(
+        arguments,
+        observer,
+        arguments.loras,
+        arguments.lora_mode,
+        arguments.distilled_lora,
+        demo=call.uses_demo,
+    )
+
+
+def guided(arguments: argparse.Namespace, call: Call, pipe: LTX2Pipeline) -> dict[str, Any]:
+    """Return the arguments of the call with the guidance, which may change the model's own."""
+    guidance = guidance_of(
+        arguments,
+        call.like.guidance,
+        lambda: pipe.defaults(arguments.pipeline, arguments.two_stage).guidance,
+    )
+    return {**call.arguments, **guidance}
+
+
+def _seed(arguments: argparse.Namespace) -> int:
+    # sd-cli's spelling of a random seed is -1.
+    if arguments.seed is None or arguments.seed == -1:
+        return secrets.randbelow(_RANDOM_SEED_LIMIT)
+    return int(arguments.seed)
+
+
+def _num_frames(arguments: argparse.Namespace) -> int | None:
+    """Return the number of frames asked for; a single picture is one."""
+    from ltx2cpp.media import OutputFormat, output_format
+
+    count: int | None = arguments.num_frames
+    if count is None and arguments.output is not None:
+        return 1 if output_format(arguments.output) is OutputFormat.PNG else None
+    return count
+
+
+def _check_outputs(arguments: argparse.Namespace) -> OutputFormat:
+    """Return the format of the output.
+
+    Raises:
+        ArgumentError: an output cannot hold what is asked for.
+    """
+    from ltx2cpp.media import OutputFormat, check_output
+
+    chosen = check_output(
+        arguments.output, num_frames=_num_frames(arguments), frame_rate=arguments.frame_rate
+    )
+    if arguments.audio_only:
+        if arguments.no_audio:
+            raise ArgumentError("--audio-only and --no-audio exclude each other")
+        if not chosen.is_sound and chosen is not OutputFormat.LATENTS:
+            raise ArgumentError(
+                f"--audio-only: sound is written as .wav or .m4a, not as {arguments.output}"
+            )
+    if arguments.audio_out and not chosen.has_sound and chosen is not OutputFormat.LATENTS:
+        raise ArgumentError(f"--audio-out: {arguments.output} holds no sound; write .mp4 or .wav")
+    if chosen.is_sound and arguments.no_audio:
+        raise ArgumentError(f"--no-audio: {arguments.output} holds nothing but sound")
+    if arguments.latents_out is not None:
+        if check_output(arguments.latents_out) is not OutputFormat.LATENTS:
+            raise ArgumentError(
+                f"--latents-out {arguments.latents_out!r}: latents are written as .safetensors"
+            )
+        if Path(arguments.latents_out).resolve() == Path(arguments.output).resolve():
+            raise ArgumentError("--latents-out and --output name the same file")
+    return chosen
+
+
+def _call_arguments(
+    arguments: argparse.Namespace, like: LikeClip, *, uses_demo: bool
+) -> dict[str, Any]:
+    """Collect the arguments of the pipeline call; what was left out is left to the preset."""
+    conditions, foley = conditions_of(arguments) or list(like.conditions), foley_of(arguments)
+    if foley is not None:
+        conditions.append(foley)
+    given = {
+        "negative_prompt": negative_prompt_of(arguments),
+        "width": arguments.width,
+        "height": arguments.height,
+        "num_frames": _num_frames(arguments),
+        "frame_rate": frame_rate_of(arguments),
+        "num_inference_steps": arguments.steps,
+        "sigmas": arguments.sigmas,
+        "conditions": conditions or None,
+        "audio_condition": sound_of(arguments),
+        "pipeline": arguments.pipeline,
+        "two_stage": arguments.two_stage,
+        "temporal_upscale": arguments.temporal_upscale or None,
+        "sampling": sampling_of(arguments),
+    }
+    call = {name: value for name, value in given.items() if value is not None}
+    if arguments.audio_only:
+        call["video"] = False
+    # The demo is silent, unless sound is asked for.
+    asked = "audio_condition" in call or arguments.audio_only or arguments.audio_out
+    return {**call, "audio": (asked or not uses_demo) and not arguments.no_audio}
+
+
+def _generate(arguments: argparse.Namespace, call: Call, display: Display) -> _Result:
+    from ltx2cpp import media
+
+    with open_for(arguments, call, display) as pipe:
+        keywords = guided(arguments, call, pipe)
+        if call.uses_demo:
+            display.note(_DEMO_NOTE)
+        if call.output_format is media.OutputFormat.LATENTS:
+            output = pipe(call.prompt, **keywords, output="latents")
+            saved = media.save(output, arguments.output)
+            return _Result(saved, _save_latents(arguments, output), output.frame_rate, output.info)
+        stream = pipe.stream(call.prompt, **keywords)
+        latents = _save_latents(arguments, stream)
+        saved = media.save_stream(stream, arguments.output)
+        return _Result(saved, latents, stream.frame_rate, stream.info)
+
+
+def _save_latents(
+    arguments: argparse.Namespace, clip: GenerationOutput | GenerationStream
+) -> SavedMedia | None:
+    from ltx2cpp import media
+
+    if arguments.latents_out is None:
+        return None
+    return media.save_latents(
+        arguments.latents_out, clip.video_latent, clip.audio_latent, parameters=clip.info
+    )
+
+
+def _print_result(
+    arguments: argparse.Namespace, result: _Result, display: Display, total_s: float
+) -> None:
+    from ltx2cpp.cli.text import count_noun, spell_bytes
+
+    saved, info = result.saved, result.info
+    latents = str(result.latents.path) if result.latents else None
+    if arguments.json:
+        phases = [
+            {"name": p.name, "seconds": round(p.seconds, 4), "peak_bytes": p.peak_bytes}
+            for p in display.phases
+        ]
+        report = {
+            "output": str(saved.path),
+            "format": saved.format.value,
+            "num_frames": saved.num_frames,
+            "size_bytes": saved.size_bytes,
+            "latents": latents,
+            "parameters": info,
+            "seconds": round(total_s, 3),
+            "phases": phases,
+        }
+        print(json.dumps(report, indent=2))
+        return
+    held = "sound" if saved.format.is_sound else "latents"
+    if saved.num_frames:
+        held = count_noun(saved.num_frames, "frame")
+    size = f"{info['width']} x {info['height']}, {result.frame_rate:g} fps"
+    if saved.format.is_sound:
+        size = f"{info['num_frames'] / info['frame_rate']:.3g} s"
+    print(f"{saved.path}: {held} of {size}, {spell_bytes(saved.size_bytes)}, seed {info['seed']}")
+    if latents:
+        print(f"{latents}: latents")

@@ -1,0 +1,117 @@
+"""``ltx2cpp-cli inspect``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ltx2cpp.cli.log import logging_to
+from ltx2cpp.cli.text import count_noun, spell_bytes, spell_count
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ltx2cpp.model.inspection import Inspection, LoraSummary
+
+SUMMARY = "show what a model file or a clip holds"
+
+DESCRIPTION = """\
+Show what a file holds.
+
+For a model file or folder: family, version, components with their types and sizes, and what is
+missing. For a LoRA: what it changes, its rank, and what it says of its reference video. For a clip
+or latents made by ltx2cpp: the parameters to make it again."""
+
+EPILOG = ""
+
+_SHOWN_NAMES = 8
+_MEDIA_SUFFIXES = (".mp4", ".webp", ".gif", ".png")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument("file", metavar="FILE", type=Path, help="model file, folder, or clip")
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="print the log, and the traceback of a bug"
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Print what the file holds."""
+    path: Path = arguments.file
+    if path.suffix.lower() in _MEDIA_SUFFIXES:
+        from ltx2cpp.media import read_parameters
+
+        print(json.dumps(read_parameters(path), indent=2, ensure_ascii=False))
+        return
+    from ltx2cpp.model.inspection import inspect_file
+
+    # The warnings of a pipeline, what it assumes and why, say no more than the result does.
+    level = logging.DEBUG if arguments.verbose else logging.ERROR
+    with logging_to(lambda line: print(line, file=sys.stderr), level=level):
+        inspection = inspect_file(path)
+    if arguments.json:
+        print(json.dumps(inspection.to_dict(), indent=2, ensure_ascii=False))
+    else:
+        _print(inspection)
+
+
+def _print(inspection: Inspection) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console.print(f"{inspection.path}: {inspection.description}")
+    console.print(
+        f"{inspection.kind}, {count_noun(inspection.tensors, 'tensor')}, "
+        f"{spell_bytes(inspection.size_bytes)}"
+    )
+    table = Table(box=None, pad_edge=False)
+    table.add_column("component")
+    for heading in ("tensors", "parameters", "size"):
+        table.add_column(heading, justify="right")
+    table.add_column("types")
+    for part in inspection.components:
+        table.add_row(
+            part.name,
+            str(part.tensors),
+            spell_count(part.parameters),
+            spell_bytes(part.size_bytes),
+            ", ".join(f"{dtype} ({count})" for dtype, count in part.dtypes.items()),
+        )
+    console.print(table, soft_wrap=False)
+    if inspection.lora is not None:
+        _print_lora(console, inspection.lora)
+    problems = dict.fromkeys(part.problem for part in inspection.components if part.problem)
+    for problem in problems:
+        console.print(f"cannot be used: {problem}")
+    for sentence in inspection.missing.values():
+        console.print(f"missing: {sentence.removeprefix(f'{inspection.path} has no ')}")
+    _print_names(console, "not used here", inspection.ignored)
+    _print_names(console, "unknown", inspection.unknown)
+
+
+def _print_lora(console: Console, lora: LoraSummary) -> None:
+    def spell(values: tuple[float, float]) -> str:
+        low, high = values
+        return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+
+    console.print(f"rank {spell(lora.ranks)}, alpha / rank {spell(lora.factors)}")
+    smaller, slower = lora.reference_downscale_factor, lora.reference_temporal_scale_factor
+    if (smaller, slower) != (1, 1):
+        console.print(
+            f"an IC-LoRA: its reference video is {smaller} times smaller and {slower} times slower"
+        )
+
+
+def _print_names(console: Console, heading: str, names: Sequence[str]) -> None:
+    if names:
+        more = len(names) - _SHOWN_NAMES
+        shown = ", ".join(names[:_SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")
+        console.print(f"{heading}: {shown}")

@@ -1,0 +1,45 @@
+"""``ltx2cpp-cli plan``."""
+
+from __future__ import annotations
+
+import argparse
+
+from ltx2cpp.cli.commands import generate
+
+SUMMARY = "show the memory and time that a clip would take"
+
+DESCRIPTION = """\
+Show the memory and the time that a clip would take, phase by phase. Nothing is loaded.
+
+Options are those of `generate`; the output may be left out. With --max-memory the plan keeps to
+it, or says what would fit. "mapped" are pages of the weight files, "other" is the process itself
+and what stays loaded from earlier phases; times are rough."""
+
+EPILOG = """\
+examples:
+  ltx2cpp-cli plan "a red fox trots through fresh snow" --text-encoder gemma-3-12b-it
+      --model ltx-2.3-22b-distilled.safetensors --width 768 --height 512 --num-frames 121
+      --max-memory 12"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    generate.add_arguments(parser, needs_output=False)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Settle the generation and print what it would take.
+
+    Raises:
+        DeviceMemoryError: it does not fit; the plan has been printed then.
+    """
+    from ltx2cpp.cli.display import Display
+    from ltx2cpp.cli.interrupt import Interrupt
+    from ltx2cpp.cli.options.memory import print_plan
+    from ltx2cpp.observing import Observer
+
+    display = Display(Interrupt(), quiet=arguments.quiet)
+    call = generate.settle_call(arguments, display.note)
+    with generate.open_for(arguments, call, Observer()) as pipe:
+        keywords = generate.guided(arguments, call, pipe)
+        print_plan(pipe.memory_plan(call.prompt, **keywords), as_json=arguments.json)

@@ -1,0 +1,256 @@
+"""Making a clip again from the parameters that its file carries."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ltx2cpp.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from ltx2cpp import Condition
+    from ltx2cpp.options import BinnedGuidance, Guidance, ModalityGuidance
+
+# Parameter of the file -> attribute of the parsed arguments.
+_PARAMETERS = {
+    "prompt": "prompt",
+    "negative_prompt": "negative_prompt",
+    "width": "width",
+    "height": "height",
+    "num_frames": "num_frames",
+    "frame_rate": "frame_rate",
+    "seed": "seed",
+    "sigmas": "sigmas",
+}
+# Of conditions: what names a file, and what is on or off; all else is a number or left out.
+_FILE_FIELDS = ("picture", "video", "audio")
+_SWITCH_FIELDS = ("append", "new_video", "new_audio")
+# A scheme has at least two letters, since one letter is a drive. Two slashes name a machine of the
+# network, where looking alone would connect.
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+_MACHINE = re.compile(r"[\\/]{2}")
+_FROM_PICTURES = ("image", "keyframe", "init_img", "end_img", "video", "reference")
+
+
+@dataclass(frozen=True, eq=False)
+class LikeClip:
+    """What a clip given as --like adds to the options that it fills.
+
+    Attributes:
+        preset: name of the preset it was made with, None where it does not tell.
+        conditions: what it was held to.
+        guidance: it was made with, or None.
+        lacking: a sentence that names LoRAs it was made with and that are not given, or None.
+        files: local files that are read because the clip names them.
+    """
+
+    preset: str | None = None
+    conditions: tuple[Condition, ...] = ()
+    guidance: Guidance | None = None
+    lacking: str | None = None
+    files: tuple[str | os.PathLike[str], ...] = ()
+
+
+def fill_from_clip(arguments: argparse.Namespace) -> LikeClip:
+    """Fill what the command line leaves out with the parameters of the clip ``--like`` names.
+
+    Raises:
+        ArgumentError: The file carries no parameters, or not those of a generation, or they name
+            something else than regular files of this machine.
+    """
+    from ltx2cpp.media import read_parameters
+
+    parameters = read_parameters(arguments.like)
+    prompted = isinstance(parameters.get("prompt"), str) or arguments.embedding is not None
+    if not prompted or "seed" not in parameters:
+        raise ArgumentError(
+            f"--like {arguments.like}: its parameters have no prompt and seed to make it again from"
+        )
+    if arguments.prompt_words is not None:
+        arguments.prompt, arguments.prompt_words = arguments.prompt_words, None
+    replacing = {
+        "sigmas": arguments.steps,
+        "prompt": arguments.embedding,
+        "negative_prompt": arguments.negative_embedding,
+    }
+    for name, attribute in _PARAMETERS.items():
+        replaced = replacing.get(name) is not None
+        if getattr(arguments, attribute) is None and not replaced:
+            setattr(arguments, attribute, parameters.get(name))
+    arguments.no_audio = arguments.no_audio or parameters.get("audio") is False
+    arguments.audio_only = arguments.audio_only or parameters.get("video") is False
+    files = _fill_sound(arguments, parameters.get("audio_condition"))
+    if arguments.pipeline is None and arguments.two_stage is None:
+        arguments.pipeline = parameters.get("pipeline")
+        arguments.two_stage = bool(parameters.get("two_stage")) or None
+    arguments.temporal_upscale |= parameters.get("temporal_upscale") is True
+    _fill_sampler(arguments, parameters)
+    conditions: list[Condition] = []
+    if not any(getattr(arguments, name) for name in _FROM_PICTURES):
+        # Clips of version 0.1 call them images.
+        stored = parameters.get("conditions", parameters.get("images", []))
+        conditions = _conditions(arguments.like, stored)
+        paths = (getattr(each, name, None) for each in conditions for name in _FILE_FIELDS)
+        files += [path for path in paths if path is not None]
+    lacking = None
+    given = arguments.loras or arguments.distilled_lora
+    if not given and isinstance(parameters.get("loras"), list):
+        loras = ", ".join(str(entry) for entry in map(_spell_lora, parameters["loras"]))
+        lacking = f"{arguments.like} was made with LoRAs; give them as --lora: {loras}"
+    guidance = None
+    if arguments.guidance_scale is None and "guidance" in parameters:
+        guidance = _guidance(arguments.like, parameters["guidance"])
+    preset = parameters.get("preset")
+    return LikeClip(preset, tuple(conditions), guidance, lacking, tuple(files))
+
+
+def _fill_sound(arguments: argparse.Namespace, stored: Any) -> list[str | os.PathLike[str]]:
+    """Fill in the sound that leads the pictures; return its file."""
+    if arguments.audio_in is not None or arguments.no_audio or not isinstance(stored, dict):
+        return []
+    if not isinstance(stored.get("sound"), str):
+        raise ArgumentError(
+            f"--like {arguments.like}: its sound was an array in memory, which no file carries; "
+            "give it as --audio-in"
+        )
+    _check_local(arguments.like, "sound", stored["sound"])
+    arguments.audio_in = Path(stored["sound"])
+    if arguments.audio_start is None:
+        arguments.audio_start = stored.get("start_s")
+    return [stored["sound"]]
+
+
+def _fill_sampler(arguments: argparse.Namespace, parameters: Mapping[str, Any]) -> None:
+    stored = parameters.get("sampler")
+    if arguments.sampler is not None or not isinstance(stored, dict):
+        return
+    arguments.sampler = stored.get("name")
+    if arguments.eta is None:
+        arguments.eta = stored.get("eta")
+    # Otherwise the added noise follows the seed, also a new one.
+    if arguments.noise_seed is None and stored.get("noise_seed") != parameters.get("seed"):
+        arguments.noise_seed = stored.get("noise_seed")
+
+
+def _conditions(path: object, stored: Any) -> list[Condition]:
+    """Make the conditions again; files are read where they were then."""
+    if not isinstance(stored, list):
+        raise ArgumentError(f"--like {path}: its pictures are {stored!r}, expected a list")
+    return [_condition(path, each) for each in stored]
+
+
+def _condition(path: object, stored: Any) -> Condition:
+    """Make one of the six kinds of condition from values of the right types, and of nothing else.
+
+    The values may come from anyone, so they choose neither what is called nor what is opened beyond
+    local files.
+    """
+    import ltx2cpp
+
+    kinds = (
+        *(ltx2cpp.ImageCondition, ltx2cpp.VideoCondition, ltx2cpp.ReferenceVideo),
+        *(ltx2cpp.Retake, ltx2cpp.Extend, ltx2cpp.Foley),
+    )
+    kind = stored.get("kind") if isinstance(stored, dict) else None
+    made = next((each for each in kinds if each.__name__ == kind), None)
+    if made is None:
+        known = ", ".join(each.__name__ for each in kinds)
+        raise ArgumentError(
+            f"--like {path}: its pictures are of the kind {kind!r}, expected one of {known}"
+        )
+    values = {name: value for name, value in stored.items() if name != "kind"}
+    if any(isinstance(value, dict) for value in values.values()):
+        raise ArgumentError(
+            f"--like {path}: was made from arrays in memory, which no file carries; give the "
+            "pictures again"
+        )
+    names = {field.name for field in fields(made)}
+    for name, value in values.items():
+        if name not in names or not _has_type(name, value):
+            raise ArgumentError(
+                f"--like {path}: its pictures cannot be read: {kind} takes no {name} {value!r}"
+            )
+        if name in _FILE_FIELDS and value is not None:
+            _check_local(path, name, value)
+    if values.get("end_s", 0.0) is None:
+        del values["end_s"]
+    try:
+        return made(**values)
+    except TypeError as error:
+        raise ArgumentError(f"--like {path}: its pictures cannot be read: {error}") from error
+
+
+def _has_type(name: str, value: Any) -> bool:
+    """Tell whether a value of a condition has the type that belongs to its name."""
+    if name in _FILE_FIELDS:
+        return isinstance(value, str) or (value is None and name == "audio")
+    if name in _SWITCH_FIELDS:
+        return isinstance(value, bool)
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+
+
+def _check_local(path: object, name: str, value: str) -> None:
+    """Refuse what is no regular file of this machine, before anything is opened.
+
+    Raises:
+        ArgumentError: an address, a device, a folder, or nothing.
+    """
+    remote = _MACHINE.match(value) is not None
+    try:
+        regular = not remote and Path(value).is_file()
+    except (OSError, ValueError):
+        # A name that is too long, or holds a NUL byte.
+        regular = False
+    if regular:
+        return
+    if remote or _SCHEME.match(value):
+        raise ArgumentError(
+            f"--like {path}: its {name} is the address {value!r}, which is not followed; give a "
+            "local file by its option"
+        )
+    raise ArgumentError(
+        f"--like {path}: its {name} {value!r} is no file here; give the file by its option"
+    )
+
+
+def _spell_lora(stored: Any) -> str:
+    if not isinstance(stored, dict):
+        return "?"
+    stages = stored.get("stages")
+    stage = f"@{stages[0]}" if isinstance(stages, list) and len(stages) == 1 else ""
+    return f"{stored.get('file')}:{stored.get('strength')}{stage}"
+
+
+def _guidance(path: object, stored: Any) -> Guidance:
+    from ltx2cpp.options import Guidance
+
+    try:
+        return Guidance(
+            video=_stream(stored["video"]),
+            audio=_stream(stored["audio"]),
+            stg_blocks=tuple(stored["stg_blocks"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise ArgumentError(f"--like {path}: its guidance cannot be read: {error!r}") from error
+
+
+def _stream(stored: Mapping[str, Any]) -> ModalityGuidance | BinnedGuidance:
+    from ltx2cpp.options import BinnedGuidance
+
+    if "bins" in stored:
+        return BinnedGuidance(tuple((level, _strengths(each)) for level, each in stored["bins"]))
+    return _strengths(stored)
+
+
+def _strengths(stored: Mapping[str, Any]) -> ModalityGuidance:
+    from ltx2cpp.options import ModalityGuidance
+
+    names = {field.name for field in fields(ModalityGuidance)}
+    if unknown := sorted(set(stored) - names):
+        raise TypeError(f"unknown strengths {', '.join(unknown)}")
+    return ModalityGuidance(**stored)

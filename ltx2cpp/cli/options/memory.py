@@ -1,0 +1,54 @@
+"""Memory plans on the command line."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from ltx2cpp.cli.text import spell_bytes, spell_seconds
+from ltx2cpp.errors import DeviceMemoryError
+
+if TYPE_CHECKING:
+    from ltx2cpp import MemoryPlan
+
+_COLUMNS = "{:<20} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}"
+_HEADINGS = ("phase", "weights", "mapped", "compute", "host", "other", "peak", "time")
+
+
+def print_plan(plan: MemoryPlan, *, as_json: bool) -> None:
+    """Print a plan.
+
+    Raises:
+        DeviceMemoryError: it passes its budget; the plan has been printed then.
+    """
+    if as_json:
+        print(json.dumps(plan.to_dict(), indent=2))
+    else:
+        for line in table(plan):
+            print(line)
+    if plan.problem:
+        raise DeviceMemoryError(plan.problem)
+
+
+def table(plan: MemoryPlan) -> list[str]:
+    """Return a plan as lines: a row for each phase, the sum, and how it is made to fit."""
+    lines = [_COLUMNS.format(*_HEADINGS)]
+    for phase in plan.phases:
+        sizes = (
+            phase.weight_bytes,
+            phase.mapped_bytes,
+            phase.compute_bytes + phase.state_bytes,
+            phase.host_bytes,
+            phase.other_bytes,
+            phase.peak_bytes,
+        )
+        seconds = "" if phase.seconds is None else spell_seconds(phase.seconds)
+        lines.append(_COLUMNS.format(phase.name, *map(spell_bytes, sizes), seconds))
+    total = "" if plan.seconds is None else spell_seconds(plan.seconds)
+    lines.append(_COLUMNS.format("all", *[""] * 5, spell_bytes(plan.peak_bytes), total))
+    how = f"device {plan.device}, offload {plan.offload}"
+    if plan.chunk_latents is not None:
+        how += f", pictures decoded {plan.chunk_latents} latent frames at a time"
+    if plan.tile_latents is not None:
+        how += f" in tiles of {32 * plan.tile_latents} pixels"
+    return [*lines, how]

@@ -1,0 +1,172 @@
+"""Options that name the model's files and the machine, shared by the commands that compute."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ltx2cpp.cli.options.cache import prompt_folder
+from ltx2cpp.cli.options.common import lora
+
+if TYPE_CHECKING:
+    from ltx2cpp import LoraSpec, LTX2Pipeline, ModelFiles
+    from ltx2cpp.observing import Observer
+
+# Attribute of ModelFiles and what its option says.
+COMPONENTS = {
+    "transformer": "the diffusion transformer",
+    "connectors": "the text connectors",
+    "text_projection": "the projection of the text encoder's states",
+    "video_vae": "the video encoder and decoder",
+    "audio_vae": "the audio decoder and vocoder",
+    "spatial_upsampler": "the spatial latent upsampler",
+    "temporal_upsampler": "the temporal latent upsampler",
+    "tokenizer": "the tokenizer, where the text encoder has none",
+    "duration_head": "the duration head",
+}
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Add the files of the model and the machine it runs on."""
+    from ltx2cpp.options import WEIGHT_TYPES
+
+    model = parser.add_argument_group(
+        "model files", "a file for one component wins over what --model holds"
+    )
+    model.add_argument(
+        "-m", "--model", type=Path, metavar="FILE", help="checkpoint, safetensors or GGUF"
+    )
+    model.add_argument(
+        "--text-encoder",
+        type=Path,
+        metavar="PATH",
+        help="Gemma 3: a folder, a safetensors file or a GGUF",
+    )
+    for name, what in COMPONENTS.items():
+        model.add_argument(f"--{name.replace('_', '-')}", type=Path, metavar="FILE", help=what)
+    model.add_argument(
+        "--variant",
+        choices=("dev", "distilled"),
+        help="whose defaults to use (default: what metadata or file names say)",
+    )
+    machine = parser.add_argument_group("machine")
+    machine.add_argument(
+        "--device", default="auto", help="cpu, cuda, cuda:1 or auto (default: auto)"
+    )
+    machine.add_argument(
+        "-t", "--threads", type=int, metavar="N", help="CPU threads (default: physical cores)"
+    )
+    machine.add_argument(
+        "--weight-type",
+        default="file",
+        choices=WEIGHT_TYPES,
+        help="convert the weights on load (default: file, as stored)",
+    )
+
+
+def add_memory_options(parser: argparse.ArgumentParser) -> None:
+    """Add how much memory may be used and what is done to keep to it."""
+    from ltx2cpp.options import OFFLOADS
+
+    memory = parser.add_argument_group("memory")
+    memory.add_argument(
+        "--max-memory",
+        type=float,
+        metavar="GIB",
+        help="use at most so much, by keeping less loaded and decoding in smaller pieces; what "
+        "cannot is refused before it starts",
+    )
+    memory.add_argument(
+        "--offload",
+        default="auto",
+        choices=OFFLOADS,
+        help="stage: free each network after its phase; stream: also let weights go block by "
+        "block, for models larger than memory; disk: the same, out of the system's cache too; "
+        "none: keep everything; auto (default): the first that fits",
+    )
+
+
+def add_lora_options(parser: argparse.ArgumentParser) -> None:
+    """Add the LoRAs to apply to the model."""
+    from ltx2cpp.options import LORA_MODES
+
+    group = parser.add_argument_group("LoRAs")
+    group.add_argument(
+        "--lora",
+        dest="loras",
+        type=lora,
+        action="append",
+        default=[],
+        metavar="PATH[:STRENGTH][@STAGE]",
+        help="a LoRA: it changes what or how the model shows; strength 1 (default) as trained, "
+        "less is weaker, negative pushes away; @1 or @2: in one of two stages only; repeatable, "
+        "several add up",
+    )
+    group.add_argument(
+        "--distilled-lora",
+        type=Path,
+        metavar="FILE",
+        help="the LoRA that lets a full model finish in a few steps; the pipelines of two stages "
+        "apply it where and as strongly as the official ones do",
+    )
+    group.add_argument(
+        "--lora-mode",
+        default="auto",
+        choices=LORA_MODES,
+        help="merge: add them to the weights on load, no cost per step; runtime: compute them at "
+        "every step, beside weights that keep their precision; auto (default): runtime where "
+        "weights have less than 8 bits",
+    )
+
+
+def model_files(arguments: argparse.Namespace) -> ModelFiles:
+    """Collect the files that the options name."""
+    from ltx2cpp import ModelFiles
+
+    return ModelFiles(
+        checkpoint=arguments.model,
+        text_encoder=arguments.text_encoder,
+        variant=arguments.variant,
+        **{name: getattr(arguments, name) for name in COMPONENTS},
+    )
+
+
+def names_no_model(arguments: argparse.Namespace) -> bool:
+    """Whether no option says anything about model files."""
+    names = ("model", "text_encoder", "variant", *COMPONENTS)
+    return all(getattr(arguments, name) is None for name in names)
+
+
+def open_pipeline(
+    arguments: argparse.Namespace,
+    observer: Observer,
+    loras: Sequence[LoraSpec] = (),
+    lora_mode: str = "auto",
+    distilled_lora: Path | None = None,
+    *,
+    demo: bool = False,
+) -> LTX2Pipeline:
+    """Make the pipeline that the options ask for, or that of the demo model."""
+    from ltx2cpp import LTX2Pipeline
+
+    make = LTX2Pipeline.demo if demo else partial(LTX2Pipeline, model_files(arguments))
+    memory = {
+        name: getattr(arguments, name)
+        for name in ("offload", "max_memory")
+        if hasattr(arguments, name)
+    }
+    cached = not getattr(arguments, "no_prompt_cache", True)
+    return make(
+        device=arguments.device,
+        weight_type=arguments.weight_type,
+        threads=arguments.threads,
+        observer=observer,
+        loras=loras,
+        lora_mode=lora_mode,
+        prompt_cache=prompt_folder() if cached else None,
+        distilled_lora=distilled_lora,
+        **memory,
+    )

@@ -1,0 +1,83 @@
+"""No output of a command may be a file that the same command reads."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ltx2cpp.cli.options.models import COMPONENTS, names_no_model
+from ltx2cpp.model.overwriting import files_of_folder, files_of_model, refuse_overwriting
+
+# Attributes of the parsed arguments that hold one model, or one other file or folder.
+_MODELS = ("model", "text_encoder", *COMPONENTS, "distilled_lora")
+_FILES = (
+    *("embedding", "negative_embedding", "init_img", "end_img", "video", "retake_mask"),
+    *("reference_audio", "audio_in", "video_in", "like"),
+)
+_PLACED = ("image", "keyframe")
+
+_Read = tuple[str, Iterable[str | os.PathLike[str]]]
+
+
+def keep_inputs(
+    arguments: argparse.Namespace,
+    outputs: Iterable[tuple[str, str | os.PathLike[str] | None]],
+    like_files: Iterable[str | os.PathLike[str]] = (),
+) -> None:
+    """Refuse outputs that would replace what the command reads, before any work is done.
+
+    Args:
+        arguments: The parsed arguments of any command.
+        outputs: For each output the option that names it and its path; None is left out.
+        like_files: Files that a clip given as --like names.
+
+    Raises:
+        ArgumentError: An output is an input, by any of its names.
+    """
+    given = [(option, path) for option, path in outputs if path and os.fspath(path)]
+    if given:
+        refuse_overwriting(given, [*_inputs(arguments), ("--like", like_files)])
+
+
+def _inputs(arguments: argparse.Namespace) -> Iterator[_Read]:
+    """Yield the option of each input with the files that are read for it."""
+
+    def value(name: str) -> Any:
+        return getattr(arguments, name, None)
+
+    for name in _MODELS:
+        if value(name) is not None:
+            yield _option(name), files_of_model(value(name))
+    for lora in value("loras") or ():
+        yield "--lora", files_of_model(lora.path)
+    if names_no_model(arguments):
+        yield from _demo()
+    for name in _FILES:
+        if value(name) is not None:
+            yield _option(name), files_of_folder(value(name))
+    for name in _PLACED:
+        for placed in value(name) or ():
+            yield _option(name), [placed.path]
+    for path in value("reference") or ():
+        yield "--reference", [path]
+    if value("input") is not None:
+        yield "IN", files_of_folder(value("input"))
+
+
+def _demo() -> Iterator[_Read]:
+    from ltx2cpp.demo import demo_files
+    from ltx2cpp.errors import CheckpointError
+
+    try:
+        paths = demo_files().paths()
+    except CheckpointError:
+        # The pipeline says so.
+        return
+    for path in paths.values():
+        yield "the demo model", files_of_model(path)
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

@@ -1,0 +1,108 @@
+"""What is done with the decoded frames and sound before a clip is handed on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from ltx2cpp.conditioning.extension import read_extension
+from ltx2cpp.conditioning.foley import read_footage
+from ltx2cpp.conditioning.items import Condition
+from ltx2cpp.conditioning.placement import Placement
+from ltx2cpp.latents import ClipShape
+from ltx2cpp.values import Audio, ByteArray
+
+
+class Finish(Protocol):
+    """Makes the finished clip of the generated one.
+
+    Attributes:
+        decodes_video: whether it needs the generated pictures.
+        given_frames: uint8 (n, height, width, 3) that it holds in memory, or None.
+    """
+
+    @property
+    def decodes_video(self) -> bool: ...
+
+    @property
+    def given_frames(self) -> ByteArray | None: ...
+
+    def size(self, shape: ClipShape) -> tuple[int, int, int]:
+        """Return frames, height and width of the finished clip.
+
+        Args:
+            shape: of the clip as it is decoded.
+        """
+
+    def frames(self, generated: Iterator[ByteArray], shape: ClipShape) -> Iterator[ByteArray]:
+        """Yield the frames of the finished clip in chunks (n, height, width, 3).
+
+        Args:
+            generated: chunks of the decoded clip; not read where `decodes_video` is False.
+            shape: of that clip.
+        """
+
+    def sound(self, generated: Audio) -> Audio:
+        """Return the sound of the finished clip."""
+
+
+class GivenClip(Finish, Protocol):
+    """A finish that starts from a clip that was given.
+
+    Attributes:
+        name: of the clip, for messages.
+        given_frames: its frames.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def given_frames(self) -> ByteArray: ...
+
+    def generated_frames(self, num_frames: int | None) -> int:
+        """Return how many frames are generated, 8 k + 1.
+
+        Args:
+            num_frames: what the caller asked for, or None.
+
+        Raises:
+            ArgumentError: the given clip settles it otherwise.
+        """
+
+    def placement(self) -> Placement:
+        """Return what the generated clip is held to."""
+
+
+class WholeClip:
+    """The generated clip is the finished one."""
+
+    decodes_video = True
+    given_frames = None
+
+    def size(self, shape: ClipShape) -> tuple[int, int, int]:
+        return shape.num_frames, shape.height, shape.width
+
+    def frames(self, generated: Iterator[ByteArray], shape: ClipShape) -> Iterator[ByteArray]:
+        return generated
+
+    def sound(self, generated: Audio) -> Audio:
+        return generated
+
+
+def read_given_clip(
+    conditions: Sequence[Condition], frame_rate: float, num_frames: int | None
+) -> GivenClip | None:
+    """Return the clip that is made longer, or that gets a sound; None where there is none.
+
+    Args:
+        conditions: as given.
+        frame_rate: of the clip.
+        num_frames: that the caller asked for, or None.
+
+    Raises:
+        ArgumentError: it cannot be read, has another frame rate, or something stands against it.
+    """
+    return read_extension(conditions, frame_rate) or read_footage(
+        conditions, frame_rate, num_frames
+    )

@@ -1,0 +1,237 @@
+"""A Gemma 3 text model in the form that llama.cpp reads: names, keys, vocabulary.
+
+Source: the GGUF naming of llama.cpp's gemma3 architecture.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ltx2cpp.checkpoint import read_bytes
+from ltx2cpp.config import GemmaConfig
+from ltx2cpp.errors import CheckpointError, UnsupportedError
+from ltx2cpp.model.components import Source, build_gemma
+from ltx2cpp.model.tokenizer_source import TokenizerSource, find_tokenizer
+from ltx2cpp.text.sentencepiece_model import PieceType, read_pieces
+
+logger = logging.getLogger("ltx2cpp")
+
+ARCHITECTURE = "gemma3"
+_CONTEXT_LENGTH = 131072
+_SPACE = "\u2581"  # how pieces spell a space
+
+_LAYER_PARTS = {
+    "input_layernorm": "attn_norm",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.q_norm": "attn_q_norm",
+    "self_attn.k_norm": "attn_k_norm",
+    "self_attn.o_proj": "attn_output",
+    "post_attention_layernorm": "post_attention_norm",
+    "pre_feedforward_layernorm": "ffn_norm",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+    "post_feedforward_layernorm": "post_ffw_norm",
+}
+_TOP_NAMES = {"embed_tokens.weight": "token_embd.weight", "norm.weight": "output_norm.weight"}
+_LAYER_NAME = re.compile(r"layers\.(\d+)\.(.+)\.weight")
+
+
+def gguf_name(canonical: str) -> str:
+    """llama.cpp's name of a tensor.
+
+    Raises:
+        UnsupportedError: A tensor that Gemma 3 does not have.
+    """
+    if canonical in _TOP_NAMES:
+        return _TOP_NAMES[canonical]
+    match = _LAYER_NAME.fullmatch(canonical)
+    if match is None or match[2] not in _LAYER_PARTS:
+        raise UnsupportedError(f"'{canonical}' is no tensor of a Gemma 3 text model")
+    return f"blk.{match[1]}.{_LAYER_PARTS[match[2]]}.weight"
+
+
+def norm_offset(canonical: str, config: GemmaConfig) -> float:
+    """What is added to a weight: the format keeps 1 + w of every norm, Hugging Face files w."""
+    return config.norm_weight_offset if canonical.endswith("norm.weight") else 0.0
+
+
+def read_config(source: Source) -> GemmaConfig:
+    """Configuration of the text model in `source`."""
+    config: GemmaConfig = build_gemma(source).config
+    return config
+
+
+def gemma_metadata(source: Source, config: GemmaConfig) -> dict[str, Any]:
+    """Keys that describe the model and its vocabulary.
+
+    Args:
+        source: A Hugging Face folder or single file.
+        config: Its configuration.
+
+    Raises:
+        UnsupportedError: A layer pattern that the format cannot express.
+        CheckpointError: The vocabulary is malformed or larger than the embedding.
+    """
+    pattern = _pattern(config, str(source.path))
+    values: dict[str, Any] = {
+        "context_length": _CONTEXT_LENGTH,
+        "block_count": config.num_layers,
+        "embedding_length": config.hidden_size,
+        "feed_forward_length": config.intermediate_size,
+        "attention.head_count": config.num_heads,
+        "attention.head_count_kv": config.num_kv_heads,
+        "attention.key_length": config.head_dim,
+        "attention.value_length": config.head_dim,
+        "attention.layer_norm_rms_epsilon": np.float32(config.rms_norm_eps),
+        "attention.sliding_window": config.sliding_window,
+        "attention.sliding_window_pattern": pattern,
+        "rope.freq_base": np.float32(config.rope_theta_global),
+        "rope.freq_base_swa": np.float32(config.rope_theta_local),
+        "rope.scaling.type": "linear",
+        "rope.scaling.factor": np.float32(config.rope_factor_global),
+    }
+    # Not a key of llama.cpp, which takes 1/sqrt(head dimension); right for 12B, so left out there.
+    if config.query_pre_attn_scalar != config.head_dim:
+        values["attention.query_pre_attn_scalar"] = np.float32(config.query_pre_attn_scalar)
+    metadata: dict[str, Any] = {"general.type": "model"}
+    metadata.update((f"{ARCHITECTURE}.{key}", value) for key, value in values.items())
+    metadata.update(_vocabulary(source, config.vocab_size))
+    return metadata
+
+
+def _pattern(config: GemmaConfig, where: str) -> int:
+    """Every how many layers one is global; one past the last layer when none is."""
+    layers = config.global_layers
+    pattern = layers.index(True) + 1 if True in layers else len(layers) + 1
+    if layers != tuple((layer + 1) % pattern == 0 for layer in range(len(layers))):
+        raise UnsupportedError(
+            f"{where}: its global layers come at irregular intervals, which GGUF cannot express"
+        )
+    return pattern
+
+
+# -- vocabulary -----------------------------------------------------------------------------------
+
+
+def _vocabulary(source: Source, rows: int) -> dict[str, Any]:
+    found = _sentencepiece(source) or find_tokenizer(None, {"text_encoder": source})
+    if found is None:
+        logger.warning(
+            "%s: has no tokenizer beside it; the GGUF will need one (tokenizer=)", source.path
+        )
+        return {}
+    where = str(found.path)
+    payload = read_bytes(found.tensor) if found.tensor is not None else _file_bytes(found.path)
+    if found.kind == "sentencepiece":
+        entries = _from_pieces(payload, where)
+    else:
+        entries = _from_json(payload, where)
+    tokens: list[str] = entries["tokens"]
+    if len(tokens) > rows:
+        raise CheckpointError(
+            f"{where}: has {len(tokens)} tokens, but the embedding only {rows} rows; is it another "
+            "model's?"
+        )
+    # The embedding is padded to a round number of rows; readers want a token for each.
+    padding = range(len(tokens), rows)
+    tokens.extend(f"[PAD{index}]" for index in padding)
+    types = [*entries["token_type"], *(PieceType.UNUSED for _ in padding)]
+    entries["token_type"] = np.asarray(types, np.int32)
+    if "scores" in entries:
+        scores = [*entries["scores"], *(0.0 for _ in padding)]
+        entries["scores"] = np.asarray(scores, np.float32)
+    metadata = {f"tokenizer.ggml.{key}": value for key, value in entries.items()}
+    for key, token in (
+        ("bos_token_id", "<bos>"),
+        ("eos_token_id", "<eos>"),
+        ("unknown_token_id", "<unk>"),
+        ("padding_token_id", "<pad>"),
+    ):
+        if token in tokens:
+            metadata[f"tokenizer.ggml.{key}"] = tokens.index(token)
+    metadata["tokenizer.ggml.add_bos_token"] = True
+    metadata["tokenizer.ggml.add_eos_token"] = False
+    metadata["tokenizer.ggml.add_space_prefix"] = False
+    return metadata
+
+
+def _sentencepiece(source: Source) -> TokenizerSource | None:
+    """The sentencepiece model if there is one: its scores are what the format is made for."""
+    info = source.file.tensors.get("spiece_model")
+    if info is not None:
+        return TokenizerSource("sentencepiece", info.path, tensor=info)
+    folder = source.path if source.path.is_dir() else source.path.parent
+    path = folder / "tokenizer.model"
+    # What a file carries itself is surer than what lies beside it.
+    if "tokenizer_json" in source.file.tensors or not path.is_file():
+        return None
+    return TokenizerSource("sentencepiece", path)
+
+
+def _file_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _from_pieces(payload: bytes, where: str) -> dict[str, Any]:
+    pieces = read_pieces(payload, where)
+    return {
+        "model": "llama",
+        "pre": "default",
+        # The format spells user-defined pieces with plain spaces.
+        "tokens": [
+            piece.text.replace(_SPACE, " ") if piece.kind is PieceType.USER_DEFINED else piece.text
+            for piece in pieces
+        ],
+        "scores": [piece.score for piece in pieces],
+        "token_type": [piece.kind for piece in pieces],
+    }
+
+
+def _from_json(payload: bytes, where: str) -> dict[str, Any]:
+    try:
+        parsed = json.loads(payload)
+        vocabulary: Mapping[str, int] = parsed["model"]["vocab"]
+        merges = [
+            pair if isinstance(pair, str) else " ".join(pair) for pair in parsed["model"]["merges"]
+        ]
+        added = {
+            int(entry["id"]): (str(entry["content"]), bool(entry["special"]))
+            for entry in parsed["added_tokens"]
+        }
+        by_id = {int(index): token for token, index in vocabulary.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{where}: not a tokenizer.json of Gemma ({error!r})") from error
+    by_id.update((index, token) for index, (token, _) in added.items())
+    if sorted(by_id) != list(range(len(by_id))):
+        raise CheckpointError(f"{where}: its ids do not count from 0 without gaps")
+    tokens = [by_id[index] for index in range(len(by_id))]
+    types = []
+    for index, token in enumerate(tokens):
+        if token == "<unk>":
+            types.append(PieceType.UNKNOWN)
+        elif index in added:
+            types.append(PieceType.CONTROL if added[index][1] else PieceType.USER_DEFINED)
+        elif re.fullmatch(r"<0x[0-9A-F]{2}>", token):
+            types.append(PieceType.BYTE)
+        else:
+            types.append(PieceType.NORMAL)
+    return {
+        "model": "gpt2",
+        "pre": "default",
+        "tokens": tokens,
+        "token_type": types,
+        "merges": merges,
+    }

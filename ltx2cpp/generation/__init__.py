@@ -1,0 +1,1 @@
+"""One generation: what was asked for, settled into a plan, carried out phase by phase."""

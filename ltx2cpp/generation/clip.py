@@ -1,0 +1,85 @@
+"""A denoised clip, decoded while it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ltx2cpp.errors import ArgumentError
+from ltx2cpp.generation.describe import describe
+from ltx2cpp.generation.plan import Plan
+from ltx2cpp.generation.run import Run
+from ltx2cpp.output import GenerationOutput
+from ltx2cpp.values import Audio, ByteArray, FloatArray
+
+
+class Clip:
+    """A denoised clip; see `GenerationStream`.
+
+    Args:
+        plan: of the generation.
+        run: its phases, of which those that decode are still to come.
+    """
+
+    def __init__(self, plan: Plan, run: Run) -> None:
+        self._plan, self._run = plan, run
+        self.info = describe(plan)
+        self.num_frames, self.height, self.width = plan.finish.size(plan.decoded_shape)
+        self.frame_rate = plan.decoded_shape.frame_rate
+        self._sound: Audio | None = None
+
+    @property
+    def video_latent(self) -> FloatArray | None:
+        """The finished latent (C, F, h, w), normalised."""
+        return self._run.state.video_latent
+
+    @property
+    def audio_latent(self) -> FloatArray | None:
+        """The finished latent (C, L, M), normalised."""
+        return self._run.state.kept_audio_latent
+
+    @property
+    def sound(self) -> Audio | None:
+        """The sound, decoded when first asked for."""
+        if self._sound is None:
+            self._sound = self._plan.sound
+        if self._sound is None and (decoded := self._run.sound()) is not None:
+            self._sound = self._plan.finish.sound(decoded)
+        return self._sound
+
+    @property
+    def audio(self) -> FloatArray | None:
+        """Samples (2, n) of the sound."""
+        return None if (sound := self.sound) is None else sound.samples
+
+    @property
+    def sample_rate(self) -> int | None:
+        return None if (sound := self.sound) is None else sound.sample_rate
+
+    def __iter__(self) -> Iterator[ByteArray]:
+        plan = self._plan
+        if not plan.video:
+            raise ArgumentError("the clip has no pictures: it was made with video=False")
+        return plan.finish.frames(self._run.pictures(), plan.decoded_shape)
+
+    def collect(self) -> GenerationOutput:
+        """Decode what the plan wants decoded and return it whole."""
+        sound = self.sound
+        return GenerationOutput(
+            video=self._frames() if self._plan.decodes and self._plan.video else None,
+            sound=sound,
+            frame_rate=self.frame_rate,
+            video_latent=self.video_latent,
+            audio_latent=self.audio_latent,
+            info=self.info,
+        )
+
+    def _frames(self) -> ByteArray:
+        """Return all frames, (num_frames, height, width, 3)."""
+        video = np.empty((self.num_frames, self.height, self.width, 3), np.uint8)
+        start = 0
+        for chunk in self:
+            video[start : start + len(chunk)] = chunk
+            start += len(chunk)
+        return video

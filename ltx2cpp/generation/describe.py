@@ -1,0 +1,77 @@
+"""What a generation used, as the plain values that its file carries."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from ltx2cpp import conditioning
+from ltx2cpp.generation.plan import Plan
+from ltx2cpp.options import LoraSpec
+from ltx2cpp.values import FloatArray
+
+
+def describe(plan: Plan) -> dict[str, Any]:
+    """Return every value of a generation, defaults included, as plain JSON types.
+
+    With them a call makes the clip again; ``width`` to ``frame_rate`` are those of the call, before
+    a temporal upsampler.
+    """
+    shape, first = plan.shape, plan.stages[0]
+    two_stage = len(plan.stages) > 1
+    audio_condition = plan.audio_condition
+    return {
+        "prompt": plan.prompt if isinstance(plan.prompt, str) else None,
+        "negative_prompt": plan.negative if isinstance(plan.negative, str) else None,
+        "width": shape.width,
+        "height": shape.height,
+        "num_frames": shape.num_frames,
+        "frame_rate": shape.frame_rate,
+        "seed": plan.seed,
+        "num_inference_steps": len(first.sigmas) - 1,
+        "sigmas": _levels(first.sigmas),
+        "sampler": dataclasses.asdict(first.sampler),
+        "guidance": json.loads(json.dumps(dataclasses.asdict(first.guidance))),
+        "conditions": [conditioning.describe(each) for each in plan.conditions],
+        "audio_condition": None if audio_condition is None else audio_condition.describe(),
+        "pipeline": plan.pipeline.name,
+        "two_stage": two_stage,
+        "stage_2_sigmas": _levels(plan.stages[1].sigmas) if two_stage else None,
+        "temporal_upscale": plan.temporal_upscale,
+        **_describe_loras([stage.loras for stage in plan.stages]),
+        "video": plan.video,
+        "audio": plan.audio,
+        "preset": plan.preset.name,
+        **plan.model.info,
+        "ltx2cpp": _package_version(),
+    }
+
+
+def _package_version() -> str:
+    """Return the version of the installed package, "unknown" in a bare source tree."""
+    try:
+        return metadata.version("ltx2cpp")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _describe_loras(loras: Sequence[Sequence[LoraSpec]]) -> dict[str, Any]:
+    """Return each LoRA with the stages it acts in, counted from 1; nothing without any."""
+    stages: dict[tuple[str, float], list[int]] = {}
+    for stage, specs in enumerate(loras, start=1):
+        for spec in specs:
+            stages.setdefault((Path(spec.path).name, float(spec.strength)), []).append(stage)
+    described = [
+        {"file": file, "strength": strength, "stages": acts}
+        for (file, strength), acts in stages.items()
+    ]
+    return {"loras": described} if described else {}
+
+
+def _levels(sigmas: FloatArray) -> list[float]:
+    # The shortest digits that give the same float32.
+    return [float(str(sigma)) for sigma in sigmas]

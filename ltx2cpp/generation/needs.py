@@ -1,0 +1,74 @@
+"""What a settled generation needs, asked of its phases."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+
+from ltx2cpp.errors import ArgumentError
+from ltx2cpp.generation.phases import Phase, phases_of
+from ltx2cpp.generation.plan import ModelDefaults, Plan
+from ltx2cpp.generation.request import GenerationArguments
+from ltx2cpp.generation.settle import settle
+from ltx2cpp.memory.plan import DecodePieces, PhaseNeeds
+from ltx2cpp.networks.networks import Networks
+from ltx2cpp.values import PromptEmbedding
+
+
+@dataclass(frozen=True, eq=False)
+class PlannedNeeds:
+    """The needs of a plan; see `ltx2cpp.memory.fit.GenerationNeeds`.
+
+    Attributes:
+        prompt, arguments: of the call.
+        model: that runs it.
+        networks: of that model.
+        plan: settled from them.
+        known: prompts whose contexts are there already.
+    """
+
+    prompt: str | PromptEmbedding
+    arguments: GenerationArguments
+    model: ModelDefaults
+    networks: Networks
+    plan: Plan
+    known: Collection[str]
+    _asked: dict[str, PhaseNeeds] = field(default_factory=dict, init=False)
+
+    @property
+    def num_frames(self) -> int:
+        return self.plan.shape.num_frames
+
+    def phases(self, pieces: DecodePieces) -> list[PhaseNeeds]:
+        """Return the needs of all phases, in order, with the clip decoded in pieces."""
+        given = _given_bytes(self.plan)
+        needs = [
+            self._ask(phase) for phase in phases_of(self.plan, self.networks, self.known, pieces)
+        ]
+        return [replace(each, host_bytes=each.host_bytes + given) for each in needs]
+
+    def with_frames(self, num_frames: int) -> PlannedNeeds | None:
+        """Return the needs with another number of frames; None where the rest forbids it."""
+        arguments: GenerationArguments = {**self.arguments, "num_frames": num_frames}
+        try:
+            plan = settle(self.prompt, arguments, self.model)
+        except ArgumentError:
+            # Conditions that need the frames, or too short a clip for sound.
+            return None
+        return replace(self, arguments=arguments, plan=plan)
+
+    def _ask(self, phase: Phase) -> PhaseNeeds:
+        """Return what a phase needs; the pieces of the decode change that of one phase only."""
+        needs = self._asked.get(phase.name) or phase.needs()
+        if not needs.in_pieces:
+            self._asked[phase.name] = needs
+        return needs
+
+
+def _given_bytes(plan: Plan) -> int:
+    """Return the bytes of given pictures, which stay in memory for the whole run."""
+    frames = [item.frames for stage in plan.stages for item in stage.placements.items]
+    if plan.finish.given_frames is not None:
+        frames.append(plan.finish.given_frames)
+    # Stages share what they are given.
+    return sum({id(each): each.nbytes for each in frames}.values())

@@ -1,0 +1,52 @@
+"""The phases of a generation: the only list of them.
+
+A phase is a class of its own file; adding one is that file and a line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from ltx2cpp.generation.phases.conditions import EncodePictures, EncodeSounds
+from ltx2cpp.generation.phases.decode import DecodeSound, DecodeVideo
+from ltx2cpp.generation.phases.denoise import Denoise
+from ltx2cpp.generation.phases.phase import Phase, State
+from ltx2cpp.generation.phases.temporal_upscale import TemporalUpscale
+from ltx2cpp.generation.phases.text import ConnectPrompt, EncodePrompt
+from ltx2cpp.generation.phases.upsample import Upsample
+from ltx2cpp.generation.plan import Plan
+from ltx2cpp.memory.plan import WHOLE, DecodePieces
+from ltx2cpp.networks.networks import Networks
+
+__all__ = ["Phase", "State", "phases_of"]
+
+
+def phases_of(
+    plan: Plan,
+    networks: Networks,
+    known: Collection[str] = (),
+    pieces: DecodePieces = WHOLE,
+) -> list[Phase]:
+    """Return the phases of a generation in their order.
+
+    Args:
+        plan: of the generation.
+        networks: of the model.
+        known: prompts whose contexts are there already.
+        pieces: how the video decoder takes the clip apart.
+    """
+    texts = [text for text in plan.texts if text not in known]
+    stages: list[Phase] = [Denoise(plan, networks, 0)]
+    for index in range(1, len(plan.stages)):
+        stages += [Upsample(plan, networks, index), Denoise(plan, networks, index)]
+    phases: list[Phase] = [
+        EncodePrompt(plan, networks, texts),
+        ConnectPrompt(plan, networks, texts),
+        EncodePictures(plan, networks),
+        EncodeSounds(plan, networks),
+        *stages,
+        TemporalUpscale(plan, networks),
+        DecodeSound(plan, networks),
+        DecodeVideo(plan, networks, pieces),
+    ]
+    return [phase for phase in phases if phase.is_needed]

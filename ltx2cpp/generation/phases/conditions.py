@@ -1,0 +1,127 @@
+"""What the clip is held to, encoded: pictures at the size of each stage, and sounds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ltx2cpp.generation.phases.phase import FLOAT_BYTES, Phase, State
+from ltx2cpp.memory.plan import PhaseNeeds, largest_of
+from ltx2cpp.model.components import Component
+from ltx2cpp.networks import cost
+from ltx2cpp.values import Audio, FloatArray
+
+_RGB = 3
+
+
+class EncodePictures(Phase):
+    """Pictures and videos of the conditions through the video encoder."""
+
+    name = "encode pictures"
+    component = "video encoder"
+
+    @property
+    def is_needed(self) -> bool:
+        return self.units > 0
+
+    @property
+    def units(self) -> int:
+        return sum(len(stage.placements.items) for stage in self._plan.stages)
+
+    @property
+    def weights(self) -> tuple[Component | None, ...]:
+        return (self._networks.models.video_encoder,)
+
+    def check(self) -> None:
+        self._networks.video_encoder.check(self._plan.model.video_channels)
+
+    def needs(self) -> PhaseNeeds:
+        sizes = [
+            (len(item.frames), *item.size(stage.shape))
+            for stage in self._plan.stages
+            for item in stage.placements.items
+        ]
+        config = self._networks.models.require("video_encoder").config
+        encoder = self._networks.video_encoder
+        pixels = max(n * w * h for n, w, h in sizes) * _RGB
+        return PhaseNeeds(
+            self.name,
+            self.component,
+            (largest_of([encoder.measure((n, h, w, _RGB)) for n, w, h in sizes]),),
+            # Fitted to the size in float32, as bytes, and scaled for the network.
+            pixels * (FLOAT_BYTES + 1 + FLOAT_BYTES),
+            sum(cost.video_encoder_flop(config, n, h, w) for n, w, h in sizes),
+        )
+
+    def open(self) -> None:
+        self._networks.video_encoder.open()
+
+    def run(self, state: State) -> State:
+        latents: list[tuple[FloatArray, ...]] = []
+        done = 0
+        for stage in self._plan.stages:
+            encoded = []
+            for item in stage.placements.items:
+                encoded.append(self._networks.video_encoder.encode(item.pixels(stage.shape)))
+                done += 1
+                self._report(done)
+            latents.append(tuple(encoded))
+        return replace(state, picture_latents=tuple(latents))
+
+    def release(self) -> None:
+        self._networks.video_encoder.release()
+
+
+class EncodeSounds(Phase):
+    """The sound that leads the pictures, and sounds of conditions, through the audio encoder."""
+
+    name = "encode audio"
+    component = "audio encoder"
+
+    @property
+    def is_needed(self) -> bool:
+        return bool(self._sounds())
+
+    @property
+    def units(self) -> int:
+        return len(self._sounds())
+
+    @property
+    def weights(self) -> tuple[Component | None, ...]:
+        return (self._networks.models.audio_encoder,)
+
+    def check(self) -> None:
+        self._networks.models.require("audio_encoder")
+
+    def needs(self) -> PhaseNeeds:
+        sounds = self._sounds()
+        networks = [
+            self._networks.audio_encoder.measure(sound.samples.shape[1], sound.sample_rate)
+            for sound in sounds
+        ]
+        # Resampled and as windows that overlap by half and more.
+        host = 8 * max(sound.samples.nbytes for sound in sounds)
+        return PhaseNeeds(self.name, self.component, (largest_of(networks),), host, 0.0)
+
+    def open(self) -> None:
+        self._networks.audio_encoder.open()
+
+    def run(self, state: State) -> State:
+        latents = {}
+        for done, sound in enumerate(self._sounds(), start=1):
+            latents[id(sound)] = self._networks.audio_encoder.encode(
+                sound.samples, sound.sample_rate
+            )
+            self._report(done)
+        return replace(state, sound_latents=latents)
+
+    def release(self) -> None:
+        self._networks.audio_encoder.release()
+
+    def _sounds(self) -> list[Audio]:
+        """Return the sounds, each once; stages share those of their conditions."""
+        plan = self._plan
+        if not plan.audio:
+            return []
+        items = (item.audio for stage in plan.stages for item in stage.placements.items)
+        sounds = [sound for sound in (*items, plan.sound) if sound is not None]
+        return list({id(sound): sound for sound in sounds}.values())

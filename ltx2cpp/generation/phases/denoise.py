@@ -1,0 +1,259 @@
+"""One stage of denoising: from noise, or from the stage before, to latents.
+
+Source: Lightricks LTX-2, ltx_pipelines one-stage, two-stage and distilled pipelines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ltx2cpp.conditioning import LatentState
+from ltx2cpp.conditioning.apply import Encoded, condition_audio, condition_video
+from ltx2cpp.conditioning.placement import Kind
+from ltx2cpp.conditioning.sound import hold_sound
+from ltx2cpp.generation.phases.phase import FLOAT_BYTES, Phase, State
+from ltx2cpp.generation.phases.text import context_bytes
+from ltx2cpp.generation.plan import Plan, Stage
+from ltx2cpp.latents import (
+    AUDIO_LATENT_BINS,
+    ClipShape,
+    audio_positions,
+    pack_audio,
+    pack_video,
+    unpack_audio,
+    unpack_video,
+    video_positions,
+)
+from ltx2cpp.memory.plan import TRANSFORMER, PhaseNeeds
+from ltx2cpp.model.components import Component
+from ltx2cpp.model.files import ModelSet
+from ltx2cpp.networks import cost
+from ltx2cpp.networks.networks import Networks
+from ltx2cpp.networks.transformer import StreamSizes
+from ltx2cpp.observing import Step
+from ltx2cpp.sampling.denoising import denoise
+from ltx2cpp.sampling.guidance import passes_needed
+from ltx2cpp.text.tokenizer import MAX_TOKENS
+from ltx2cpp.values import FloatArray, PromptEmbedding
+
+# Arrays of one stream beside its rotary tables: state, samplers, estimates of the passes.
+_STATE_COPIES = 10
+
+
+class Denoise(Phase):
+    """One stage through the transformer.
+
+    Args:
+        plan: of the generation.
+        networks: of the model.
+        index: of the stage, from 0.
+    """
+
+    component = TRANSFORMER
+    is_needed = True
+
+    def __init__(self, plan: Plan, networks: Networks, index: int) -> None:
+        super().__init__(plan, networks)
+        self._index, self._stage = index, plan.stages[index]
+        self.name = "denoise" if len(plan.stages) == 1 else f"denoise, stage {index + 1}"
+
+    @property
+    def units(self) -> int:
+        return len(self._stage.sigmas) - 1
+
+    @property
+    def weights(self) -> tuple[Component | None, ...]:
+        return (self._models().transformer,)
+
+    def check(self) -> None:
+        networks = self._networks
+        networks.transformer.check_blocks(self._stage.guidance.stg_blocks)
+        for prompt in (self._plan.prompt, self._plan.negative):
+            if isinstance(prompt, PromptEmbedding):
+                networks.transformer.check_context(prompt)
+        models = self._models()
+        if networks.backend.must_stream:
+            networks.backend.check_streaming(models.require("transformer"))
+
+    def needs(self) -> PhaseNeeds:
+        plan, models = self._plan, self._models()
+        video, audio = stream_sizes(plan, self._stage)
+        host = (2 if plan.negative is not None else 1) * context_bytes(models)
+        channels = (plan.model.video_channels, plan.model.audio_channels)
+        for sizes, width in zip((video, audio), channels, strict=True):
+            if sizes is not None:
+                tokens, _, _, masked = sizes
+                host += _STATE_COPIES * tokens * width * FLOAT_BYTES
+                host += (FLOAT_BYTES + 2) * tokens**2 if masked else 0
+        flop = cost.transformer_flop(
+            models.require("transformer").config,
+            0 if video is None else video[0],
+            0 if audio is None else audio[0],
+            MAX_TOKENS,
+        )
+        return PhaseNeeds(
+            self.name,
+            self.component,
+            (self._networks.transformer.measure(models, video, audio),),
+            host,
+            flop * network_calls(plan, self._stage),
+        )
+
+    def open(self) -> None:
+        self._networks.transformer.use(self._models())
+        self._networks.transformer.open(video=self._plan.video, audio=self._plan.audio)
+
+    def run(self, state: State) -> State:
+        plan, stage = self._plan, self._stage
+        video, audio = start_stage(plan, self._index, state)
+        video, audio = denoise(
+            self._networks.transformer.velocity,
+            video,
+            audio,
+            state.context(plan.prompt),
+            None if plan.negative is None else state.context(plan.negative),
+            sigmas=stage.sigmas,
+            guidance=stage.guidance,
+            sampler=stage.sampler.factory(),
+            on_step=lambda step: self._report_step(step, state),
+        )
+        shape = stage.shape
+        video_latent = audio_latent = None
+        if video is not None:
+            grid = (shape.latent_frames, shape.latent_height, shape.latent_width)
+            video_latent = unpack_video(video.latent[: video.generated], *grid)
+        if audio is not None:
+            audio_latent = unpack_audio(audio.latent[: audio.generated], self._audio_bins())
+        kept = audio_latent if self._index == plan.sound_stage else state.kept_audio_latent
+        return replace(
+            state, video_latent=video_latent, audio_latent=audio_latent, kept_audio_latent=kept
+        )
+
+    def release(self) -> None:
+        self._networks.transformer.release()
+
+    def _models(self) -> ModelSet:
+        return self._networks.with_loras(self._stage.loras)
+
+    def _audio_bins(self) -> int:
+        vae = self._networks.models.audio_config.vae
+        return AUDIO_LATENT_BINS if vae is None else vae.latent_bins
+
+    def _report_step(self, step: Step, state: State) -> None:
+        """Tell observer and caller of a step, counted over all stages."""
+        steps = [len(stage.sigmas) - 1 for stage in self._plan.stages]
+        step_of_all = Step(
+            index=sum(steps[: self._index]) + step.index, total=sum(steps), sigma=step.sigma
+        )
+        self._networks.backend.observer.step(step_of_all)
+        self._report(step.index)
+        if state.on_step is not None:
+            state.on_step(step_of_all)
+
+
+def start_stage(
+    plan: Plan, index: int, state: State
+) -> tuple[LatentState | None, LatentState | None]:
+    """Return the noised starting states of video and audio.
+
+    Args:
+        plan: of the generation.
+        index: of the stage, from 0.
+        state: conditions encoded at its size, and from the second stage on the latents it starts
+            from, at its size.
+    """
+    stage = plan.stages[index]
+    shape = stage.shape
+    conditions = _conditions(stage, index, state)
+    continues = state.video_latent is not None or state.audio_latent is not None
+    scale = float(stage.sigmas[0]) if continues else 1.0
+    video = _start_video(plan, shape, conditions, state.video_latent) if plan.video else None
+    audio = _start_audio(plan, stage, conditions, state) if plan.audio else None
+    if stage.noise is not None:
+        video_noise, audio_noise = stage.noise
+    else:
+        # One source serves all stages: video, then audio, of each in turn.
+        assert state.noise is not None
+        video_noise = None if video is None else state.noise.normal(video.latent.shape)
+        audio_noise = None if audio is None else state.noise.normal(audio.latent.shape)
+    if video is not None and video_noise is not None:
+        video = video.noised(video_noise, scale)
+    if audio is not None and audio_noise is not None:
+        audio = audio.noised(audio_noise, scale)
+    return video, audio
+
+
+def _conditions(stage: Stage, index: int, state: State) -> list[Encoded]:
+    """Return the conditions of a stage with their latents."""
+    items = stage.placements.items
+    if not items:
+        return []
+    return [
+        Encoded(
+            item, latent, None if item.audio is None else state.sound_latents.get(id(item.audio))
+        )
+        for item, latent in zip(items, state.picture_latents[index], strict=True)
+    ]
+
+
+def _start_video(
+    plan: Plan, shape: ClipShape, conditions: Sequence[Encoded], latent: FloatArray | None
+) -> LatentState:
+    video = LatentState.empty(
+        shape.video_tokens,
+        plan.model.video_channels,
+        video_positions(
+            shape.latent_frames, shape.latent_height, shape.latent_width, shape.frame_rate
+        ),
+    )
+    if latent is not None:
+        video = replace(video, latent=pack_video(latent))
+    return condition_video(video, shape, conditions)
+
+
+def _start_audio(
+    plan: Plan, stage: Stage, conditions: Sequence[Encoded], state: State
+) -> LatentState:
+    frames = stage.shape.audio_frames
+    audio = LatentState.empty(frames, plan.model.audio_channels, audio_positions(frames))
+    if state.audio_latent is not None:
+        audio = replace(audio, latent=pack_audio(state.audio_latent))
+        if stage.keeps_sound:
+            audio = hold_sound(audio, state.audio_latent)
+    if plan.sound is not None:
+        return hold_sound(audio, state.sound_latents[id(plan.sound)])
+    return condition_audio(audio, conditions)
+
+
+def stream_sizes(plan: Plan, stage: Stage) -> tuple[StreamSizes | None, StreamSizes | None]:
+    """Return what the transformer's graph depends on, for video and for audio."""
+    items = stage.placements.items
+    # Held tokens have a noise level of their own for each strength.
+    levels = 1 + len({item.strength for item in items})
+    masked = any(
+        item.kind is Kind.REFERENCE
+        and not (isinstance(item.attention, float) and item.attention == 1.0)
+        for item in items
+    )
+    tokens = stage.shape.video_tokens + stage.placements.appended_tokens(stage.shape)
+    video = (tokens, MAX_TOKENS, levels, masked) if plan.video else None
+    sound_tokens = stage.placements.appended_sound_tokens
+    audio = None
+    if plan.audio:
+        frames = stage.shape.audio_frames + sound_tokens
+        audio = (frames, MAX_TOKENS, 2 if sound_tokens else 1, False)
+    return video, audio
+
+
+def network_calls(plan: Plan, stage: Stage) -> int:
+    """Return how often a stage calls the transformer."""
+    steps = len(stage.sigmas) - 1
+    calls = 0
+    for sigma in stage.sigmas[:-1]:
+        streams = [stage.guidance.video] if plan.video else []
+        streams += [stage.guidance.audio] if plan.audio else []
+        strengths = [stream.at(float(sigma)) for stream in streams]
+        calls += len(passes_needed(strengths, both_present=len(streams) > 1))
+    # A step of res_2s asks twice, and once more at the end.
+    return 2 * calls + 1 if stage.sampler.name == "res_2s" and steps else calls

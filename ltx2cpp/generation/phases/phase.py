@@ -1,0 +1,114 @@
+"""What a phase of a generation is, and what the phases hand on."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from ltx2cpp.generation.plan import Plan
+from ltx2cpp.memory.plan import PhaseNeeds
+from ltx2cpp.model.components import Component
+from ltx2cpp.networks.networks import Networks
+from ltx2cpp.networks.text import Features
+from ltx2cpp.observing import Step
+from ltx2cpp.sampling.noise import NoiseSource
+from ltx2cpp.values import Audio, ByteArray, FloatArray, PromptEmbedding
+
+# Bytes of a float32, in which everything on the host is counted.
+FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """What the phases so far have made.
+
+    Attributes:
+        contexts: of the prompts given as text.
+        noise: where the stages draw their noise from, in turn; None where it was given.
+        on_step: called after each denoising step, or None.
+        features: of each prompt, between text encoder and connectors.
+        picture_latents: per stage, of its conditions in order: (C, F, h, w), normalised.
+        sound_latents: by the id of the `Audio` that was encoded: (C, L, M), normalised.
+        video_latent: (C, F, h, w) of the last stage, normalised, or None.
+        audio_latent: (C, L, M) of the last stage, normalised, or None.
+        kept_audio_latent: the audio latent that the clip carries.
+        sound: decoded, before the finish.
+        pictures: uint8 chunks (n, height, width, 3), decoded while they are read.
+    """
+
+    contexts: Mapping[str, PromptEmbedding]
+    noise: NoiseSource | None = None
+    on_step: Callable[[Step], None] | None = None
+    features: Mapping[str, Features] = field(default_factory=dict)
+    picture_latents: tuple[tuple[FloatArray, ...], ...] = ()
+    sound_latents: Mapping[int, FloatArray] = field(default_factory=dict)
+    video_latent: FloatArray | None = None
+    audio_latent: FloatArray | None = None
+    kept_audio_latent: FloatArray | None = None
+    sound: Audio | None = None
+    pictures: Iterator[ByteArray] | None = None
+
+    def context(self, prompt: str | PromptEmbedding) -> PromptEmbedding:
+        """Return the contexts of a prompt that is given as text or encoded."""
+        return self.contexts[prompt] if isinstance(prompt, str) else prompt
+
+
+class Phase(ABC):
+    """One part of a generation, with one component of the model.
+
+    A phase is made from the plan alone; it is checked, asked for its needs, or run.
+
+    Attributes:
+        name: as the observer hears it.
+        component: whose weights it loads; phases of one component share them.
+        is_deferred: whether it waits until its result is asked for.
+    """
+
+    name: str
+    component: str
+    is_deferred = False
+
+    def __init__(self, plan: Plan, networks: Networks) -> None:
+        self._plan, self._networks = plan, networks
+
+    @property
+    @abstractmethod
+    def is_needed(self) -> bool:
+        """Whether the plan has anything for it to do."""
+
+    @property
+    def units(self) -> int | None:
+        """How many parts it counts its progress in, None for one."""
+        return None
+
+    @property
+    @abstractmethod
+    def weights(self) -> tuple[Component | None, ...]:
+        """The components of the model files that it reads; None where the files lack one."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise for everything that the phase would refuse, before anything computes."""
+
+    @abstractmethod
+    def needs(self) -> PhaseNeeds:
+        """Return what it takes, asked of the networks' graphs; nothing is loaded."""
+
+    @abstractmethod
+    def open(self) -> None:
+        """Load the weights."""
+
+    @abstractmethod
+    def run(self, state: State) -> State:
+        """Compute, and return what is there now."""
+
+    @abstractmethod
+    def release(self) -> None:
+        """Free the weights."""
+
+    def _report(self, done: int) -> None:
+        """Tell the observer how many units are finished."""
+        units = self.units
+        assert units is not None
+        self._networks.backend.observer.phase_progress(self.name, done, units)

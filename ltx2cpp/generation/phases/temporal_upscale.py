@@ -1,0 +1,50 @@
+"""The finished latents brought to twice the frame rate."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ltx2cpp.errors import ConfigError
+from ltx2cpp.generation.phases.phase import Phase, State
+from ltx2cpp.generation.phases.upsample import needs_of
+from ltx2cpp.memory.plan import PhaseNeeds
+from ltx2cpp.model.components import Component
+
+
+class TemporalUpscale(Phase):
+    """F latent frames to 2 F - 1: the first one stands for a single pixel frame."""
+
+    name = "upscale frames"
+    component = "temporal upsampler"
+
+    @property
+    def is_needed(self) -> bool:
+        return self._plan.temporal_upscale
+
+    @property
+    def weights(self) -> tuple[Component | None, ...]:
+        return (self._networks.models.temporal_upsampler,)
+
+    def check(self) -> None:
+        self._networks.temporal_upsampler.check_doubling()
+
+    def needs(self) -> PhaseNeeds:
+        upsampler, plan = self._networks.temporal_upsampler, self._plan
+        return needs_of(self, upsampler, plan.model.video_channels, plan.shape)
+
+    def open(self) -> None:
+        self._networks.temporal_upsampler.open()
+
+    def run(self, state: State) -> State:
+        assert state.video_latent is not None
+        latent = self._networks.temporal_upsampler.run(state.video_latent)
+        expected = self._plan.decoded_shape.latent_frames
+        if latent.shape[1] != expected:
+            raise ConfigError(
+                f"the temporal upsampler turns {state.video_latent.shape[1]} latent frames into "
+                f"{latent.shape[1]}, expected {expected}; is it another model's?"
+            )
+        return replace(state, video_latent=latent)
+
+    def release(self) -> None:
+        self._networks.temporal_upsampler.release()

@@ -1,0 +1,128 @@
+"""A generation with every value settled, and what settling needs to know of the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ltx2cpp.conditioning import AudioCondition, Condition
+from ltx2cpp.conditioning.finish import Finish
+from ltx2cpp.conditioning.placement import Placements
+from ltx2cpp.generation.pipelines import PipelineSpec
+from ltx2cpp.generation.presets import Preset
+from ltx2cpp.latents import ClipShape
+from ltx2cpp.options import Guidance, LoraSpec
+from ltx2cpp.sampling.choice import SamplerChoice
+from ltx2cpp.values import Audio, FloatArray, PromptEmbedding
+
+
+@dataclass(frozen=True)
+class ModelDefaults:
+    """What settling needs to know of the model.
+
+    Attributes:
+        preset: its defaults.
+        video_channels: values of a video token.
+        audio_channels: values of an audio token.
+        max_seconds: end of the position range on the time axis.
+        info: what `GenerationOutput.info` tells of the model; plain JSON types.
+        loras: in use, each in all stages or in one.
+        distilled_lora: what makes a full model a distilled one, or None.
+        reference_factors: how much smaller, and slower, the LoRAs want their reference video.
+    """
+
+    preset: Preset
+    video_channels: int
+    audio_channels: int
+    max_seconds: float
+    info: dict[str, Any]
+    loras: tuple[LoraSpec, ...] = ()
+    distilled_lora: Path | None = None
+    reference_factors: tuple[int, int] = (1, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """One denoising run of a generation.
+
+    Attributes:
+        shape: of the clip at this stage.
+        sigmas: (steps + 1,) noise levels; the first is the share of noise it starts from.
+        guidance: of both streams.
+        sampler: with its options.
+        placements: what the clip is held to.
+        noise: video tokens (T, C), appended conditions included, and audio tokens (L, C'), or None
+            to draw them.
+        loras: that change the transformer in it.
+        keeps_sound: whether the sound it starts from stays as it is.
+    """
+
+    shape: ClipShape
+    sigmas: FloatArray
+    guidance: Guidance
+    sampler: SamplerChoice
+    placements: Placements
+    noise: tuple[FloatArray | None, FloatArray | None] | None = None
+    loras: tuple[LoraSpec, ...] = ()
+    keeps_sound: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A generation with every value settled.
+
+    Attributes:
+        prompt: to encode, or encoded already.
+        negative: the same for the negative prompt; None when guidance does not use it.
+        pipeline: the official pipeline it follows.
+        preset: defaults it took.
+        model: that runs it.
+        stages: one, or two where the first runs at half size.
+        seed: of the noise; None when noise was given.
+        video, audio: whether the stream runs; at least one does.
+        decodes: whether pictures and sound are decoded.
+        conditions: as given.
+        audio_condition: the sound that leads the pictures, as given, or None.
+        sound: the same cut to the clip.
+        finish: what is done with the decoded frames and sound.
+        sound_stage: index of the stage whose sound the clip carries.
+        temporal_upscale: whether the latents are brought to twice the frame rate.
+    """
+
+    prompt: str | PromptEmbedding
+    negative: str | PromptEmbedding | None
+    pipeline: PipelineSpec
+    preset: Preset
+    model: ModelDefaults
+    stages: tuple[Stage, ...]
+    seed: int | None
+    video: bool
+    audio: bool
+    decodes: bool
+    conditions: tuple[Condition, ...]
+    audio_condition: AudioCondition | None
+    sound: Audio | None
+    finish: Finish
+    sound_stage: int
+    temporal_upscale: bool
+    decoded_shape: ClipShape = field(init=False)
+
+    def __post_init__(self) -> None:
+        shape = self.shape
+        if self.temporal_upscale:
+            shape = replace(
+                shape, num_frames=2 * shape.num_frames - 1, frame_rate=2 * shape.frame_rate
+            )
+        object.__setattr__(self, "decoded_shape", shape)
+
+    @property
+    def shape(self) -> ClipShape:
+        """Of the clip that the last stage generates."""
+        return self.stages[-1].shape
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The prompts that are given as text, each once."""
+        prompts = (self.prompt, self.negative)
+        return tuple(dict.fromkeys(each for each in prompts if isinstance(each, str)))

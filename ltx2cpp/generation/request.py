@@ -1,0 +1,93 @@
+"""What a call asks for: the arguments of a generation, listed once."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from os import PathLike
+from typing import Any, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ltx2cpp.conditioning import AudioCondition, Condition, ImageCondition
+from ltx2cpp.options import Guidance, Sampling
+from ltx2cpp.values import FloatArray, PromptEmbedding
+
+DEFAULT_FRAME_RATE = 24.0
+OUTPUTS = ("media", "latents")
+
+# A file, pixels, or (picture, frame[, strength[, crf]]).
+Picture = str | PathLike[str] | NDArray[np.uint8] | tuple[Any, ...] | ImageCondition
+
+
+class GenerationArguments(TypedDict, total=False):
+    """The arguments of a generation beside its prompt; what is left out is settled.
+
+    Attributes:
+        negative_prompt: what to avoid; used by guided models only.
+        width, height: pixels, multiples of 32; default from the preset.
+        num_frames: pixel frames, 8k + 1; default from the preset.
+        frame_rate: frames per second, 24 by default; positions depend on it.
+        num_inference_steps: denoising steps; default from the preset.
+        sigmas: noise levels instead of the scheduler's: descending, in 0..1, ending with 0.
+        guidance_scale: classifier-free guidance alone, for both streams; 1 is off.
+        guidance: all guidance strengths; default from the preset.
+        seed: of the noise, 0 to 2**64 - 1; default from the preset.
+        images: pictures that the clip shows: paths, uint8 (height, width, 3), (picture, frame,
+            strength) or `ImageCondition`; one alone or a list.
+        conditions: whatever the clip is held to: `ImageCondition`, `VideoCondition`,
+            `ReferenceVideo`, `Retake`, `Extend`, `Foley` or a picture; one alone or a list.
+        pipeline: one of the official pipelines, which sets the defaults of the rest; see
+            docs/pipelines.md. None follows from ``two_stage``.
+        two_stage: make the clip at half size first, enlarge it and refine it; sides are then
+            multiples of 64. Needs a spatial upsampler, and ``distilled_lora`` for a full model.
+            None as the pipeline has it.
+        temporal_upscale: True doubles the frame rate of the finished latents with the temporal
+            upsampler: F latent frames become 2 F - 1, n pixel frames 2 n - 1.
+        noise: (video (T, C), audio (L, C')) in token layout, instead of drawing it; T counts the
+            tokens of conditions that are shown beside the clip. Two stages take four.
+        video: False makes the sound alone; width and height have no effect then.
+        audio: False leaves the audio stream out, which also changes the picture; None: preset.
+        audio_condition: sound to which the pictures are made; the clip carries it unchanged.
+        output: "media", or "latents" to stop before decoding.
+        sampling: sampler and scheduler options.
+    """
+
+    negative_prompt: str | PromptEmbedding | None
+    width: int | None
+    height: int | None
+    num_frames: int | None
+    frame_rate: float
+    num_inference_steps: int | None
+    sigmas: Sequence[float] | None
+    guidance_scale: float | None
+    guidance: Guidance | None
+    seed: int | None
+    images: Picture | Sequence[Picture]
+    conditions: Condition | Picture | Sequence[Condition | Picture]
+    pipeline: str | None
+    two_stage: bool | None
+    temporal_upscale: bool
+    noise: Sequence[FloatArray | None] | None
+    video: bool
+    audio: bool | None
+    audio_condition: AudioCondition | str | PathLike[str] | None
+    output: str
+    sampling: Sampling | None
+
+
+def check_names(call: str, given: object, known: type) -> None:
+    """Raise TypeError for a name that a TypedDict does not have, as Python does for arguments.
+
+    Args:
+        call: what was called, for the message.
+        given: the keyword arguments.
+        known: the TypedDict.
+    """
+    names = tuple(known.__annotations__)
+    for name in given if isinstance(given, dict) else ():
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise TypeError(f"{call}() got an unexpected argument {name!r}{hint}")

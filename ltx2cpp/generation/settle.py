@@ -1,0 +1,405 @@
+"""From the arguments of a generation to a checked plan of it. Touches no weights.
+
+Each step is a function from the arguments and what was settled before to a frozen value.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ltx2cpp.conditioning import (
+    AudioCondition,
+    Condition,
+    Extend,
+    Foley,
+    ImageCondition,
+    ReferenceVideo,
+    Retake,
+    as_conditions,
+    as_pictures,
+)
+from ltx2cpp.conditioning.finish import GivenClip, WholeClip, read_given_clip
+from ltx2cpp.conditioning.placement import Placements, place, source_size, whole_cells
+from ltx2cpp.conditioning.sound import as_audio_condition, cut_sound
+from ltx2cpp.errors import ArgumentError, ShapeError
+from ltx2cpp.generation.pipelines import PipelineSpec, find_pipeline
+from ltx2cpp.generation.plan import ModelDefaults, Plan, Stage
+from ltx2cpp.generation.presets import Preset
+from ltx2cpp.generation.request import (
+    DEFAULT_FRAME_RATE,
+    OUTPUTS,
+    GenerationArguments,
+    check_names,
+)
+from ltx2cpp.generation.settle_sampling import Denoising, settle_denoising, settle_loras
+from ltx2cpp.latents import SPACE_FACTOR, ClipShape
+from ltx2cpp.options import Guidance, LoraSpec, Sampling
+from ltx2cpp.sampling.choice import SamplerChoice
+from ltx2cpp.sampling.res2s import check_levels
+from ltx2cpp.sampling.schedulers import DISTILLED_STAGE_2_SIGMAS, check_sigmas
+from ltx2cpp.values import Audio, FloatArray, PromptEmbedding, as_float32
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Which streams run, and whether they are decoded."""
+
+    video: bool
+    audio: bool
+    decodes: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """What the caller gives beside words and numbers.
+
+    Attributes:
+        conditions: all of them, as the pipeline has them.
+        clip: a given clip that is finished with what is generated, or None.
+        audio_condition: a sound that leads the pictures, or None.
+    """
+
+    conditions: tuple[Condition, ...]
+    clip: GivenClip | None
+    audio_condition: AudioCondition | None
+
+
+@dataclass(frozen=True)
+class Size:
+    """Shapes of the clip: finished by the last stage, and in the first one."""
+
+    final: ClipShape
+    first: ClipShape
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What the model is shown: conditions at their places, and the sound cut to the clip."""
+
+    placements: Placements
+    sound: Audio | None
+
+
+def settle(
+    prompt: str | PromptEmbedding, arguments: GenerationArguments, model: ModelDefaults
+) -> Plan:
+    """Check all arguments and settle the unset ones from the defaults of model and pipeline.
+
+    Raises:
+        ArgumentError, ShapeError: an argument is wrong; the sentence names it.
+        UnsupportedError: a feature that is not implemented.
+        TypeError: an argument is unknown.
+    """
+    check_names("generate", arguments, GenerationArguments)
+    pipeline = find_pipeline(arguments.get("pipeline"), arguments.get("two_stage"), model.preset)
+    preset = pipeline.defaults(model.preset)
+    _check_prompts(prompt, arguments)
+    streams = _settle_streams(arguments, pipeline, preset)
+    given = _settle_given(arguments, pipeline, model, streams)
+    size = _settle_size(arguments, pipeline, preset, model, streams, given)
+    shown = _settle_shown(given, size, preset, model)
+    denoising = settle_denoising(
+        arguments,
+        pipeline,
+        preset,
+        size.first,
+        video=streams.video and (given.clip is None or given.clip.decodes_video),
+        audio=streams.audio and shown.sound is None,
+    )
+    stages = _settle_stages(arguments, pipeline, model, size, shown, denoising)
+    return Plan(
+        prompt=prompt,
+        negative=denoising.negative,
+        pipeline=pipeline,
+        preset=preset,
+        model=model,
+        stages=_with_noise(arguments, streams, stages, model),
+        seed=denoising.seed,
+        video=streams.video,
+        audio=streams.audio,
+        decodes=streams.decodes,
+        conditions=given.conditions,
+        audio_condition=given.audio_condition,
+        sound=shown.sound,
+        finish=given.clip or WholeClip(),
+        sound_stage=pipeline.sound_stage - 1 if pipeline.two_stage else 0,
+        temporal_upscale=_settle_temporal_upscale(arguments, streams, given),
+    )
+
+
+def _check_prompts(prompt: object, arguments: GenerationArguments) -> None:
+    for name, text in (("prompt", prompt), ("negative_prompt", arguments.get("negative_prompt"))):
+        optional = text is None and name == "negative_prompt"
+        if not optional and not isinstance(text, (str, PromptEmbedding)):
+            raise ArgumentError(
+                f"{name}: expected a string or a PromptEmbedding, found {type(text).__name__}"
+            )
+
+
+def _settle_streams(
+    arguments: GenerationArguments, pipeline: PipelineSpec, preset: Preset
+) -> Streams:
+    output = arguments.get("output", "media")
+    if output not in OUTPUTS:
+        raise ArgumentError(f"output: expected 'media' or 'latents', found {output!r}")
+    audio = arguments.get("audio")
+    return Streams(
+        video=pipeline.video and bool(arguments.get("video", True)),
+        audio=preset.audio if audio is None else bool(audio),
+        decodes=output == "media",
+    )
+
+
+def _settle_given(
+    arguments: GenerationArguments, pipeline: PipelineSpec, model: ModelDefaults, streams: Streams
+) -> Given:
+    conditions = _with_keyframes(
+        [
+            *as_pictures(arguments.get("images", ())),
+            *as_conditions(arguments.get("conditions", ())),
+        ],
+        pipeline,
+    )
+    sound = arguments.get("audio_condition")
+    _check_needs(pipeline, model, {type(each) for each in conditions}, has_sound=sound is not None)
+    _check_streams(arguments, streams, conditions)
+    lead = None
+    if sound is not None:
+        lead = as_audio_condition(sound)
+        _check_lead(streams, conditions)
+    frame_rate = arguments.get("frame_rate", DEFAULT_FRAME_RATE)
+    clip = read_given_clip(conditions, frame_rate, arguments.get("num_frames"))
+    return Given(tuple(conditions), clip, lead)
+
+
+def _with_keyframes(conditions: list[Condition], pipeline: PipelineSpec) -> list[Condition]:
+    """Return the conditions, with pictures shown beside the clip where the pipeline has it so."""
+    if not pipeline.keyframe_at_start:
+        return conditions
+    return [
+        dataclasses.replace(each, append=True) if isinstance(each, ImageCondition) else each
+        for each in conditions
+    ]
+
+
+def _check_needs(
+    pipeline: PipelineSpec, model: ModelDefaults, kinds: set[type], *, has_sound: bool
+) -> None:
+    """Raise where the pipeline cannot do without something that is not given."""
+    for need in pipeline.needs:
+        there, cure = {
+            "pictures": (ImageCondition in kinds, "pictures, as images (--keyframe)"),
+            "reference": (ReferenceVideo in kinds, "a ReferenceVideo (--reference)"),
+            "lora": (bool(model.loras), "an IC-LoRA, as a LoraSpec (--lora)"),
+            "retake": (Retake in kinds, "a Retake (--video and --retake)"),
+            "sound": (has_sound, "audio_condition (--audio-in)"),
+        }[need]
+        if not there:
+            raise ArgumentError(f"pipeline: {pipeline.name} needs {cure}")
+
+
+def _check_streams(
+    arguments: GenerationArguments, streams: Streams, conditions: Sequence[Condition]
+) -> None:
+    if any(isinstance(each, Foley) for each in conditions):
+        if not streams.audio:
+            raise ArgumentError("foley: needs the audio stream, which audio=False leaves out")
+        if arguments.get("audio_condition") is not None:
+            raise ArgumentError("foley: makes the sound anew and excludes audio_condition")
+    if streams.video:
+        return
+    for name, contradicts in (
+        ("audio=False", not streams.audio),
+        ("images or conditions", bool(conditions)),
+        ("two_stage", arguments.get("two_stage")),
+        ("audio_condition", arguments.get("audio_condition") is not None),
+    ):
+        if contradicts:
+            raise ArgumentError(f"video=False makes the sound alone and does not go with {name}")
+
+
+def _check_lead(streams: Streams, conditions: Sequence[Condition]) -> None:
+    if not streams.audio:
+        raise ArgumentError("audio_condition: needs the audio stream, which audio=False leaves out")
+    for each in conditions:
+        if isinstance(each, (Retake, Extend)):
+            raise ArgumentError(
+                "audio_condition: the given clip has its own sound, see "
+                f"{type(each).__name__}(audio=...)"
+            )
+
+
+def _settle_size(
+    arguments: GenerationArguments,
+    pipeline: PipelineSpec,
+    preset: Preset,
+    model: ModelDefaults,
+    streams: Streams,
+    given: Given,
+) -> Size:
+    width, height = arguments.get("width"), arguments.get("height")
+    num_frames = arguments.get("num_frames")
+    if given.clip is not None:
+        num_frames = given.clip.generated_frames(num_frames)
+        if width is None or height is None:
+            own = given.clip.given_frames.shape
+            own_width, own_height = whole_cells(given.clip.name, own[2], own[1])
+            width = own_width if width is None else width
+            height = own_height if height is None else height
+    elif None in (width, height, num_frames) and (own_size := source_size(given.conditions)):
+        width = own_size[0] if width is None else width
+        height = own_size[1] if height is None else height
+        # A file that does not tell its number of frames gives none.
+        num_frames = own_size[2] or None if num_frames is None else num_frames
+    shape = ClipShape(
+        preset.width if width is None else width,
+        preset.height if height is None else height,
+        preset.num_frames if num_frames is None else num_frames,
+        arguments.get("frame_rate", DEFAULT_FRAME_RATE),
+        model.max_seconds,
+    )
+    if streams.audio and shape.audio_frames == 0:
+        raise ArgumentError(
+            f"num_frames: {shape.num_frames} at {shape.frame_rate:g} frames per second is too "
+            "short for sound; give audio=False"
+        )
+    return Size(shape, half_shape(shape) if pipeline.two_stage else shape)
+
+
+def half_shape(shape: ClipShape) -> ClipShape:
+    """Return the first of two stages' size.
+
+    Raises:
+        ArgumentError: a side is not a multiple of 64.
+    """
+    for name in ("width", "height"):
+        side, step = getattr(shape, name), 2 * SPACE_FACTOR
+        if side % step:
+            nearest = sorted({max(side // step, 1) * step, (side // step + 1) * step})
+            raise ArgumentError(
+                f"{name}: two stages need a multiple of {step} pixels, found {side}; nearest "
+                f"valid: {' and '.join(map(str, nearest))}"
+            )
+    return dataclasses.replace(shape, width=shape.width // 2, height=shape.height // 2)
+
+
+def _settle_shown(given: Given, size: Size, preset: Preset, model: ModelDefaults) -> Shown:
+    sound = None
+    if given.audio_condition is not None:
+        sound = cut_sound(given.audio_condition, size.final)
+    placements = place(
+        [each for each in given.conditions if not isinstance(each, (Extend, Foley))],
+        size.final,
+        preset.image_crf,
+        size.first,
+        model.reference_factors,
+        [] if given.clip is None else [given.clip.placement()],
+    )
+    return Shown(placements, sound)
+
+
+def _settle_stages(
+    arguments: GenerationArguments,
+    pipeline: PipelineSpec,
+    model: ModelDefaults,
+    size: Size,
+    shown: Shown,
+    denoising: Denoising,
+) -> tuple[Stage, ...]:
+    loras = settle_loras(model, pipeline, 2 if pipeline.two_stage else 1)
+    first = Stage(
+        size.first,
+        denoising.sigmas,
+        denoising.guidance,
+        denoising.sampler,
+        shown.placements,
+        loras=loras[0],
+    )
+    if not pipeline.two_stage:
+        return (first,)
+    sampling = arguments.get("sampling") or Sampling()
+    return (first, _second_stage(pipeline, size.final, sampling, first, loras[1]))
+
+
+def _second_stage(
+    pipeline: PipelineSpec,
+    shape: ClipShape,
+    sampling: Sampling,
+    first: Stage,
+    loras: tuple[LoraSpec, ...],
+) -> Stage:
+    if first.placements.source is not None:
+        raise ArgumentError("two_stage: a given clip runs in one stage, at its own size")
+    sigmas = check_sigmas(sampling.stage_2_sigmas or DISTILLED_STAGE_2_SIGMAS)
+    sampler = SamplerChoice() if pipeline.sampler is None else first.sampler
+    if sampler.name == "res_2s":
+        check_levels(sigmas)
+    placements = first.placements
+    if not pipeline.keeps_first_sound:
+        placements = placements.without_references()
+    return Stage(
+        shape,
+        sigmas,
+        Guidance(),
+        sampler,
+        placements,
+        loras=loras,
+        keeps_sound=pipeline.keeps_first_sound,
+    )
+
+
+def _settle_temporal_upscale(
+    arguments: GenerationArguments, streams: Streams, given: Given
+) -> bool:
+    if not arguments.get("temporal_upscale", False):
+        return False
+    if not streams.video:
+        raise ArgumentError("temporal_upscale: there are no pictures with video=False")
+    if given.clip is not None:
+        raise ArgumentError(
+            "temporal_upscale: a given clip that is extended or gets a sound keeps its frame rate"
+        )
+    return True
+
+
+def _with_noise(
+    arguments: GenerationArguments,
+    streams: Streams,
+    stages: tuple[Stage, ...],
+    model: ModelDefaults,
+) -> tuple[Stage, ...]:
+    """Return the stages with the noise that was given, video and audio for each in turn."""
+    noise = arguments.get("noise")
+    if noise is None:
+        return stages
+    if not isinstance(noise, (tuple, list)) or len(noise) != 2 * len(stages):
+        wanted = (
+            "the pair (video, audio)" if len(stages) == 1 else "two pairs (video, audio) in one"
+        )
+        raise ArgumentError(f"noise: expected {wanted} in token layout")
+    noised = []
+    for stage, video, audio in zip(stages, noise[::2], noise[1::2], strict=True):
+        video_tokens = stage.shape.video_tokens + stage.placements.appended_tokens(stage.shape)
+        audio_tokens = stage.shape.audio_frames + stage.placements.appended_sound_tokens
+        pair = (
+            _checked_noise("video", video, (video_tokens, model.video_channels))
+            if streams.video
+            else None,
+            _checked_noise("audio", audio, (audio_tokens, model.audio_channels))
+            if streams.audio
+            else None,
+        )
+        noised.append(dataclasses.replace(stage, noise=pair))
+    return tuple(noised)
+
+
+def _checked_noise(kind: str, tokens: object, expected: tuple[int, int]) -> FloatArray:
+    values = as_float32(tokens, f"{kind} noise", 2)
+    if values.shape != expected:
+        raise ShapeError(
+            f"{kind} noise: expected {expected} for this clip (tokens, channels), found "
+            f"{values.shape}"
+        )
+    return values

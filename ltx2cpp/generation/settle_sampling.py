@@ -1,0 +1,213 @@
+"""How a generation is denoised: noise levels, sampler, guidance and LoRAs, settled.
+
+What the caller leaves open comes from the defaults of the model and of the pipeline.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+
+from ltx2cpp.errors import ArgumentError
+from ltx2cpp.generation.pipelines import PipelineSpec
+from ltx2cpp.generation.plan import ModelDefaults
+from ltx2cpp.generation.presets import Preset
+from ltx2cpp.generation.request import GenerationArguments
+from ltx2cpp.latents import ClipShape
+from ltx2cpp.options import Guidance, LoraSpec, ModalityGuidance, Sampling
+from ltx2cpp.sampling.choice import SamplerChoice
+from ltx2cpp.sampling.noise import check_seed
+from ltx2cpp.sampling.res2s import check_levels
+from ltx2cpp.sampling.schedulers import (
+    DEFAULT_TOKENS,
+    check_sigmas,
+    check_steps,
+    distilled_sigmas,
+    flow_shift_sigmas,
+    linear_quadratic_sigmas,
+    ltx2_sigmas,
+)
+from ltx2cpp.values import FloatArray, PromptEmbedding
+
+logger = logging.getLogger("ltx2cpp")
+
+
+@dataclass(frozen=True, eq=False)
+class Denoising:
+    """How the first stage is denoised.
+
+    Attributes:
+        sigmas: (steps + 1,) noise levels.
+        guidance: of both streams.
+        seed: of the noise; None when noise was given.
+        sampler: with its options.
+        negative: negative prompt; None where guidance does not use it.
+    """
+
+    sigmas: FloatArray
+    guidance: Guidance
+    seed: int | None
+    sampler: SamplerChoice
+    negative: str | PromptEmbedding | None
+
+
+def settle_denoising(
+    arguments: GenerationArguments,
+    pipeline: PipelineSpec,
+    preset: Preset,
+    shape: ClipShape,
+    *,
+    video: bool,
+    audio: bool,
+) -> Denoising:
+    """Return how the first stage is denoised.
+
+    Args:
+        arguments: as given.
+        pipeline: that is followed.
+        preset: defaults of model and pipeline.
+        shape: of the first stage.
+        video, audio: whether anything of the stream is generated.
+
+    Raises:
+        ArgumentError: a value is out of range, or two contradict each other.
+    """
+    sampling = arguments.get("sampling") or Sampling()
+    guidance = _settle_guidance(arguments, preset)
+    if not video:
+        guidance = dataclasses.replace(guidance, video=ModalityGuidance())
+    if not audio:
+        guidance = dataclasses.replace(guidance, audio=ModalityGuidance())
+    sigmas = _settle_sigmas(arguments, preset, pipeline, sampling, shape)
+    seed = _settle_seed(arguments, preset)
+    return Denoising(
+        sigmas,
+        guidance,
+        seed,
+        _settle_sampler(sampling, preset, sigmas, seed),
+        _settle_negative(arguments, preset, guidance),
+    )
+
+
+def _settle_guidance(arguments: GenerationArguments, preset: Preset) -> Guidance:
+    """Return the strengths of both streams."""
+    guidance, scale = arguments.get("guidance"), arguments.get("guidance_scale")
+    if guidance is not None and scale is not None:
+        raise ArgumentError("guidance_scale: is short for guidance; give one of them")
+    if guidance is not None:
+        if not isinstance(guidance, Guidance):
+            raise ArgumentError(f"guidance: expected a Guidance, found {type(guidance).__name__}")
+        return guidance
+    if scale is not None:
+        return Guidance.from_scale(_number("guidance_scale", scale))
+    return preset.guidance
+
+
+def _settle_sigmas(
+    arguments: GenerationArguments,
+    preset: Preset,
+    pipeline: PipelineSpec,
+    sampling: Sampling,
+    shape: ClipShape,
+) -> FloatArray:
+    levels, asked_steps = arguments.get("sigmas"), arguments.get("num_inference_steps")
+    if levels is not None:
+        sigmas = check_sigmas(levels)
+        if asked_steps not in (None, len(sigmas) - 1):
+            raise ArgumentError(
+                f"num_inference_steps: {asked_steps} does not fit sigmas, which make "
+                f"{len(sigmas) - 1} steps; leave one out"
+            )
+        return sigmas
+    steps = preset.num_inference_steps if asked_steps is None else check_steps(asked_steps)
+    scheduler = sampling.scheduler
+    if scheduler == "linear_quadratic":
+        return linear_quadratic_sigmas(steps)
+    if scheduler == "flow_shift":
+        return flow_shift_sigmas(steps, sampling.flow_shift)
+    if scheduler == "auto" and preset.distilled:
+        if steps != preset.num_inference_steps:
+            logger.warning(
+                "the distilled model was trained for %d steps; its noise levels are interpolated "
+                "to %d",
+                preset.num_inference_steps,
+                steps,
+            )
+        return distilled_sigmas(steps)
+    constant = (sampling.scheduler_tokens or pipeline.scheduler_tokens) == "constant"
+    return ltx2_sigmas(steps, DEFAULT_TOKENS if constant else shape.video_tokens)
+
+
+def _settle_seed(arguments: GenerationArguments, preset: Preset) -> int | None:
+    seed = arguments.get("seed")
+    if arguments.get("noise") is None:
+        return preset.seed if seed is None else check_seed(seed)
+    if seed is not None:
+        raise ArgumentError("seed: noise is given, so there is nothing to draw; leave one out")
+    return None
+
+
+def _settle_sampler(
+    sampling: Sampling, preset: Preset, sigmas: FloatArray, seed: int | None
+) -> SamplerChoice:
+    noise_seed = sampling.noise_seed
+    if noise_seed is None:
+        noise_seed = preset.seed if seed is None else seed
+    choice = SamplerChoice(sampling.sampler or preset.sampler, sampling.eta, check_seed(noise_seed))
+    if choice.name == "res_2s":
+        check_levels(sigmas)
+    return choice
+
+
+def _settle_negative(
+    arguments: GenerationArguments, preset: Preset, guidance: Guidance
+) -> str | PromptEmbedding | None:
+    """Return the negative prompt, None where guidance does not use it."""
+    negative = arguments.get("negative_prompt")
+    strengths = (*guidance.video.all_strengths, *guidance.audio.all_strengths)
+    if all(each.cfg == 1.0 for each in strengths):
+        if negative is not None:
+            logger.warning("negative_prompt has no effect: classifier-free guidance is off")
+        return None
+    return preset.negative_prompt if negative is None else negative
+
+
+def settle_loras(
+    model: ModelDefaults, pipeline: PipelineSpec, stages: int
+) -> tuple[tuple[LoraSpec, ...], ...]:
+    """Return the LoRAs of each stage, the one that distils a full model last.
+
+    Raises:
+        ArgumentError: the pipeline needs that one and it is missing.
+    """
+    distilled = (0.0, 0.0) if model.preset.distilled else pipeline.distilled_lora
+    loras = []
+    for stage, strength in zip(range(1, stages + 1), distilled, strict=False):
+        specs = [
+            spec
+            for spec in model.loras
+            if stage in (pipeline.lora_stages if spec.stage is None else (spec.stage,))
+        ]
+        if strength and model.distilled_lora is not None:
+            specs.append(LoraSpec(model.distilled_lora, strength, stage))
+        elif strength and not any(spec.stage == stage for spec in specs):
+            raise ArgumentError(
+                f"pipeline: {pipeline.name} of a full model needs the distilled LoRA in stage "
+                f"{stage}; give distilled_lora (--distilled-lora FILE), or a LoRA for that stage"
+            )
+        loras.append(tuple(specs))
+    for spec in model.loras:
+        if not any(spec in specs for specs in loras):
+            logger.warning("%s: this LoRA is for stage 2, which there is not", spec.path)
+    if model.distilled_lora is not None and not any(distilled[:stages]):
+        logger.warning("the distilled LoRA is not used: %s runs without it", pipeline.name)
+    return tuple(loras)
+
+
+def _number(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise ArgumentError(f"{name}: expected a number, found {value!r}")
+    return float(value)

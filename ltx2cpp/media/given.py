@@ -1,0 +1,141 @@
+"""Opens what a user gives: regular files of known formats, which start nothing and lead nowhere.
+
+Pillow hands some formats to other programs, and FFmpeg takes names for addresses and follows
+playlists. Given files therefore reach either as an open file, with a list of formats.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PilImage
+
+# All are decoded by Pillow itself; EPS and WMF, for two, are not.
+_PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+
+# Demuxers of FFmpeg that read the one file they are given.
+_CONTAINERS = (
+    *("mov", "matroska", "avi", "mpegts", "mpeg", "flv", "asf", "ogg", "mxf", "nut", "dv", "ivf"),
+    *("wav", "w64", "aiff", "caf", "au", "flac", "mp3", "aac", "ac3", "eac3", "dts", "amr", "wv"),
+    *("tta", "ape", "h264", "hevc", "obu", "m4v", "mpegvideo", "mjpeg", "yuv4mpegpipe"),
+    *("gif", "apng", "png_pipe", "jpeg_pipe", "webp_pipe", "bmp_pipe", "tiff_pipe"),
+)
+_KNOWN_CONTAINERS = "mp4, mov, mkv, webm, avi, ts, mpg, flv, wmv, ogg, wav, flac, mp3, aac"
+_CONTAINER_OPTIONS = {
+    "format_whitelist": ",".join(_CONTAINERS),
+    # No protocol has this name: whatever a container refers to stays closed.
+    "protocol_whitelist": "none",
+}
+
+
+@contextlib.contextmanager
+def open_regular(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a regular file for reading.
+
+    Args:
+        path: The file. Addresses are names of files here, which do not exist.
+
+    Raises:
+        ValueError: It is a folder, a pipe or a device, or its name cannot be one.
+        OSError: It is missing or cannot be read.
+    """
+    name = os.fspath(path)
+    try:
+        # Before it is opened, because opening alone may act on a device.
+        mode = os.stat(name).st_mode  # noqa: PTH116
+    except ValueError as error:
+        # A NUL byte in the name.
+        raise ValueError("no file has such a name") from error
+    _check_regular(mode)
+    with open(name, "rb", opener=_open_at_once) as stream:
+        _check_regular(os.fstat(stream.fileno()).st_mode)
+        yield stream
+
+
+@contextlib.contextmanager
+def open_container(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """Open a clip or a sound with PyAV.
+
+    Args:
+        path: A regular file in one of the containers that hold all of a clip.
+
+    Yields:
+        The container.
+
+    Raises:
+        ValueError: It is no regular file, or of another format, as playlists are.
+        OSError, FFmpegError: It is missing, cannot be read, or is damaged.
+    """
+    import av
+
+    with open_regular(path) as stream:
+        try:
+            container = av.open(stream, container_options=_CONTAINER_OPTIONS)
+        except av.FFmpegError as error:
+            # FFmpeg's answer to a format off the list; the class of the error has had two names.
+            if error.errno != errno.EINVAL:
+                raise
+            raise ValueError(
+                f"expected {_KNOWN_CONTAINERS} or the like; playlists and other files that name "
+                "files are not followed"
+            ) from error
+        with container:
+            yield container
+
+
+@contextlib.contextmanager
+def open_picture(path: str | os.PathLike[str]) -> Iterator[PilImage]:
+    """Open a picture with Pillow.
+
+    Args:
+        path: A regular file in one of the formats that Pillow decodes by itself.
+
+    Yields:
+        The picture, not yet decoded.
+
+    Raises:
+        ValueError: It is no regular file, of another format, damaged, or far too large.
+        OSError: It is missing or cannot be read.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    formats = _picture_formats()
+    with open_regular(path) as stream:
+        try:
+            image = Image.open(stream, formats=formats)
+        except UnidentifiedImageError as error:
+            raise ValueError(
+                f"is damaged or of another format than {', '.join(formats)}; save it as PNG"
+            ) from error
+        except Image.DecompressionBombError as error:
+            raise ValueError(str(error)) from error
+        with image:
+            yield image
+
+
+def _picture_formats() -> tuple[str, ...]:
+    """Return the formats that this Pillow can decode."""
+    from PIL import Image, features
+
+    Image.init()
+    # Asked only where the plugin is there: older versions do not know the word.
+    without = () if "AVIF" in Image.OPEN and features.check("avif") else ("AVIF",)
+    return tuple(each for each in _PICTURE_FORMATS if each in Image.OPEN and each not in without)
+
+
+def _check_regular(mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise ValueError("is a folder, expected a file")
+    if not stat.S_ISREG(mode):
+        raise ValueError("is a device or a pipe, expected a regular file")
+
+
+def _open_at_once(name: str, flags: int) -> int:
+    # A pipe put there meanwhile would otherwise block for ever.
+    return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))

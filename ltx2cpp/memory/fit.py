@@ -1,0 +1,258 @@
+"""Makes a generation fit into a memory budget: offload mode, and the pieces of the decode."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+from ltx2cpp.errors import ArgumentError, DeviceMemoryError
+from ltx2cpp.latents import TIME_FACTOR
+from ltx2cpp.memory.plan import GIB, DecodePieces, Keeping, MemoryPlan, PhaseNeeds, add_up
+from ltx2cpp.options import OFFLOADS, Offload, OffloadChoice
+from ltx2cpp.process_memory import available_bytes
+
+logger = logging.getLogger("ltx2cpp")
+
+# Chunks of one latent frame, then tiles of ever fewer latents along the longer side. Chunks change
+# no number; tiles blend, so the largest that fits is taken.
+_DECODE_SIZES = (
+    DecodePieces(),
+    DecodePieces(2),
+    DecodePieces(1),
+    DecodePieces(1, 24),
+    DecodePieces(1, 16),
+    DecodePieces(1, 12),
+    DecodePieces(1, 8),
+    DecodePieces(1, 6),
+)
+# Modules and tables that a process takes in after its pipeline was made: tokenizer, media, numpy's.
+_LATER_BYTES = 24 << 20
+# What a generation takes beside its weights, unless it is a large one.
+_ROOM_BYTES = 4 * GIB
+# A part of all memory that a converted file would save is worth mentioning from here on.
+_LARGE_SHARE = 0.25
+
+# In the order in which they are tried.
+_CANDIDATES: dict[OffloadChoice, tuple[Keeping, ...]] = {
+    "auto": (Keeping("phase", True), Keeping("phase", False), Keeping("stream", False)),
+    "none": (Keeping("none", True),),
+    "phase": (Keeping("phase", False),),
+    "stream": (Keeping("stream", False),),
+    "disk": (Keeping("disk", False),),
+}
+
+
+class GenerationNeeds(Protocol):
+    """What a generation needs, asked of its networks.
+
+    Attributes:
+        num_frames: pixel frames that are generated.
+    """
+
+    @property
+    def num_frames(self) -> int: ...
+
+    def phases(self, pieces: DecodePieces) -> Sequence[PhaseNeeds]:
+        """Return the needs of all phases, in order, with the clip decoded in pieces."""
+
+    def with_frames(self, num_frames: int) -> GenerationNeeds | None:
+        """Return the needs with another number of frames; None where the rest forbids it."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """What planning knows of the device.
+
+    Attributes:
+        name: "cpu", "cuda:0".
+        process_bytes: of the process before anything is loaded.
+    """
+
+    name: str
+    process_bytes: int
+
+
+def fit(
+    needs: GenerationNeeds, offload: OffloadChoice, budget_bytes: int | None, device: Device
+) -> MemoryPlan:
+    """Return the plan that changes least and keeps the budget, or else the smallest one.
+
+    Args:
+        needs: of the generation.
+        offload: what the user chose.
+        budget_bytes: None for no limit.
+        device: that runs it.
+    """
+    plan: MemoryPlan | None = None
+    for plan in _plans(needs, offload, budget_bytes, device):
+        if plan.fits:
+            return plan
+    assert plan is not None
+    return plan
+
+
+def _plans(
+    needs: GenerationNeeds, offload: OffloadChoice, budget_bytes: int | None, device: Device
+) -> Iterator[MemoryPlan]:
+    """Yield plans until the decode fits, then with ever less kept in memory."""
+    candidates = _CANDIDATES[offload]
+
+    def make(phases: Sequence[PhaseNeeds], pieces: DecodePieces, keeping: Keeping) -> MemoryPlan:
+        return MemoryPlan(
+            device=device.name,
+            offload=keeping.offload,
+            keeps_transformer=keeping.keeps_transformer,
+            chunk_latents=pieces.chunk_latents,
+            tile_latents=pieces.tile_latents,
+            budget_bytes=budget_bytes,
+            phases=add_up(
+                phases,
+                keeping,
+                process_bytes=device.process_bytes + _LATER_BYTES,
+                counts_host=device.name == "cpu",
+            ),
+        )
+
+    for pieces in _DECODE_SIZES:
+        phases = needs.phases(pieces)
+        for keeping in candidates:
+            yield make(phases, pieces, keeping)
+        if not make(phases, pieces, candidates[-1]).largest.in_pieces:
+            return
+
+
+def frames_that_fit(num_frames: int, fits: Callable[[int], bool]) -> int | None:
+    """Return the largest smaller number of frames for which ``fits`` holds, or None."""
+    low, high = 0, (num_frames - 1) // TIME_FACTOR
+    if not high or not fits(1):
+        return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(TIME_FACTOR * middle + 1) else (low, middle)
+    return TIME_FACTOR * low + 1
+
+
+def advice_for(
+    plan: MemoryPlan, streamed: MemoryPlan | None, num_frames: int | None
+) -> tuple[str, ...]:
+    """Return what would make a plan fit, as ends of a sentence.
+
+    Args:
+        plan: that does not fit.
+        streamed: the same with weights streamed, where they are not yet.
+        num_frames: that would fit with the same options, or None.
+    """
+    phase = plan.largest
+    advice = []
+    if streamed is not None and streamed.fits:
+        advice.append("offload 'stream' fits")
+    if num_frames is not None:
+        advice.append(f"{num_frames} frames fit")
+    if phase.weight_bytes > _LARGE_SHARE * phase.peak_bytes and plan.device == "cpu":
+        advice.append(
+            "a file with the weights in the type they are used in takes "
+            f"{phase.weight_bytes / GIB:.2f} GiB less (ltx2cpp-cli convert)"
+        )
+    elif phase.weight_bytes + phase.mapped_bytes > _LARGE_SHARE * phase.peak_bytes:
+        advice.append("a q4_k file takes less (ltx2cpp-cli convert --type q4_k)")
+    return tuple(advice)
+
+
+class MemoryPolicy:
+    """What a pipeline does about memory.
+
+    Args:
+        offload: what the user chose.
+        max_memory: in GiB, or None.
+        device: that computes.
+
+    Raises:
+        ArgumentError: an unknown mode, or no positive number.
+    """
+
+    def __init__(self, offload: str, max_memory: float | None, device: Device) -> None:
+        if offload not in OFFLOADS:
+            raise ArgumentError(
+                f"offload: expected one of {', '.join(OFFLOADS)}, found {offload!r}"
+            )
+        if max_memory is not None and not 0.0 < max_memory < float("inf"):
+            raise ArgumentError(f"max_memory: expected GiB above 0, found {max_memory!r}")
+        self._device = device
+        self._offload = cast(OffloadChoice, offload)
+        self._budget_bytes = None if max_memory is None else int(max_memory * GIB)
+
+    @property
+    def usual(self) -> Keeping:
+        """Which components stay loaded where no plan says otherwise."""
+        offload: Offload = "phase" if self._offload == "auto" else self._offload
+        return Keeping(offload, self._offload in ("auto", "none"))
+
+    @property
+    def asks_to_stream(self) -> bool:
+        """Whether weights were asked to go behind the reader."""
+        return self._offload in ("stream", "disk")
+
+    def plan(self, needs: GenerationNeeds, flop_per_second: float | None = None) -> MemoryPlan:
+        """Return how a generation is run, and what each phase takes then.
+
+        Args:
+            needs: of the generation.
+            flop_per_second: of the networks; None leaves times open.
+        """
+        plan = self._fit(needs, self._offload, self._budget_bytes)
+        if not plan.fits:
+            plan = self._advised(plan, needs)
+        return plan if flop_per_second is None else plan.timed(flop_per_second)
+
+    def settle(self, needs: GenerationNeeds, stored_bytes: int) -> MemoryPlan | None:
+        """Return how a generation is to be run; None leaves everything as it is usual.
+
+        Without a budget a plan is only made where the files alone may be too much for the machine.
+
+        Args:
+            needs: of the generation.
+            stored_bytes: of all weights.
+
+        Raises:
+            DeviceMemoryError: the budget cannot be kept.
+        """
+        if self._budget_bytes is not None:
+            plan = self.plan(needs)
+            if plan.problem:
+                raise DeviceMemoryError(plan.problem)
+            return plan
+        available = available_bytes()
+        roomy = not available or stored_bytes + _ROOM_BYTES < available
+        if self._offload != "auto" or roomy or self._device.name != "cpu":
+            return None
+        plan = self._fit(needs, "auto", available)
+        if not plan.fits:
+            logger.warning(
+                "'%s' may need %.1f GiB and the machine has %.1f GiB left",
+                plan.largest.name,
+                plan.largest.peak_bytes / GIB,
+                available / GIB,
+            )
+        return plan
+
+    def _fit(
+        self, needs: GenerationNeeds, offload: OffloadChoice, budget_bytes: int | None
+    ) -> MemoryPlan:
+        return fit(needs, offload, budget_bytes, self._device)
+
+    def _advised(self, plan: MemoryPlan, needs: GenerationNeeds) -> MemoryPlan:
+        streamed = None
+        if plan.offload in ("none", "phase"):
+            streamed = self._fit(needs, "stream", plan.budget_bytes)
+
+        def fits(num_frames: int) -> bool:
+            smaller = needs.with_frames(num_frames)
+            if smaller is None:
+                return False
+            return self._fit(smaller, self._offload, plan.budget_bytes).fits
+
+        num_frames = frames_that_fit(needs.num_frames, fits)
+        return dataclasses.replace(plan, advice=advice_for(plan, streamed, num_frames))

@@ -1,0 +1,120 @@
+"""Check that components from different files belong to one model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ltx2cpp.errors import ConfigError, UnsupportedError
+
+if TYPE_CHECKING:
+    from ltx2cpp.model.files import ModelSet
+
+# Blocks of the video decoder -> the generation it is from.
+_DECODER_GENERATIONS = {7: "2.0", 9: "2.3"}
+
+
+def check_fit(models: ModelSet) -> None:
+    """Compare widths where one component hands over to the next.
+
+    Raises:
+        ConfigError: Two components do not fit; the sentence names both files.
+        UnsupportedError: LTX-2.5 with a Gemma 3 text encoder.
+    """
+    _check_text(models)
+    _check_context(models)
+    _check_video(models)
+    _check_audio(models)
+
+
+def _check_text(models: ModelSet) -> None:
+    gemma, projection = models.gemma, models.text_projection
+    if gemma is None:
+        return
+    if models.version == "2.5":
+        raise UnsupportedError(
+            f"{gemma.source}: LTX-2.5 needs its own Gemma 4 text encoder, which is not implemented"
+        )
+    if projection is not None:
+        states = gemma.config.num_layers + 1
+        if projection.config.num_states != states:
+            raise ConfigError(
+                f"{gemma.source}: this text encoder does not fit: it gives {states} states "
+                f"{gemma.config.hidden_size} wide, but the text projection in {projection.source} "
+                f"takes {projection.config.num_states}; LTX-2 and LTX-2.3 use Gemma 3 12B"
+            )
+
+
+def _check_context(models: ModelSet) -> None:
+    for kind in ("video", "audio"):
+        connector = models.video_connector if kind == "video" else models.audio_connector
+        if connector is None:
+            continue
+        width = connector.config.num_heads * connector.config.head_dim
+        projection, transformer = models.text_projection, models.transformer
+        if projection is not None:
+            given = getattr(projection.config, f"{kind}_width")
+            if given != width:
+                raise ConfigError(
+                    f"{connector.source}: the {kind} connector is {width} wide, but the text "
+                    f"projection in {projection.source} gives {given}; are they of one version?"
+                )
+        if transformer is not None:
+            prefix = "" if kind == "video" else "audio_"
+            taken = (
+                transformer.config.caption_channels
+                if transformer.config.caption_projection
+                else getattr(transformer.config, f"{prefix}cross_attention_dim")
+            )
+            if taken != width:
+                raise ConfigError(
+                    f"{connector.source}: the {kind} connector is {width} wide, but the "
+                    f"transformer in {transformer.source} takes {taken}; are they of one version?"
+                )
+
+
+def _check_video(models: ModelSet) -> None:
+    transformer = models.transformer
+    vae = models.video_decoder or models.video_encoder
+    if vae is not None and transformer is not None:
+        channels = vae.config.latent_channels
+        if channels != transformer.config.in_channels:
+            raise ConfigError(
+                f"{vae.source}: the video VAE has {channels} latent channels, but the transformer "
+                f"in {transformer.source} works on {transformer.config.in_channels}"
+            )
+        made_for = _DECODER_GENERATIONS.get(len(vae.config.decoder_blocks))
+        model = "2.3" if models.version == "2.5" else models.version
+        # Within one file the publisher knows; the widths of both generations are the same.
+        if vae.source != transformer.source and made_for not in (None, model):
+            raise ConfigError(
+                f"{vae.source}: this video VAE is of LTX-{made_for}, but the transformer in "
+                f"{transformer.source} is of LTX-{models.version}; their latents differ"
+            )
+    for upsampler in (models.spatial_upsampler, models.temporal_upsampler):
+        if upsampler is not None and vae is not None:
+            channels = upsampler.config.in_channels
+            if channels != vae.config.latent_channels:
+                raise ConfigError(
+                    f"{upsampler.source}: the upsampler works on {channels} latent channels, but "
+                    f"the video VAE in {vae.source} has {vae.config.latent_channels}"
+                )
+
+
+def _check_audio(models: ModelSet) -> None:
+    vae = models.audio_decoder or models.audio_encoder
+    if vae is None:
+        return
+    transformer, vocoder = models.transformer, models.vocoder
+    values = vae.config.latent_channels * vae.config.latent_bins
+    if transformer is not None and transformer.config.audio_in_channels != values:
+        raise ConfigError(
+            f"{vae.source}: the audio VAE has {values} values per latent frame, but the "
+            f"transformer in {transformer.source} works on {transformer.config.audio_in_channels}"
+        )
+    if vocoder is not None:
+        bins = vae.config.out_channels * vae.config.mel_bins
+        if vocoder.config.generator.in_channels != bins:
+            raise ConfigError(
+                f"{vocoder.source}: the vocoder takes {vocoder.config.generator.in_channels} mel "
+                f"values, but the audio VAE in {vae.source} gives {bins}"
+            )

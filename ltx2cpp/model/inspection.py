@@ -1,0 +1,343 @@
+"""Describe a model file by its header alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ltx2cpp.checkpoint import CheckpointFile, TensorInfo, open_checkpoint
+from ltx2cpp.errors import Error
+from ltx2cpp.model.components import Source
+from ltx2cpp.model.detect import COMPONENT_TITLES, Detection, Variant, detect, half_of
+from ltx2cpp.model.files import ModelFiles, ModelSet, resolve
+from ltx2cpp.model.lora import lora_generation
+from ltx2cpp.model.lora_file import LoraFile, open_lora_file
+from ltx2cpp.model.names import SortedTensors
+
+# Longest metadata value shown, in characters; vocabularies are only counted.
+_MAX_VALUE = 200
+
+_BLOCK = re.compile(r"(transformer_blocks|transformer_1d_blocks|layers)\.(\d{1,4})\.")
+
+# Parts of a name -> the kind of adapter that uses it.
+_LORA_MARKS = (
+    ((".lora_a.", ".lora_b.", ".lora_down.", ".lora_up."), "LoRA"),
+    ((".lokr_w1", ".lokr_w2"), "LoKr adapter"),
+    ((".hada_w1_a", ".hada_w2_a"), "LoHa adapter"),
+)
+
+
+@dataclass(frozen=True)
+class ComponentSummary:
+    """What a file holds of one component.
+
+    Attributes:
+        name: As `ModelFiles` and `ModelSet` call it.
+        tensors: Number of stored tensors, scales of fp8 weights included.
+        parameters: Elements of these tensors.
+        size_bytes: Their stored bytes.
+        dtypes: Stored type -> number of tensors, most frequent first.
+        complete: Whether it can be used, as far as headers tell; False has a reason in `problem`.
+        missing: Names that other blocks of the same kind have and one block lacks.
+        problem: One sentence, or "".
+    """
+
+    name: str
+    tensors: int
+    parameters: int
+    size_bytes: int
+    dtypes: dict[str, int]
+    complete: bool
+    missing: tuple[str, ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class LoraSummary:
+    """What a LoRA changes.
+
+    Attributes:
+        modules: Number of weights that it changes.
+        ranks: Smallest and largest rank of its factors.
+        factors: Smallest and largest alpha / rank; 1 where no alpha is known.
+        reference_downscale_factor: Of an IC-LoRA: how many times smaller its reference video is.
+        reference_temporal_scale_factor: How many times slower.
+        strangers: Keys that are no part of a low-rank pair, and are not used.
+    """
+
+    modules: int
+    ranks: tuple[int, int]
+    factors: tuple[float, float]
+    reference_downscale_factor: int
+    reference_temporal_scale_factor: int
+    strangers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a file is.
+
+    Attributes:
+        path: What was inspected.
+        kind: "safetensors", "sharded" or "gguf".
+        family: "ltx-2", "gemma-3", "lora" or "unknown".
+        description: One line for people.
+        version: "2.0", "2.3", "2.5", or "" when nothing tells it.
+        model_version: As the metadata spells it; "" when absent.
+        variant: "dev" or "distilled" with a transformer; "" otherwise or when nothing tells it.
+        num_blocks: Transformer blocks.
+        components: In the order of use.
+        missing: What generating a clip needs beside a transformer and the file lacks, or the
+            tokenizer of a text encoder -> sentence that says where it usually is.
+        metadata: Key -> value, long ones cut.
+        layouts: Dialect of the parts that do not have the official names.
+        ignored: Known names without a use here.
+        unknown: Names that belong to nothing known.
+        tensors: Number of stored tensors.
+        size_bytes: Their stored bytes.
+        lora: What a LoRA changes; None for models and for adapters that are not read.
+    """
+
+    path: Path
+    kind: str
+    family: str
+    description: str
+    version: str
+    model_version: str
+    variant: str
+    num_blocks: int
+    components: tuple[ComponentSummary, ...]
+    missing: dict[str, str]
+    metadata: dict[str, str]
+    layouts: dict[str, str]
+    ignored: tuple[str, ...]
+    unknown: tuple[str, ...]
+    tensors: int
+    size_bytes: int
+    lora: LoraSummary | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain JSON types."""
+        plain = dataclasses.asdict(self)
+        plain["path"] = str(self.path)
+        return plain
+
+
+def inspect_file(path: str | Path) -> Inspection:
+    """Describe a model file or folder; reads headers only.
+
+    Args:
+        path: Anything `open_checkpoint` reads, also a LoRA or a file of an unknown model.
+
+    Returns:
+        The description. A component that could not be used is listed with the reason.
+
+    Raises:
+        CheckpointError: Not a model file, or damaged.
+        UnsupportedError: LTX-Video, or an element type that is not read.
+    """
+    file = open_checkpoint(path)
+    kind = lora_kind(file.tensors)
+    if kind is not None:
+        return _inspect_lora(file, kind)
+    source = Source("checkpoint", file)
+    found = detect(file, source.tensors)
+    variant = found.variant if found.variant_source not in ("", "default") else None
+    models, problem = _try_resolve(Path(path), source.tensors, found.variant)
+    return Inspection(
+        path=Path(path),
+        kind=file.kind,
+        family=found.family,
+        description=_describe(found.family, found.version, variant, found.components),
+        version=found.version or "",
+        model_version=found.model_version,
+        variant=variant or "",
+        num_blocks=found.num_blocks,
+        components=tuple(
+            _summary(name, _members(name, source.tensors), _problem(name, models, problem))
+            for name in found.components
+        ),
+        missing=_missing(found, models),
+        metadata=summarise_metadata(file.metadata),
+        layouts={str(group): layout for group, layout in found.layouts.items()},
+        ignored=found.ignored,
+        unknown=found.unclaimed,
+        tensors=len(file.tensors),
+        size_bytes=sum(info.size_bytes for info in file.tensors.values()),
+    )
+
+
+def lora_kind(names: Iterable[str]) -> str | None:
+    """What kind of adapter the names belong to ("LoRA", "LoKr adapter"); None for a model."""
+    for name in names:
+        lowered = f".{name.lower()}."
+        for marks, kind in _LORA_MARKS:
+            if any(mark in lowered for mark in marks):
+                return kind
+    return None
+
+
+def summarise_metadata(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """Metadata for people: long texts cut, lists counted."""
+    summary: dict[str, str] = {}
+    for key, value in metadata.items():
+        if isinstance(value, str):
+            text = value
+        elif hasattr(value, "__len__"):
+            text = f"{len(value)} values" if len(value) > 8 else str(list(value))
+        else:
+            text = str(value)
+        cut = len(text) - _MAX_VALUE
+        summary[key] = text if cut <= 0 else f"{text[:_MAX_VALUE]}... ({cut} more characters)"
+    return summary
+
+
+def _inspect_lora(file: CheckpointFile, kind: str) -> Inspection:
+    lora, version, problem = None, "", ""
+    if kind == "LoRA":
+        try:
+            opened = open_lora_file(file.path)
+        except Error as error:
+            problem = str(error)
+        else:
+            lora, version = _summarise_lora(opened), lora_generation(opened)
+    modules = len({_lora_module(name) for name in file.tensors}) if lora is None else lora.modules
+    made_for = f" of LTX-{version}" if version else ""
+    return Inspection(
+        path=file.path,
+        kind=file.kind,
+        family="lora",
+        description=f"{kind} for {modules} modules{made_for}: it changes a model but is none",
+        version=version,
+        model_version="",
+        variant="",
+        num_blocks=0,
+        components=(_summary("lora", file.tensors, problem),),
+        missing={},
+        metadata=summarise_metadata(file.metadata),
+        layouts={},
+        ignored=(),
+        unknown=() if lora is None else lora.strangers,
+        tensors=len(file.tensors),
+        size_bytes=sum(info.size_bytes for info in file.tensors.values()),
+        lora=lora,
+    )
+
+
+def _summarise_lora(file: LoraFile) -> LoraSummary:
+    ranks = [pair.down.shape[0] for pair in file.pairs]
+    factors = [pair.factor for pair in file.pairs]
+    return LoraSummary(
+        modules=len(file.pairs),
+        ranks=(min(ranks), max(ranks)),
+        factors=(min(factors), max(factors)),
+        reference_downscale_factor=file.reference_downscale_factor,
+        reference_temporal_scale_factor=file.reference_temporal_scale_factor,
+        strangers=file.strangers,
+    )
+
+
+def _lora_module(name: str) -> str:
+    for marks, _ in _LORA_MARKS:
+        for mark in marks:
+            position = name.lower().find(mark.rstrip("."))
+            if position >= 0:
+                return name[:position]
+    return name.removesuffix(".alpha").removesuffix(".dora_scale")
+
+
+def _describe(
+    family: str, version: str | None, variant: str | None, components: Mapping[str, int]
+) -> str:
+    if family == "gemma-3":
+        return "Gemma 3 text encoder"
+    if family == "unknown":
+        return "no tensor of LTX-2 or Gemma 3 is in this file"
+    title = " ".join(part for part in ("LTX-" + (version or "2"), variant) if part)
+    if "transformer" in components and "video_decoder" in components:
+        return f"{title}, whole checkpoint"
+    return f"{title}: {', '.join(COMPONENT_TITLES[name] for name in components)}"
+
+
+def _missing(found: Detection, models: ModelSet | None) -> dict[str, str]:
+    """What a file lacks of what its kind usually holds; parts are not blamed for being parts."""
+    if found.family == "gemma-3":
+        expected = ["tokenizer"]
+    elif "transformer" in found.components:
+        expected = list(found.missing)
+    else:
+        expected = []
+    if models is not None and models.tokenizer_source is not None:
+        expected = [name for name in expected if name != "tokenizer"]
+    return {name: found.missing[name] for name in expected if name in found.missing}
+
+
+def _members(component: str, tensors: SortedTensors) -> Mapping[str, TensorInfo]:
+    kind, _, half = component.rpartition("_")
+    if half in ("decoder", "encoder"):
+        return half_of(tensors.groups["video_vae" if kind == "video" else "audio_vae"], half)
+    if half == "upsampler":
+        return tensors.groups["upsampler"]
+    return next(members for group, members in tensors.groups.items() if group == component)
+
+
+def _gaps(names: Iterable[str]) -> tuple[str, ...]:
+    """Names that a block lacks although its siblings have them."""
+    stacks: dict[str, dict[int, set[str]]] = {}
+    for name in names:
+        match = _BLOCK.match(name)
+        if match is not None:
+            blocks = stacks.setdefault(match[1], {})
+            blocks.setdefault(int(match[2]), set()).add(name[match.end() :])
+    gaps: list[str] = []
+    for stack, blocks in stacks.items():
+        common = Counter(part for parts in blocks.values() for part in parts)
+        # A part of a single block is a stranger to it, not a gap of all the others.
+        expected = [part for part, count in common.items() if 2 * count > len(blocks)]
+        for index in range(max(blocks) + 1):
+            present = blocks.get(index, set())
+            gaps += (f"{stack}.{index}.{part}" for part in expected if part not in present)
+    return tuple(gaps)
+
+
+def _try_resolve(
+    path: Path, tensors: SortedTensors, variant: Variant | None
+) -> tuple[ModelSet | None, str]:
+    """The components as the pipeline would see them, or the sentence that says why not."""
+    only_text = "gemma" in tensors.groups and "transformer" not in tensors.groups
+    slot = "text_encoder" if only_text else "checkpoint"
+    try:
+        return resolve(ModelFiles(**{slot: path}, variant=variant)), ""
+    except Error as error:
+        return None, str(error)
+
+
+def _problem(component: str, models: ModelSet | None, problem: str) -> str:
+    if models is None:
+        return problem
+    if component in models.components() or component in ("tokenizer", "duration_head"):
+        return ""
+    return "found, but not usable from this file"
+
+
+def _summary(name: str, tensors: Mapping[str, TensorInfo], problem: str) -> ComponentSummary:
+    members = list(tensors.values())
+    missing = _gaps(tensors)
+    if missing and not problem:
+        problem = f"{len(missing)} tensors are missing, such as '{missing[0]}'"
+    dtypes = Counter(str(info.dtype) for info in members)
+    return ComponentSummary(
+        name=name,
+        tensors=len(members),
+        parameters=sum(info.num_elements for info in members),
+        size_bytes=sum(info.size_bytes for info in members),
+        dtypes=dict(dtypes.most_common()),
+        complete=not problem,
+        missing=missing,
+        problem=problem,
+    )

@@ -1,0 +1,128 @@
+"""Find the vocabulary that belongs to a text encoder, in any of its containers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ltx2cpp.checkpoint import CheckpointFile, TensorInfo, open_checkpoint, read_bytes
+from ltx2cpp.checkpoint.files import read_head
+from ltx2cpp.checkpoint.gguf import MAGIC, open_gguf
+from ltx2cpp.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from ltx2cpp.model.components import Source
+    from ltx2cpp.text.tokenizer import Tokenizer
+
+# The reference uses tokenizer.json, so it comes first where a folder has both.
+_FILE_NAMES = ("tokenizer.json", "tokenizer.model")
+_TENSOR_NAMES = ("tokenizer_json", "hf_asset__tokenizer.json", "spiece_model")
+
+
+@dataclass(frozen=True)
+class TokenizerSource:
+    """Where the vocabulary is: in a file, in a tensor, or in the metadata of a GGUF.
+
+    Attributes:
+        kind: Container of the vocabulary.
+        path: The file.
+        tensor: The tensor that holds it, for safetensors files with an embedded tokenizer.
+        gguf: The opened GGUF, for kind "gguf".
+    """
+
+    kind: Literal["sentencepiece", "tokenizer_json", "gguf"]
+    path: Path
+    tensor: TensorInfo | None = None
+    gguf: CheckpointFile | None = None
+
+    def open(self) -> Tokenizer:
+        """Read the vocabulary."""
+        from ltx2cpp.text.tokenizer import Tokenizer
+
+        if self.gguf is not None:
+            return Tokenizer.from_gguf_metadata(self.gguf.metadata, str(self.path))
+        if self.tensor is None:
+            return Tokenizer.from_file(self.path)
+        where = f"{self.path}: {self.tensor.name}"
+        if self.kind == "tokenizer_json":
+            return Tokenizer.from_json(read_bytes(self.tensor), where)
+        return Tokenizer.from_sentencepiece(read_bytes(self.tensor), where)
+
+
+def find_tokenizer(path: Path | None, sources: Mapping[str, Source]) -> TokenizerSource | None:
+    """Find the tokenizer of a model.
+
+    Args:
+        path: What the user gave; None looks in and beside the text encoder.
+        sources: The opened files by slot.
+
+    Returns:
+        None when nothing was given and nothing was found.
+
+    Raises:
+        CheckpointError: The given path holds no tokenizer.
+    """
+    if path is not None:
+        return _given(path)
+    for slot in ("text_encoder", "checkpoint"):
+        source = sources.get(slot)
+        if source is None:
+            continue
+        found = _inside(source.file) or (_beside(source.path) if slot == "text_encoder" else None)
+        if found is not None:
+            return found
+    return None
+
+
+def _given(path: Path) -> TokenizerSource:
+    if path.is_dir():
+        found = _in_folder(path)
+        if found is None:
+            raise CheckpointError(f"{path}: holds neither {' nor '.join(_FILE_NAMES)}")
+        return found
+    head = read_head(path, 16)
+    if not head:
+        raise CheckpointError(f"{path}: is empty, so no tokenizer")
+    if head.startswith(MAGIC):
+        return TokenizerSource("gguf", path, gguf=open_gguf(path))
+    if path.suffix == ".safetensors":
+        found = _inside(open_checkpoint(path))
+        if found is None:
+            raise CheckpointError(f"{path}: holds no tokenizer tensor ({', '.join(_TENSOR_NAMES)})")
+        return found
+    return _from_file(path, head)
+
+
+def _from_file(path: Path, head: bytes) -> TokenizerSource:
+    json = head.lstrip().startswith(b"{")
+    return TokenizerSource("tokenizer_json" if json else "sentencepiece", path)
+
+
+def _inside(file: CheckpointFile) -> TokenizerSource | None:
+    if file.kind == "gguf":
+        held = "tokenizer.ggml.model" in file.metadata
+        return TokenizerSource("gguf", file.path, gguf=file) if held else None
+    for name in _TENSOR_NAMES:
+        info = file.tensors.get(name)
+        if info is not None:
+            kind: Literal["sentencepiece", "tokenizer_json"] = (
+                "sentencepiece" if name == "spiece_model" else "tokenizer_json"
+            )
+            return TokenizerSource(kind, info.path, tensor=info)
+    return None
+
+
+def _beside(path: Path) -> TokenizerSource | None:
+    """Look in the folder of the text encoder, then where diffusers puts the tokenizer."""
+    folder = path if path.is_dir() else path.parent
+    return _in_folder(folder) or _in_folder(folder.parent / "tokenizer")
+
+
+def _in_folder(folder: Path) -> TokenizerSource | None:
+    for name in _FILE_NAMES:
+        path = folder / name
+        if path.is_file():
+            return _from_file(path, read_head(path, 16))
+    return None

@@ -1,0 +1,1 @@
+"""The networks, opened when first used, numpy in and out."""

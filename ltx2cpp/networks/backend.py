@@ -1,0 +1,189 @@
+"""What all networks of a pipeline share: the device, and how weights get there."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from ltx2cpp import _core
+from ltx2cpp.checkpoint import WeightRef
+from ltx2cpp.errors import ArgumentError
+from ltx2cpp.model.lora import check_lora_mode
+from ltx2cpp.model.quantization import target_dtype
+from ltx2cpp.networks.lazy import LazyNetwork
+from ltx2cpp.options import WEIGHT_TYPES, LoraMode, Offload
+
+if TYPE_CHECKING:
+    from ltx2cpp.model.components import Component
+    from ltx2cpp.model.files import ModelSet
+    from ltx2cpp.observing import Observer
+
+logger = logging.getLogger("ltx2cpp")
+
+
+class _Loadable(Protocol):
+    def load(self) -> None: ...
+
+
+class _Streamable(_Loadable, Protocol):
+    def stream_weights(self, drop_cached: bool = False) -> None: ...
+
+
+N = TypeVar("N", bound=_Loadable)
+S = TypeVar("S", bound=_Streamable)
+
+# The largest share of a network's bytes that may be made on load where weights are to be streamed;
+# what is made stays in memory.
+_MAX_MADE_SHARE = 0.5
+
+# Peak rates by device and number of threads. A measurement takes seconds, so a process makes each
+# of them once.
+_peaks: dict[tuple[str, int], tuple[float, float]] = {}
+
+
+class Backend:
+    """What all networks of one pipeline share.
+
+    Args:
+        device: "cpu", "cuda", "cuda:N" or "auto".
+        weight_type: "file" keeps weights as stored; another name converts them on load.
+        threads: None takes the physical cores.
+        observer: receives the loading phases.
+        lora_mode: how LoRAs are added to the weights.
+
+    Raises:
+        ArgumentError: unknown weight type, device, thread count or mode.
+
+    Attributes:
+        device: the core's.
+        offload: what leaves memory when; a memory plan may change it between generations.
+        must_stream: whether the caller asked for weights to go behind the reader.
+    """
+
+    def __init__(
+        self,
+        device: str,
+        weight_type: str,
+        threads: int | None,
+        observer: Observer,
+        lora_mode: str = "auto",
+    ) -> None:
+        if weight_type not in WEIGHT_TYPES:
+            raise ArgumentError(
+                f"weight_type: expected one of {', '.join(WEIGHT_TYPES)}, found {weight_type!r}"
+            )
+        if threads is not None and (type(threads) is not int or not 1 <= threads <= 1024):
+            raise ArgumentError(f"threads: expected 1 to 1024 or None, found {threads!r}")
+        self.device = _core.Device(device, threads)
+        if not self.device.runs_custom_ops:
+            logger.warning(
+                "%s: this build's kernels cannot run there (no hook in its ggml, or built without"
+                " CUDA), so networks use ggml's operations only, which is slower",
+                self.device.name,
+            )
+        self.weight_type = weight_type
+        self.lora_mode: LoraMode = check_lora_mode(lora_mode)
+        self.offload: Offload = "phase"
+        self.must_stream = False
+        self.observer = observer
+        # Loading phase -> components whose weights it loads.
+        self._parts: dict[str, tuple[str, ...]] = {}
+
+    def lazy(self, name: str, parts: Sequence[str], make: Callable[[], N]) -> LazyNetwork[N]:
+        """Return a network that is loaded when it is first used.
+
+        Args:
+            name: what the observer hears behind "load".
+            parts: components of a model set whose weights it loads.
+            make: claims the weights from the files and loads none.
+        """
+        network = LazyNetwork(name, make, self.observer)
+        self._parts[network.loading] = tuple(parts)
+        return network
+
+    def stored_bytes(self, models: ModelSet, phase: str) -> int:
+        """Return the bytes as stored of the weights that a loading phase loads, 0 for others."""
+        components = (getattr(models, part) for part in self._parts.get(phase, ()))
+        return sum(component.size_bytes for component in components if component is not None)
+
+    def claim(
+        self,
+        network: Callable[[_core.TensorTable, dict[str, Any], _core.Device], N],
+        component: Component,
+    ) -> N:
+        """Return a network of the core with its weights claimed, none of them loaded."""
+        return network(self.table(component), config_dict(component), self.device)
+
+    def table(self, component: Component) -> _core.TensorTable:
+        """Return the core's table of a component's weights, with the types they load as."""
+        table = _core.TensorTable()
+        for name, ref in component.tensors.items():
+            target = self._target(name, ref)
+            table.add(
+                name,
+                *ref.info.place,
+                None if target is None else str(target),
+                ref.scale,
+            )
+            for pair in ref.low_rank:
+                table.add_low_rank(name, pair.down.place, pair.up.place, pair.scale)
+        if any(ref.low_rank for ref in component.tensors.values()):
+            table.set_low_rank_mode(self.lora_mode)
+        return table
+
+    def peak(self) -> tuple[float, float]:
+        """Return flop/s of a 16-bit product and bytes/s of a copy, measured once in a process."""
+        key = (self.device.name, self.device.threads)
+        if key not in _peaks:
+            _peaks[key] = self.device.measure_peak()
+        return _peaks[key]
+
+    def stream_if_asked(self, network: S) -> S:
+        """Return the network, which lets weights go behind the reader where that is asked for."""
+        if self.offload in ("stream", "disk"):
+            network.stream_weights(drop_cached=self.offload == "disk")
+        return network
+
+    def check_streaming(self, component: Component) -> None:
+        """Raise where too little of a network could go behind the reader.
+
+        Raises:
+            ArgumentError: most of its weights are made on load; they would stay in memory.
+        """
+        if self.device.name != "cpu":
+            # Whatever was loaded passes through the device's slots.
+            return
+        made = sum(
+            ref.info.size_bytes
+            for name, ref in component.tensors.items()
+            if len(ref.info.shape) == 2 and self._is_made(name, ref)
+        )
+        if made > _MAX_MADE_SHARE * component.size_bytes:
+            raise ArgumentError(
+                "offload: weights that are converted on load (weight_type, fp8 with scales, a "
+                f"merged LoRA) cannot go behind the reader, and in {component.source} these are "
+                f"{100 * made / component.size_bytes:.0f} %; give a file with the weights as they "
+                "are used (ltx2cpp-cli convert), lora_mode 'runtime', or offload 'phase'"
+            )
+
+    def _is_made(self, name: str, ref: WeightRef) -> bool:
+        target = self._target(name, ref)
+        if ref.scale != 1.0 or target not in (None, ref.info.dtype):
+            return True
+        eight_bits = ref.info.size_bytes >= math.prod(ref.info.shape)
+        merges = self.lora_mode == "merge" or (self.lora_mode == "auto" and eight_bits)
+        return bool(ref.low_rank) and merges
+
+    def _target(self, name: str, ref: WeightRef) -> object | None:
+        if self.weight_type == "file":
+            return ref.target
+        wanted = target_dtype(name, ref.info.shape, ref.info.dtype, self.weight_type)
+        return ref.target if wanted is None else wanted
+
+
+def config_dict(component: Component) -> dict[str, Any]:
+    """Return a configuration as the core takes it."""
+    return dataclasses.asdict(component.config)

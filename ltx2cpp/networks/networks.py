@@ -1,0 +1,252 @@
+"""Networks: all networks of an LTX-2 model, each as a call."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ltx2cpp.errors import ArgumentError
+from ltx2cpp.model.files import ModelSet
+from ltx2cpp.model.lora import AdaptedModels, Lora, check_lora_mode
+from ltx2cpp.networks.audio import AudioDecoder, AudioEncoder
+from ltx2cpp.networks.backend import Backend
+from ltx2cpp.networks.text import PromptEncoder
+from ltx2cpp.networks.transformer import Transformer
+from ltx2cpp.networks.video import Upsampler, VideoDecoder, VideoEncoder
+from ltx2cpp.options import LoraSpec
+from ltx2cpp.values import Audio, FloatArray, Modality, PromptEmbedding, Velocity
+
+logger = logging.getLogger("ltx2cpp")
+
+_UPSAMPLERS = ("spatial", "temporal")
+
+
+class Networks:
+    """The networks of a model; each is loaded when it is first used.
+
+    Args:
+        models: the components found in the model files.
+        backend: where to compute.
+        loras: LoRAs to apply; several add up.
+        distilled_lora: what makes a full model a distilled one, or None.
+        prompt_cache: folder that keeps encoded prompts for other runs, or None.
+
+    Raises:
+        CheckpointError, WeightError, UnsupportedError: a LoRA cannot be used.
+
+    Attributes:
+        backend: where to compute.
+        prompt_encoder, transformer, video_encoder, video_decoder, audio_encoder, audio_decoder:
+            the networks.
+        spatial_upsampler, temporal_upsampler: likewise.
+        distilled_lora: as given.
+    """
+
+    def __init__(
+        self,
+        models: ModelSet,
+        backend: Backend,
+        *,
+        loras: Sequence[LoraSpec] = (),
+        distilled_lora: Path | None = None,
+        prompt_cache: str | Path | None = None,
+    ) -> None:
+        self.backend = backend
+        self.distilled_lora = distilled_lora
+        self._adapted = AdaptedModels(models)
+        self._take_loras(loras)
+        models = self._models
+        self.prompt_encoder = PromptEncoder(models, backend, prompt_cache)
+        self.transformer = Transformer(models, backend)
+        self.video_encoder = VideoEncoder(models, backend)
+        self.video_decoder = VideoDecoder(models, backend)
+        self.audio_encoder = AudioEncoder(models, backend)
+        self.audio_decoder = AudioDecoder(models, backend)
+        self.spatial_upsampler = Upsampler("spatial", models, backend)
+        self.temporal_upsampler = Upsampler("temporal", models, backend)
+
+    def release(self) -> None:
+        """Free all weights; the next call loads them again."""
+        self.prompt_encoder.release()
+        self.transformer.release()
+        self.video_encoder.release()
+        self.video_decoder.release()
+        self.audio_encoder.release()
+        self.audio_decoder.release()
+        self.spatial_upsampler.release()
+        self.temporal_upsampler.release()
+
+    @property
+    def models(self) -> ModelSet:
+        """The components of the model files, with the LoRAs that act in all stages."""
+        return self._models
+
+    @property
+    def loras(self) -> tuple[Lora, ...]:
+        """The LoRAs in use, with what their files say about them."""
+        return self._loras
+
+    def set_loras(self, loras: Sequence[LoraSpec], lora_mode: str | None = None) -> None:
+        """Replace all LoRAs; the transformer is loaded anew when it is next used.
+
+        Components that neither the old nor the new LoRAs touch stay loaded.
+
+        Args:
+            loras: the LoRAs to use from now on; an empty list removes them.
+            lora_mode: as for the pipeline; None keeps it.
+
+        Raises:
+            CheckpointError, WeightError, UnsupportedError: a LoRA cannot be used; the old ones
+                stay then.
+            ArgumentError: another argument is wrong.
+        """
+        mode = self.backend.lora_mode if lora_mode is None else check_lora_mode(lora_mode)
+        specs = tuple(lora.spec for lora in self._loras)
+        if mode == self.backend.lora_mode and tuple(loras) == specs:
+            return
+        self._take_loras(loras)
+        self.backend.lora_mode = mode
+        self.transformer.use(self._models)
+        self.prompt_encoder.use(self._models)
+
+    def with_loras(self, loras: tuple[LoraSpec, ...]) -> ModelSet:
+        """Return the components with the LoRAs of one stage; equal ones give the same object."""
+        return self._adapted.with_loras(loras)
+
+    def _take_loras(self, loras: Sequence[LoraSpec]) -> None:
+        """Check LoRAs and attach those of all stages to all components they change."""
+        adapted = AdaptedModels(self._adapted.bare)
+        descriptions = adapted.match(loras)
+        distilled = [] if self.distilled_lora is None else [LoraSpec(self.distilled_lora)]
+        for spec in (*distilled, *(spec for spec in loras if spec.stage is not None)):
+            if adapted.changes_text(spec):
+                logger.warning(
+                    "%s: also changes how prompts are read, which a LoRA of one stage cannot; that "
+                    "part is left out",
+                    spec.path,
+                )
+        self._models = adapted.with_loras(tuple(spec for spec in loras if spec.stage is None))
+        self._adapted, self._loras = adapted, descriptions
+
+    @property
+    def audio_sample_rate(self) -> int:
+        """Sample rate in Hz of decoded sound: 24000 for LTX-2, 48000 from LTX-2.3 on.
+
+        Raises:
+            CheckpointError: the files hold no vocoder.
+        """
+        return self.audio_decoder.sample_rate
+
+    def tokenize(self, prompt: str) -> NDArray[np.int32]:
+        """Return the ids of a prompt, int32 (n,): stripped, BOS first, at most 1024, no padding."""
+        return self.prompt_encoder.tokenize(prompt)
+
+    def hidden_states(self, ids: NDArray[np.int32] | Sequence[int]) -> FloatArray:
+        """Return (layers + 1, n, hidden): scaled embedding, all layers but the last, final norm."""
+        return self.prompt_encoder.hidden_states(ids)
+
+    def encode_prompt(self, prompt: str) -> PromptEmbedding:
+        """Return both contexts of a prompt, 1024 rows each."""
+        return self.prompt_encoder.encode(prompt)
+
+    def velocity(
+        self,
+        video: Modality | None,
+        audio: Modality | None,
+        *,
+        stg_blocks: Sequence[int] = (),
+        isolate: bool = False,
+        probes: Sequence[str] = (),
+    ) -> Velocity:
+        """Run the transformer once, with the LoRAs of the first stage.
+
+        Args:
+            video: the video stream, or None.
+            audio: the audio stream, or None; one of them alone is allowed.
+            stg_blocks: blocks, from 0, whose self-attention passes its values through.
+            isolate: True drops the attentions between the streams in all blocks.
+            probes: module paths whose outputs to return, globs allowed.
+
+        Raises:
+            ShapeError: an array does not fit the model.
+            ArgumentError: a block does not exist, or a probe matches nothing.
+        """
+        specs = tuple(lora.spec for lora in self._loras if lora.spec.stage != 2)
+        self.transformer.use(self.with_loras(specs))
+        return self.transformer.velocity(
+            video, audio, stg_blocks=stg_blocks, isolate=isolate, probes=probes
+        )
+
+    def decode_video(self, latent: FloatArray) -> FloatArray:
+        """Decode a normalised latent (C, F, h, w) to frames (8(F-1)+1, 32h, 32w, 3).
+
+        Values are the decoder's, about -1..1, not clamped.
+        """
+        return self.video_decoder.decode(latent)
+
+    def stream_video(self, latent: FloatArray) -> Iterator[FloatArray]:
+        """Return an iterator over the frames of `decode_video`, in order and in chunks.
+
+        Memory does not grow with F. Errors in the latent are raised here, before iteration.
+        """
+        return self.video_decoder.stream(latent)
+
+    def encode_video(self, frames: NDArray[np.uint8] | FloatArray) -> FloatArray:
+        """Encode (frames, height, width, 3) to a normalised latent (C, F, h, w).
+
+        Frames are uint8, or float32 of 0 to 255, as scaling leaves them.
+        """
+        return self.video_encoder.encode(frames)
+
+    def decode_mel(self, latent: FloatArray) -> FloatArray:
+        """Decode a normalised audio latent (8, L, 16) to a log-mel spectrum (2, 4L - 3, 64).
+
+        Values are natural logarithms. L latent frames last L / 25 s.
+        """
+        return self.audio_decoder.decode_mel(latent)
+
+    def vocode(self, mel: FloatArray) -> FloatArray:
+        """Turn a log-mel spectrum (2, steps, bins) into samples (2, n) at `audio_sample_rate`.
+
+        Samples are in -1..1, a hundredth of a second for every step. Memory does not grow with n.
+        """
+        return self.audio_decoder.vocode(mel)
+
+    def decode_audio(self, latent: FloatArray) -> Audio:
+        """Decode a normalised audio latent (8, L, 16) to a wave of (4L - 3) / 100 s."""
+        return self.audio_decoder.decode(latent)
+
+    def encode_audio(self, samples: FloatArray, sample_rate: int) -> FloatArray:
+        """Encode a wave to a normalised audio latent (8, L, 16).
+
+        Args:
+            samples: (2, n), -1..1, or one channel as (1, n) or (n,), which goes to both sides.
+            sample_rate: in Hz; other rates than the model's 16000 are resampled.
+
+        Raises:
+            ShapeError: another shape, no samples, or values that are not finite.
+            ArgumentError: an impossible rate, or a sound too short for one spectrum window.
+        """
+        return self.audio_encoder.encode(samples, sample_rate)
+
+    def upsample(self, latent: FloatArray, kind: str = "spatial") -> FloatArray:
+        """Enlarge a normalised latent (C, F, h, w).
+
+        Args:
+            latent: to enlarge.
+            kind: "spatial" doubles height and width (or enlarges them by the factor of the file);
+                "temporal" gives 2 F - 1 latent frames.
+
+        Raises:
+            ArgumentError: another kind.
+            CheckpointError: the files hold no such upsampler.
+        """
+        if kind not in _UPSAMPLERS:
+            raise ArgumentError(f"kind: expected 'spatial' or 'temporal', found {kind!r}")
+        return (self.spatial_upsampler if kind == "spatial" else self.temporal_upsampler).run(
+            latent
+        )

@@ -1,0 +1,204 @@
+"""The networks of text: a prompt becomes the contexts of both streams."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ltx2cpp import _core
+from ltx2cpp.errors import ArgumentError, ShapeError
+from ltx2cpp.memory.plan import NetworkNeeds
+from ltx2cpp.networks.backend import Backend, config_dict
+from ltx2cpp.networks.prompt_cache import PromptCache, prompt_key, text_identity
+from ltx2cpp.observing import observed_phase
+from ltx2cpp.text.tokenizer import MAX_TOKENS, Tokenizer
+from ltx2cpp.values import FloatArray, PromptEmbedding
+
+if TYPE_CHECKING:
+    from ltx2cpp.model.files import ModelSet
+
+_PARTS = ("gemma", "text_projection", "video_connector", "audio_connector")
+
+# Contexts of so many prompts stay in memory, 25 MB each for released models; another seed needs no
+# text encoder then.
+_KEPT_PROMPTS = 4
+
+# Video and audio, (n, width) each.
+Features = tuple[FloatArray, FloatArray]
+
+
+class PromptEncoder:
+    """Prompt to contexts: tokenizer, text encoder, projection and both connectors.
+
+    Args:
+        models: the weights.
+        backend: where to compute.
+        cache_folder: where contexts are kept for other runs; None keeps none.
+    """
+
+    def __init__(
+        self, models: ModelSet, backend: Backend, cache_folder: str | Path | None = None
+    ) -> None:
+        self._models, self._backend = models, backend
+        self._cache = None if cache_folder is None else PromptCache(cache_folder)
+        self._identity: bytes | None = None
+        self._tokenizer: Tokenizer | None = None
+        # Contexts of the last prompts, oldest first.
+        self._contexts: dict[str, PromptEmbedding] = {}
+        self._encoder = backend.lazy(
+            "text encoder", ["gemma", "text_projection"], self._claim_encoder
+        )
+        self._connectors = {
+            "video": backend.lazy(
+                "video connector", ["video_connector"], lambda: self._claim_connector("video")
+            ),
+            "audio": backend.lazy(
+                "audio connector", ["audio_connector"], lambda: self._claim_connector("audio")
+            ),
+        }
+
+    def use(self, models: ModelSet) -> None:
+        """Take the weights from another model set; what the former ones gave is forgotten."""
+        changed = any(getattr(models, part) is not getattr(self._models, part) for part in _PARTS)
+        self._models = models
+        if changed:
+            self._identity = None
+            self.release()
+            self.forget()
+
+    def check(self) -> None:
+        """Raise unless the files hold everything that encoding a prompt needs."""
+        for part in _PARTS:
+            self._models.require(part)
+
+    def open(self) -> None:
+        """Load the text encoder now instead of at the first call."""
+        self._encoder.open()
+
+    def open_connectors(self) -> None:
+        """Load both connectors now instead of at the first call."""
+        for connector in self._connectors.values():
+            connector.open()
+
+    def tokenize(self, prompt: str) -> NDArray[np.int32]:
+        if self._tokenizer is None:
+            self._tokenizer = self._models.open_tokenizer()
+        return self._tokenizer.encode(prompt)
+
+    def hidden_states(self, ids: NDArray[np.int32] | Sequence[int]) -> FloatArray:
+        """Return (layers + 1, n, hidden) for ids (n,)."""
+        return self._encoder.open().hidden_states(self._checked_ids(ids))
+
+    def find(self, prompt: str) -> PromptEmbedding | None:
+        """Return the contexts that this or an earlier run kept, or None; loads no weights."""
+        if (embedding := self._contexts.get(prompt)) is not None or self._cache is None:
+            return embedding
+        with observed_phase(self._backend.observer, "look up prompt"):
+            embedding = self._cache.find(self._key(self._ids(prompt)))
+        if embedding is not None:
+            self._remember(prompt, embedding)
+        return embedding
+
+    def encode(self, prompt: str) -> PromptEmbedding:
+        """Return both contexts, 1024 rows each, kept or computed."""
+        return self.find(prompt) or self.connect(prompt, self.features(prompt))
+
+    def forget(self) -> None:
+        """Drop the contexts in memory."""
+        self._contexts.clear()
+
+    def features(self, prompt: str) -> Features:
+        """Return what the connectors take of a prompt, (n, width) for each stream."""
+        return self._encoder.open().encode(self._ids(prompt))
+
+    def connect(self, prompt: str, features: Features) -> PromptEmbedding:
+        """Compute both contexts from what `features` gave, and keep them."""
+        video, audio = features
+        embedding = PromptEmbedding(
+            video=self._connectors["video"].open().run(video, MAX_TOKENS),
+            audio=self._connectors["audio"].open().run(audio, MAX_TOKENS),
+        )
+        if self._cache is not None:
+            self._cache.keep(self._key(self._ids(prompt)), embedding)
+        self._remember(prompt, embedding)
+        return embedding
+
+    def measure_encoder(self, tokens: int) -> NetworkNeeds:
+        """Return what the text encoder takes for a prompt of so many ids."""
+        return NetworkNeeds(**self._encoder.draft().measure(tokens))
+
+    def measure_connectors(self, tokens: int) -> tuple[NetworkNeeds, ...]:
+        """Return what the video and the audio connector take for such a prompt."""
+        return tuple(
+            NetworkNeeds(**connector.draft().measure(tokens, MAX_TOKENS))
+            for connector in self._connectors.values()
+        )
+
+    def release_encoder(self) -> None:
+        """Free the text encoder, the largest part; `connect` needs it no more."""
+        self._encoder.release()
+
+    def release_connectors(self) -> None:
+        """Free both connectors."""
+        for connector in self._connectors.values():
+            connector.release()
+
+    def release(self) -> None:
+        self.release_encoder()
+        self.release_connectors()
+
+    def _remember(self, prompt: str, embedding: PromptEmbedding) -> None:
+        self._contexts[prompt] = embedding
+        while len(self._contexts) > _KEPT_PROMPTS:
+            del self._contexts[next(iter(self._contexts))]
+
+    def _ids(self, prompt: str) -> NDArray[np.int32]:
+        self.check()
+        return self._checked_ids(self.tokenize(prompt))
+
+    def _key(self, ids: NDArray[np.int32]) -> str:
+        if self._identity is None:
+            backend = self._backend
+            self._identity = text_identity(
+                {part: self._models.require(part) for part in _PARTS},
+                # Devices differ in the last bits, and a seed gives the same clip every time.
+                device=backend.device.name.partition(":")[0],
+                weight_type=backend.weight_type,
+                lora_mode=backend.lora_mode,
+            )
+        return prompt_key(self._identity, ids)
+
+    def _checked_ids(self, ids: NDArray[np.int32] | Sequence[int]) -> NDArray[np.int32]:
+        values = np.asarray(ids)
+        if values.ndim != 1 or values.dtype.kind not in "iu" or not 1 <= values.size <= MAX_TOKENS:
+            raise ShapeError(
+                f"ids: expected 1 to {MAX_TOKENS} whole numbers, found {values.dtype} of shape "
+                f"{values.shape}"
+            )
+        rows = self._models.require("gemma").config.vocab_size
+        if values.min() < 0 or values.max() >= rows:
+            raise ArgumentError(
+                f"ids: expected 0 to {rows - 1}, the rows of the text encoder's embedding, found "
+                f"{values.min()} to {values.max()}; is the tokenizer another model's?"
+            )
+        return np.ascontiguousarray(values, np.int32)
+
+    def _claim_encoder(self) -> _core.TextEncoder:
+        backend, gemma = self._backend, self._models.require("gemma")
+        projection = self._models.text_projection
+        network = _core.TextEncoder(
+            backend.table(gemma),
+            config_dict(gemma),
+            None if projection is None else backend.table(projection),
+            None if projection is None else config_dict(projection),
+            backend.device,
+        )
+        return backend.stream_if_asked(network)
+
+    def _claim_connector(self, kind: str) -> _core.TextConnector:
+        component = self._models.require(f"{kind}_connector")
+        return self._backend.stream_if_asked(self._backend.claim(_core.TextConnector, component))

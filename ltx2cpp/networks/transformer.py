@@ -1,0 +1,180 @@
+"""The audio-video diffusion transformer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ltx2cpp import _core
+from ltx2cpp.errors import ArgumentError, ShapeError
+from ltx2cpp.memory.plan import NetworkNeeds
+from ltx2cpp.networks.backend import Backend, config_dict
+from ltx2cpp.networks.probes import matching_probes
+from ltx2cpp.values import FloatArray, Modality, PromptEmbedding, Velocity
+
+if TYPE_CHECKING:
+    from ltx2cpp.model.files import ModelSet
+
+# Tokens, context rows, different noise levels, whether self-attention is masked.
+StreamSizes = tuple[int, int, int, bool]
+
+
+class Transformer:
+    """The transformer, of which only the streams that run are loaded."""
+
+    def __init__(self, models: ModelSet, backend: Backend) -> None:
+        self._models, self._backend = models, backend
+        self._streams: frozenset[str] = frozenset()
+        self._network = backend.lazy(
+            "transformer", ["transformer"], lambda: self._claim(self._models, self._streams)
+        )
+
+    @property
+    def config(self) -> Any:
+        return self._models.require("transformer").config
+
+    def use(self, models: ModelSet) -> None:
+        """Take the weights from another model set of the same configuration."""
+        if models.transformer is not self._models.transformer:
+            self.release()
+        self._models = models
+
+    @property
+    def context_widths(self) -> dict[str, int]:
+        """Columns of the context that each stream takes."""
+        config = self.config
+        if config.caption_projection:
+            # 2.0 projects the connectors' output inside the transformer.
+            return {"video": config.caption_channels, "audio": config.caption_channels}
+        return {
+            "video": config.cross_attention_dim,
+            "audio": config.audio_cross_attention_dim,
+        }
+
+    def open(self, *, video: bool = True, audio: bool = True) -> None:
+        """Load the weights of these streams now instead of at the first call."""
+        self._open(_names(video=video, audio=audio))
+
+    def velocity(
+        self,
+        video: Modality | None,
+        audio: Modality | None,
+        *,
+        stg_blocks: Sequence[int] = (),
+        isolate: bool = False,
+        probes: Sequence[str] = (),
+    ) -> Velocity:
+        """Run the network once; see `Networks.velocity`."""
+        if video is None and audio is None:
+            raise ArgumentError("velocity: expected video, audio or both, found neither")
+        inputs = self._checked("video", video, 3), self._checked("audio", audio, 1)
+        blocks = self._checked_blocks(stg_blocks)
+        network = self._open(_names(video=video is not None, audio=audio is not None))
+        names = matching_probes(probes, network.probe_names) if probes else []
+        result = network.velocity(*inputs, blocks, bool(isolate), names)
+        return Velocity(
+            video=result["video"] if video is not None else None,
+            audio=result["audio"] if audio is not None else None,
+            probes=result["probes"],
+        )
+
+    def release(self) -> None:
+        self._network.release()
+        self._streams = frozenset()
+
+    def measure(
+        self, models: ModelSet, video: StreamSizes | None, audio: StreamSizes | None
+    ) -> NetworkNeeds:
+        """Return what one call takes, whatever is loaded now; that stays as it is.
+
+        Args:
+            models: whose weights it would use.
+            video, audio: sizes of the streams; an absent one is None.
+        """
+        streams = _names(video=video is not None, audio=audio is not None)
+        same = models.transformer is self._models.transformer
+        if same and (streams <= self._streams or not self._network.is_loaded):
+            self._add(streams)
+            network = self._network.draft()
+        else:
+            network = self._claim(models, streams)
+        return NetworkNeeds(**network.measure(video, audio))
+
+    def check_blocks(self, blocks: Sequence[int]) -> None:
+        """Raise unless every number names a transformer block."""
+        self._checked_blocks(blocks)
+
+    def check_context(self, prompt: PromptEmbedding) -> None:
+        """Raise unless both contexts have the widths that this transformer takes."""
+        self._check_context("video", prompt.video)
+        self._check_context("audio", prompt.audio)
+
+    def _open(self, streams: frozenset[str]) -> _core.Transformer:
+        self._add(streams)
+        return self._network.open()
+
+    def _add(self, streams: frozenset[str]) -> None:
+        """Let go of a network that lacks one of these streams."""
+        if not streams <= self._streams:
+            streams |= self._streams
+            self.release()
+            self._streams = streams
+
+    def _claim(self, models: ModelSet, streams: frozenset[str]) -> _core.Transformer:
+        component = models.require("transformer")
+        network = _core.Transformer(
+            self._backend.table(component),
+            config_dict(component),
+            self._backend.device,
+            video="video" in streams,
+            audio="audio" in streams,
+        )
+        return self._backend.stream_if_asked(network)
+
+    def _check_context(self, kind: str, context: FloatArray) -> None:
+        width = self.context_widths[kind]
+        if context.shape[1] != width or context.shape[0] == 0:
+            raise ShapeError(
+                f"{kind} context: expected (rows, {width}), found {context.shape}; is the prompt "
+                "embedding another model's?"
+            )
+
+    def _checked_blocks(self, blocks: Sequence[int]) -> list[int]:
+        layers = self.config.num_layers
+        for block in blocks:
+            if not 0 <= block < layers:
+                raise ArgumentError(
+                    f"stg_blocks: expected 0 to {layers - 1}, the transformer's blocks, "
+                    f"found {block}"
+                )
+        return sorted({int(block) for block in blocks})
+
+    def _checked(self, kind: str, modality: Modality | None, axes: int) -> dict[str, Any] | None:
+        if modality is None:
+            return None
+        config = self.config
+        channels = config.in_channels if kind == "video" else config.audio_in_channels
+        if modality.latent.shape[1] != channels:
+            raise ShapeError(
+                f"{kind} latent: expected (tokens, {channels}), found {modality.latent.shape}"
+            )
+        if modality.positions.shape[0] != axes:
+            raise ShapeError(
+                f"{kind} positions: expected {axes} axes, found {modality.positions.shape[0]}"
+            )
+        self._check_context(kind, modality.context)
+        arrays = {
+            "latent": modality.latent,
+            "context": modality.context,
+            "sigma": modality.sigma,
+            "timesteps": modality.timesteps,
+            "positions": modality.positions,
+        }
+        if modality.attention_mask is not None:
+            arrays["attention_mask"] = modality.attention_mask
+        return arrays
+
+
+def _names(*, video: bool, audio: bool) -> frozenset[str]:
+    """Return the streams that run, by name."""
+    return frozenset(name for name, runs in (("video", video), ("audio", audio)) if runs)

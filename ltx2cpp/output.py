@@ -1,0 +1,95 @@
+"""What a generation gives: the finished clip, or one that is decoded while it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from ltx2cpp import media
+from ltx2cpp.values import Audio, ByteArray, FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class GenerationOutput:
+    """What one generation gave.
+
+    Attributes:
+        video: uint8 (frames, height, width, 3), or None with ``output="latents"`` or
+            ``video=False``.
+        sound: the decoded sound, or None.
+        frame_rate: frames per second of ``video``.
+        video_latent: (channels, latent frames, height / 32, width / 32), normalised, or None
+            with ``video=False``.
+        audio_latent: (channels, latent frames, mel bins), normalised, or None without sound.
+        info: every value that was used, defaults included; plain JSON types.
+    """
+
+    video: ByteArray | None
+    sound: Audio | None
+    frame_rate: float
+    video_latent: FloatArray | None
+    audio_latent: FloatArray | None
+    info: dict[str, Any]
+
+    @property
+    def audio(self) -> FloatArray | None:
+        """Samples of the sound, float32 (2, n), or None."""
+        return None if self.sound is None else self.sound.samples
+
+    @property
+    def sample_rate(self) -> int | None:
+        """Sample rate of the sound in Hz, or None."""
+        return None if self.sound is None else self.sound.sample_rate
+
+    def save(self, path: str | Path) -> None:
+        """Write the clip; the ending of ``path`` chooses the format (see `ltx2cpp.media`).
+
+        Raises:
+            ArgumentError: unknown ending, or nothing was decoded and the format needs pictures.
+            OutputError: the file cannot be written.
+        """
+        media.save(self, path)
+
+
+class GenerationStream(Protocol):
+    """A denoised clip whose pictures are decoded while it is iterated.
+
+    Iterating once gives uint8 chunks (n, height, width, 3) in order, ``num_frames`` in total; the
+    memory in use does not grow with the length of the clip.
+
+    Attributes:
+        info: every value that was used; plain JSON types.
+        width, height: in pixels.
+        num_frames: pixel frames in total.
+        frame_rate: in frames per second.
+        video_latent: as in `GenerationOutput`.
+        audio_latent: as in `GenerationOutput`.
+        sound: or None; decoded when it is first read.
+    """
+
+    info: dict[str, Any]
+    width: int
+    height: int
+    num_frames: int
+    frame_rate: float
+
+    @property
+    def video_latent(self) -> FloatArray | None: ...
+
+    @property
+    def audio_latent(self) -> FloatArray | None: ...
+
+    @property
+    def sound(self) -> Audio | None: ...
+
+    @property
+    def audio(self) -> FloatArray | None:
+        """Samples of the sound, float32 (2, n), or None."""
+
+    @property
+    def sample_rate(self) -> int | None:
+        """Sample rate of the sound in Hz, or None."""
+
+    def __iter__(self) -> Iterator[ByteArray]: ...

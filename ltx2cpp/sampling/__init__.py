@@ -1,0 +1,1 @@
+"""From noise to latents: noise levels, samplers, guidance and the denoising loop."""

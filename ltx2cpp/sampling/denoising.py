@@ -1,0 +1,151 @@
+"""The denoising loop: noise levels in, clean latents out. Knows no device and no file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from ltx2cpp.conditioning import LatentState
+from ltx2cpp.observing import Step
+from ltx2cpp.options import BinnedGuidance, Guidance, ModalityGuidance
+from ltx2cpp.sampling.guidance import Pass, combine, passes_needed
+from ltx2cpp.sampling.samplers import EulerSampler, Query, Sampler, Walk, denoised_from_velocity
+from ltx2cpp.values import FloatArray, Modality, PromptEmbedding, Velocity
+
+
+class VelocityCall(Protocol):
+    """One transformer call, as `LTX2Pipeline.velocity`."""
+
+    def __call__(
+        self,
+        video: Modality | None,
+        audio: Modality | None,
+        *,
+        stg_blocks: tuple[int, ...] = (),
+        isolate: bool = False,
+    ) -> Velocity: ...
+
+
+@dataclass
+class _Stream:
+    """One modality inside the loop: its state, its sampler and its last estimate."""
+
+    name: str  # "video" or "audio"
+    state: LatentState
+    guidance: ModalityGuidance | BinnedGuidance
+    walk: Walk
+    last: FloatArray | None = None
+
+    def modality(self, prompt: PromptEmbedding, sigma: float) -> Modality:
+        held = not self.state.mask.any()
+        return Modality(
+            latent=self.state.latent,
+            context=getattr(prompt, self.name),
+            sigma=0.0 if held else sigma,
+            timesteps=self.state.timesteps(sigma),
+            positions=self.state.positions,
+            attention_mask=self.state.attention,
+        )
+
+    def due(self, query: Query) -> bool:
+        skipped = self.guidance.at(query.sigma).skip_step
+        return self.last is None or query.index % (skipped + 1) == 0
+
+    def advance(self) -> Query | None:
+        """Hand the sampler the last estimate; return what it wants next, None at the end."""
+        try:
+            query = next(self.walk) if self.last is None else self.walk.send(self.last)
+        except StopIteration as stop:
+            self.state = replace(self.state, latent=stop.value)
+            return None
+        self.state = replace(self.state, latent=query.latent)
+        return query
+
+
+def denoise(
+    velocity: VelocityCall,
+    video: LatentState | None,
+    audio: LatentState | None,
+    prompt: PromptEmbedding,
+    negative: PromptEmbedding | None,
+    *,
+    sigmas: FloatArray,
+    guidance: Guidance,
+    sampler: Callable[[], Sampler] = EulerSampler,
+    on_step: Callable[[Step], None] | None = None,
+) -> tuple[LatentState | None, LatentState | None]:
+    """Walk both streams down the noise levels.
+
+    Args:
+        velocity: the network.
+        video: starting state, noise included, or None to run the audio stream alone.
+        audio: the same, or None to run the video stream alone.
+        prompt: contexts of the prompt.
+        negative: contexts of the negative prompt; needed when ``guidance`` uses cfg.
+        sigmas: (steps + 1,), descending, 0 at the end.
+        guidance: strengths per stream.
+        sampler: makes the sampler of one stream; called for video first.
+        on_step: called after each step; what it raises ends the loop and reaches the caller.
+
+    Returns:
+        The final states of both streams, appended condition tokens still in place.
+    """
+    states = {"video": video, "audio": audio}
+    streams = [
+        _Stream(name, state, getattr(guidance, name), sampler().walk(state, sigmas))
+        for name, state in states.items()
+        if state is not None
+    ]
+    total = len(sigmas) - 1
+    query = _advance(streams)
+    while query is not None:
+        due = [stream for stream in streams if stream.due(query)]
+        if due:
+            _estimate(velocity, streams, due, prompt, negative, query.sigma, guidance)
+        index = query.index
+        query = _advance(streams)
+        if on_step is not None and (query is None or query.index > index):
+            on_step(Step(index=index + 1, total=total, sigma=float(sigmas[index])))
+    final = {stream.name: stream.state for stream in streams}
+    return final.get("video"), final.get("audio")
+
+
+def _advance(streams: list[_Stream]) -> Query | None:
+    """Advance all streams, in order; their samplers ask for the same levels."""
+    queries = [stream.advance() for stream in streams]
+    return queries[0]
+
+
+def _estimate(
+    velocity: VelocityCall,
+    streams: list[_Stream],
+    due: list[_Stream],
+    prompt: PromptEmbedding,
+    negative: PromptEmbedding | None,
+    sigma: float,
+    guidance: Guidance,
+) -> None:
+    """Set ``last`` of the due streams to the guided and blended estimate at ``sigma``."""
+    estimates: dict[str, dict[Pass, FloatArray]] = {stream.name: {} for stream in due}
+    strengths = {stream.name: stream.guidance.at(sigma) for stream in due}
+    for kind in passes_needed(strengths.values(), both_present=len(streams) > 1):
+        context = prompt
+        if kind is Pass.UNCONDITIONAL:
+            assert negative is not None
+            context = negative
+        inputs = {stream.name: stream.modality(context, sigma) for stream in streams}
+        result = velocity(
+            inputs.get("video"),
+            inputs.get("audio"),
+            stg_blocks=guidance.stg_blocks if kind is Pass.PERTURBED else (),
+            isolate=kind is Pass.ISOLATED,
+        )
+        for stream in due:
+            flow = result.video if stream.name == "video" else result.audio
+            assert flow is not None
+            estimates[stream.name][kind] = denoised_from_velocity(
+                stream.state.latent, flow, inputs[stream.name].timesteps
+            )
+    for stream in due:
+        stream.last = stream.state.blend(combine(estimates[stream.name], strengths[stream.name]))

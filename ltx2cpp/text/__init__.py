@@ -1,0 +1,1 @@
+"""Prompts as token ids: tokenizers read from files."""

@@ -1,0 +1,340 @@
+"""Gemma's tokenizer from any of the containers it is shipped in. Never uses the network.
+
+All containers give the ids that the Hugging Face fast tokenizer gives, which the models were
+trained with: user-defined and control pieces are cut out of the raw text first, longest match
+first, and only the text between them is split into subwords.
+
+Source: Hugging Face transformers, Gemma tokenizer; Google sentencepiece, model format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ltx2cpp.errors import ArgumentError, CheckpointError, UnsupportedError
+from ltx2cpp.text.sentencepiece_model import Piece, PieceType, read_pieces, write_model
+
+if TYPE_CHECKING:
+    import tokenizers
+
+MAX_TOKENS = 1024  # BOS included; the length of the connector's input
+
+_BOS = "<bos>"
+_SPACE = "\u2581"  # how pieces spell a space
+_MAX_CHARACTERS = 1 << 20
+
+
+class _Subwords(Protocol):
+    """Splits text that holds no special piece."""
+
+    def ids(self, text: str) -> list[int]: ...
+
+
+class Tokenizer:
+    """Turns a prompt into the ids of Gemma's text model.
+
+    Example:
+        >>> Tokenizer.from_file(Path("gemma-3-12b-it/tokenizer.model")).encode("A cat.")
+    """
+
+    def __init__(self, subwords: _Subwords, special: Mapping[str, int], bos_id: int) -> None:
+        self._subwords = subwords
+        self._special = dict(special)
+        self._bos_id = bos_id
+        # Lengths to try at a position, by the character that stands there.
+        lengths: dict[str, set[int]] = {}
+        for piece in self._special:
+            lengths.setdefault(piece[0], set()).add(len(piece))
+        self._lengths = {first: sorted(found, reverse=True) for first, found in lengths.items()}
+
+    @classmethod
+    def from_file(cls, path: Path) -> Tokenizer:
+        """Read ``tokenizer.model`` or ``tokenizer.json``, told apart by their content.
+
+        Raises:
+            CheckpointError: the file cannot be read or is neither.
+        """
+        try:
+            payload = path.read_bytes()
+        except OSError as error:
+            raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
+        if payload.lstrip()[:1] == b"{":
+            return cls.from_json(payload, str(path))
+        return cls.from_sentencepiece(payload, str(path))
+
+    @classmethod
+    def from_sentencepiece(cls, payload: bytes, where: str) -> Tokenizer:
+        """Read the bytes of a sentencepiece model.
+
+        Args:
+            payload: the file, or the ``spiece_model`` tensor of a text encoder.
+            where: file or tensor name for errors.
+
+        Raises:
+            CheckpointError: malformed, or not a Gemma vocabulary.
+        """
+        return cls._from_pieces(read_pieces(payload, where), payload, where)
+
+    @classmethod
+    def from_gguf_metadata(cls, metadata: Mapping[str, Any], where: str) -> Tokenizer:
+        """Read the vocabulary that llama.cpp puts into a GGUF file.
+
+        Args:
+            metadata: key values of the file; ``tokenizer.ggml.*`` is used.
+            where: file name for errors.
+
+        Raises:
+            CheckpointError: keys are missing or do not fit together.
+            UnsupportedError: a vocabulary of another kind.
+        """
+        kind = metadata.get("tokenizer.ggml.model")
+        if kind is None:
+            raise CheckpointError(
+                f"{where}: holds no vocabulary (no tokenizer.ggml.model); give tokenizer="
+            )
+        tokens = _strings(metadata, "tokenizer.ggml.tokens", where)
+        types = _numbers(metadata, "tokenizer.ggml.token_type", len(tokens), where)
+        bos_id = _bos_id(metadata, tokens, where)
+        if kind == "llama":
+            scores = _numbers(metadata, "tokenizer.ggml.scores", len(tokens), where)
+            pieces = [
+                _piece(token, score, int(number), where)
+                for token, score, number in zip(tokens, scores, types, strict=True)
+            ]
+            return cls._from_pieces(pieces, write_model(pieces), where, bos_id)
+        if kind == "gpt2":
+            return cls._from_merges(metadata, tokens, types, bos_id, where)
+        raise UnsupportedError(
+            f"{where}: tokenizer.ggml.model is {kind!r}, expected 'llama' or 'gpt2' as Gemma 3 has"
+        )
+
+    @classmethod
+    def from_json(cls, payload: bytes, where: str) -> Tokenizer:
+        """Read the bytes of a Hugging Face ``tokenizer.json``.
+
+        Args:
+            payload: the file, or the ``tokenizer_json`` tensor of a text encoder.
+            where: file or tensor name for errors.
+
+        Raises:
+            CheckpointError: malformed, or no ``<bos>``.
+        """
+        import tokenizers
+
+        try:
+            parsed = tokenizers.Tokenizer.from_str(payload.decode("utf-8"))
+        except Exception as error:  # the package raises a bare Exception
+            raise CheckpointError(f"{where}: not a readable tokenizer.json ({error})") from error
+        parsed.no_truncation()
+        parsed.no_padding()
+        bos_id = parsed.token_to_id(_BOS)
+        if bos_id is None:
+            raise CheckpointError(f"{where}: the vocabulary has no {_BOS}; not a Gemma tokenizer")
+        # The package cuts its added tokens out of the raw text itself.
+        return cls(_FastSubwords(parsed), {}, bos_id)
+
+    @classmethod
+    def _from_pieces(
+        cls, pieces: Sequence[Piece], model: bytes, where: str, bos_id: int | None = None
+    ) -> Tokenizer:
+        special = {
+            piece.text: index
+            for index, piece in enumerate(pieces)
+            if piece.kind in (PieceType.UNKNOWN, PieceType.CONTROL, PieceType.USER_DEFINED)
+            and piece.text
+        }
+        if bos_id is None:
+            bos_id = special.get(_BOS)
+        if bos_id is None:
+            raise CheckpointError(f"{where}: the vocabulary has no {_BOS}; not a Gemma tokenizer")
+        return cls(_PieceSubwords(model, len(pieces), where), special, bos_id)
+
+    @classmethod
+    def _from_merges(
+        cls,
+        metadata: Mapping[str, Any],
+        tokens: Sequence[str],
+        types: Sequence[float],
+        bos_id: int,
+        where: str,
+    ) -> Tokenizer:
+        import tokenizers
+        from tokenizers import models, normalizers
+
+        if any("\u0120" in token for token in tokens):
+            raise UnsupportedError(
+                f"{where}: the vocabulary is of GPT-2's byte-level kind; Gemma 3 has none, "
+                "so this is another model's tokenizer"
+            )
+        kinds = [_kind(int(number), where) for number in types]
+        special = {
+            token: index
+            for index, (token, kind) in enumerate(zip(tokens, kinds, strict=True))
+            if kind in (PieceType.UNKNOWN, PieceType.CONTROL, PieceType.USER_DEFINED) and token
+        }
+        merges = []
+        for line in _strings(metadata, "tokenizer.ggml.merges", where):
+            left, _, right = line.partition(" ")
+            if not left or not right or " " in right:
+                raise CheckpointError(f"{where}: merge {line[:60]!r} is not a pair of pieces")
+            merges.append((left, right))
+        unknown = [t for t, kind in zip(tokens, kinds, strict=True) if kind is PieceType.UNKNOWN]
+        try:
+            model = models.BPE(
+                vocab={token: index for index, token in enumerate(tokens)},
+                merges=merges,
+                unk_token=unknown[0] if unknown else None,
+                fuse_unk=True,
+                byte_fallback=True,
+            )
+        except Exception as error:  # the package raises a bare Exception
+            raise CheckpointError(f"{where}: vocabulary and merges do not fit ({error})") from error
+        parsed = tokenizers.Tokenizer(model)
+        parsed.normalizer = normalizers.Replace(" ", _SPACE)
+        return cls(_FastSubwords(parsed), special, bos_id)
+
+    def encode(self, prompt: str) -> NDArray[np.int32]:
+        """Return the ids of ``prompt``, int32 (n,) with n in 1..1024.
+
+        White space at both ends is dropped, BOS comes first, nothing is appended, and ids past the
+        1024th are cut off. Spellings of special pieces, ``<bos>`` too, give their ids.
+
+        Raises:
+            ArgumentError: not a string, longer than a million characters, or not valid Unicode.
+        """
+        text = self._checked(prompt).strip()
+        ids = [self._bos_id]
+        for part in self._parts(text):
+            if isinstance(part, int):
+                ids.append(part)
+            else:
+                ids.extend(self._subwords.ids(part))
+            if len(ids) >= MAX_TOKENS:
+                break
+        return np.asarray(ids[:MAX_TOKENS], np.int32)
+
+    @staticmethod
+    def _checked(prompt: str) -> str:
+        if not isinstance(prompt, str):
+            raise ArgumentError(f"prompt: expected a string, found {type(prompt).__name__}")
+        if len(prompt) > _MAX_CHARACTERS:
+            raise ArgumentError(
+                f"prompt: expected at most {_MAX_CHARACTERS} characters, found {len(prompt)}"
+            )
+        try:
+            prompt.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise ArgumentError(
+                f"prompt: character {error.start} is half of a surrogate pair, not valid Unicode"
+            ) from error
+        return prompt
+
+    def _parts(self, text: str) -> Iterator[str | int]:
+        """Yield the ids of special pieces and the stretches of text between them, in order."""
+        start = position = 0
+        while position < len(text):
+            found = self._special_at(text, position)
+            if found is None:
+                position += 1
+                continue
+            if start < position:
+                yield text[start:position]
+            position += len(found)
+            start = position
+            yield self._special[found]
+        if start < len(text):
+            yield text[start:]
+
+    def _special_at(self, text: str, position: int) -> str | None:
+        for length in self._lengths.get(text[position], ()):
+            candidate = text[position : position + length]
+            if candidate in self._special:
+                return candidate
+        return None
+
+
+class _PieceSubwords:
+    """sentencepiece's own BPE."""
+
+    def __init__(self, model: bytes, num_pieces: int, where: str) -> None:
+        import sentencepiece
+
+        self._processor = sentencepiece.SentencePieceProcessor()
+        try:
+            self._processor.LoadFromSerializedProto(model)
+        except RuntimeError as error:
+            raise CheckpointError(f"{where}: sentencepiece refuses the model ({error})") from error
+        if self._processor.GetPieceSize() != num_pieces:
+            raise CheckpointError(
+                f"{where}: expected {num_pieces} pieces, sentencepiece reads "
+                f"{self._processor.GetPieceSize()}"
+            )
+
+    def ids(self, text: str) -> list[int]:
+        found: list[int] = self._processor.EncodeAsIds(text)
+        return found
+
+
+class _FastSubwords:
+    """The Hugging Face tokenizers package."""
+
+    def __init__(self, tokenizer: tokenizers.Tokenizer) -> None:
+        self._tokenizer = tokenizer
+
+    def ids(self, text: str) -> list[int]:
+        found: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return found
+
+
+def _strings(metadata: Mapping[str, Any], key: str, where: str) -> Sequence[str]:
+    values = metadata.get(key)
+    if not isinstance(values, (list, tuple)) or not values:
+        raise CheckpointError(f"{where}: {key} is missing or not a list")
+    if not all(isinstance(value, str) for value in values):
+        raise CheckpointError(f"{where}: {key} holds values that are not text")
+    return values
+
+
+def _numbers(metadata: Mapping[str, Any], key: str, count: int, where: str) -> Sequence[float]:
+    values = metadata.get(key)
+    if not isinstance(values, (list, tuple, np.ndarray)) or len(values) != count:
+        found = "nothing" if values is None else f"{len(values)} values"
+        raise CheckpointError(f"{where}: {key} should hold {count} values, found {found}")
+    numbers = np.asarray(values)
+    if numbers.dtype.kind not in "fiu" or not np.isfinite(numbers).all():
+        raise CheckpointError(f"{where}: {key} holds values that are not finite numbers")
+    listed: list[float] = numbers.tolist()
+    return listed
+
+
+def _bos_id(metadata: Mapping[str, Any], tokens: Sequence[str], where: str) -> int:
+    given = metadata.get("tokenizer.ggml.bos_token_id")
+    if given is None and _BOS in tokens:
+        given = tokens.index(_BOS)
+    if not isinstance(given, (int, np.integer)) or not 0 <= given < len(tokens):
+        raise CheckpointError(
+            f"{where}: tokenizer.ggml.bos_token_id is {given!r}, expected 0 to {len(tokens) - 1}"
+        )
+    return int(given)
+
+
+def _kind(number: int, where: str) -> PieceType:
+    try:
+        return PieceType(number)
+    except ValueError as error:
+        raise CheckpointError(
+            f"{where}: tokenizer.ggml.token_type holds {number}, expected 1 to 6"
+        ) from error
+
+
+def _piece(token: str, score: float, number: int, where: str) -> Piece:
+    kind = _kind(number, where)
+    if kind is PieceType.USER_DEFINED:
+        # llama.cpp's converter stores these with real spaces.
+        token = token.replace(" ", _SPACE)
+    return Piece(token, score, kind)

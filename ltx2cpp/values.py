@@ -1,0 +1,204 @@
+"""Arrays that cross the public API: what the networks take and give."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ltx2cpp.atomic import atomic_file
+from ltx2cpp.errors import CheckpointError, ShapeError
+
+FloatArray = NDArray[np.float32]
+ByteArray = NDArray[np.uint8]
+
+_EMBEDDING_FORMAT = "ltx2cpp-prompt-embedding"
+
+
+def as_float32(array: object, name: str, ndim: int) -> FloatArray:
+    """Return ``array`` as C-ordered float32 with ``ndim`` axes.
+
+    Args:
+        array: anything numpy turns into a real-valued array.
+        name: what to call it in the error.
+        ndim: number of axes that is expected.
+
+    Raises:
+        ShapeError: not numeric, other number of axes, or values that are not finite.
+    """
+    try:
+        given = np.asarray(array)
+    except ValueError as error:
+        raise ShapeError(f"{name}: expected an array of {ndim} axes ({error})") from error
+    if given.dtype.kind not in "fiu":
+        raise ShapeError(f"{name}: expected real numbers, found dtype {given.dtype}")
+    if given.ndim != ndim:
+        raise ShapeError(f"{name}: expected {ndim} axes, found shape {given.shape}")
+    with np.errstate(over="ignore"):  # what overflows is refused below
+        values = np.ascontiguousarray(given, dtype=np.float32)
+    if not np.isfinite(values).all():
+        raise ShapeError(f"{name}: holds values that are not finite")
+    return values
+
+
+@dataclass(frozen=True, eq=False)
+class Modality:
+    """One stream of a transformer call, video or audio.
+
+    Attributes:
+        latent: (tokens, channels), the noisy latent in token layout.
+        context: (rows, width), the prompt context of this stream.
+        sigma: noise level of the stream, 0..1.
+        timesteps: (tokens,), noise level of each token, 0..1; 0 for given tokens.
+        positions: (axes, tokens, 2), start and end per token: seconds on the time axis, pixels on
+            height and width. Three axes for video, one for audio.
+        attention_mask: (tokens, tokens) in 0..1, how much each token (row) looks at each other one
+            of its stream; None means fully.
+
+    Raises:
+        ShapeError: on construction, when shapes or ranges do not fit together.
+    """
+
+    latent: FloatArray
+    context: FloatArray
+    sigma: float
+    timesteps: FloatArray
+    positions: FloatArray
+    attention_mask: FloatArray | None = None
+
+    def __post_init__(self) -> None:
+        latent = as_float32(self.latent, "Modality.latent", 2)
+        timesteps = as_float32(self.timesteps, "Modality.timesteps", 1)
+        positions = as_float32(self.positions, "Modality.positions", 3)
+        tokens = latent.shape[0]
+        if tokens == 0:
+            raise ShapeError("Modality.latent: expected at least one token, found none")
+        if timesteps.shape[0] != tokens:
+            raise ShapeError(
+                f"Modality.timesteps: expected {tokens} values, one per token of latent, "
+                f"found {timesteps.shape[0]}"
+            )
+        if positions.shape[0] not in (1, 3) or positions.shape[1:] != (tokens, 2):
+            raise ShapeError(
+                f"Modality.positions: expected (axes, {tokens}, 2) with 3 axes for video or 1 for "
+                f"audio, found {positions.shape}"
+            )
+        sigma = float(self.sigma)
+        if not 0.0 <= sigma <= 1.0:
+            raise ShapeError(f"Modality.sigma: expected a value in 0..1, found {sigma}")
+        if timesteps.min() < 0.0 or timesteps.max() > 1.0:
+            raise ShapeError(
+                "Modality.timesteps: expected values in 0..1 (the model scales them itself), "
+                f"found {float(timesteps.min())} to {float(timesteps.max())}"
+            )
+        if self.attention_mask is not None:
+            object.__setattr__(self, "attention_mask", self._checked_mask(tokens))
+        object.__setattr__(self, "latent", latent)
+        object.__setattr__(self, "context", as_float32(self.context, "Modality.context", 2))
+        object.__setattr__(self, "sigma", sigma)
+        object.__setattr__(self, "timesteps", timesteps)
+        object.__setattr__(self, "positions", positions)
+
+    def _checked_mask(self, tokens: int) -> FloatArray:
+        mask = as_float32(self.attention_mask, "Modality.attention_mask", 2)
+        if mask.shape != (tokens, tokens):
+            raise ShapeError(
+                f"Modality.attention_mask: expected ({tokens}, {tokens}), found {mask.shape}"
+            )
+        if mask.min() < 0.0 or mask.max() > 1.0:
+            raise ShapeError("Modality.attention_mask: expected values in 0..1")
+        return mask
+
+
+@dataclass(frozen=True, eq=False)
+class Velocity:
+    """Result of one transformer call.
+
+    Attributes:
+        video: (tokens, channels) or None when the stream was absent.
+        audio: (tokens, channels) or None when the stream was absent.
+        probes: the intermediate values asked for, by module path.
+    """
+
+    video: FloatArray | None
+    audio: FloatArray | None
+    probes: Mapping[str, FloatArray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class PromptEmbedding:
+    """Both contexts of one prompt, as the transformer takes them.
+
+    Attributes:
+        video: (1024, video context width).
+        audio: (1024, audio context width).
+
+    Example:
+        >>> embedding = pipe.encode_prompt("a red fox in snow")
+        >>> embedding.save("fox.safetensors")
+        >>> again = PromptEmbedding.load("fox.safetensors")
+    """
+
+    video: FloatArray
+    audio: FloatArray
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "video", as_float32(self.video, "PromptEmbedding.video", 2))
+        object.__setattr__(self, "audio", as_float32(self.audio, "PromptEmbedding.audio", 2))
+        if self.video.shape[0] != self.audio.shape[0]:
+            raise ShapeError(
+                f"PromptEmbedding: expected equal rows, found video {self.video.shape} and audio "
+                f"{self.audio.shape}"
+            )
+
+    def save(self, path: str | Path) -> None:
+        """Write both contexts as a safetensors file, under a temporary name first.
+
+        Raises:
+            OutputError: the file cannot be written; nothing is left under ``path``.
+        """
+        from safetensors.numpy import save
+
+        payload = save(
+            {"video": self.video, "audio": self.audio}, metadata={"format": _EMBEDDING_FORMAT}
+        )
+        with atomic_file(path) as temporary:
+            temporary.write_bytes(payload)
+
+    @classmethod
+    def load(cls, path: str | Path) -> PromptEmbedding:
+        """Read what ``save`` wrote.
+
+        Raises:
+            CheckpointError: the file is missing, malformed, or something else.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        try:
+            tensors = load_file(Path(path))
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(f"{path}: not a readable prompt embedding ({error})") from error
+        missing = {"video", "audio"} - set(tensors)
+        if missing:
+            raise CheckpointError(
+                f"{path}: expected the tensors 'video' and 'audio' of a prompt embedding, "
+                f"found {sorted(tensors)[:8]}"
+            )
+        return cls(video=tensors["video"], audio=tensors["audio"])
+
+
+@dataclass(frozen=True, eq=False)
+class Audio:
+    """A decoded wave.
+
+    Attributes:
+        samples: (2, n) float32 in -1..1.
+        sample_rate: in Hz.
+    """
+
+    samples: FloatArray
+    sample_rate: int

@@ -1,0 +1,163 @@
+"""``generate --like CLIP``: a clip may come from anyone, and chooses only among local files."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import fake_pipeline
+import numpy as np
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from ltx2cpp import AudioCondition, Extend, Foley, ImageCondition, ReferenceVideo, VideoCondition
+from ltx2cpp.cli.main import main
+from ltx2cpp.conditioning import Retake, describe
+
+MADE = {"prompt": "a boat", "seed": 1, "sigmas": [1.0, 0.0], "num_frames": 9}
+
+
+@pytest.fixture(autouse=True)
+def fake(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_pipeline.install(monkeypatch)
+
+
+def like(*words: str, **parameters: Any) -> int:
+    info = PngInfo()
+    info.add_text("comment", json.dumps({**MADE, **parameters}))
+    Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save("clip.png", pnginfo=info)
+    return main(["generate", "--like", "clip.png", "-o", "out.webp", *words])
+
+
+def test_all_six_kinds_are_made_again(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a.png", "b.mp4", "c.wav"):
+        Path(name).touch()
+    given = [
+        ImageCondition("a.png", frame=-1, strength=0.5, crf=20, append=True),
+        VideoCondition("b.mp4", frame=8),
+        ReferenceVideo("b.mp4", attention=0.5, downscale=2, audio="c.wav"),
+        Retake("b.mp4", start_s=1, new_audio=False),
+        Extend("b.mp4", 2.0),
+        Foley("b.mp4"),
+    ]
+    assert like(images=[describe(each) for each in given]) == 0
+    assert [describe(each) for each in fake_pipeline.CALLS[-1]["conditions"]] == list(
+        map(describe, given)
+    )
+    assert "--like clip.png: reads a.png, b.mp4, c.wav\n" in capsys.readouterr().err
+
+
+def test_the_sound_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("song.ogg").touch()
+    assert like(audio_condition=AudioCondition("song.ogg", start_s=2).describe()) == 0
+    assert "--like clip.png: reads song.ogg\n" in capsys.readouterr().err
+    # Its own sound is not read where another is given.
+    Path("song.ogg").unlink()
+    stored = AudioCondition("song.ogg").describe()
+    assert like("--audio-in", "other.ogg", audio_condition=stored) == 0
+    assert "reads" not in capsys.readouterr().err
+
+
+def test_nothing_is_said_where_nothing_is_read(capsys: pytest.CaptureFixture[str]) -> None:
+    assert like(images=[]) == 0
+    assert "reads" not in capsys.readouterr().err
+    Path("a.png").touch()
+    assert like("-q", images=[describe(ImageCondition("a.png"))]) == 0
+    assert "reads" not in capsys.readouterr().err
+
+
+KINDS: list[dict[str, Any]] = [
+    {"kind": "ImageCondition", "picture": ...},
+    {"kind": "VideoCondition", "video": ...},
+    {"kind": "ReferenceVideo", "video": ...},
+    {"kind": "ReferenceVideo", "video": "here.mp4", "audio": ...},
+    {"kind": "Retake", "video": ...},
+    {"kind": "Extend", "video": ..., "seconds": 1},
+    {"kind": "Foley", "video": ...},
+    {"sound": ..., "start_s": 0.0},
+]
+ADDRESSES = (
+    *("http://127.0.0.1:9/a", "tcp://127.0.0.1:9", "file:here.mp4", "concat:here.mp4|here.mp4"),
+    *("//127.0.0.1/a", r"\\127.0.0.1\a", "crypto+http://a", "data:text/plain,a"),
+)
+
+
+def with_file(stored: dict[str, Any], file: object) -> dict[str, Any]:
+    filled = {name: file if value is ... else value for name, value in stored.items()}
+    return {"images": [filled]} if "kind" in filled else {"audio_condition": filled}
+
+
+def test_a_file_may_be_called_like_an_address() -> None:
+    Path("scene: one.png").touch()
+    assert like(images=[describe(ImageCondition("scene: one.png"))]) == 0
+
+
+def refused(capsys: pytest.CaptureFixture[str], sentence: str, **parameters: Any) -> None:
+    assert like(**parameters) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: --like clip.png: ") and error.count("\n") == 1
+    assert sentence in error
+    assert fake_pipeline.CALLS == []
+    assert not Path("out.webp").exists()
+
+
+@pytest.mark.parametrize("stored", KINDS)
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_addresses_are_refused(
+    capsys: pytest.CaptureFixture[str], address: str, stored: dict[str, Any]
+) -> None:
+    Path("here.mp4").touch()
+    refused(capsys, "which is not followed", **with_file(stored, address))
+
+
+@pytest.mark.parametrize("stored", KINDS)
+@pytest.mark.parametrize(
+    "name", ["nothing.mp4", "folder", "pipe", "/dev/zero", "a\0b", "", 300 * "a"]
+)
+def test_all_but_regular_files_is_refused(
+    capsys: pytest.CaptureFixture[str], name: str, stored: dict[str, Any]
+) -> None:
+    Path("here.mp4").touch()
+    Path("folder").mkdir()
+    os.mkfifo("pipe")
+    refused(capsys, "is no file here", **with_file(stored, name))
+
+
+@pytest.mark.parametrize("kind", ["LTX2Pipeline", "PromptEmbedding", "__doc__", "convert", 3, None])
+def test_other_kinds_are_refused(capsys: pytest.CaptureFixture[str], kind: object) -> None:
+    refused(capsys, "expected one of ImageCondition, ", images=[{"kind": kind, "files": "a"}])
+
+
+@pytest.mark.parametrize(
+    ("images", "sentence"),
+    [
+        ({}, "expected a list"),
+        ("http://a", "expected a list"),
+        (["a.png"], "expected one of ImageCondition"),
+        ([{"kind": "Foley", "video": 0}], "takes no video 0"),
+        ([{"kind": "Foley", "video": None}], "takes no video None"),
+        ([{"kind": "Foley", "video": ["a.mp4"]}], "takes no video"),
+        ([{"kind": "Foley", "picture": "here.mp4"}], "takes no picture"),
+        ([{"kind": "Foley", "video": "here.mp4", "hook": 1}], "takes no hook"),
+        ([{"kind": "Foley"}], "missing"),
+        ([{"kind": "ImageCondition", "picture": "here.mp4", "append": 1}], "takes no append"),
+        ([{"kind": "ImageCondition", "picture": "here.mp4", "crf": "1"}], "takes no crf"),
+        ([{"kind": "Retake", "video": "here.mp4", "mask": "here.mp4"}], "takes no mask"),
+        ([{"kind": "Retake", "video": "here.mp4", "start_s": None}], "cannot be read"),
+    ],
+)
+def test_values_of_other_types_are_refused(
+    capsys: pytest.CaptureFixture[str], images: object, sentence: str
+) -> None:
+    Path("here.mp4").touch()
+    refused(capsys, sentence, images=images)
+
+
+def test_the_files_of_the_clip_are_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("out.webp").write_bytes(b"precious")
+    assert like(images=[describe(VideoCondition("out.webp"))]) == 2
+    assert "out.webp, which is read for --like" in capsys.readouterr().err
+    assert Path("out.webp").read_bytes() == b"precious"

@@ -50,27 +50,21 @@ TransformerConfig transformer_config(const py::dict & config) {
     return result;
 }
 
-// Tokens, context rows, different noise levels, masked.
-using StreamSizes = std::optional<std::tuple<int64_t, int64_t, int64_t, bool>>;
-
-std::optional<StreamShape> stream_shape(const StreamSizes & sizes) {
-    return sizes ? std::optional(std::make_from_tuple<StreamShape>(*sizes)) : std::nullopt;
-}
-
 // The arrays of one stream, alive for the length of a call.
 struct ModalityArrays {
     FloatArray latent, context, timesteps, positions;
     std::optional<FloatArray> attention_mask;
     float sigma;
 
-    ModalityArrays(const std::string & name, const py::dict & values)
-        : latent(array(name, values, "latent")),
-          context(array(name, values, "context")),
-          timesteps(array(name, values, "timesteps")),
-          positions(array(name, values, "positions")),
-          sigma(number(name, values, "sigma")) {
-        if (values.contains("attention_mask") && !values["attention_mask"].is_none()) {
-            attention_mask = array(name, values, "attention_mask");
+    // `modality` has the attributes of ltx2cpp's Modality. Shapes and values are left to the network.
+    ModalityArrays(const std::string & name, const py::object & modality)
+        : latent(array(name, modality, "latent")),
+          context(array(name, modality, "context")),
+          timesteps(array(name, modality, "timesteps")),
+          positions(array(name, modality, "positions")),
+          sigma(number(name, modality, "sigma")) {
+        if (!value(name, modality, "attention_mask").is_none()) {
+            attention_mask = array(name, modality, "attention_mask");
         }
     }
 
@@ -88,16 +82,16 @@ struct ModalityArrays {
     }
 
 private:
-    static py::object value(const std::string & name, const py::dict & values, const char * key) {
-        if (!values.contains(key)) {
+    static py::object value(const std::string & name, const py::object & modality, const char * key) {
+        if (!py::hasattr(modality, key)) {
             throw ArgumentError("velocity: ", name, " lacks '", key, "'");
         }
-        return values[key];
+        return modality.attr(key);
     }
 
-    static FloatArray array(const std::string & name, const py::dict & values, const char * key) {
+    static FloatArray array(const std::string & name, const py::object & modality, const char * key) {
         // `ensure` leaves an error behind only as null; what numpy says is replaced by a sentence of ours.
-        FloatArray result = FloatArray::ensure(value(name, values, key));
+        FloatArray result = FloatArray::ensure(value(name, modality, key));
         if (!result) {
             PyErr_Clear();
             throw ArgumentError("velocity: ", name, " ", key, " is no array of real numbers");
@@ -105,17 +99,17 @@ private:
         return result;
     }
 
-    static float number(const std::string & name, const py::dict & values, const char * key) {
+    static float number(const std::string & name, const py::object & modality, const char * key) {
         try {
-            return value(name, values, key).cast<float>();
+            return value(name, modality, key).cast<float>();
         } catch (const py::cast_error &) {
             throw ArgumentError("velocity: ", name, " ", key, " is no number");
         }
     }
 };
 
-py::dict velocity(TransformerNetwork & network, const std::optional<py::dict> & video,
-                  const std::optional<py::dict> & audio, std::vector<int> stg_blocks, bool isolate,
+py::dict velocity(TransformerNetwork & network, const std::optional<py::object> & video,
+                  const std::optional<py::object> & audio, std::vector<int> stg_blocks, bool isolate,
                   const std::vector<std::string> & probes) {
     std::optional<ModalityArrays> video_arrays;
     std::optional<ModalityArrays> audio_arrays;
@@ -143,20 +137,30 @@ py::dict velocity(TransformerNetwork & network, const std::optional<py::dict> & 
 }  // namespace
 
 void register_transformer(py::module_ & module) {
+    py::class_<StreamShape>(module, "StreamShape", "Sizes of one stream in a transformer call.")
+        .def(py::init([](int64_t tokens, int64_t context_rows, int64_t noise_levels, bool masked) {
+                 return StreamShape{
+                     .tokens = tokens, .context_rows = context_rows, .noise_levels = noise_levels, .masked = masked};
+             }),
+             py::arg("tokens"), py::arg("context_rows"), py::arg("noise_levels") = 1, py::arg("masked") = false)
+        .def_readonly("tokens", &StreamShape::tokens)
+        .def_readonly("context_rows", &StreamShape::context_rows)
+        .def_readonly("noise_levels", &StreamShape::noise_levels, "Different noise levels among the tokens.")
+        .def_readonly("masked", &StreamShape::masked, "Whether self-attention takes a mask.");
+
     py::class_<TransformerNetwork> network(module, "Transformer", "The audio-video diffusion transformer.");
     def_stream_weights(network);
     network
         .def(
             "measure",
-            [](TransformerNetwork & network, const StreamSizes & video, const StreamSizes & audio,
-               std::vector<int> stg_blocks, bool isolate) {
-                TransformerRun run{stream_shape(video), stream_shape(audio), {}, isolate};
+            [](TransformerNetwork & network, const std::optional<StreamShape> & video,
+               const std::optional<StreamShape> & audio, std::vector<int> stg_blocks, bool isolate) {
+                TransformerRun run{video, audio, {}, isolate};
                 run.stg_blocks.insert(stg_blocks.begin(), stg_blocks.end());
                 return memory_dict(unlocked([&] { return network.measure(run); }));
             },
             py::arg("video"), py::arg("audio"), py::arg("stg_blocks") = std::vector<int>{}, py::arg("isolate") = false,
-            "Bytes that a velocity call takes, without loading weights. Each stream is None or the numbers\n"
-            "(tokens, context rows, different noise levels, 1 when self-attention is masked).")
+            "Bytes that a velocity call takes, without loading weights. A stream that is None is absent.")
         .def(py::init([](const TensorTable & table, const py::dict & config, std::shared_ptr<Backend> device,
                          bool video, bool audio) {
                  return std::make_unique<TransformerNetwork>(table, transformer_config(config), StreamUse{video, audio},
@@ -176,9 +180,9 @@ void register_transformer(py::module_ & module) {
              R"(Predicts the velocity (noise minus clean latent) of both streams.
 
 Args:
-    video: None, or a dictionary with latent (tokens, channels), context (rows, width), sigma 0..1,
+    video: None, or a Modality: latent (tokens, channels), context (rows, width), sigma 0..1,
         timesteps (tokens,) 0..1, positions (3, tokens, 2) as start and end in seconds and pixels, and
-        optionally attention_mask (tokens, tokens), self-attention weights in 0..1.
+        attention_mask (tokens, tokens), self-attention weights in 0..1, or None.
     audio: None, or the same with positions (1, tokens, 2) in seconds.
     stg_blocks: Blocks in which self-attention passes each token's own value through.
     isolate: Leaves out the attention between the streams.

@@ -62,7 +62,8 @@ TransformerNetwork::TransformerNetwork(TensorTable table, const TransformerConfi
 
 void TransformerNetwork::draft(Graph & graph) {
     // Both streams, also where the weights of one are never loaded: nothing reads them here.
-    const StreamShape shape{.tokens = 1, .context_rows = 1, .distinct = 1, .masked = false, .positions = 1, .times = 1};
+    const StreamShape shape{
+        .tokens = 1, .context_rows = 1, .noise_levels = 1, .masked = false, .positions = 1, .times = 1};
     model().build(graph, {.video = shape, .audio = shape, .stg_blocks = {}, .isolate = false});
 }
 

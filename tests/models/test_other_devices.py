@@ -37,7 +37,7 @@ def open_transformer(folder: Path, device: Any, base: Any) -> Opened:
     network = transformer_cases.open_transformer(path, config, device=device)
     rng = np.random.default_rng(2)
     video, audio = (
-        transformer_cases.as_dict(make_modality(config, kind, rng, sigma=0.7, denoise=(0.0, 1.0)))
+        make_modality(config, kind, rng, sigma=0.7, denoise=(0.0, 1.0))
         for kind in ("video", "audio")
     )
 

@@ -18,7 +18,7 @@ std::string shape_key(const char * stream, const std::optional<StreamShape> & sh
         return std::string(stream) + "-";
     }
     return std::string(stream) + std::to_string(shape->tokens) + "," + std::to_string(shape->context_rows) + "," +
-           std::to_string(shape->distinct) + "," + std::to_string(shape->positions) + "," +
+           std::to_string(shape->noise_levels) + "," + std::to_string(shape->positions) + "," +
            std::to_string(shape->times) + (shape->masked ? "m" : "");
 }
 
@@ -84,13 +84,13 @@ StreamHead::Entry StreamHead::build_entry(Graph & graph, const std::string & str
     } else {
         context.context = input("context", config.context_width, shape.context_rows);
     }
-    if (shape.distinct > 1) {
+    if (shape.noise_levels > 1) {
         context.rows = input("rows", shape.tokens, 1, GGML_TYPE_I32);
     }
     if (shape.masked) {
         context.mask = input("mask", shape.tokens, shape.tokens, GGML_TYPE_F16);
     }
-    ggml_tensor * levels = input("timesteps", kTimestepChannels, shape.distinct);
+    ggml_tensor * levels = input("timesteps", kTimestepChannels, shape.noise_levels);
     const AdaLayerNormSingle::Result main = adaln_single.build(graph, levels);
     context.modulation = main.modulation;
     entry.embedded = main.embedded;

@@ -16,8 +16,8 @@ namespace ltx {
 struct StreamShape {
     int64_t tokens;
     int64_t context_rows;
-    int64_t distinct;  // different noise levels among the tokens
-    bool masked;       // self-attention takes an additive mask
+    int64_t noise_levels;  // different ones among the tokens
+    bool masked;           // self-attention takes an additive mask
     // Rows of the rotary tables: different positions of all axes, and different times (StreamTables).
     int64_t positions = 0;
     int64_t times = 0;

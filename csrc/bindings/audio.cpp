@@ -100,7 +100,9 @@ py::class_<Net> register_network(py::module_ & module, const char * name, const 
         const HostView view = view_of(array);
         return unlocked([&] { return (network.*call)(view, options, probes); });
     };
-    return py::class_<Net>(module, name, doc)
+    py::class_<Net> network(module, name, doc);
+    def_activation_bytes(network);
+    network
         .def(py::init([parse](const TensorTable & table, const py::dict & config, std::shared_ptr<Backend> device) {
                  return std::make_unique<Net>(table, parse(config), std::move(device));
              }),
@@ -113,7 +115,6 @@ py::class_<Net> register_network(py::module_ & module, const char * name, const 
             py::arg("length"), "Bytes that so many frames or steps of input take, without loading weights.")
         .def("load", &Net::load, py::call_guard<py::gil_scoped_release>(), "Maps or converts the weights.")
         .def_property_readonly("weight_bytes", &Net::weight_bytes)
-        .def_property_readonly("activation_bytes", &Net::activation_bytes, "Working memory of the last run.")
         .def("probe_names", &Net::probe_names, py::call_guard<py::gil_scoped_release>())
         .def(
             verb,
@@ -131,6 +132,7 @@ py::class_<Net> register_network(py::module_ & module, const char * name, const 
             },
             py::arg(argument), py::arg("names"), py::arg("composed") = false,
             "Runs whole and returns intermediate results by name, channels last.");
+    return network;
 }
 
 }  // namespace

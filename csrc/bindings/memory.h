@@ -19,13 +19,22 @@ inline pybind11::dict memory_dict(const NetworkMemory & memory) {
     return result;
 }
 
+// Reads what a run may be changing, so it waits for the run, without the interpreter's lock, which the run may need.
+template <typename Net, typename... Options>
+void def_activation_bytes(pybind11::class_<Net, Options...> & network) {
+    network.def_property_readonly("activation_bytes",
+                                  pybind11::cpp_function(pybind11::method_adaptor<Net>(&Net::activation_bytes),
+                                                         pybind11::call_guard<pybind11::gil_scoped_release>()),
+                                  "Working memory of the last run.");
+}
+
 // Adds stream_weights(drop_cached) to a network that can let weights go behind the reader.
 template <typename Net, typename... Options>
 void def_stream_weights(pybind11::class_<Net, Options...> & network) {
     network.def(
         "stream_weights",
         [](Net & self, bool drop_cached) { self.stream_weights(drop_cached ? PageCache::Drop : PageCache::Keep); },
-        pybind11::arg("drop_cached") = false,
+        pybind11::arg("drop_cached") = false, pybind11::call_guard<pybind11::gil_scoped_release>(),
         "From the next run on, takes mapped weights out of memory behind the reader, part by part; drop_cached also\n"
         "takes them out of the system's cache. Results stay the same.");
 }

@@ -74,6 +74,7 @@ void register_encoder(py::module_ & module) {
     py::class_<TextEncoderNetwork> network(module, "TextEncoder",
                                            "The Gemma-3 text model with the projection of its hidden states.");
     def_stream_weights(network);
+    def_activation_bytes(network);
     network
         .def(
             "measure",
@@ -96,7 +97,6 @@ void register_encoder(py::module_ & module) {
         .def("load", &TextEncoderNetwork::load, py::call_guard<py::gil_scoped_release>(),
              "Maps or converts the weights.")
         .def_property_readonly("weight_bytes", &TextEncoderNetwork::weight_bytes)
-        .def_property_readonly("activation_bytes", &TextEncoderNetwork::activation_bytes)
         .def("probe_names", &TextEncoderNetwork::probe_names, py::call_guard<py::gil_scoped_release>())
         .def(
             "hidden_states",
@@ -130,6 +130,7 @@ void register_connector(py::module_ & module) {
     py::class_<TextConnectorNetwork> network(module, "TextConnector",
                                              "One embeddings connector: features and registers to context.");
     def_stream_weights(network);
+    def_activation_bytes(network);
     network
         .def(
             "measure",
@@ -145,7 +146,6 @@ void register_connector(py::module_ & module) {
         .def("load", &TextConnectorNetwork::load, py::call_guard<py::gil_scoped_release>(),
              "Maps or converts the weights.")
         .def_property_readonly("weight_bytes", &TextConnectorNetwork::weight_bytes)
-        .def_property_readonly("activation_bytes", &TextConnectorNetwork::activation_bytes)
         .def("probe_names", &TextConnectorNetwork::probe_names, py::call_guard<py::gil_scoped_release>())
         .def(
             "run",

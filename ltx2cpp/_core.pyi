@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ltx2cpp.values import Modality
+
 Floats = NDArray[np.float32]
 # dtype, shape, path, offset, size_bytes
 Place = tuple[str, Sequence[int], str, int, int]
-# tokens, context rows, different noise levels, whether self-attention is masked
-StreamSizes = tuple[int, int, int, bool]
 
 class AudioDecoder:
     def __init__(self, table: TensorTable, config: Mapping[str, Any], device: Device) -> None: ...
@@ -111,6 +111,19 @@ class TextConnector:
         self, features: Floats, names: AbstractSet[str], rows: int = 1024
     ) -> dict[str, Floats]: ...
 
+class StreamShape:
+    def __init__(
+        self, tokens: int, context_rows: int, noise_levels: int = 1, masked: bool = False
+    ) -> None: ...
+    @property
+    def tokens(self) -> int: ...
+    @property
+    def context_rows(self) -> int: ...
+    @property
+    def noise_levels(self) -> int: ...
+    @property
+    def masked(self) -> bool: ...
+
 class Transformer:
     def __init__(
         self,
@@ -123,8 +136,8 @@ class Transformer:
     def stream_weights(self, drop_cached: bool = False) -> None: ...
     def measure(
         self,
-        video: StreamSizes | None,
-        audio: StreamSizes | None,
+        video: StreamShape | None,
+        audio: StreamShape | None,
         stg_blocks: Sequence[int] = ...,
         isolate: bool = False,
     ) -> dict[str, int]: ...
@@ -134,8 +147,8 @@ class Transformer:
     def probe_names(self) -> list[str]: ...
     def velocity(
         self,
-        video: Mapping[str, Any] | None,
-        audio: Mapping[str, Any] | None,
+        video: Modality | None,
+        audio: Modality | None,
         stg_blocks: Sequence[int] = ...,
         isolate: bool = False,
         probes: Sequence[str] = ...,

@@ -29,7 +29,8 @@ class Layer:
 
 _ANY_GGML = r"(ggml|gguf)[\w-]*\.h"
 _BUILDING = (r"ggml\.h", r"ggml-cpp\.h")
-_NETWORK = frozenset({"base", "graph", "ops", "weights", "nn"})
+_OPERATIONS = frozenset({"base", "graph", "kernels", "ops", "weights"})
+_NETWORK = _OPERATIONS | {"nn"}
 _CORE = _NETWORK | {"io", "runtime", "models"}
 
 CPP_LAYERS = {
@@ -37,13 +38,15 @@ CPP_LAYERS = {
     "io": Layer(frozenset({"base"})),
     # Graphs are built without knowing where they will run.
     "graph": Layer(frozenset({"base"}), _BUILDING),
-    "ops": Layer(frozenset({"base", "graph"}), (*_BUILDING, r"ggml-cpu\.h", r"ggml-cuda/.*")),
-    "weights": Layer(frozenset({"base", "io"}), (_ANY_GGML,)),
-    "runtime": Layer(frozenset({"base", "graph", "ops", "weights"}), (_ANY_GGML,)),
-    "nn": Layer(frozenset({"base", "graph", "ops", "weights"}), _BUILDING),
+    # What operations are made of: matrix kernels, vector code, the hooks of a device.
+    "kernels": Layer(frozenset({"base", "graph"}), (*_BUILDING, r"ggml-cuda/.*")),
+    "ops": Layer(frozenset({"base", "graph", "kernels"}), (*_BUILDING, r"ggml-cpu\.h")),
+    "weights": Layer(frozenset({"base", "io", "kernels"}), (_ANY_GGML,)),
+    "runtime": Layer(_OPERATIONS, (_ANY_GGML,)),
+    "nn": Layer(_OPERATIONS, _BUILDING),
     "models": Layer(_NETWORK, _BUILDING),
-    "session": Layer(_CORE, (_ANY_GGML,)),
-    "bindings": Layer(_CORE | {"session"}, (r"pybind11/.*",)),
+    "networks": Layer(_CORE, (_ANY_GGML,)),
+    "bindings": Layer(_CORE | {"networks"}, (r"pybind11/.*",)),
 }
 # Test hooks reach into everything.
 _UNBOUND_CPP = frozenset({"bindings/testing.cpp"})

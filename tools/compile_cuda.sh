@@ -29,7 +29,7 @@ if [[ ! -e "$toolkit/include/cublas_v2.h" ]]; then
     find "$out/packages" -name 'cublas*.h' -exec ln -sf {} "$out/cublas/" \;
     flags+=(-isystem "$out/cublas")
 fi
-mapfile -t sources < <(find csrc/ops -name '*.cu' | sort)
+mapfile -t sources < <(find csrc/kernels csrc/ops -name '*.cu' | sort)
 sources+=("$tree/src/ggml-cuda/ggml-cuda.cu")
 compile() {
     local source=$1

@@ -121,11 +121,7 @@ def open_transformer(path: Path, blocks: int, device: _core.Device, stream: bool
 
 
 def velocity_of(network: Any, video: Modality, audio: Modality) -> Run:
-    def stream(modality: Modality) -> dict[str, Any]:
-        names = ("latent", "context", "sigma", "timesteps", "positions")
-        return {name: getattr(modality, name) for name in names}
-
-    return lambda: network.velocity(stream(video), stream(audio), [], False, [])
+    return lambda: network.velocity(video, audio, [], False, [])
 
 
 def time_transformer(given: argparse.Namespace) -> None:

@@ -8,8 +8,31 @@
 namespace ltx {
 
 enum class DType {
-    F32, F16, BF16, F64, F8E4M3, F8E5M2, I8, U8, I16, I32, I64, Bool,
-    Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2K, Q3K, Q4K, Q5K, Q6K, IQ4NL, IQ4XS, MXFP4,
+    F32,
+    F16,
+    BF16,
+    F64,
+    F8E4M3,
+    F8E5M2,
+    I8,
+    U8,
+    I16,
+    I32,
+    I64,
+    Bool,
+    Q4_0,
+    Q4_1,
+    Q5_0,
+    Q5_1,
+    Q8_0,
+    Q2K,
+    Q3K,
+    Q4K,
+    Q5K,
+    Q6K,
+    IQ4NL,
+    IQ4XS,
+    MXFP4,
 };
 
 // Parses the lower-case names of the Python side ("bf16", "q8_0"); throws ArgumentError for another.

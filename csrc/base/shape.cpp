@@ -18,7 +18,7 @@ int64_t element_count(const Shape & shape) {
     int64_t count = 1;
     for (const int64_t dim : shape) {
         if (dim < 0 || (dim > 0 && count > std::numeric_limits<int64_t>::max() / dim)) {
-            throw ShapeError("shape " + to_string(shape) + " has a negative dimension or too many elements");
+            throw ShapeError("shape ", shape, " has a negative dimension or too many elements");
         }
         count *= dim;
     }

@@ -5,6 +5,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <map>
 #include <string>
 
 #include "base/error.h"
@@ -17,8 +18,7 @@ using FloatArray = pybind11::array_t<float, pybind11::array::c_style | pybind11:
 using IntArray = pybind11::array_t<int32_t, pybind11::array::c_style | pybind11::array::forcecast>;
 
 inline HostView view_of(const FloatArray & array) {
-    return {Shape(array.shape(), array.shape() + array.ndim()),
-            {array.data(), static_cast<size_t>(array.size())}};
+    return {Shape(array.shape(), array.shape() + array.ndim()), {array.data(), static_cast<size_t>(array.size())}};
 }
 
 // Moves a result into numpy; the array owns the memory through a capsule.
@@ -33,16 +33,32 @@ inline pybind11::array_t<float> to_numpy(HostTensor tensor) {
     return to_numpy(std::move(tensor), shape);
 }
 
+// Results of probes by name.
+inline pybind11::dict to_dict(std::map<std::string, HostTensor> tensors) {
+    pybind11::dict result;
+    for (auto & [name, tensor] : tensors) {
+        result[pybind11::str(name)] = to_numpy(std::move(tensor));
+    }
+    return result;
+}
+
+// Calls `work` without the interpreter lock. Arrays must have been converted before.
+template <typename Work>
+auto unlocked(Work && work) {
+    const pybind11::gil_scoped_release release;
+    return work();
+}
+
 // A typed value of a configuration dictionary; throws ConfigError when it is absent or of another type.
 template <typename T>
 T config_value(const pybind11::dict & config, const char * key) {
     if (!config.contains(key)) {
-        throw ConfigError(std::string("configuration lacks '") + key + "'");
+        throw ConfigError("configuration lacks '", key, "'");
     }
     try {
         return config[key].cast<T>();
     } catch (const pybind11::cast_error &) {
-        throw ConfigError(std::string("configuration value '") + key + "' has an unexpected type");
+        throw ConfigError("configuration value '", key, "' has an unexpected type");
     }
 }
 

@@ -1,6 +1,8 @@
+#include "bindings/devices.h"
+
 #include "bindings/arrays.h"
 #include "bindings/register.h"
-#include "runtime/backend.h"
+#include "runtime/devices.h"
 #include "runtime/ggml_log.h"
 #include "runtime/machine_peak.h"
 
@@ -19,11 +21,11 @@ void log(const char * level, const std::string & sentence) {
     py::module_::import("logging").attr("getLogger")("ltx2cpp").attr(level)("%s", sentence);
 }
 
-void log_warning(const std::string & sentence) {
-    log("warning", sentence);
-}
-
 }  // namespace
+
+std::shared_ptr<Backend> open_device(const std::string & name, int threads, const DeviceTraits & traits) {
+    return Backend::open(name, threads, [](const std::string & sentence) { log("warning", sentence); }, traits);
+}
 
 void register_devices(py::module_ & module) {
     // Before the first device is listed: what a device has to say, it says then.
@@ -39,7 +41,7 @@ void register_devices(py::module_ & module) {
 
     py::class_<Backend, std::shared_ptr<Backend>>(module, "Device", "A compute device with its threads.")
         .def(py::init([](const std::string & name, std::optional<int> threads) {
-                 return Backend::open(name, threads.value_or(0), &log_warning);
+                 return open_device(name, threads.value_or(0));
              }),
              py::arg("name") = "auto", py::arg("threads") = py::none(),
              "Opens 'cpu', 'cuda', 'cuda:N' or 'auto'; threads None takes the physical cores.")

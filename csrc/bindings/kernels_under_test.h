@@ -10,7 +10,7 @@ namespace ltx::bindings {
 struct KernelsUnderTest {
     std::string device = "cpu";           // of fused operations
     std::string composed_device = "cpu";  // of composed ones
-    bool emulated_cuda = false;  // the CUDA kernels, run on the CPU by tests/emulated_cuda
+    bool emulated_cuda = false;           // the CUDA kernels, run on the CPU by tests/emulated_cuda
 };
 
 KernelsUnderTest & kernels_under_test();

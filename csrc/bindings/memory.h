@@ -1,12 +1,12 @@
-// What stages say about memory, and how they are told to save it.
+// What networks say about memory, and how they are told to save it.
 #pragma once
 
 #include "bindings/arrays.h"
-#include "session/stage_memory.h"
+#include "networks/network_memory.h"
 
 namespace ltx::bindings {
 
-inline pybind11::dict memory_dict(const StageMemory & memory) {
+inline pybind11::dict memory_dict(const NetworkMemory & memory) {
     pybind11::dict result;
     result["own_weight_bytes"] = memory.own_weight_bytes;
     result["mapped_weight_bytes"] = memory.mapped_weight_bytes;
@@ -19,13 +19,22 @@ inline pybind11::dict memory_dict(const StageMemory & memory) {
     return result;
 }
 
-// Adds stream_weights(drop_cached) to a stage that can let weights go behind the reader.
-template <typename Stage, typename... Options>
-void def_stream_weights(pybind11::class_<Stage, Options...> & stage) {
-    stage.def(
+// Reads what a run may be changing, so it waits for the run, without the interpreter's lock, which the run may need.
+template <typename Net, typename... Options>
+void def_activation_bytes(pybind11::class_<Net, Options...> & network) {
+    network.def_property_readonly("activation_bytes",
+                                  pybind11::cpp_function(pybind11::method_adaptor<Net>(&Net::activation_bytes),
+                                                         pybind11::call_guard<pybind11::gil_scoped_release>()),
+                                  "Working memory of the last run.");
+}
+
+// Adds stream_weights(drop_cached) to a network that can let weights go behind the reader.
+template <typename Net, typename... Options>
+void def_stream_weights(pybind11::class_<Net, Options...> & network) {
+    network.def(
         "stream_weights",
-        [](Stage & self, bool drop_cached) { self.stream_weights(drop_cached ? PageCache::Drop : PageCache::Keep); },
-        pybind11::arg("drop_cached") = false,
+        [](Net & self, bool drop_cached) { self.stream_weights(drop_cached ? PageCache::Drop : PageCache::Keep); },
+        pybind11::arg("drop_cached") = false, pybind11::call_guard<pybind11::gil_scoped_release>(),
         "From the next run on, takes mapped weights out of memory behind the reader, part by part; drop_cached also\n"
         "takes them out of the system's cache. Results stay the same.");
 }

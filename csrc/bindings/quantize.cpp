@@ -11,12 +11,12 @@ namespace {
 
 py::array_t<uint8_t> quantize(const FloatArray & values, const std::string & dtype, int threads) {
     if (values.ndim() != 2) {
-        throw ShapeError("quantize takes a matrix (rows, columns), got " + to_string(view_of(values).shape));
+        throw ShapeError("quantize takes a matrix (rows, columns), got ", view_of(values).shape);
     }
     const DType target = parse_dtype(dtype);
     const auto type = ggml_type_of(target);
     if (!type) {
-        throw UnsupportedError("ggml has no type '" + dtype + "' to quantise to");
+        throw UnsupportedError("ggml has no type '", dtype, "' to quantise to");
     }
     const int64_t rows = values.shape(0);
     const int64_t columns = values.shape(1);
@@ -37,8 +37,8 @@ py::array_t<float> dequantize(const py::array_t<uint8_t, py::array::c_style> & b
     check_weight_dtype(source);
     const int64_t stride = row_bytes(source, columns);
     if (rows < 0 || bytes.size() != rows * stride) {
-        throw ShapeError("dequantize: " + std::to_string(rows) + " rows of " + std::to_string(columns) + " " + dtype +
-                         " take " + std::to_string(rows * stride) + " bytes, got " + std::to_string(bytes.size()));
+        throw ShapeError("dequantize: ", rows, " rows of ", columns, " ", dtype, " take ", rows * stride,
+                         " bytes, got ", bytes.size());
     }
     py::array_t<float> result({rows, columns});
     float * values = result.mutable_data();

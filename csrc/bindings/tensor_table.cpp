@@ -1,6 +1,6 @@
+#include "io/tensor_table.h"
 #include "bindings/arrays.h"
 #include "bindings/register.h"
-#include "io/tensor_table.h"
 
 namespace py = pybind11;
 
@@ -26,7 +26,7 @@ LowRankMode parse_low_rank_mode(const std::string & name) {
     if (name == "runtime") {
         return LowRankMode::RunTime;
     }
-    throw ArgumentError("low-rank mode: expected auto, merge or runtime, found '" + name + "'");
+    throw ArgumentError("low-rank mode: expected auto, merge or runtime, found '", name, "'");
 }
 
 }  // namespace
@@ -51,12 +51,12 @@ void register_tensor_table(py::module_ & module) {
         .def(
             "add_low_rank",
             [](TensorTable & table, const std::string & weight, const Place & down, const Place & up, float scale) {
-                table.add_low_rank(weight, {locate(table, weight + " (down)", down),
-                                            locate(table, weight + " (up)", up), scale});
+                table.add_low_rank(
+                    weight, {locate(table, weight + " (down)", down), locate(table, weight + " (up)", up), scale});
             },
             py::arg("weight"), py::arg("down"), py::arg("up"), py::arg("scale"),
-            "Adds scale * up * down to a weight (out, in) of the table: `down` (rank, in) and `up` (out, rank), each as\n"
-            "(dtype, shape, path, offset, size_bytes). Several additions to one weight sum up.")
+            "Adds scale * up * down to a weight (out, in) of the table: `down` (rank, in) and `up` (out, rank), each\n"
+            "as (dtype, shape, path, offset, size_bytes). Several additions to one weight sum up.")
         .def(
             "set_low_rank_mode",
             [](TensorTable & table, const std::string & mode) { table.set_low_rank_mode(parse_low_rank_mode(mode)); },

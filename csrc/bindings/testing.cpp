@@ -7,11 +7,11 @@
 #include <optional>
 
 #include "bindings/register.h"
+#include "kernels/registry.h"
 #include "ops/bias_gelu/bias_gelu.h"
 #include "ops/conv/conv.h"
 #include "ops/gated_residual/gated_residual.h"
 #include "ops/modulate/modulate.h"
-#include "ops/registry.h"
 #include "ops/snake/snake.h"
 #include "ops/split_rope/split_rope.h"
 
@@ -26,7 +26,7 @@ using Case = std::unique_ptr<OpCase>;
 // Entry `index` of each row of a table (distinct, entries, width), as the transformer hands over its timestep vectors.
 ggml_tensor * table_entry(Graph & graph, ggml_tensor * table, int64_t index) {
     if (index < 0 || index >= table->ne[1]) {
-        throw ShapeError("the table has no entry " + std::to_string(index));
+        throw ShapeError("the table has no entry ", index);
     }
     return ggml_view_2d(graph.ctx(), table, table->ne[0], table->ne[2], table->nb[2],
                         static_cast<size_t>(index) * table->nb[1]);  // ne: [width, distinct]
@@ -47,7 +47,7 @@ NormKind parse_norm(const std::string & name) {
     if (name == "layer") {
         return NormKind::Layer;
     }
-    throw ArgumentError("norm '" + name + "' is none of none, rms, layer");
+    throw ArgumentError("norm '", name, "' is none of none, rms, layer");
 }
 
 Case modulate_case(const FloatArray & x, const FloatArray & table, int64_t scale_entry, int64_t shift_entry,
@@ -122,7 +122,7 @@ ConvActivation parse_conv_activation(const std::string & name) {
     if (name == "pixel_norm_silu") {
         return ConvActivation::PixelNormSilu;
     }
-    throw ArgumentError("activation '" + name + "' is none of none, leaky_relu, pixel_norm_silu");
+    throw ArgumentError("activation '", name, "' is none of none, leaky_relu, pixel_norm_silu");
 }
 
 Case conv_case(const FloatArray & x, const FloatArray & weight, const std::optional<FloatArray> & bias,
@@ -194,9 +194,7 @@ void register_testing(py::module_ & module) {
 
     testing.def(
         "open_with_ggml",
-        [](const std::string & path) {
-            gguf_free(gguf_init_from_file(path.c_str(), {true, nullptr}));
-        },
+        [](const std::string & path) { gguf_free(gguf_init_from_file(path.c_str(), {true, nullptr})); },
         "Lets ggml itself open a GGUF, and say what it has to say of it.");
 
     testing.def("modulate", &modulate_case, py::arg("x"), py::arg("table"), py::arg("scale_entry"),

@@ -17,19 +17,16 @@ namespace ltx::bindings {
 class OpCase {
 public:
     OpCase(bool fused, int threads)
-        : runner_(Backend::open(fused ? kernels_under_test().device : kernels_under_test().composed_device, threads)),
-          form_(fused ? OpForm::Fused : OpForm::Composed) {
-        if (kernels_under_test().emulated_cuda) {
-            runner_.backend().set_own_products(true);
-        }
-    }
+        : runner_(Backend::open(fused ? kernels_under_test().device : kernels_under_test().composed_device, threads, {},
+                                traits())),
+          form_(fused ? OpForm::Fused : OpForm::Composed) {}
 
     // The array as a graph input, its axes reversed; at most four.
     template <typename T, int flags>
     ggml_tensor * input(Graph & graph, const std::string & name, const pybind11::array_t<T, flags> & array) {
         static_assert(std::is_same_v<T, float> || std::is_same_v<T, int32_t>);
         if (array.ndim() > GGML_MAX_DIMS) {
-            throw ShapeError("input '" + name + "' has more than four axes");
+            throw ShapeError("input '", name, "' has more than four axes");
         }
         std::array<int64_t, 4> ne{1, 1, 1, 1};
         for (int axis = 0; axis < array.ndim(); ++axis) {
@@ -82,6 +79,14 @@ public:
     }
 
 private:
+    static DeviceTraits traits() {
+        DeviceTraits traits;
+        if (kernels_under_test().emulated_cuda) {
+            traits.own_products = true;
+        }
+        return traits;
+    }
+
     // Before every run, because operations may work in place on an input.
     void feed() {
         for (const auto & [name, bytes] : feeds_) {

@@ -7,8 +7,8 @@
 
 #include "bindings/register.h"
 #include "bindings/testing.h"
+#include "kernels/gemm/gemm.h"
 #include "nn/attention.h"
-#include "ops/gemm/gemm.h"
 #include "ops/linear/linear.h"
 
 namespace py = pybind11;
@@ -37,7 +37,7 @@ const GemmKernel & find_kernel(const std::string & name) {
             return *kernel;
         }
     }
-    throw ArgumentError("kernel '" + name + "' is not one of this CPU");
+    throw ArgumentError("kernel '", name, "' is not one of this CPU");
 }
 
 // Rows as the kernels want them: BF16, padded with zeros to a multiple of kGemmDepth.
@@ -71,7 +71,7 @@ py::array_t<float> product(const FloatArray & x, const FloatArray & weights, con
         first += segment;
     }
     if (first != depth) {
-        throw ShapeError("gemm: the segments have " + std::to_string(first) + " of " + std::to_string(depth));
+        throw ShapeError("gemm: the segments have ", first, " of ", depth);
     }
     for (int64_t row = 0; row < rows; row += kGemmRows) {
         const int64_t count = std::min(kGemmRows, rows - row);
@@ -98,7 +98,7 @@ ggml_type parse_weight_type(const std::string & name) {
             return type;
         }
     }
-    throw ArgumentError("weight type '" + name + "' is none of f32, f16, bf16, q8_0, q4_K, q5_K, q6_K");
+    throw ArgumentError("weight type '", name, "' is none of f32, f16, bf16, q8_0, q4_K, q5_K, q6_K");
 }
 
 std::unique_ptr<OpCase> linear_case(const FloatArray & x, const FloatArray & weight, const std::string & type,
@@ -131,9 +131,13 @@ std::unique_ptr<OpCase> attention_case(const FloatArray & q, const FloatArray & 
         ggml_context * ctx = graph.ctx();
         ggml_tensor * bias = mask ? ggml_cast(ctx, result->input(graph, "mask", *mask), GGML_TYPE_F16) : nullptr;
         ggml_tensor * logits = gate ? result->input(graph, "gate", *gate) : nullptr;
-        ggml_tensor * o =
-            attend(graph, result->input(graph, "q", q), result->input(graph, "k", k), result->input(graph, "v", v),
-                   bias, scale, own ? GGML_TYPE_BF16 : GGML_TYPE_F32, logits);
+        ggml_tensor * o = attend(graph, {.q = result->input(graph, "q", q),
+                                         .k = result->input(graph, "k", k),
+                                         .v = result->input(graph, "v", v),
+                                         .mask = bias,
+                                         .scale = scale,
+                                         .activations = own ? GGML_TYPE_BF16 : GGML_TYPE_F32,
+                                         .gate_logits = logits});
         return o->type == GGML_TYPE_F32 ? o : ggml_cast(ctx, o, GGML_TYPE_F32);
     });
     return result;

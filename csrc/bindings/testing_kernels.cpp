@@ -1,13 +1,17 @@
+#include <pybind11/stl.h>
+
 #include <cstring>
+#include <optional>
 #include <set>
+#include <string>
 
 #include "base/error.h"
+#include "bindings/devices.h"
 #include "bindings/kernels_under_test.h"
 #include "bindings/register.h"
-#include "runtime/backend.h"
 
 #if LTX2CPP_EMULATED_CUDA
-#include "ops/cuda/cuda_op.h"
+#include "kernels/cuda/cuda_op.h"
 #endif
 
 namespace py = pybind11;
@@ -84,19 +88,21 @@ void register_testing_kernels(py::module_ & module) {
         py::kw_only(), py::arg("device") = "cpu", py::arg("composed_device") = "cpu", py::arg("emulated_cuda") = false,
         "Chooses where fused and composed operations run from now on.");
     testing.def(
-        "stock_device",
-        [](const std::string & name, int threads) {
-            auto device = Backend::open(name, threads);
-            device->use_stock_ops();
-            return device;
+        "open_device",
+        [](const std::string & name, int threads, bool custom_ops, const std::set<std::string> & missing_ops,
+           std::optional<size_t> weight_slots, bool bf16) {
+            return open_device(name, threads,
+                               {.custom_ops = custom_ops,
+                                .missing_ops = {missing_ops.begin(), missing_ops.end()},
+                                .own_products = std::nullopt,
+                                .weight_slots = weight_slots,
+                                .bf16 = bf16});
         },
-        py::arg("name") = "cpu", py::arg("threads") = 1, "A device that runs ggml's own operations only.");
-    testing.def("forget_op", &Backend::forget_op, py::arg("device"), py::arg("name"),
-                "From the next graph on, as if the device had no kernel for this operation of ours.");
-    testing.def("forget_bf16", &Backend::forget_bf16, py::arg("device"),
-                "From the next weights on, as if the CPU had vectors and no BF16 instructions.");
-    testing.def("set_weight_slots", &Backend::set_weight_slots, py::arg("device"), py::arg("slots"),
-                "Lets streamed weights pass through so many slots, as on a GPU.");
+        py::arg("name") = "cpu", py::arg("threads") = 1, py::kw_only(), py::arg("custom_ops") = true,
+        py::arg("missing_ops") = std::set<std::string>{}, py::arg("weight_slots") = py::none(), py::arg("bf16") = true,
+        "A device without any or some kernels of our own, one through whose slots streamed weights pass as on a GPU, "
+        "or\n"
+        "a CPU with vectors and without BF16 instructions.");
 }
 
 }  // namespace ltx::bindings

@@ -29,7 +29,7 @@ ggml_type parse_type(const std::string & name) {
     if (name == "bf16") {
         return GGML_TYPE_BF16;
     }
-    throw ArgumentError("type '" + name + "' is none of f32, f16, bf16");
+    throw ArgumentError("type '", name, "' is none of f32, f16, bf16");
 }
 
 // Null where there is no array.
@@ -113,7 +113,8 @@ void register_testing_video(py::module_ & module) {
     testing.def("conv3d", &conv3d_case, py::arg("weight"), py::arg("bias"), py::arg("padded"), py::kw_only(),
                 py::arg("earlier") = py::none(), py::arg("frames") = py::none(), py::arg("type") = "f32",
                 py::arg("taps") = 27, py::arg("fused"), py::arg("threads") = 1,
-                "weight (taps, out, in), or (out, in * taps) and type \"direct\"; padded (frames + 2, height + 2, width + 2, in), residual pieces.");
+                "weight (taps, out, in), or (out, in * taps) and type \"direct\"; padded (frames + 2, height + 2, "
+                "width + 2, in), residual pieces.");
     testing.def(
         "pixel_norm_silu",
         [](const FloatArray & x, float eps, bool fused, int threads) {

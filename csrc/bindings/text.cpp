@@ -1,8 +1,8 @@
 #include "bindings/arrays.h"
 #include "bindings/memory.h"
 #include "bindings/register.h"
-#include "session/connector_stage.h"
-#include "session/text_stage.h"
+#include "networks/text_connector.h"
+#include "networks/text_encoder.h"
 
 namespace py = pybind11;
 
@@ -34,7 +34,7 @@ Gemma3Config gemma_config(const py::dict & config) {
 FeatureExtractorConfig projection_config(const py::dict & config) {
     const auto variant = config_value<std::string>(config, "variant");
     if (variant != "v1" && variant != "v2") {
-        throw UnsupportedError("text projection: variant '" + variant + "' is neither v1 nor v2");
+        throw UnsupportedError("text projection: variant '", variant, "' is neither v1 nor v2");
     }
     return {
         .variant = variant == "v1" ? FeatureVariant::V1 : FeatureVariant::V2,
@@ -47,7 +47,7 @@ FeatureExtractorConfig projection_config(const py::dict & config) {
 
 TextConnectorConfig connector_config(const py::dict & config) {
     if (const auto type = config_value<std::string>(config, "rope_type"); type != "split") {
-        throw UnsupportedError("text connector: rope_type '" + type + "' is not implemented, only split");
+        throw UnsupportedError("text connector: rope_type '", type, "' is not implemented, only split");
     }
     return {
         .num_heads = config_value<int64_t>(config, "num_heads"),
@@ -65,110 +65,101 @@ TextConnectorConfig connector_config(const py::dict & config) {
 
 std::span<const int32_t> ids_of(const IntArray & ids) {
     if (ids.ndim() != 1) {
-        throw ShapeError("ids has shape " + to_string(Shape(ids.shape(), ids.shape() + ids.ndim())) +
-                         ", expected (tokens,)");
+        throw ShapeError("ids has shape ", Shape(ids.shape(), ids.shape() + ids.ndim()), ", expected (tokens,)");
     }
     return {ids.data(), static_cast<size_t>(ids.size())};
 }
 
-py::dict to_dict(std::map<std::string, HostTensor> tensors) {
-    py::dict result;
-    for (auto & [name, tensor] : tensors) {
-        result[name.c_str()] = to_numpy(std::move(tensor));
-    }
-    return result;
-}
-
-// Calls `work` without the interpreter lock. Arrays must have been converted before.
-template <typename Work>
-auto unlocked(Work && work) {
-    const py::gil_scoped_release release;
-    return work();
-}
-
 void register_encoder(py::module_ & module) {
-    py::class_<TextStage> stage(module, "TextEncoder",
-                                "The Gemma-3 text model with the projection of its hidden states.");
-    def_stream_weights(stage);
-    stage
+    py::class_<TextEncoderNetwork> network(module, "TextEncoder",
+                                           "The Gemma-3 text model with the projection of its hidden states.");
+    def_stream_weights(network);
+    def_activation_bytes(network);
+    network
         .def(
-            "measure", [](TextStage & self, int64_t tokens) { return memory_dict(self.measure(tokens)); },
+            "measure",
+            [](TextEncoderNetwork & network, int64_t tokens) {
+                return memory_dict(unlocked([&] { return network.measure(tokens); }));
+            },
             py::arg("tokens"), "Bytes that encoding so many tokens takes, without loading weights.")
         .def(py::init([](const TensorTable & table, const py::dict & config,
                          const std::optional<TensorTable> & projection_table,
                          const std::optional<py::dict> & projection, std::shared_ptr<Backend> device) {
-                 std::optional<TextStage::Projection> features;
+                 std::optional<TextEncoderNetwork::Projection> features;
                  if (projection_table && projection) {
                      features = {*projection_table, projection_config(*projection)};
                  }
-                 return std::make_unique<TextStage>(table, gemma_config(config), std::move(features), device);
+                 return std::make_unique<TextEncoderNetwork>(table, gemma_config(config), std::move(features), device);
              }),
              py::arg("gemma_table"), py::arg("gemma_config"), py::arg("projection_table").none(true),
              py::arg("projection_config").none(true), py::arg("device"),
              "Claims names and shapes of both tables; None for the projection leaves `encode` out.")
-        .def("load", &TextStage::load, py::call_guard<py::gil_scoped_release>(), "Maps or converts the weights.")
-        .def_property_readonly("weight_bytes", &TextStage::weight_bytes)
-        .def_property_readonly("activation_bytes", &TextStage::activation_bytes)
-        .def("probe_names", &TextStage::probe_names)
+        .def("load", &TextEncoderNetwork::load, py::call_guard<py::gil_scoped_release>(),
+             "Maps or converts the weights.")
+        .def_property_readonly("weight_bytes", &TextEncoderNetwork::weight_bytes)
+        .def("probe_names", &TextEncoderNetwork::probe_names, py::call_guard<py::gil_scoped_release>())
         .def(
             "hidden_states",
-            [](TextStage & stage, const IntArray & ids) {
+            [](TextEncoderNetwork & network, const IntArray & ids) {
                 const auto tokens = ids_of(ids);
-                return to_numpy(unlocked([&] { return stage.hidden_states(tokens); }));
+                return to_numpy(unlocked([&] { return network.hidden_states(tokens); }));
             },
             py::arg("ids"),
             "Returns float32 (layers + 1, n, hidden) for token ids (n,): the scaled embedding, the stream after each\n"
             "layer but the last, the normed stream after the last.")
         .def(
             "encode",
-            [](TextStage & stage, const IntArray & ids) {
+            [](TextEncoderNetwork & network, const IntArray & ids) {
                 const auto tokens = ids_of(ids);
-                TextFeatures features = unlocked([&] { return stage.encode(tokens); });
+                TextFeatures features = unlocked([&] { return network.encode(tokens); });
                 return py::make_tuple(to_numpy(std::move(features.video)), to_numpy(std::move(features.audio)));
             },
             py::arg("ids"),
             "Returns the projected features of token ids (n,): float32 (n, video width) and (n, audio width).")
         .def(
             "probe",
-            [](TextStage & stage, const IntArray & ids, const ProbeSet & names) {
+            [](TextEncoderNetwork & network, const IntArray & ids, const ProbeSet & names) {
                 const auto tokens = ids_of(ids);
-                return to_dict(unlocked([&] { return stage.probe(tokens, names); }));
+                return to_dict(unlocked([&] { return network.probe(tokens, names); }));
             },
             py::arg("ids"), py::arg("names"),
             "Returns intermediate results (n, width) of a run by name; `probe_names` lists them.");
 }
 
 void register_connector(py::module_ & module) {
-    py::class_<ConnectorStage> stage(module, "TextConnector",
-                                     "One embeddings connector: features and registers to context.");
-    def_stream_weights(stage);
-    stage
+    py::class_<TextConnectorNetwork> network(module, "TextConnector",
+                                             "One embeddings connector: features and registers to context.");
+    def_stream_weights(network);
+    def_activation_bytes(network);
+    network
         .def(
             "measure",
-            [](ConnectorStage & self, int64_t tokens, int64_t rows) { return memory_dict(self.measure(tokens, rows)); },
+            [](TextConnectorNetwork & network, int64_t tokens, int64_t rows) {
+                return memory_dict(unlocked([&] { return network.measure(tokens, rows); }));
+            },
             py::arg("tokens"), py::arg("rows") = 1024,
             "Bytes that `run` takes for so many tokens, without loading weights.")
         .def(py::init([](const TensorTable & table, const py::dict & config, std::shared_ptr<Backend> device) {
-                 return std::make_unique<ConnectorStage>(table, connector_config(config), device);
+                 return std::make_unique<TextConnectorNetwork>(table, connector_config(config), device);
              }),
              py::arg("table"), py::arg("config"), py::arg("device"), "Claims names and shapes of the table.")
-        .def("load", &ConnectorStage::load, py::call_guard<py::gil_scoped_release>(), "Maps or converts the weights.")
-        .def_property_readonly("weight_bytes", &ConnectorStage::weight_bytes)
-        .def_property_readonly("activation_bytes", &ConnectorStage::activation_bytes)
-        .def("probe_names", &ConnectorStage::probe_names)
+        .def("load", &TextConnectorNetwork::load, py::call_guard<py::gil_scoped_release>(),
+             "Maps or converts the weights.")
+        .def_property_readonly("weight_bytes", &TextConnectorNetwork::weight_bytes)
+        .def("probe_names", &TextConnectorNetwork::probe_names, py::call_guard<py::gil_scoped_release>())
         .def(
             "run",
-            [](ConnectorStage & stage, const FloatArray & features, int64_t rows) {
+            [](TextConnectorNetwork & network, const FloatArray & features, int64_t rows) {
                 const HostView view = view_of(features);
-                return to_numpy(unlocked([&] { return stage.run(view, rows); }));
+                return to_numpy(unlocked([&] { return network.run(view, rows); }));
             },
             py::arg("features"), py::arg("rows") = 1024,
             "Returns the context (rows, width) of features (n, width) of the real tokens, n at most `rows`.")
         .def(
             "probe",
-            [](ConnectorStage & stage, const FloatArray & features, const ProbeSet & names, int64_t rows) {
+            [](TextConnectorNetwork & network, const FloatArray & features, const ProbeSet & names, int64_t rows) {
                 const HostView view = view_of(features);
-                return to_dict(unlocked([&] { return stage.probe(view, rows, names); }));
+                return to_dict(unlocked([&] { return network.probe(view, rows, names); }));
             },
             py::arg("features"), py::arg("names"), py::arg("rows") = 1024,
             "Returns intermediate results (rows, width) of a run by name; `probe_names` lists them.");

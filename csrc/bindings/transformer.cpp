@@ -1,7 +1,7 @@
+#include "networks/transformer.h"
 #include "bindings/arrays.h"
 #include "bindings/memory.h"
 #include "bindings/register.h"
-#include "session/denoise_stage.h"
 
 namespace py = pybind11;
 
@@ -11,11 +11,11 @@ namespace {
 
 TransformerConfig transformer_config(const py::dict & config) {
     if (const auto type = config_value<std::string>(config, "rope_type"); type != "split") {
-        throw UnsupportedError("transformer: rope_type is '" + type + "'; only 'split' is implemented");
+        throw UnsupportedError("transformer: rope_type is '", type, "'; only 'split' is implemented");
     }
     TransformerConfig result{
         .num_layers = config_value<int>(config, "num_layers"),
-        .video = {.prefix = "",
+        .video = {.names = kVideoNames,
                   .num_heads = config_value<int64_t>(config, "num_heads"),
                   .head_dim = config_value<int64_t>(config, "head_dim"),
                   .in_channels = config_value<int64_t>(config, "in_channels"),
@@ -23,7 +23,7 @@ TransformerConfig transformer_config(const py::dict & config) {
                   .context_width = config_value<int64_t>(config, "cross_attention_dim"),
                   .ff_bias = config_value<bool>(config, "ff_bias"),
                   .max_pos = config_value<std::vector<double>>(config, "max_pos")},
-        .audio = {.prefix = "audio_",
+        .audio = {.names = kAudioNames,
                   .num_heads = config_value<int64_t>(config, "audio_num_heads"),
                   .head_dim = config_value<int64_t>(config, "audio_head_dim"),
                   .in_channels = config_value<int64_t>(config, "audio_in_channels"),
@@ -44,17 +44,10 @@ TransformerConfig transformer_config(const py::dict & config) {
         .av_gate_timestep_scale = config_value<float>(config, "av_gate_timestep_scale"),
     };
     if (result.video.max_pos.size() != 3) {
-        throw ConfigError("transformer: max_pos has " + std::to_string(result.video.max_pos.size()) +
+        throw ConfigError("transformer: max_pos has ", result.video.max_pos.size(),
                           " values, expected time, height and width");
     }
     return result;
-}
-
-// Tokens, context rows, different noise levels, masked.
-using StreamSizes = std::optional<std::tuple<int64_t, int64_t, int64_t, bool>>;
-
-std::optional<StreamShape> stream_shape(const StreamSizes & sizes) {
-    return sizes ? std::optional(std::make_from_tuple<StreamShape>(*sizes)) : std::nullopt;
 }
 
 // The arrays of one stream, alive for the length of a call.
@@ -63,14 +56,15 @@ struct ModalityArrays {
     std::optional<FloatArray> attention_mask;
     float sigma;
 
-    ModalityArrays(const std::string & name, const py::dict & values)
-        : latent(array(name, values, "latent")),
-          context(array(name, values, "context")),
-          timesteps(array(name, values, "timesteps")),
-          positions(array(name, values, "positions")),
-          sigma(number(name, values, "sigma")) {
-        if (values.contains("attention_mask") && !values["attention_mask"].is_none()) {
-            attention_mask = array(name, values, "attention_mask");
+    // `modality` has the attributes of ltx2cpp's Modality. Shapes and values are left to the network.
+    ModalityArrays(const std::string & name, const py::object & modality)
+        : latent(array(name, modality, "latent")),
+          context(array(name, modality, "context")),
+          timesteps(array(name, modality, "timesteps")),
+          positions(array(name, modality, "positions")),
+          sigma(number(name, modality, "sigma")) {
+        if (!value(name, modality, "attention_mask").is_none()) {
+            attention_mask = array(name, modality, "attention_mask");
         }
     }
 
@@ -88,34 +82,35 @@ struct ModalityArrays {
     }
 
 private:
-    static py::object value(const std::string & name, const py::dict & values, const char * key) {
-        if (!values.contains(key)) {
-            throw ArgumentError("velocity: " + name + " lacks '" + key + "'");
+    static py::object value(const std::string & name, const py::object & modality, const char * key) {
+        if (!py::hasattr(modality, key)) {
+            throw ArgumentError("velocity: ", name, " lacks '", key, "'");
         }
-        return values[key];
+        return modality.attr(key);
     }
 
-    static FloatArray array(const std::string & name, const py::dict & values, const char * key) {
+    static FloatArray array(const std::string & name, const py::object & modality, const char * key) {
         // `ensure` leaves an error behind only as null; what numpy says is replaced by a sentence of ours.
-        FloatArray result = FloatArray::ensure(value(name, values, key));
+        FloatArray result = FloatArray::ensure(value(name, modality, key));
         if (!result) {
             PyErr_Clear();
-            throw ArgumentError("velocity: " + name + " " + key + " is no array of real numbers");
+            throw ArgumentError("velocity: ", name, " ", key, " is no array of real numbers");
         }
         return result;
     }
 
-    static float number(const std::string & name, const py::dict & values, const char * key) {
+    static float number(const std::string & name, const py::object & modality, const char * key) {
         try {
-            return value(name, values, key).cast<float>();
+            return value(name, modality, key).cast<float>();
         } catch (const py::cast_error &) {
-            throw ArgumentError("velocity: " + name + " " + key + " is no number");
+            throw ArgumentError("velocity: ", name, " ", key, " is no number");
         }
     }
 };
 
-py::dict velocity(DenoiseStage & stage, const std::optional<py::dict> & video, const std::optional<py::dict> & audio,
-                  std::vector<int> stg_blocks, bool isolate, const std::vector<std::string> & probes) {
+py::dict velocity(TransformerNetwork & network, const std::optional<py::object> & video,
+                  const std::optional<py::object> & audio, std::vector<int> stg_blocks, bool isolate,
+                  const std::vector<std::string> & probes) {
     std::optional<ModalityArrays> video_arrays;
     std::optional<ModalityArrays> audio_arrays;
     std::optional<Modality> video_view;
@@ -128,57 +123,56 @@ py::dict velocity(DenoiseStage & stage, const std::optional<py::dict> & video, c
         audio_arrays.emplace("audio", *audio);
         audio_view = audio_arrays->view();
     }
-    Velocities result;
-    {
-        const py::gil_scoped_release release;
-        result = stage.velocity(video_view, audio_view, {std::move(stg_blocks), isolate},
+    Velocities result = unlocked([&] {
+        return network.velocity(video_view, audio_view, {std::move(stg_blocks), isolate},
                                 ProbeSet(probes.begin(), probes.end()));
-    }
-    py::dict found;
-    for (auto & [name, tensor] : result.probes) {
-        found[py::str(name)] = to_numpy(std::move(tensor));
-    }
+    });
     py::dict out;
     out["video"] = result.video ? py::object(to_numpy(std::move(*result.video))) : py::none();
     out["audio"] = result.audio ? py::object(to_numpy(std::move(*result.audio))) : py::none();
-    out["probes"] = std::move(found);
+    out["probes"] = to_dict(std::move(result.probes));
     return out;
 }
 
 }  // namespace
 
 void register_transformer(py::module_ & module) {
-    py::class_<DenoiseStage> stage(module, "Transformer", "The audio-video diffusion transformer.");
-    def_stream_weights(stage);
-    stage
+    py::class_<StreamShape>(module, "StreamShape", "Sizes of one stream in a transformer call.")
+        .def(py::init([](int64_t tokens, int64_t context_rows, int64_t noise_levels, bool masked) {
+                 return StreamShape{
+                     .tokens = tokens, .context_rows = context_rows, .noise_levels = noise_levels, .masked = masked};
+             }),
+             py::arg("tokens"), py::arg("context_rows"), py::arg("noise_levels") = 1, py::arg("masked") = false)
+        .def_readonly("tokens", &StreamShape::tokens)
+        .def_readonly("context_rows", &StreamShape::context_rows)
+        .def_readonly("noise_levels", &StreamShape::noise_levels, "Different noise levels among the tokens.")
+        .def_readonly("masked", &StreamShape::masked, "Whether self-attention takes a mask.");
+
+    py::class_<TransformerNetwork> network(module, "Transformer", "The audio-video diffusion transformer.");
+    def_stream_weights(network);
+    network
         .def(
             "measure",
-            [](DenoiseStage & self, const StreamSizes & video, const StreamSizes & audio, std::vector<int> stg_blocks,
-               bool isolate) {
-                TransformerRun run{stream_shape(video), stream_shape(audio), {}, isolate};
+            [](TransformerNetwork & network, const std::optional<StreamShape> & video,
+               const std::optional<StreamShape> & audio, std::vector<int> stg_blocks, bool isolate) {
+                TransformerRun run{video, audio, {}, isolate};
                 run.stg_blocks.insert(stg_blocks.begin(), stg_blocks.end());
-                StageMemory memory;
-                {
-                    const py::gil_scoped_release release;
-                    memory = self.measure(run);
-                }
-                return memory_dict(memory);
+                return memory_dict(unlocked([&] { return network.measure(run); }));
             },
             py::arg("video"), py::arg("audio"), py::arg("stg_blocks") = std::vector<int>{}, py::arg("isolate") = false,
-            "Bytes that a velocity call takes, without loading weights. Each stream is None or the numbers\n"
-            "(tokens, context rows, different noise levels, 1 when self-attention is masked).")
+            "Bytes that a velocity call takes, without loading weights. A stream that is None is absent.")
         .def(py::init([](const TensorTable & table, const py::dict & config, std::shared_ptr<Backend> device,
                          bool video, bool audio) {
-                 return std::make_unique<DenoiseStage>(table, transformer_config(config), StreamUse{video, audio},
-                                                       std::move(device));
+                 return std::make_unique<TransformerNetwork>(table, transformer_config(config), StreamUse{video, audio},
+                                                             std::move(device));
              }),
              py::arg("table"), py::arg("config"), py::arg("device"), py::arg("video") = true, py::arg("audio") = true,
              "Binds weights by name and shape without reading them; `config` holds the fields of TransformerConfig.\n"
              "With video or audio False the stream cannot run, and its weights are checked but not loaded.")
-        .def("load", &DenoiseStage::load, py::call_guard<py::gil_scoped_release>(),
+        .def("load", &TransformerNetwork::load, py::call_guard<py::gil_scoped_release>(),
              "Maps or converts the weights; the first velocity does it otherwise.")
-        .def_property_readonly("weight_bytes", &DenoiseStage::weight_bytes, "Bytes of the stored weights in use.")
-        .def("probe_names", &DenoiseStage::probe_names,
+        .def_property_readonly("weight_bytes", &TransformerNetwork::weight_bytes, "Bytes of the stored weights in use.")
+        .def("probe_names", &TransformerNetwork::probe_names, py::call_guard<py::gil_scoped_release>(),
              "Lists the intermediate results that velocity can hand back: module paths of the reference;\n"
              "'transformer_blocks.N' is the video stream after block N, 'transformer_blocks.N.audio' the audio stream.")
         .def("velocity", &velocity, py::arg("video"), py::arg("audio"), py::arg("stg_blocks") = std::vector<int>{},
@@ -186,9 +180,9 @@ void register_transformer(py::module_ & module) {
              R"(Predicts the velocity (noise minus clean latent) of both streams.
 
 Args:
-    video: None, or a dictionary with latent (tokens, channels), context (rows, width), sigma 0..1,
+    video: None, or a Modality: latent (tokens, channels), context (rows, width), sigma 0..1,
         timesteps (tokens,) 0..1, positions (3, tokens, 2) as start and end in seconds and pixels, and
-        optionally attention_mask (tokens, tokens), self-attention weights in 0..1.
+        attention_mask (tokens, tokens), self-attention weights in 0..1, or None.
     audio: None, or the same with positions (1, tokens, 2) in seconds.
     stg_blocks: Blocks in which self-attention passes each token's own value through.
     isolate: Leaves out the attention between the streams.

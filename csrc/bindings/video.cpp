@@ -3,8 +3,9 @@
 #include "bindings/arrays.h"
 #include "bindings/memory.h"
 #include "bindings/register.h"
-#include "session/upsample_stage.h"
-#include "session/video_stage.h"
+#include "networks/upsampler.h"
+#include "networks/video_decoder.h"
+#include "networks/video_encoder.h"
 
 namespace py = pybind11;
 
@@ -29,7 +30,7 @@ VaeBlockKind parse_kind(const std::string & half, const std::string & name) {
     if (name == "compress_all" + suffix) {
         return VaeBlockKind::CompressAll;
     }
-    throw UnsupportedError("video " + half + ": blocks of kind '" + name + "' are not implemented");
+    throw UnsupportedError("video ", half, ": blocks of kind '", name, "' are not implemented");
 }
 
 SpatialPad parse_padding(const std::string & half, const std::string & name) {
@@ -39,7 +40,7 @@ SpatialPad parse_padding(const std::string & half, const std::string & name) {
     if (name == "reflect") {
         return SpatialPad::Reflect;
     }
-    throw UnsupportedError("video " + half + ": padding '" + name + "' is not implemented");
+    throw UnsupportedError("video ", half, ": padding '", name, "' is not implemented");
 }
 
 VideoVaeConfig parse_config(const py::dict & config, const std::string & half) {
@@ -56,26 +57,18 @@ VideoVaeConfig parse_config(const py::dict & config, const std::string & half) {
                                  config_value<int64_t>(block, "num_layers"), config_value<int64_t>(block, "multiplier"),
                                  config_value<bool>(block, "residual")});
         if (result.blocks.back().num_layers < 1 || result.blocks.back().multiplier < 1) {
-            throw ConfigError("video " + half + ": a block has num_layers or multiplier below 1");
+            throw ConfigError("video ", half, ": a block has num_layers or multiplier below 1");
         }
     }
     if (result.blocks.empty() || result.latent_channels < 1 || result.patch_size < 1 || result.base_channels < 1) {
-        throw ConfigError("video " + half + ": no blocks, or a width or patch size below 1");
-    }
-    return result;
-}
-
-py::dict to_dict(std::map<std::string, HostTensor> tensors) {
-    py::dict result;
-    for (auto & [name, tensor] : tensors) {
-        result[py::str(name)] = to_numpy(std::move(tensor));
+        throw ConfigError("video ", half, ": no blocks, or a width or patch size below 1");
     }
     return result;
 }
 
 int64_t chunk_of(std::optional<int64_t> chunk_latents) {
     if (chunk_latents && *chunk_latents < 1) {
-        throw ArgumentError("chunk_latents is " + std::to_string(*chunk_latents) + ", expected at least 1");
+        throw ArgumentError("chunk_latents is ", *chunk_latents, ", expected at least 1");
     }
     return chunk_latents.value_or(0);
 }
@@ -98,11 +91,7 @@ void register_decoder(py::module_ & module) {
         .def("__iter__", [](py::object self) { return self; })
         .def("__next__",
              [](VideoDecodeStream & stream) {
-                 std::optional<HostTensor> frames;
-                 {
-                     const py::gil_scoped_release release;
-                     frames = stream.next();
-                 }
+                 std::optional<HostTensor> frames = unlocked([&] { return stream.next(); });
                  if (!frames) {
                      throw py::stop_iteration();
                  }
@@ -113,35 +102,32 @@ void register_decoder(py::module_ & module) {
                                "Largest working memory of a run so far.")
         .def_property_readonly("state_bytes", &VideoDecodeStream::state_bytes, "Memory kept between runs.");
 
-    py::class_<VideoDecodeStage, std::shared_ptr<VideoDecodeStage>>(module, "VideoDecoder",
-                                                                    "The convolutional decoder of the video VAE.")
+    py::class_<VideoDecoderNetwork, std::shared_ptr<VideoDecoderNetwork>>(module, "VideoDecoder",
+                                                                          "The convolutional decoder of the video VAE.")
         .def(py::init([](const TensorTable & table, const py::dict & config, std::shared_ptr<Backend> device) {
-                 return std::make_shared<VideoDecodeStage>(table, parse_config(config, "decoder"), std::move(device));
+                 return std::make_shared<VideoDecoderNetwork>(table, parse_config(config, "decoder"),
+                                                              std::move(device));
              }),
              py::arg("table"), py::arg("config"), py::arg("device"), "Claims weights; data is read by load().")
         .def(
             "measure",
-            [](VideoDecodeStage & stage, const Shape & latent, std::optional<int64_t> chunk_latents,
+            [](VideoDecoderNetwork & network, const Shape & latent, std::optional<int64_t> chunk_latents,
                std::optional<int64_t> tile_latents) {
-                return memory_dict(stage.measure(latent, decode_options(chunk_latents, false, tile_latents)));
+                const VideoDecodeOptions options = decode_options(chunk_latents, false, tile_latents);
+                return memory_dict(unlocked([&] { return network.measure(latent, options); }));
             },
             py::arg("latent"), py::arg("chunk_latents") = py::none(), py::arg("tile_latents") = py::none(),
             "Bytes that decoding a latent of the shape (C, F, h, w) takes, without loading weights.")
-        .def("load", &VideoDecodeStage::load, py::call_guard<py::gil_scoped_release>())
-        .def_property_readonly("weight_bytes", &VideoDecodeStage::weight_bytes)
-        .def("probe_names", &VideoDecodeStage::probe_names)
+        .def("load", &VideoDecoderNetwork::load, py::call_guard<py::gil_scoped_release>())
+        .def_property_readonly("weight_bytes", &VideoDecoderNetwork::weight_bytes)
+        .def("probe_names", &VideoDecoderNetwork::probe_names, py::call_guard<py::gil_scoped_release>())
         .def(
             "decode",
-            [](VideoDecodeStage & stage, const FloatArray & latent, std::optional<int64_t> chunk_latents, bool composed,
-               std::optional<int64_t> tile_latents) {
+            [](VideoDecoderNetwork & network, const FloatArray & latent, std::optional<int64_t> chunk_latents,
+               bool composed, std::optional<int64_t> tile_latents) {
                 const VideoDecodeOptions options = decode_options(chunk_latents, composed, tile_latents);
                 const HostView view = view_of(latent);
-                HostTensor frames;
-                {
-                    const py::gil_scoped_release release;
-                    frames = stage.decode(view, options);
-                }
-                return to_numpy(std::move(frames));
+                return to_numpy(unlocked([&] { return network.decode(view, options); }));
             },
             py::arg("latent"), py::arg("chunk_latents") = py::none(), py::arg("composed") = false,
             py::arg("tile_latents") = py::none(),
@@ -151,23 +137,22 @@ void register_decoder(py::module_ & module) {
             "tiles of 24 above 4 million pixels), which changes the numbers a little.")
         .def(
             "probe",
-            [](VideoDecodeStage & stage, const FloatArray & latent, const std::vector<std::string> & probes,
+            [](VideoDecoderNetwork & network, const FloatArray & latent, const std::vector<std::string> & probes,
                std::optional<int64_t> chunk_latents, bool composed) {
-                const auto stream = stage.stream(view_of(latent), decode_options(chunk_latents, composed, 0, probes));
-                {
-                    const py::gil_scoped_release release;
+                const auto stream = network.stream(view_of(latent), decode_options(chunk_latents, composed, 0, probes));
+                unlocked([&] {
                     while (stream->next()) {
                     }
-                }
+                });
                 return to_dict(stream->probes());
             },
             py::arg("latent"), py::arg("probes"), py::arg("chunk_latents") = py::none(), py::arg("composed") = false,
             "Decodes and returns what the named modules gave, (frames, height, width, channels) each.")
         .def(
             "stream",
-            [](VideoDecodeStage & stage, const FloatArray & latent, std::optional<int64_t> chunk_latents, bool composed,
-               std::optional<int64_t> tile_latents) {
-                return stage.stream(view_of(latent), decode_options(chunk_latents, composed, tile_latents));
+            [](VideoDecoderNetwork & network, const FloatArray & latent, std::optional<int64_t> chunk_latents,
+               bool composed, std::optional<int64_t> tile_latents) {
+                return network.stream(view_of(latent), decode_options(chunk_latents, composed, tile_latents));
             },
             py::arg("latent"), py::arg("chunk_latents") = py::none(), py::arg("composed") = false,
             py::arg("tile_latents") = py::none(),
@@ -175,50 +160,50 @@ void register_decoder(py::module_ & module) {
 }
 
 void register_encoder(py::module_ & module) {
-    const auto encode = [](VideoEncodeStage & stage, const py::array & frames, const VideoEncodeOptions & options,
+    const auto encode = [](VideoEncoderNetwork & network, const py::array & frames, const VideoEncodeOptions & options,
                            std::map<std::string, HostTensor> & probes) {
         const Shape shape(frames.shape(), frames.shape() + frames.ndim());
         if (frames.dtype().is(py::dtype::of<uint8_t>())) {
             const auto bytes = py::cast<ByteArray>(frames);
             const PixelView view = std::span(bytes.data(), static_cast<size_t>(bytes.size()));
-            const py::gil_scoped_release release;
-            return stage.encode(shape, view, options, probes);
+            return unlocked([&] { return network.encode(shape, view, options, probes); });
         }
         const auto levels = py::cast<FloatArray>(frames);
         const PixelView view = std::span(levels.data(), static_cast<size_t>(levels.size()));
-        const py::gil_scoped_release release;
-        return stage.encode(shape, view, options, probes);
+        return unlocked([&] { return network.encode(shape, view, options, probes); });
     };
-    py::class_<VideoEncodeStage>(module, "VideoEncoder", "The encoder of the video VAE.")
+    py::class_<VideoEncoderNetwork>(module, "VideoEncoder", "The encoder of the video VAE.")
         .def(py::init([](const TensorTable & table, const py::dict & config, std::shared_ptr<Backend> device) {
-                 return std::make_unique<VideoEncodeStage>(table, parse_config(config, "encoder"), std::move(device));
+                 return std::make_unique<VideoEncoderNetwork>(table, parse_config(config, "encoder"),
+                                                              std::move(device));
              }),
              py::arg("table"), py::arg("config"), py::arg("device"), "Claims weights; data is read by load().")
         .def(
             "measure",
-            [](VideoEncodeStage & stage, const Shape & frames, std::optional<int64_t> chunk_latents) {
-                return memory_dict(stage.measure(frames, encode_options(chunk_latents, false)));
+            [](VideoEncoderNetwork & network, const Shape & frames, std::optional<int64_t> chunk_latents) {
+                const VideoEncodeOptions options = encode_options(chunk_latents, false);
+                return memory_dict(unlocked([&] { return network.measure(frames, options); }));
             },
             py::arg("frames"), py::arg("chunk_latents") = py::none(),
             "Bytes that encoding frames of the shape (n, height, width, 3) takes, without loading weights.")
-        .def("load", &VideoEncodeStage::load, py::call_guard<py::gil_scoped_release>())
-        .def_property_readonly("weight_bytes", &VideoEncodeStage::weight_bytes)
-        .def("probe_names", &VideoEncodeStage::probe_names)
+        .def("load", &VideoEncoderNetwork::load, py::call_guard<py::gil_scoped_release>())
+        .def_property_readonly("weight_bytes", &VideoEncoderNetwork::weight_bytes)
+        .def("probe_names", &VideoEncoderNetwork::probe_names, py::call_guard<py::gil_scoped_release>())
         .def(
             "encode",
-            [encode](VideoEncodeStage & stage, const py::array & frames, std::optional<int64_t> chunk_latents,
+            [encode](VideoEncoderNetwork & network, const py::array & frames, std::optional<int64_t> chunk_latents,
                      bool composed) {
                 std::map<std::string, HostTensor> probes;
-                return to_numpy(encode(stage, frames, encode_options(chunk_latents, composed), probes));
+                return to_numpy(encode(network, frames, encode_options(chunk_latents, composed), probes));
             },
             py::arg("frames"), py::arg("chunk_latents") = py::none(), py::arg("composed") = false,
             "RGB levels of 0 to 255 (frames, height, width, 3), bytes or float32 -> normalised latent (C, F, h, w).")
         .def(
             "probe",
-            [encode](VideoEncodeStage & stage, const py::array & frames, const std::vector<std::string> & names,
+            [encode](VideoEncoderNetwork & network, const py::array & frames, const std::vector<std::string> & names,
                      std::optional<int64_t> chunk_latents, bool composed) {
                 std::map<std::string, HostTensor> probes;
-                encode(stage, frames, encode_options(chunk_latents, composed, names), probes);
+                encode(network, frames, encode_options(chunk_latents, composed, names), probes);
                 return to_dict(std::move(probes));
             },
             py::arg("frames"), py::arg("probes"), py::arg("chunk_latents") = py::none(), py::arg("composed") = false,
@@ -233,7 +218,7 @@ std::pair<int64_t, int64_t> parse_scale(double scale) {
     if (scale == 2.0 || scale == 4.0) {
         return {static_cast<int64_t>(scale), 1};
     }
-    throw UnsupportedError("latent upsampler: spatial_scale " + std::to_string(scale) + " is not implemented");
+    throw UnsupportedError("latent upsampler: spatial_scale ", scale, " is not implemented");
 }
 
 UpsamplerConfig parse_upsampler(const py::dict & config) {
@@ -268,26 +253,24 @@ UpsamplerConfig parse_upsampler(const py::dict & config) {
 }
 
 void register_upsampler(py::module_ & module) {
-    py::class_<UpsampleStage>(module, "Upsampler", "A latent upsampler.")
+    py::class_<UpsamplerNetwork>(module, "Upsampler", "A latent upsampler.")
         .def(py::init([](const TensorTable & table, const py::dict & config, std::shared_ptr<Backend> device) {
-                 return std::make_unique<UpsampleStage>(table, parse_upsampler(config), std::move(device));
+                 return std::make_unique<UpsamplerNetwork>(table, parse_upsampler(config), std::move(device));
              }),
              py::arg("table"), py::arg("config"), py::arg("device"), "Claims weights; data is read by load().")
         .def(
-            "measure", [](UpsampleStage & stage, const Shape & latent) { return memory_dict(stage.measure(latent)); },
+            "measure",
+            [](UpsamplerNetwork & network, const Shape & latent) {
+                return memory_dict(unlocked([&] { return network.measure(latent); }));
+            },
             py::arg("latent"), "Bytes that a latent of the shape (C, F, h, w) takes, without loading weights.")
-        .def("load", &UpsampleStage::load, py::call_guard<py::gil_scoped_release>())
-        .def_property_readonly("weight_bytes", &UpsampleStage::weight_bytes)
+        .def("load", &UpsamplerNetwork::load, py::call_guard<py::gil_scoped_release>())
+        .def_property_readonly("weight_bytes", &UpsamplerNetwork::weight_bytes)
         .def(
             "upsample",
-            [](UpsampleStage & stage, const FloatArray & latent, bool composed) {
+            [](UpsamplerNetwork & network, const FloatArray & latent, bool composed) {
                 const HostView view = view_of(latent);
-                HostTensor result;
-                {
-                    const py::gil_scoped_release release;
-                    result = stage.upsample(view, composed);
-                }
-                return to_numpy(std::move(result));
+                return to_numpy(unlocked([&] { return network.upsample(view, composed); }));
             },
             py::arg("latent"), py::arg("composed") = false,
             "Latent (C, F, h, w) with its statistics undone (z * std + mean) -> (C, F', h', w'), likewise.");

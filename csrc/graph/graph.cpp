@@ -4,23 +4,45 @@
 
 namespace ltx {
 
-Graph::Graph(size_t max_nodes, ProbeSet probes, OpForm form, Products products)
+bool is_view(const ggml_tensor * node) {
+    return node->op == GGML_OP_VIEW || node->op == GGML_OP_RESHAPE || node->op == GGML_OP_PERMUTE ||
+           node->op == GGML_OP_TRANSPOSE || node->op == GGML_OP_NONE;
+}
+
+namespace {
+
+// Nearly twice what the largest network of a released model takes, which is the vocoder of LTX-2.3 built from ggml's
+// operations only.
+constexpr size_t kMaxNodes = 65536;
+// What may be added between two looks at the room that is left.
+constexpr size_t kMaxNodesOfLayer = 4096;
+
+}  // namespace
+
+Graph::Graph(ProbeSet probes, OpForm form, Products products)
     : wanted_(std::move(probes)), form_(form), products_(products) {
-    // Views and other leaf-like tensors take context slots too, hence the factor.
     const ggml_init_params params{
-        .mem_size = ggml_tensor_overhead() * max_nodes * 2 + ggml_graph_overhead_custom(max_nodes, false),
+        .mem_size = ggml_tensor_overhead() * kMaxNodes + ggml_graph_overhead_custom(kMaxNodes, /*grads=*/false),
         .mem_buffer = nullptr,
         .no_alloc = true,
     };
     ctx_.reset(ggml_init(params));
-    graph_ = ggml_new_graph_custom(ctx_.get(), max_nodes, false);
+    graph_ = ggml_new_graph_custom(ctx_.get(), kMaxNodes, /*grads=*/false);
+}
+
+void Graph::check_room() const {
+    const size_t left = ggml_get_mem_size(ctx()) - ggml_used_mem(ctx());
+    if (left < kMaxNodesOfLayer * ggml_tensor_overhead()) {
+        throw UnsupportedError("a network of more than ", kMaxNodes - kMaxNodesOfLayer,
+                               " operations is not implemented");
+    }
 }
 
 ggml_tensor * Graph::input(std::string_view name, ggml_type type, std::array<int64_t, 4> ne) {
     ggml_tensor * tensor = ggml_new_tensor(ctx(), type, GGML_MAX_DIMS, ne.data());
     ggml_set_input(tensor);
     if (!inputs_.emplace(name, tensor).second) {
-        throw Error("graph input '" + std::string(name) + "' is declared twice");
+        throw Error("graph input '", name, "' is declared twice");
     }
     return tensor;
 }
@@ -34,7 +56,12 @@ ggml_tensor * Graph::output(std::string_view name, ggml_tensor * tensor) {
 }
 
 ggml_tensor * Graph::probe(std::string_view name, ggml_tensor * tensor) {
+    check_room();
     const std::string full = path(name);
+    if (full.empty()) {
+        return tensor;
+    }
+    offered_.push_back(full);
     if (wanted_.contains(full)) {
         // A copy, so that an operation working in place later cannot change what the probe shows.
         ggml_tensor * copy = ggml_cast(ctx(), tensor, GGML_TYPE_F32);
@@ -45,11 +72,21 @@ ggml_tensor * Graph::probe(std::string_view name, ggml_tensor * tensor) {
     return tensor;
 }
 
+bool Graph::wants(std::string_view name) {
+    std::string full = path(name);
+    if (wanted_.contains(full)) {
+        return true;
+    }
+    offered_.push_back(std::move(full));
+    return false;
+}
+
 void Graph::side_effect(ggml_tensor * tensor) {
     ggml_build_forward_expand(graph_, tensor);
 }
 
 void Graph::end_segment(std::initializer_list<ggml_tensor *> results) {
+    check_room();
     for (ggml_tensor * result : results) {
         if (result) {
             ggml_build_forward_expand(graph_, result);
@@ -59,6 +96,7 @@ void Graph::end_segment(std::initializer_list<ggml_tensor *> results) {
 }
 
 Graph::Scope::Scope(Graph & graph, std::string_view name) : graph_(graph), length_(graph.prefix_.size()) {
+    graph_.check_room();
     graph_.prefix_ = graph_.path(name);
 }
 

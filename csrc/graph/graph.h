@@ -20,13 +20,21 @@ using ProbeSet = std::set<std::string, std::less<>>;
 // Which form own operations take: one fused node, or the composition of stock nodes that defines its result.
 enum class OpForm { Fused, Composed };
 
-// Who multiplies BF16 and quantised matrices: ggml, or ops/gemm where the graph runs on a CPU with BF16 instructions.
+// Who multiplies BF16 and quantised matrices: ggml, or kernels/gemm where the graph runs on a CPU with BF16
+// instructions.
 enum class Products { Stock, Own };
 
+// Whether nothing is computed for a node.
+bool is_view(const ggml_tensor * node);
+
 // Names live in tables here, because ggml truncates long tensor names. Batch is always one.
+//
+// ggml wants to know the number of nodes beforehand and aborts where there are more. Room for kMaxNodes costs nothing
+// but address space until it is used, so every graph has it; probes, scopes and segments, which stand between any two
+// layers, throw UnsupportedError when it runs out.
 class Graph {
 public:
-    Graph(size_t max_nodes, ProbeSet probes, OpForm form, Products products = Products::Stock);
+    Graph(ProbeSet probes, OpForm form, Products products = Products::Stock);
 
     Graph(const Graph &) = delete;
     Graph & operator=(const Graph &) = delete;
@@ -41,12 +49,16 @@ public:
     // Marks a result to be fetched by name; returns the tensor (made contiguous if it was not).
     ggml_tensor * output(std::string_view name, ggml_tensor * tensor);
 
-    // Offers an intermediate result under the current scope's path. Costs nothing unless the name was asked for.
-    // Returns `tensor` unchanged.
+    // Offers an intermediate result under the current scope's path; a result without any path is nobody's. Adds no
+    // node unless the name was asked for. Returns `tensor` unchanged.
     ggml_tensor * probe(std::string_view name, ggml_tensor * tensor);
 
-    // Whether a result under this name was asked for; then no operation may be fused over it.
-    bool wants(std::string_view name) const { return wanted_.contains(path(name)); }
+    // Offers a result that exists only if it was asked for: where this is true, no operation may be fused over it, and
+    // probe() has to get it.
+    bool wants(std::string_view name);
+
+    // Paths of all results that were offered so far, in order.
+    const std::vector<std::string> & offered() const { return offered_; }
 
     // Adds a node that is computed for its side effect (a copy into a state tensor), in the order of these calls.
     void side_effect(ggml_tensor * tensor);
@@ -83,9 +95,12 @@ public:
     const std::map<std::string, ggml_tensor *, std::less<>> & probes() const { return probes_; }
 
 private:
+    void check_room() const;
+
     ggml_context_ptr ctx_;
     ggml_cgraph * graph_ = nullptr;
     ProbeSet wanted_;
+    std::vector<std::string> offered_;
     OpForm form_;
     Products products_;
     std::string prefix_;

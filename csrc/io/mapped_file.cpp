@@ -32,18 +32,18 @@ std::shared_ptr<const MappedFile> MappedFile::open(const std::string & path) {
     std::shared_ptr<MappedFile> file(new MappedFile());
     file->path_ = path;
     file->descriptor_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    struct stat status {};
+    struct stat status{};
     if (file->descriptor_ < 0 || ::fstat(file->descriptor_, &status) != 0) {
-        throw CheckpointError(path + ": cannot be opened: " + std::strerror(errno));
+        throw CheckpointError(path, ": cannot be opened: ", std::strerror(errno));
     }
     if (!S_ISREG(status.st_mode) || status.st_size <= 0) {
-        throw CheckpointError(path + ": expected a regular file with data, found an empty or special file");
+        throw CheckpointError(path, ": expected a regular file with data, found an empty or special file");
     }
     file->size_ = static_cast<uint64_t>(status.st_size);
     file->modified_ns_ = modified_ns(status);
     void * base = ::mmap(nullptr, file->size_, PROT_READ, MAP_SHARED, file->descriptor_, 0);
     if (base == MAP_FAILED) {
-        throw CheckpointError(path + ": cannot be mapped: " + std::strerror(errno));
+        throw CheckpointError(path, ": cannot be mapped: ", std::strerror(errno));
     }
     file->base_ = static_cast<std::byte *>(base);
     return file;
@@ -60,8 +60,7 @@ MappedFile::~MappedFile() {
 
 std::span<const std::byte> MappedFile::view(uint64_t offset, uint64_t size) const {
     if (offset > size_ || size > size_ - offset) {
-        throw CheckpointError(path_ + ": bytes " + std::to_string(offset) + " to " + std::to_string(offset) + "+" +
-                              std::to_string(size) + " lie outside the file of " + std::to_string(size_) +
+        throw CheckpointError(path_, ": bytes ", offset, " to ", offset, "+", size, " lie outside the file of ", size_,
                               " bytes; it may be a download that was cut off");
     }
     return {base_ + offset, size};
@@ -87,11 +86,11 @@ void MappedFile::release(uint64_t offset, uint64_t size, bool drop_cached) const
 }
 
 void MappedFile::check_unchanged() const {
-    struct stat status {};
+    struct stat status{};
     if (::fstat(descriptor_, &status) != 0 || static_cast<uint64_t>(status.st_size) != size_ ||
         modified_ns(status) != modified_ns_) {
-        throw CheckpointError(path_ + ": the file was changed while it was in use (" + std::to_string(size_) +
-                              " bytes when opened, " + std::to_string(status.st_size) + " now); load it again");
+        throw CheckpointError(path_, ": the file was changed while it was in use (", size_, " bytes when opened, ",
+                              status.st_size, " now); load it again");
     }
 }
 

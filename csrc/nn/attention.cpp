@@ -2,8 +2,8 @@
 
 #include <cmath>
 
+#include "kernels/gemm/gemm.h"
 #include "ops/attention/attention.h"
-#include "ops/gemm/gemm.h"
 
 namespace ltx {
 
@@ -53,8 +53,13 @@ ggml_tensor * Attention::build(Graph & graph, const AttentionInputs & in, const 
         ggml_tensor * k =
             norm_split_rope(graph, to_k.build(graph, context), k_norm, in.key_rope, num_heads, norm_eps, type);
         v = ggml_view_3d(ctx, v, head_dim, num_heads, v->ne[1], v->nb[0] * head_dim, v->nb[1], 0);
-        heads = attend(graph, q, k, v, in.mask, 1.0f / std::sqrt(static_cast<float>(head_dim)), activations(),
-                       own ? gate : nullptr);
+        heads = attend(graph, {.q = q,
+                               .k = k,
+                               .v = v,
+                               .mask = in.mask,
+                               .scale = 1.0f / std::sqrt(static_cast<float>(head_dim)),
+                               .activations = activations(),
+                               .gate_logits = own ? gate : nullptr});
     }
     if (gate && (!own || in.pass_values)) {
         // The factor 2 makes a zero-initialised gate neutral.
@@ -70,21 +75,20 @@ bool attends_in_bf16(const Graph & graph, ggml_type activations, int64_t head_di
     return graph.own_products() && activations == GGML_TYPE_BF16 && head_dim % kGemmDepth == 0;
 }
 
-ggml_tensor * attend(Graph & graph, ggml_tensor * q, ggml_tensor * k, ggml_tensor * v, ggml_tensor * mask, float scale,
-                     ggml_type activations, ggml_tensor * gate_logits) {
+ggml_tensor * attend(Graph & graph, const HeadInputs & in) {
     ggml_context * ctx = graph.ctx();
-    if (attends_in_bf16(graph, activations, q->ne[0])) {
+    if (attends_in_bf16(graph, in.activations, in.q->ne[0])) {
         const auto rounded = [&](ggml_tensor * x) {
             return x->type == GGML_TYPE_BF16 ? x : ggml_cast(ctx, x, GGML_TYPE_BF16);
         };
-        return bf16_attention(graph, rounded(q), rounded(k), rounded(v), mask, gate_logits, scale);
+        return bf16_attention(graph, rounded(in.q), rounded(in.k), rounded(in.v), in.mask, in.gate_logits, in.scale);
     }
-    const int64_t width = q->ne[0] * q->ne[1];
-    const int64_t tokens = q->ne[2];
-    q = ggml_permute(ctx, q, 0, 2, 1, 3);  // ne: [head_dim, tokens, heads]
-    k = ggml_permute(ctx, k, 0, 2, 1, 3);  // ne: [head_dim, context_tokens, heads]
-    v = ggml_permute(ctx, v, 0, 2, 1, 3);  // ne: [head_dim, context_tokens, heads]
-    ggml_tensor * o = ggml_flash_attn_ext(ctx, q, k, v, mask, scale, /*max_bias=*/0.0f, /*logit_softcap=*/0.0f);
+    const int64_t width = in.q->ne[0] * in.q->ne[1];
+    const int64_t tokens = in.q->ne[2];
+    ggml_tensor * q = ggml_permute(ctx, in.q, 0, 2, 1, 3);  // ne: [head_dim, tokens, heads]
+    ggml_tensor * k = ggml_permute(ctx, in.k, 0, 2, 1, 3);  // ne: [head_dim, context_tokens, heads]
+    ggml_tensor * v = ggml_permute(ctx, in.v, 0, 2, 1, 3);  // ne: [head_dim, context_tokens, heads]
+    ggml_tensor * o = ggml_flash_attn_ext(ctx, q, k, v, in.mask, in.scale, /*max_bias=*/0.0f, /*logit_softcap=*/0.0f);
     return ggml_reshape_2d(ctx, o, width, tokens);  // ggml returns ne: [head_dim, heads, tokens]
 }
 

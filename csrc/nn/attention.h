@@ -20,12 +20,12 @@ struct AttentionConfig {
 };
 
 struct AttentionInputs {
-    ggml_tensor * x;                     // [query_width, tokens]
-    ggml_tensor * context;               // [context_width, context_tokens]; x itself for self-attention
+    ggml_tensor * x;                          // [query_width, tokens]
+    ggml_tensor * context;                    // [context_width, context_tokens]; x itself for self-attention
     const RopeTables * query_rope = nullptr;  // null: no rotation
     const RopeTables * key_rope = nullptr;
-    ggml_tensor * mask = nullptr;        // F16 [context_tokens, tokens], added to the logits; or null
-    bool pass_values = false;            // STG: each token keeps its own value instead of attending
+    ggml_tensor * mask = nullptr;  // F16 [context_tokens, tokens], added to the logits; or null
+    bool pass_values = false;      // STG: each token keeps its own value instead of attending
 };
 
 struct Attention {
@@ -50,12 +50,20 @@ struct Attention {
 // Whether attend() computes in BF16: products are our own and the activations have that type.
 bool attends_in_bf16(const Graph & graph, ggml_type activations, int64_t head_dim);
 
-// softmax(q k^T / sqrt(head_dim) + mask) v. q: F32 [head_dim, heads, tokens]; k, v: F32 [head_dim, heads or a divisor
-// of it, context_tokens]; -> [head_dim * heads, tokens]. `scale` is 1 / sqrt(head_dim) unless the model says otherwise.
+struct HeadInputs {
+    ggml_tensor * q;               // F32 [head_dim, heads, tokens]
+    ggml_tensor * k;               // F32 [head_dim, heads or a divisor of it, context_tokens]
+    ggml_tensor * v;               // the same
+    ggml_tensor * mask = nullptr;  // as in AttentionInputs
+    float scale;                   // 1 / sqrt(head_dim) unless the model says otherwise
+    ggml_type activations = GGML_TYPE_F32;
+    ggml_tensor * gate_logits = nullptr;
+};
+
+// softmax(scale q k^T + mask) v -> [head_dim * heads, tokens].
 //
-// Where the graph's products are our own and `activations` is BF16, inputs (F32 or BF16) are rounded to it, the result is
-// BF16 for further products, and `gate_logits` may be given (ops/attention). Elsewhere all is F32.
-ggml_tensor * attend(Graph & graph, ggml_tensor * q, ggml_tensor * k, ggml_tensor * v, ggml_tensor * mask, float scale,
-                     ggml_type activations = GGML_TYPE_F32, ggml_tensor * gate_logits = nullptr);
+// Where the graph's products are our own and `activations` is BF16, inputs (F32 or BF16) are rounded to it, the result
+// is BF16 for further products, and `gate_logits` may be given (ops/attention). Elsewhere all is F32.
+ggml_tensor * attend(Graph & graph, const HeadInputs & inputs);
 
 }  // namespace ltx

@@ -32,8 +32,7 @@ void FrameStream::keep(Graph & graph, const std::string & layer, ggml_tensor * f
         }
     }
     StreamPosition & at = position(layer);
-    ggml_tensor * kept =
-        make_(layer, frames->type, {frames->ne[0], frames->ne[1], frames->ne[2], kKeptFrames});
+    ggml_tensor * kept = make_(layer, frames->type, {frames->ne[0], frames->ne[1], frames->ne[2], kKeptFrames});
     const auto copy = [&](ggml_tensor * from, int64_t from_start, int64_t to_start, int64_t frames_copied) {
         graph.side_effect(ggml_cpy(graph.ctx(), slice_frames(graph, from, from_start, frames_copied),
                                    slice_frames(graph, kept, to_start, frames_copied)));

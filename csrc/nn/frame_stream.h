@@ -17,7 +17,7 @@ struct FrameChunk {
 
 // Where one layer stands in its stream. All of it is known while a graph is built: tensors never steer the building.
 struct StreamPosition {
-    int32_t kept = 0;  // frames in the state tensor, at most kKeptFrames
+    int32_t kept = 0;      // frames in the state tensor, at most kKeptFrames
     bool started = false;  // something was handed on
     bool closed = false;   // the end was handed on
 
@@ -27,8 +27,8 @@ struct StreamPosition {
 // A 3x3x3 kernel looks at two frames besides the new one.
 inline constexpr int32_t kKeptFrames = 2;
 
-// The positions change with the run a graph was built for: begin_run, build the graph (or reuse one built under an equal
-// key), run it, end_run.
+// The positions change with the run a graph was built for: begin_run, build the graph (or reuse one built under an
+// equal key), run it, end_run.
 class FrameStream {
 public:
     // Makes the persistent tensor of a layer (type, ne), or gives it again.
@@ -50,8 +50,8 @@ public:
     // The kept frames of a layer in front of its new ones. ne: [C, W, H, kept], [C, W, H, T]
     FramePieces with_kept(Graph & graph, const std::string & layer, ggml_tensor * frames);
 
-    // Keeps the last two frames of what with_kept gave. `readers` (null allowed) are the nodes that read the kept frames
-    // of before; they are put in front of the write, because the state is one tensor.
+    // Keeps the last two frames of what with_kept gave. `readers` (null allowed) are the nodes that read the kept
+    // frames of before; they are put in front of the write, because the state is one tensor.
     void keep(Graph & graph, const std::string & layer, ggml_tensor * frames,
               std::initializer_list<ggml_tensor *> readers);
 

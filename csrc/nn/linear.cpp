@@ -1,8 +1,5 @@
 #include "nn/linear.h"
 
-#include "ops/bias_gelu/bias_gelu.h"
-#include "ops/gated_residual/gated_residual.h"
-
 namespace ltx {
 
 Linear Linear::load(const Scope & scope, int64_t in, int64_t out, bool with_bias) {
@@ -15,18 +12,9 @@ ggml_tensor * Linear::build(Graph & graph, ggml_tensor * x, LinearEpilogue epilo
     if (!low_rank) {
         return linear(graph, weight, x, epilogue);
     }
-    ggml_context * ctx = graph.ctx();
     ggml_tensor * thin = linear(graph, low_rank->down, x);  // ne: [rank, tokens]
     ggml_tensor * y = linear(graph, weight, x, {.residual = linear(graph, low_rank->up, thin)});
-    if (epilogue.gelu) {
-        y = bias_gelu(graph, y, bias);
-    } else if (bias) {
-        y = ggml_add(ctx, y, bias);
-    }
-    if (epilogue.gate) {
-        return gated_residual(graph, epilogue.residual, y, epilogue.gate, epilogue.gate_rows);
-    }
-    return epilogue.residual ? ggml_add(ctx, epilogue.residual, y) : y;
+    return apply_epilogue(graph, y, epilogue);
 }
 
 }  // namespace ltx

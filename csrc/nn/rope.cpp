@@ -16,9 +16,8 @@ RopeValues make_rope_values(const RopeConfig & config, const std::vector<float> 
     const int64_t per_axis = half / axes;
     const int64_t pad = half - per_axis * axes;
     if (per_axis < 2 || static_cast<int64_t>(positions.size()) != axes * tokens) {
-        throw ShapeError("rotary table: width " + std::to_string(config.width) + " over " + std::to_string(axes) +
-                         " axes and " + std::to_string(positions.size()) + " positions for " + std::to_string(tokens) +
-                         " tokens do not fit");
+        throw ShapeError("rotary table: width ", config.width, " over ", axes, " axes and ", positions.size(),
+                         " positions for ", tokens, " tokens do not fit");
     }
     std::vector<float> ladder(static_cast<size_t>(per_axis));
     for (int64_t i = 0; i < per_axis; ++i) {

@@ -1,23 +1,17 @@
 #include "runtime/backend.h"
 
-#ifdef __linux__
-#include <sched.h>
-#endif
-
 #include <algorithm>
 #include <chrono>
-#include <fstream>
-#include <set>
-#include <thread>
 #include <utility>
 
 #include "base/error.h"
+#include "graph/graph.h"
+#include "kernels/gemm/gemm.h"
+#include "kernels/registry.h"
 #include "ops/conv3d/conv3d.h"
-#include "ops/gemm/gemm.h"
-#include "ops/registry.h"
-#include "runtime/graph_memory.h"
+#include "runtime/devices.h"
 #if LTX2CPP_CUDA
-#include "ops/cuda/cuda_op.h"
+#include "kernels/cuda/cuda_op.h"
 #endif
 
 namespace ltx {
@@ -26,73 +20,6 @@ namespace {
 
 // One that is computed with and one that is filled.
 constexpr size_t kWeightSlots = 2;
-
-std::string lower(std::string text) {
-    std::transform(text.begin(), text.end(), text.begin(),
-                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    return text;
-}
-
-// ggml names devices "CPU", "CUDA0"; users write "cpu", "cuda:0".
-std::string public_name(ggml_backend_dev_t device) {
-    std::string name = lower(ggml_backend_dev_name(device));
-    const size_t digits = name.find_first_of("0123456789");
-    return digits == std::string::npos ? name : name.substr(0, digits) + ":" + name.substr(digits);
-}
-
-std::vector<std::string> cpu_features(ggml_backend_dev_t device) {
-    std::vector<std::string> features;
-    ggml_backend_reg_t reg = ggml_backend_dev_backend_reg(device);
-    const auto get = reinterpret_cast<ggml_backend_get_features_t>(
-        ggml_backend_reg_get_proc_address(reg, "ggml_backend_get_features"));
-    for (const ggml_backend_feature * f = get ? get(reg) : nullptr; f && f->name; ++f) {
-        features.emplace_back(f->name);
-    }
-    return features;
-}
-
-// The logical processors that this process may run on; nothing where the system does not tell.
-std::vector<int> usable_processors() {
-    std::vector<int> usable;
-#ifdef __linux__
-    cpu_set_t mask;
-    if (::sched_getaffinity(0, sizeof(mask), &mask) == 0) {
-        for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-            if (CPU_ISSET(cpu, &mask)) {
-                usable.push_back(cpu);
-            }
-        }
-    }
-#endif
-    return usable;
-}
-
-// Hyper-threads share the multipliers, so one thread per core is fastest. Linux lists each core's siblings.
-int physical_cores() {
-    const std::vector<int> usable = usable_processors();
-    if (usable.empty()) {
-        return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-    }
-    std::set<std::string> cores;
-    for (const int cpu : usable) {
-        std::ifstream file("/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list");
-        std::string siblings;
-        if (!std::getline(file, siblings)) {
-            return static_cast<int>(usable.size());
-        }
-        cores.insert(siblings);
-    }
-    return static_cast<int>(cores.size());
-}
-
-bool is_gpu(ggml_backend_dev_t device) {
-    const auto type = ggml_backend_dev_type(device);
-    return type == GGML_BACKEND_DEVICE_TYPE_GPU || type == GGML_BACKEND_DEVICE_TYPE_IGPU;
-}
-
-bool is_cpu_device(ggml_backend_dev_t device) {
-    return ggml_backend_dev_type(device) == GGML_BACKEND_DEVICE_TYPE_CPU;
-}
 
 // Hands our kernels to the device's backend; false where there are none for it, or no hook (a foreign ggml).
 bool install_custom_ops([[maybe_unused]] ggml_backend_dev_t device) {
@@ -108,53 +35,22 @@ bool install_custom_ops([[maybe_unused]] ggml_backend_dev_t device) {
     return false;
 }
 
-ggml_backend_dev_t find_device(const std::string & name) {
-    std::string known;
-    ggml_backend_dev_t cpu = nullptr;
-    for (size_t i = 0; i < ggml_backend_dev_count(); ++i) {
-        ggml_backend_dev_t device = ggml_backend_dev_get(i);
-        const std::string own = public_name(device);
-        if (own == name || (own == name + ":0") || (name == "auto" && is_gpu(device))) {
-            return device;
-        }
-        cpu = is_cpu_device(device) ? device : cpu;
-        known += (known.empty() ? "" : ", ") + own;
-    }
-    if (name == "auto" && cpu) {
-        return cpu;
-    }
-    throw ArgumentError("device '" + name + "' is not one of this build and machine: " + known + " (or auto)");
-}
-
 }  // namespace
 
-std::vector<DeviceDescription> list_devices() {
-    std::vector<DeviceDescription> devices;
-    for (size_t i = 0; i < ggml_backend_dev_count(); ++i) {
-        ggml_backend_dev_t device = ggml_backend_dev_get(i);
-        DeviceDescription d{public_name(device), ggml_backend_dev_description(device), 0, 0, {}};
-        ggml_backend_dev_memory(device, &d.free_bytes, &d.total_bytes);
-        if (is_cpu_device(device)) {
-            d.features = cpu_features(device);
-        }
-        devices.push_back(std::move(d));
-    }
-    return devices;
-}
-
-std::shared_ptr<Backend> Backend::open(const std::string & name, int threads, Warn warn) {
-    ggml_backend_dev_t device = find_device(lower(name));
+std::shared_ptr<Backend> Backend::open(const std::string & name, int threads, Warn warn, const DeviceTraits & traits) {
+    ggml_backend_dev_t device = find_device(name);
     std::shared_ptr<Backend> backend(new Backend());
     backend->handle_.reset(ggml_backend_dev_init(device, nullptr));
     if (!backend->handle_) {
-        throw BackendError("device '" + name + "' could not be initialised");
+        throw BackendError("device '", device_name(device), "' could not be initialised");
     }
     backend->warn_ = std::move(warn);
-    backend->name_ = public_name(device);
+    backend->name_ = device_name(device);
     backend->is_cpu_ = is_cpu_device(device);
-    backend->runs_custom_ops_ = backend->is_cpu_ || install_custom_ops(device);
-    backend->own_products_ = !backend->is_cpu_ || gemm_kernel() != nullptr;
-    backend->weight_slots_ = backend->is_cpu_ ? 0 : kWeightSlots;
+    backend->runs_custom_ops_ = (backend->is_cpu_ || install_custom_ops(device)) && traits.custom_ops;
+    backend->missing_ops_ = traits.missing_ops;
+    backend->own_products_ = traits.own_products.value_or(!backend->is_cpu_ || gemm_kernel() != nullptr);
+    backend->weight_slots_ = traits.weight_slots.value_or(backend->is_cpu_ ? 0 : kWeightSlots);
     backend->threads_ = threads > 0 ? threads : physical_cores();
     if (backend->is_cpu_) {
         backend->runs_direct_conv_ = has_direct_conv3d();
@@ -165,6 +61,12 @@ std::shared_ptr<Backend> Backend::open(const std::string & name, int threads, Wa
         backend->fast_half_type_ = has("AVX512_BF16") ? GGML_TYPE_BF16 : GGML_TYPE_F16;
         // Elsewhere ggml multiplies BF16 one number at a time.
         backend->wide_type_ = has("AVX2") ? GGML_TYPE_BF16 : GGML_TYPE_F32;
+        if (!traits.bf16) {
+            backend->fast_half_type_ = GGML_TYPE_F16;
+            backend->wide_type_ = GGML_TYPE_BF16;
+            backend->runs_direct_conv_ = false;
+            backend->own_products_ = false;
+        }
         const auto set_threads = reinterpret_cast<ggml_backend_set_n_threads_t>(
             ggml_backend_reg_get_proc_address(ggml_backend_dev_backend_reg(device), "ggml_backend_set_n_threads"));
         if (set_threads) {
@@ -185,14 +87,7 @@ ggml_backend_buffer_type_t Backend::host_buffer_type() const {
 
 bool Backend::supports(const ggml_tensor * node) const {
     const CustomOp * own = custom_op_of(node);
-    return !(own && forgotten_ops_.contains(own->name)) && ggml_backend_supports_op(handle(), node);
-}
-
-void Backend::forget_bf16() {
-    fast_half_type_ = GGML_TYPE_F16;
-    wide_type_ = GGML_TYPE_BF16;
-    runs_direct_conv_ = false;
-    own_products_ = false;
+    return !(own && missing_ops_.contains(own->name)) && ggml_backend_supports_op(handle(), node);
 }
 
 void Backend::warn_of_missing(std::string_view operation) {
@@ -225,7 +120,7 @@ void Backend::compute_unlocked(ggml_cgraph * graph) {
         throw Cancelled("the computation was stopped");
     }
     if (status != GGML_STATUS_SUCCESS) {
-        throw BackendError("device '" + name_ + "' failed: " + ggml_status_to_string(status));
+        throw BackendError("device '", name_, "' failed: ", ggml_status_to_string(status));
     }
 }
 

@@ -1,4 +1,4 @@
-// Devices: what there is, and a handle on one.
+// A handle on a device.
 #pragma once
 
 #include <cstddef>
@@ -18,16 +18,6 @@
 
 namespace ltx {
 
-struct DeviceDescription {
-    std::string name;         // "cpu", "cuda:0"
-    std::string description;  // marketing name
-    size_t free_bytes;
-    size_t total_bytes;
-    std::vector<std::string> features;  // instruction sets of the CPU
-};
-
-std::vector<DeviceDescription> list_devices();
-
 // Time of all nodes of one operation.
 struct OperationTime {
     int64_t nodes = 0;
@@ -40,12 +30,22 @@ using Profile = std::map<std::string, OperationTime, std::less<>>;
 // Receives a sentence for the log, on whichever thread builds or computes.
 using Warn = std::function<void(const std::string &)>;
 
+// What a device is taken to be, whatever it is: tests have any device on a CPU.
+struct DeviceTraits {
+    bool custom_ops = true;                          // false: as if none of our kernels ran there
+    std::set<std::string, std::less<>> missing_ops;  // as if these of our operations had no kernel
+    std::optional<bool> own_products;                // nothing: by the device
+    std::optional<size_t> weight_slots;              // nothing: by the device
+    bool bf16 = true;                                // false: as a CPU with vectors and without BF16 instructions
+};
+
 // A compute device with its buffers and threads. Shared by networks, whose computations run one after the other.
 class Backend {
 public:
-    // `name` is "cpu", "cuda", "cuda:N" or "auto" (the first GPU, else the CPU). `threads` <= 0 takes the physical
-    // cores. Throws ArgumentError for an unknown device, BackendError when it cannot be initialised.
-    static std::shared_ptr<Backend> open(const std::string & name, int threads, Warn warn = {});
+    // `name` as in find_device. `threads` <= 0 takes the physical cores. Throws ArgumentError for an unknown device,
+    // BackendError when it cannot be initialised.
+    static std::shared_ptr<Backend> open(const std::string & name, int threads, Warn warn = {},
+                                         const DeviceTraits & traits = {});
 
     ggml_backend_t handle() const { return handle_.get(); }
     ggml_backend_buffer_type_t buffer_type() const;
@@ -69,26 +69,15 @@ public:
     // Places on the device through which streamed weights pass (runtime/slot_residency.h); 0 where they are used in
     // host memory.
     size_t weight_slots() const { return weight_slots_; }
-    void set_weight_slots(size_t slots) { weight_slots_ = slots; }
 
     // Memory from which copies to the device overlap with its computations.
     ggml_backend_buffer_type_t host_buffer_type() const;
 
     // Whether products of BF16 and quantised matrices are our own operations (Graph::own_products).
     bool own_products() const { return own_products_ && runs_custom_ops_; }
-    void set_own_products(bool own) { own_products_ = own; }
-
-    // From the next graph on, as if the device could not.
-    void use_stock_ops() { runs_custom_ops_ = false; }
-
-    // From the next weights and the next graph on, as if the CPU had vectors and no BF16 instructions.
-    void forget_bf16();
 
     // Whether the device computes this node.
     bool supports(const ggml_tensor * node) const;
-
-    // From the next graph on, as if there were no kernel for this operation of ours.
-    void forget_op(std::string name) { forgotten_ops_.insert(std::move(name)); }
 
     // Warns, the first time for each operation, that graphs with it are built from ggml's operations.
     void warn_of_missing(std::string_view operation);
@@ -111,7 +100,7 @@ private:
     std::mutex mutex_;
     Warn warn_;
     std::set<std::string, std::less<>> warned_ops_;
-    std::set<std::string, std::less<>> forgotten_ops_;
+    std::set<std::string, std::less<>> missing_ops_;
     std::optional<Profile> profile_;
     std::string name_;
     bool is_cpu_ = true;

@@ -5,8 +5,8 @@
 
 #include "ggml-alloc.h"
 #include "ggml-cpu.h"
+#include "kernels/registry.h"
 #include "ops/conv3d/conv3d.h"
-#include "ops/registry.h"
 #include "runtime/slot_residency.h"
 
 namespace ltx {
@@ -46,11 +46,6 @@ void for_weights(const ggml_tensor * node, Visit && visit) {
 }
 
 }  // namespace
-
-bool is_view(const ggml_tensor * node) {
-    return node->op == GGML_OP_VIEW || node->op == GGML_OP_RESHAPE || node->op == GGML_OP_PERMUTE ||
-           node->op == GGML_OP_TRANSPOSE || node->op == GGML_OP_NONE;
-}
 
 GraphMemory measure_graph(const Backend & backend, ggml_cgraph * graph, const std::vector<int> & segment_ends) {
     GraphMemory memory;

@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "graph/graph.h"
 #include "runtime/backend.h"
 #include "runtime/residency.h"
 
@@ -21,9 +22,6 @@ struct GraphMemory {
     size_t slot_bytes = 0;     // of the device, for weights that pass through its slots (runtime/slot_residency.h)
     std::vector<std::vector<WeightUse>> segments;
 };
-
-// Whether nothing is computed for a node.
-bool is_view(const ggml_tensor * node);
 
 // Allocates nothing. `segment_ends` as Graph gives them.
 GraphMemory measure_graph(const Backend & backend, ggml_cgraph * graph, const std::vector<int> & segment_ends);

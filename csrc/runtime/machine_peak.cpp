@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/parallel.h"
-#include "ops/gemm/gemm.h"
+#include "kernels/gemm/gemm.h"
 #include "runtime/runner.h"
 
 namespace ltx {

@@ -4,7 +4,7 @@
 
 #include "base/error.h"
 #include "ggml-alloc.h"
-#include "ops/registry.h"
+#include "kernels/registry.h"
 
 namespace ltx {
 
@@ -48,7 +48,7 @@ void Runner::prepare(const std::string & key, const RunOptions & options, const 
         allocator_.reset(ggml_gallocr_new(backend_->buffer_type()));
     }
     if (!ggml_gallocr_alloc_graph(allocator_.get(), compute_graph_)) {
-        throw DeviceMemoryError("the activations of this run do not fit on device '" + backend_->name() +
+        throw DeviceMemoryError("the activations of this run do not fit on device '", backend_->name(),
                                 "'; use a smaller size or fewer frames");
     }
     key_ = std::move(full_key);
@@ -63,7 +63,7 @@ void Runner::build_supported(const RunOptions & options, const std::function<voi
         lacking = rebuild(options, OpForm::Composed, build);
     }
     if (lacking) {
-        throw UnsupportedError("device '" + backend_->name() + "' cannot compute " + ggml_op_desc(lacking));
+        throw UnsupportedError("device '", backend_->name(), "' cannot compute ", ggml_op_desc(lacking));
     }
 }
 
@@ -85,8 +85,7 @@ void Runner::set_residency(std::unique_ptr<Residency> residency) {
 const ggml_tensor * Runner::rebuild(const RunOptions & options, OpForm form,
                                     const std::function<void(Graph &)> & build) {
     const bool own_products = form == OpForm::Fused && backend_->own_products();
-    graph_ = std::make_unique<Graph>(options.max_nodes, options.probes, form,
-                                     own_products ? Products::Own : Products::Stock);
+    graph_ = std::make_unique<Graph>(options.probes, form, own_products ? Products::Own : Products::Stock);
     build(*graph_);
     compute_graph_ = graph_->finish();
     for (int i = 0; i < ggml_graph_n_nodes(compute_graph_); ++i) {
@@ -101,11 +100,10 @@ const ggml_tensor * Runner::rebuild(const RunOptions & options, OpForm form,
 void Runner::set(std::string_view input, const void * values, size_t size_bytes) {
     const auto found = graph_->inputs().find(input);
     if (found == graph_->inputs().end()) {
-        throw Error("graph has no input '" + std::string(input) + "'");
+        throw Error("graph has no input '", input, "'");
     }
     if (ggml_nbytes(found->second) != size_bytes) {
-        throw ShapeError("graph input '" + std::string(input) + "' takes " +
-                         std::to_string(ggml_nbytes(found->second)) + " bytes, got " + std::to_string(size_bytes));
+        throw ShapeError("graph input '", input, "' takes ", ggml_nbytes(found->second), " bytes, got ", size_bytes);
     }
     ggml_backend_tensor_set(found->second, values, 0, size_bytes);
 }
@@ -137,7 +135,7 @@ void Runner::compute() {
 HostTensor Runner::fetch(std::string_view output, int min_axes) const {
     const auto found = graph_->outputs().find(output);
     if (found == graph_->outputs().end()) {
-        throw Error("graph has no output '" + std::string(output) + "'");
+        throw Error("graph has no output '", output, "'");
     }
     return read(found->second, min_axes);
 }

@@ -19,7 +19,6 @@ namespace ltx {
 struct RunOptions {
     ProbeSet probes;
     OpForm form = OpForm::Fused;
-    size_t max_nodes = 16384;
 };
 
 class Runner {

@@ -67,7 +67,7 @@ SlotResidency::SlotResidency(std::shared_ptr<Backend> backend, size_t slots)
         filled_.emplace_back(ggml_backend_event_new(device));
     }
     if (!copier_ || std::ranges::any_of(filled_, [](const Event & event) { return !event; })) {
-        throw BackendError("device '" + backend_->name() + "' gives no second stream for weights");
+        throw BackendError("device '", backend_->name(), "' gives no second stream for weights");
     }
 }
 
@@ -117,7 +117,7 @@ ggml_backend_buffer_ptr SlotResidency::allocate(size_t bytes) const {
     if (bytes > 0) {
         buffer.reset(ggml_backend_buft_alloc_buffer(backend_->buffer_type(), bytes));
         if (!buffer) {
-            throw DeviceMemoryError("device '" + backend_->name() + "' has no " + std::to_string(bytes >> 20) +
+            throw DeviceMemoryError("device '", backend_->name(), "' has no ", bytes >> 20,
                                     " MiB left for the weights of a block");
         }
         ggml_backend_buffer_set_usage(buffer.get(), GGML_BACKEND_BUFFER_USAGE_WEIGHTS);

@@ -11,7 +11,7 @@ ggml_tensor * StateStore::make(const std::string & name, ggml_type type, const s
     if (const auto found = entries_.find(name); found != entries_.end()) {
         const ggml_tensor * tensor = found->second.tensor;
         if (tensor->type != type || !std::ranges::equal(tensor->ne, ne)) {
-            throw Error("state '" + name + "' is asked for in two shapes");
+            throw Error("state '", name, "' is asked for in two shapes");
         }
         return found->second.tensor;
     }
@@ -24,7 +24,7 @@ ggml_tensor * StateStore::make(const std::string & name, ggml_type type, const s
         entry.buffer.reset(ggml_backend_alloc_ctx_tensors_from_buft(entry.ctx.get(), backend_->buffer_type()));
     }
     if (!entry.buffer) {
-        throw DeviceMemoryError("the frames kept between chunks do not fit on device '" + backend_->name() +
+        throw DeviceMemoryError("the frames kept between chunks do not fit on device '", backend_->name(),
                                 "'; use a smaller picture");
     }
     return entries_.emplace(name, std::move(entry)).first->second.tensor;
@@ -33,7 +33,7 @@ ggml_tensor * StateStore::make(const std::string & name, ggml_type type, const s
 ggml_tensor * StateStore::get(const std::string & name) const {
     const auto found = entries_.find(name);
     if (found == entries_.end()) {
-        throw Error("state '" + name + "' is read before it is written");
+        throw Error("state '", name, "' is read before it is written");
     }
     return found->second.tensor;
 }

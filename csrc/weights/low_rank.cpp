@@ -6,8 +6,8 @@
 
 #include "base/error.h"
 #include "base/parallel.h"
-#include "base/simd.h"
 #include "ggml-backend.h"
+#include "kernels/simd.h"
 #include "weights/pack.h"
 
 namespace ltx {
@@ -17,9 +17,9 @@ namespace {
 // Rows of one step of the product below; with kLanes columns they fill half of AVX2's registers.
 constexpr int64_t kTileRows = 4;
 
-// rows[i][c] += sum over k of up[i][k] * down[k][c], for `count` rows, a multiple of kTileRows. Columns come outermost, so
-// that a strip of `down` is read from memory once for all rows. One array per row: gcc keeps a two-dimensional one in
-// memory, which is 14 times slower.
+// rows[i][c] += sum over k of up[i][k] * down[k][c], for `count` rows, a multiple of kTileRows. Columns come outermost,
+// so that a strip of `down` is read from memory once for all rows. One array per row: gcc keeps a two-dimensional one
+// in memory, which is 14 times slower.
 LTX_TARGET_CLONES void add_product(const float * up, const float * down, int64_t rank, int64_t in, int64_t count,
                                    float * rows) {
     const int64_t whole = in - in % kLanes;
@@ -73,7 +73,7 @@ std::vector<float> decode(const std::string & weight, const TensorSource & sourc
         const std::span<float> part(values.data() + begin * width, static_cast<size_t>((end - begin) * width));
         to_float(source.dtype, stored, begin * width, part.data(), static_cast<int64_t>(part.size()));
         if (!std::ranges::all_of(part, [](float v) { return std::isfinite(v); })) {
-            throw CheckpointError(source.file->path() + ": the LoRA of '" + weight +
+            throw CheckpointError(source.file->path(), ": the LoRA of '", weight,
                                   "' holds a value that is not finite; the file is damaged");
         }
     });
@@ -90,9 +90,12 @@ void encode(const std::vector<float> & values, ggml_tensor * tensor) {
 
 bool runs_beside(LowRankMode mode, std::optional<ggml_type> held) {
     switch (mode) {
-        case LowRankMode::Merge: return false;
-        case LowRankMode::RunTime: return true;
-        case LowRankMode::Auto: return held && ggml_is_quantized(*held) && *held != GGML_TYPE_Q8_0;
+        case LowRankMode::Merge:
+            return false;
+        case LowRankMode::RunTime:
+            return true;
+        case LowRankMode::Auto:
+            return held && ggml_is_quantized(*held) && *held != GGML_TYPE_Q8_0;
     }
     throw Error("unknown low-rank mode");
 }

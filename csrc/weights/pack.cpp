@@ -43,23 +43,40 @@ void decode(std::span<const std::byte> stored, int64_t first, float * values, in
 
 std::optional<ggml_type> ggml_type_of(DType dtype) {
     switch (dtype) {
-        case DType::F32: return GGML_TYPE_F32;
-        case DType::F16: return GGML_TYPE_F16;
-        case DType::BF16: return GGML_TYPE_BF16;
-        case DType::Q4_0: return GGML_TYPE_Q4_0;
-        case DType::Q4_1: return GGML_TYPE_Q4_1;
-        case DType::Q5_0: return GGML_TYPE_Q5_0;
-        case DType::Q5_1: return GGML_TYPE_Q5_1;
-        case DType::Q8_0: return GGML_TYPE_Q8_0;
-        case DType::Q2K: return GGML_TYPE_Q2_K;
-        case DType::Q3K: return GGML_TYPE_Q3_K;
-        case DType::Q4K: return GGML_TYPE_Q4_K;
-        case DType::Q5K: return GGML_TYPE_Q5_K;
-        case DType::Q6K: return GGML_TYPE_Q6_K;
-        case DType::IQ4NL: return GGML_TYPE_IQ4_NL;
-        case DType::IQ4XS: return GGML_TYPE_IQ4_XS;
-        case DType::MXFP4: return GGML_TYPE_MXFP4;
-        default: return std::nullopt;
+        case DType::F32:
+            return GGML_TYPE_F32;
+        case DType::F16:
+            return GGML_TYPE_F16;
+        case DType::BF16:
+            return GGML_TYPE_BF16;
+        case DType::Q4_0:
+            return GGML_TYPE_Q4_0;
+        case DType::Q4_1:
+            return GGML_TYPE_Q4_1;
+        case DType::Q5_0:
+            return GGML_TYPE_Q5_0;
+        case DType::Q5_1:
+            return GGML_TYPE_Q5_1;
+        case DType::Q8_0:
+            return GGML_TYPE_Q8_0;
+        case DType::Q2K:
+            return GGML_TYPE_Q2_K;
+        case DType::Q3K:
+            return GGML_TYPE_Q3_K;
+        case DType::Q4K:
+            return GGML_TYPE_Q4_K;
+        case DType::Q5K:
+            return GGML_TYPE_Q5_K;
+        case DType::Q6K:
+            return GGML_TYPE_Q6_K;
+        case DType::IQ4NL:
+            return GGML_TYPE_IQ4_NL;
+        case DType::IQ4XS:
+            return GGML_TYPE_IQ4_XS;
+        case DType::MXFP4:
+            return GGML_TYPE_MXFP4;
+        default:
+            return std::nullopt;
     }
 }
 
@@ -70,18 +87,29 @@ void check_weight_dtype(DType dtype) {
         case DType::I16:
         case DType::I32:
         case DType::I64:
-        case DType::Bool: throw UnsupportedError("weights of type " + to_string(dtype) + " are not read");
-        default: return;
+        case DType::Bool:
+            throw UnsupportedError("weights of type ", to_string(dtype), " are not read");
+        default:
+            return;
     }
 }
 
 void to_float(DType dtype, std::span<const std::byte> stored, int64_t first, float * values, int64_t count) {
     switch (dtype) {
-        case DType::F32: decode<float>(stored, first, values, count, [](float v) { return v; }); return;
-        case DType::F64: decode<double>(stored, first, values, count, [](double v) { return static_cast<float>(v); }); return;
-        case DType::F8E4M3: decode<uint8_t>(stored, first, values, count, decode_e4m3); return;
-        case DType::F8E5M2: decode<uint8_t>(stored, first, values, count, decode_e5m2); return;
-        default: break;
+        case DType::F32:
+            decode<float>(stored, first, values, count, [](float v) { return v; });
+            return;
+        case DType::F64:
+            decode<double>(stored, first, values, count, [](double v) { return static_cast<float>(v); });
+            return;
+        case DType::F8E4M3:
+            decode<uint8_t>(stored, first, values, count, decode_e4m3);
+            return;
+        case DType::F8E5M2:
+            decode<uint8_t>(stored, first, values, count, decode_e5m2);
+            return;
+        default:
+            break;
     }
     check_weight_dtype(dtype);
     const ggml_type_traits * traits = ggml_get_type_traits(*ggml_type_of(dtype));
@@ -91,14 +119,18 @@ void to_float(DType dtype, std::span<const std::byte> stored, int64_t first, flo
 
 void from_float(ggml_type type, const float * values, int64_t rows, int64_t row_elements, std::byte * encoded) {
     switch (type) {
-        case GGML_TYPE_F32: std::memcpy(encoded, values, static_cast<size_t>(rows * row_elements) * sizeof(float)); return;
+        case GGML_TYPE_F32:
+            std::memcpy(encoded, values, static_cast<size_t>(rows * row_elements) * sizeof(float));
+            return;
         case GGML_TYPE_F16:
             ggml_fp32_to_fp16_row(values, reinterpret_cast<ggml_fp16_t *>(encoded), rows * row_elements);
             return;
         case GGML_TYPE_BF16:
             ggml_fp32_to_bf16_row(values, reinterpret_cast<ggml_bf16_t *>(encoded), rows * row_elements);
             return;
-        default: ggml_quantize_chunk(type, values, encoded, 0, rows, row_elements, nullptr); return;
+        default:
+            ggml_quantize_chunk(type, values, encoded, 0, rows, row_elements, nullptr);
+            return;
     }
 }
 

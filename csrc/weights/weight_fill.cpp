@@ -143,10 +143,10 @@ void WeightStore::fill_rows(const Claim & claim, int threads, std::byte * encode
 std::vector<float> WeightStore::read_f32(const ggml_tensor * weight) const {
     const auto claim = std::ranges::find(claims_, weight, &Claim::tensor);
     if (claim == claims_.end()) {
-        throw Error(owner_ + ": a weight is read that was never claimed");
+        throw Error(owner_, ": a weight is read that was never claimed");
     }
     if (table_.low_ranks().contains(claim->name)) {
-        throw WeightError(owner_ + ": tensor '" + claim->name + "' is folded into others, so a LoRA cannot change it");
+        throw WeightError(owner_, ": tensor '", claim->name, "' is folded into others, so a LoRA cannot change it");
     }
     const TensorSource & source = *claim->source;
     source.file->check_unchanged();

@@ -83,7 +83,7 @@ int Scope::count(std::string_view name) const {
 const Shape & Scope::shape_of(std::string_view name) const {
     const auto found = store_->table_.tensors().find(prefix_ + std::string(name));
     if (found == store_->table_.tensors().end()) {
-        throw WeightError(store_->owner_ + ": tensor '" + prefix_ + std::string(name) + "' is missing");
+        throw WeightError(store_->owner_, ": tensor '", prefix_, name, "' is missing");
     }
     return found->second.shape;
 }
@@ -192,8 +192,8 @@ void WeightStore::lay_out(const LoadTarget & target) {
         const TensorSource & source = *claim.source;
         const ggml_type type = held_type(source, claim.kind, target);
         if (tensor->ne[0] % ggml_blck_size(type) != 0) {
-            throw WeightError(owner_ + ": tensor '" + claim.name + "' has rows of " + std::to_string(tensor->ne[0]) +
-                              " elements, which " + ggml_type_name(type) + " cannot hold");
+            throw WeightError(owner_, ": tensor '", claim.name, "' has rows of ", tensor->ne[0], " elements, which ",
+                              ggml_type_name(type), " cannot hold");
         }
         auto ne = std::to_array(tensor->ne);
         const bool direct = is_conv(claim.kind) && type == GGML_TYPE_BF16 && target.direct_conv &&
@@ -266,7 +266,7 @@ void WeightStore::load(const LoadTarget & target) {
     if (own_bytes_ > 0) {
         ggml_backend_buffer_t buffer = ggml_backend_alloc_ctx_tensors_from_buft(ctx_.get(), target.buffer_type);
         if (!buffer) {
-            throw DeviceMemoryError(owner_ + ": the weights do not fit into the memory of the device");
+            throw DeviceMemoryError(owner_, ": the weights do not fit into the memory of the device");
         }
         ggml_backend_buffer_set_usage(buffer, GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
         buffers_.emplace_back(buffer);
@@ -329,7 +329,7 @@ void WeightStore::settle_low_ranks() {
             continue;
         }
         if (claim.kind != WeightKind::Matrix && claim.kind != WeightKind::Grouped) {
-            throw WeightError(owner_ + ": tensor '" + claim.name + "' is no matrix, so a LoRA cannot change it");
+            throw WeightError(owner_, ": tensor '", claim.name, "' is no matrix, so a LoRA cannot change it");
         }
         claim.merged = &sources->second;
     }

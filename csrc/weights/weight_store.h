@@ -111,8 +111,6 @@ public:
     // CheckpointError.
     void load(const LoadTarget & target);
 
-    bool is_loaded() const { return loaded_; }
-
     // Settles types and layouts as load() would, so that graphs can be built and measured; the tensors must not be
     // computed with before load(). Does nothing when loaded.
     void declare(const LoadTarget & target);

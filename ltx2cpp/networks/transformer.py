@@ -15,8 +15,7 @@ from ltx2cpp.values import FloatArray, Modality, PromptEmbedding, Velocity
 if TYPE_CHECKING:
     from ltx2cpp.model.files import ModelSet
 
-# Tokens, context rows, different noise levels, whether self-attention is masked.
-StreamSizes = tuple[int, int, int, bool]
+StreamShape = _core.StreamShape
 
 
 class Transformer:
@@ -67,11 +66,10 @@ class Transformer:
         """Run the network once; see `Networks.velocity`."""
         if video is None and audio is None:
             raise ArgumentError("velocity: expected video, audio or both, found neither")
-        inputs = self._checked("video", video, 3), self._checked("audio", audio, 1)
         blocks = self._checked_blocks(stg_blocks)
         network = self._open(_names(video=video is not None, audio=audio is not None))
         names = matching_probes(probes, network.probe_names) if probes else []
-        result = network.velocity(*inputs, blocks, bool(isolate), names)
+        result = network.velocity(video, audio, blocks, bool(isolate), names)
         return Velocity(
             video=result["video"] if video is not None else None,
             audio=result["audio"] if audio is not None else None,
@@ -83,7 +81,7 @@ class Transformer:
         self._streams = frozenset()
 
     def measure(
-        self, models: ModelSet, video: StreamSizes | None, audio: StreamSizes | None
+        self, models: ModelSet, video: StreamShape | None, audio: StreamShape | None
     ) -> NetworkNeeds:
         """Return what one call takes, whatever is loaded now; that stays as it is.
 
@@ -148,31 +146,6 @@ class Transformer:
                     f"found {block}"
                 )
         return sorted({int(block) for block in blocks})
-
-    def _checked(self, kind: str, modality: Modality | None, axes: int) -> dict[str, Any] | None:
-        if modality is None:
-            return None
-        config = self.config
-        channels = config.in_channels if kind == "video" else config.audio_in_channels
-        if modality.latent.shape[1] != channels:
-            raise ShapeError(
-                f"{kind} latent: expected (tokens, {channels}), found {modality.latent.shape}"
-            )
-        if modality.positions.shape[0] != axes:
-            raise ShapeError(
-                f"{kind} positions: expected {axes} axes, found {modality.positions.shape[0]}"
-            )
-        self._check_context(kind, modality.context)
-        arrays = {
-            "latent": modality.latent,
-            "context": modality.context,
-            "sigma": modality.sigma,
-            "timesteps": modality.timesteps,
-            "positions": modality.positions,
-        }
-        if modality.attention_mask is not None:
-            arrays["attention_mask"] = modality.attention_mask
-        return arrays
 
 
 def _names(*, video: bool, audio: bool) -> frozenset[str]:

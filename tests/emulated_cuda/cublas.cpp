@@ -1,5 +1,5 @@
 // Products and decoders of emulated launches.
-#include "ops/cuda/cublas.h"
+#include "kernels/cuda/cublas.h"
 
 #include "cuda_bf16.h"
 

@@ -208,8 +208,7 @@ void load_matrices(unsigned (&r)[4], const void * row, bool transposed) {
         for (int i = 0; i < 2; ++i) {
             const int inner = self % 4 * 2 + i;
             const int outer = self / 4;
-            const auto * elements =
-                static_cast<const uint16_t *>(published(matrix * 8 + (transposed ? inner : outer)));
+            const auto * elements = static_cast<const uint16_t *>(published(matrix * 8 + (transposed ? inner : outer)));
             pair[i] = elements[transposed ? outer : inner];
         }
         r[matrix] = pair[0] | static_cast<unsigned>(pair[1]) << 16;

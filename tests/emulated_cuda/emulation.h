@@ -1,8 +1,8 @@
 // Runs CUDA kernels on the CPU, thread by thread, so that their arithmetic is tested where there is no GPU.
 //
-// The sources of the kernels are compiled as C++ with this folder in front of CUDA's headers. A block's threads are fibers
-// of one operating system thread that take turns at barriers and warp exchanges; asynchronous copies land as late as the
-// kernel allows. Speed, memory limits and races within a warp are not emulated.
+// The sources of the kernels are compiled as C++ with this folder in front of CUDA's headers. A block's threads are
+// fibers of one operating system thread that take turns at barriers and warp exchanges; asynchronous copies land as
+// late as the kernel allows. Speed, memory limits and races within a warp are not emulated.
 #pragma once
 
 #include <cstddef>
@@ -40,7 +40,7 @@ void copy_later(void * to, const void * from, size_t bytes, size_t valid_bytes);
 void close_copies();
 void wait_copies(int open_groups);
 
-// Matrix instructions of a warp, as ops/cuda/tensor_core.cuh describes them. Elements are bfloat16.
+// Matrix instructions of a warp, as kernels/cuda/tensor_core.cuh describes them. Elements are bfloat16.
 void load_matrices(unsigned (&r)[4], const void * row, bool transposed);
 void multiply(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]);
 

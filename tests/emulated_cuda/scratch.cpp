@@ -1,5 +1,5 @@
 // Scratch memory of emulated launches.
-#include "ops/cuda/scratch.h"
+#include "kernels/cuda/scratch.h"
 
 #include <cstdlib>
 

@@ -37,7 +37,7 @@ def open_transformer(folder: Path, device: Any, base: Any) -> Opened:
     network = transformer_cases.open_transformer(path, config, device=device)
     rng = np.random.default_rng(2)
     video, audio = (
-        transformer_cases.as_dict(make_modality(config, kind, rng, sigma=0.7, denoise=(0.0, 1.0)))
+        make_modality(config, kind, rng, sigma=0.7, denoise=(0.0, 1.0))
         for kind in ("video", "audio")
     )
 
@@ -74,7 +74,7 @@ def test_stock_operations_give_the_same(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, run = NETWORKS[name](tmp_path, monkeypatch, _core.Device("cpu", 1))
-    device = testing.stock_device("cpu", 1)
+    device = testing.open_device("cpu", 1, custom_ops=False)
     assert not device.runs_custom_ops
     other = tmp_path / "other"
     other.mkdir()
@@ -90,8 +90,7 @@ def test_a_missing_kernel_is_said_once_and_gives_the_same(
     _, run = NETWORKS[name](tmp_path, monkeypatch, _core.Device("cpu", 1))
     wanted = run()
     assert not caplog.records
-    device = _core.Device("cpu", 1)
-    testing.forget_op(device, "norm_split_rope")
+    device = testing.open_device("cpu", 1, missing_ops={"norm_split_rope"})
     for folder in ("first", "second"):
         (tmp_path / folder).mkdir()
         _, run_composed = NETWORKS[name](tmp_path / folder, monkeypatch, device)
@@ -108,8 +107,7 @@ def test_weights_in_slots_change_no_bit(
     name: str, slots: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, run = NETWORKS[name](tmp_path, monkeypatch, _core.Device("cpu", 1))
-    device = _core.Device("cpu", 1)
-    testing.set_weight_slots(device, slots)
+    device = testing.open_device("cpu", 1, weight_slots=slots)
     other = tmp_path / "other"
     other.mkdir()
     network, run_streamed = NETWORKS[name](other, monkeypatch, device)

@@ -182,3 +182,17 @@ def test_recorded_contexts(fixture_a: Path, weight_type: str) -> None:
                 got = getattr(embedding, kind)
                 assert len(got) == 1024
                 compare(key, got[: len(want)], want, bound)
+
+
+def test_a_network_deeper_than_any_is_refused(tmp_path: Path) -> None:
+    config = dataclasses.replace(CONNECTOR, num_heads=1, head_dim=4, num_layers=3000)
+    path = tmp_path / "zeros.bin"
+    path.write_bytes(bytes(4096))
+    table = _core.TensorTable()
+    for name, shape in numpy_text.connector_shapes(config).items():
+        table.add(name, "f32", shape, str(path), 0, 4 * int(np.prod(shape)))
+    network = _core.TextConnector(table, as_dict(config), DEVICE)
+    with pytest.raises(UnsupportedError, match="a network of more than 61440 operations"):
+        network.measure(3)
+    with pytest.raises(UnsupportedError, match="a network of more than 61440 operations"):
+        network.run(random_features(3, 4), 24)

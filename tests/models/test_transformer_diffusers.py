@@ -19,7 +19,6 @@ from transformer_cases import (
     RELEASED_23,
     TINY_20,
     TINY_23,
-    as_dict,
     make_modality,
     open_transformer,
     random_weights,
@@ -118,12 +117,9 @@ def compare_with_diffusers(
             video_self_attention_mask=None if mask is None else batch(mask),
             return_dict=False,
         )
-    inputs = as_dict(video)
-    assert inputs is not None
+    masked = dataclasses.replace(video, attention_mask=mask)
     probes = [name for name in want if name.startswith("transformer_blocks")]
-    got = core.velocity(
-        inputs | {"attention_mask": mask}, as_dict(audio), list(stg_blocks), isolate, probes
-    )
+    got = core.velocity(masked, audio, list(stg_blocks), isolate, probes)
     for name, value in want.items():
         result = got["probes"][name] if name in probes else got[name]
         compare(name, result, value[0].numpy(), tolerances.TRANSFORMER_F32)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -152,11 +151,3 @@ def make_modality(
         timesteps=share * np.float32(sigma),
         positions=positions,
     )
-
-
-def as_dict(modality: Modality | None) -> dict[str, Any] | None:
-    """Return a stream in the form the core takes."""
-    if modality is None:
-        return None
-    names = (field.name for field in dataclasses.fields(modality))
-    return {name: getattr(modality, name) for name in names}

@@ -30,8 +30,7 @@ def device_without_bf16() -> _core.Device:
     testing: Any = getattr(_core, "_testing", None)
     if testing is None:
         pytest.skip("the extension was built without LTX2CPP_TESTING")
-    device = _core.Device("cpu", 1)
-    testing.forget_bf16(device)
+    device: _core.Device = testing.open_device("cpu", 1, bf16=False)
     return device
 
 

@@ -78,8 +78,8 @@ class Transformer(_Network):
     ) -> dict[str, Any]:
         EVENTS.append("velocity")
         return {
-            "video": None if video is None else video["latent"] * 0.5,
-            "audio": None if audio is None else audio["latent"] * 0.5,
+            "video": None if video is None else video.latent * 0.5,
+            "audio": None if audio is None else audio.latent * 0.5,
             "probes": {name: np.zeros(1, np.float32) for name in probes},
         }
 

@@ -116,7 +116,7 @@ def test_references_reach_the_network_with_their_attention(
     answer = fake_core.Transformer.velocity
 
     def velocity(self: Any, video: Any, *rest: Any) -> Any:
-        masks.append(video.get("attention_mask"))
+        masks.append(video.attention_mask)
         return answer(self, video, *rest)
 
     monkeypatch.setattr(fake_core.Transformer, "velocity", velocity)

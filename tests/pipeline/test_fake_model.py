@@ -57,22 +57,6 @@ def test_velocity_runs_one_stream_or_both(make: Make) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"latent": np.ones((3, 7))}, r"video latent: expected \(tokens, 4\)"),
-        ({"context": np.ones((3, 7))}, r"video context: expected \(rows, 6\)"),
-        ({"context": np.ones((0, 6))}, r"video context: expected \(rows, 6\)"),
-        ({"positions": np.ones((1, 3, 2))}, r"video positions: expected 3 axes"),
-    ],
-)
-def test_velocity_refuses_arrays_of_another_model(
-    make: Make, changes: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(ShapeError, match=message):
-        make().velocity(modality(**changes), None)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
         ({"latent": np.ones((3, 4, 1))}, "expected 2 axes"),
         ({"latent": np.ones((0, 4))}, "at least one token"),
         ({"latent": np.full((3, 4), np.inf)}, "not finite"),

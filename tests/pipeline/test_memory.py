@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -119,7 +120,7 @@ def test_a_plan_gives_the_buffers_that_the_run_allocates(fixture_a: Path) -> Non
 
 def test_modulation_and_blocks_are_parts_of_their_own(fixture_a: Path) -> None:
     with open_pipe(fixture_a) as pipe:
-        streams = (24, 64, 1, False), (8, 64, 1, False)
+        streams = _core.StreamShape(24, 64), _core.StreamShape(8, 64)
         needs = pipe.networks.transformer.measure(pipe.models, *streams)
         parts: dict[str, int] = {}
         for name, weight in pipe.models.require("transformer").tensors.items():
@@ -129,10 +130,12 @@ def test_modulation_and_blocks_are_parts_of_their_own(fixture_a: Path) -> None:
 
 
 @pytest.mark.skipif(testing is None, reason="the extension was built without LTX2CPP_TESTING")
-def test_slots_are_counted_where_weights_are_streamed(fixture_a: Path) -> None:
+def test_slots_are_counted_where_weights_are_streamed(
+    fixture_a: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_core, "Device", functools.partial(testing.open_device, weight_slots=2))
     with open_pipe(fixture_a) as pipe:
-        testing.set_weight_slots(pipe.device, 2)
-        streams = (24, 64, 1, False), (8, 64, 1, False)
+        streams = _core.StreamShape(24, 64), _core.StreamShape(8, 64)
         needs = pipe.networks.transformer.measure(pipe.models, *streams)
         stored = pipe.models.require("transformer").size_bytes
         decoder = pipe.networks.video_decoder.measure((16, 3, 2, 3), WHOLE)

@@ -18,10 +18,10 @@ void check_audio_vae_config(const AudioVaeConfig & c) {
                           c.base_channels > 0 && c.num_res_blocks > 0 && c.levels() > 0 &&
                           std::ranges::all_of(c.channel_multipliers, [](int64_t m) { return m > 0; });
     if (!positive || c.levels() > 16 || c.latent_bins << (c.levels() - 1) != c.mel_bins) {
-        throw ConfigError("audio VAE: expected positive sizes and mel bins that are the latent's times 2 per level, "
-                          "found " +
-                          std::to_string(c.mel_bins) + " mel bins, " + std::to_string(c.latent_bins) +
-                          " latent bins, " + std::to_string(c.levels()) + " levels");
+        throw ConfigError(
+            "audio VAE: expected positive sizes and mel bins that are the latent's times 2 per level, "
+            "found ",
+            c.mel_bins, " mel bins, ", c.latent_bins, " latent bins, ", c.levels(), " levels");
     }
 }
 

@@ -68,19 +68,4 @@ int64_t AudioDecoder::reach_frames() const {
     return reach + 4 * kPerConv + kPerConv;  // mid, conv_in
 }
 
-std::vector<std::string> AudioDecoder::probe_names() const {
-    std::vector<std::string> names{"decoder.conv_in", "decoder.mid.block_1", "decoder.mid.block_2"};
-    for (size_t i = up.size(); i-- > 0;) {
-        const std::string level = "decoder.up." + std::to_string(i);
-        for (size_t b = 0; b < up[i].blocks.size(); ++b) {
-            names.push_back(level + ".block." + std::to_string(b));
-        }
-        if (up[i].resample) {
-            names.push_back(level + ".upsample");
-        }
-    }
-    names.emplace_back("decoder.conv_out");
-    return names;
-}
-
 }  // namespace ltx

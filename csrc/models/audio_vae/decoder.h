@@ -21,8 +21,6 @@ struct AudioDecoder {
 
     // Latent frames before one on which its mel frames may depend; none behind it.
     int64_t reach_frames() const;
-
-    std::vector<std::string> probe_names() const;
 };
 
 }  // namespace ltx

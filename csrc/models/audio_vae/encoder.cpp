@@ -67,19 +67,4 @@ int64_t AudioEncoder::reach_frames() const {
     return config.latent_frames(reach + kPerConv);  // conv_in
 }
 
-std::vector<std::string> AudioEncoder::probe_names() const {
-    std::vector<std::string> names{"encoder.conv_in"};
-    for (size_t i = 0; i < down.size(); ++i) {
-        const std::string level = "encoder.down." + std::to_string(i);
-        for (size_t b = 0; b < down[i].blocks.size(); ++b) {
-            names.push_back(level + ".block." + std::to_string(b));
-        }
-        if (down[i].resample) {
-            names.push_back(level + ".downsample");
-        }
-    }
-    names.insert(names.end(), {"encoder.mid.block_1", "encoder.mid.block_2", "encoder.conv_out"});
-    return names;
-}
-
 }  // namespace ltx

@@ -22,8 +22,6 @@ struct AudioEncoder {
 
     // Latent frames before one on whose mel frames it may depend; none behind it.
     int64_t reach_frames() const;
-
-    std::vector<std::string> probe_names() const;
 };
 
 }  // namespace ltx

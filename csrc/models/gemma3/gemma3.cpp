@@ -15,13 +15,13 @@ ggml_tensor * rms(Graph & graph, ggml_tensor * x, ggml_tensor * weight, float ep
 
 void require_positive(int64_t value, const char * key) {
     if (value < 1) {
-        throw ConfigError(std::string("text encoder: ") + key + " must be at least 1, found " + std::to_string(value));
+        throw ConfigError("text encoder: ", key, " must be at least 1, found ", value);
     }
 }
 
 void require_positive(float value, const char * key) {
     if (!(value > 0.0f) || !std::isfinite(value)) {
-        throw ConfigError(std::string("text encoder: ") + key + " must be above 0, found " + std::to_string(value));
+        throw ConfigError("text encoder: ", key, " must be above 0, found ", value);
     }
 }
 
@@ -43,16 +43,15 @@ void check(const Gemma3Config & c) {
     require_positive(c.rope_theta_local, "rope_theta_local");
     require_positive(c.embedding_scale, "embedding_scale");
     if (c.head_dim % 2 != 0) {
-        throw ConfigError("text encoder: head_dim must be even for the rotary embedding, found " +
-                          std::to_string(c.head_dim));
+        throw ConfigError("text encoder: head_dim must be even for the rotary embedding, found ", c.head_dim);
     }
     if (c.num_heads % c.num_kv_heads != 0) {
-        throw ConfigError("text encoder: num_heads must be a multiple of num_kv_heads, found " +
-                          std::to_string(c.num_heads) + " and " + std::to_string(c.num_kv_heads));
+        throw ConfigError("text encoder: num_heads must be a multiple of num_kv_heads, found ", c.num_heads, " and ",
+                          c.num_kv_heads);
     }
     if (static_cast<int64_t>(c.global_layers.size()) != c.num_layers) {
-        throw ConfigError("text encoder: global_layers lists " + std::to_string(c.global_layers.size()) +
-                          " layers, expected " + std::to_string(c.num_layers));
+        throw ConfigError("text encoder: global_layers lists ", c.global_layers.size(), " layers, expected ",
+                          c.num_layers);
     }
 }
 
@@ -101,8 +100,12 @@ ggml_tensor * Gemma3Layer::attention(Graph & graph, const Gemma3Config & c, cons
     ggml_tensor * k = rotate(rms(graph, heads(k_proj, c.num_kv_heads), k_norm, c.rms_norm_eps));
     ggml_tensor * v = heads(v_proj, c.num_kv_heads);
     ggml_tensor * mask = is_global || !in.window_mask ? in.causal_mask : in.window_mask;
-    ggml_tensor * o =
-        attend(graph, q, k, v, mask, 1.0f / std::sqrt(c.query_pre_attn_scalar), activation_type(q_proj.weight));
+    ggml_tensor * o = attend(graph, {.q = q,
+                                     .k = k,
+                                     .v = v,
+                                     .mask = mask,
+                                     .scale = 1.0f / std::sqrt(c.query_pre_attn_scalar),
+                                     .activations = activation_type(q_proj.weight)});
     return o_proj.build(graph, o);  // ne: [hidden, tokens]
 }
 
@@ -155,16 +158,6 @@ void Gemma3::build(Graph & graph, const Gemma3Inputs & in, const StateVisitor & 
         graph.end_segment({x});
     }
     visit(config.num_layers, graph.probe("norm", rms(graph, x, norm, config.rms_norm_eps)));
-}
-
-std::vector<std::string> Gemma3::probe_names() const {
-    std::vector<std::string> names{"embed_tokens"};
-    for (int64_t i = 0; i < config.num_layers; ++i) {
-        const std::string layer = "layers." + std::to_string(i);
-        names.insert(names.end(), {layer + ".self_attn", layer + ".mlp", layer});
-    }
-    names.emplace_back("norm");
-    return names;
 }
 
 }  // namespace ltx

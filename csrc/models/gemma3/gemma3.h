@@ -75,8 +75,6 @@ struct Gemma3 {
     // Visits layers + 1 states: the scaled embedding, the residual stream after each layer but the last, and the normed
     // stream after the last.
     void build(Graph & graph, const Gemma3Inputs & inputs, const StateVisitor & visit) const;
-
-    std::vector<std::string> probe_names() const;
 };
 
 }  // namespace ltx

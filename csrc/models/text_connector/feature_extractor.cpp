@@ -30,8 +30,8 @@ bool is_per_state(const FeatureProjection & projection) {
 FeatureExtractor FeatureExtractor::load(const Scope & scope, const FeatureExtractorConfig & c) {
     if (c.hidden_size < 1 || c.num_states < 2 || c.video_width < 1 || c.audio_width < 1) {
         throw ConfigError(
-            "text projection: hidden_size, num_states, video_width and audio_width must be positive, found " +
-            to_string(Shape{c.hidden_size, c.num_states, c.video_width, c.audio_width}));
+            "text projection: hidden_size, num_states, video_width and audio_width must be positive, found ",
+            Shape{c.hidden_size, c.num_states, c.video_width, c.audio_width});
     }
     const auto projection = [&](const char * name, int64_t width, bool with_bias, float factor) {
         const Scope own = scope.at(name);
@@ -51,12 +51,6 @@ FeatureExtractor FeatureExtractor::load(const Scope & scope, const FeatureExtrac
     return {c,
             {projection("video_aggregate_embed", c.video_width, true, factor(c.video_width)),
              projection("audio_aggregate_embed", c.audio_width, true, factor(c.audio_width))}};
-}
-
-std::vector<std::string> FeatureExtractor::probe_names() const {
-    std::vector<std::string> names;
-    std::ranges::transform(projections, std::back_inserter(names), &FeatureProjection::name);
-    return names;
 }
 
 FeatureAccumulator::FeatureAccumulator(Graph & graph, const FeatureExtractor & extractor, int64_t tokens)

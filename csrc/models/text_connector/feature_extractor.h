@@ -37,8 +37,6 @@ struct FeatureExtractor {
     std::vector<FeatureProjection> projections;  // V1: one; V2: video, audio
 
     static FeatureExtractor load(const Scope & scope, const FeatureExtractorConfig & config);
-
-    std::vector<std::string> probe_names() const;
 };
 
 // The extraction in one graph: takes the states in any order, one at a time, and keeps none of them where the weights

@@ -12,8 +12,8 @@ void check(const TextConnectorConfig & c) {
     if (c.num_heads < 1 || c.head_dim < 2 || c.head_dim % 2 != 0 || c.num_layers < 1 || c.num_registers < 1) {
         throw ConfigError(
             "text connector: expected positive num_heads, an even head_dim, positive num_layers and "
-            "num_registers, found " +
-            to_string(Shape{c.num_heads, c.head_dim, c.num_layers, c.num_registers}));
+            "num_registers, found ",
+            Shape{c.num_heads, c.head_dim, c.num_layers, c.num_registers});
     }
     if (!(c.rope_theta > 0.0) || !(c.max_pos > 0.0) || !(c.norm_eps > 0.0f)) {
         throw ConfigError("text connector: rope_theta, max_pos and norm_eps must be above 0");
@@ -63,15 +63,6 @@ ggml_tensor * TextConnector::build(Graph & graph, const TextConnectorInputs & in
         graph.end_segment({z});
     }
     return ggml_rms_norm(ctx, z, config.norm_eps);  // ne: [width, rows]
-}
-
-std::vector<std::string> TextConnector::probe_names() const {
-    std::vector<std::string> names;
-    for (size_t i = 0; i < blocks.size(); ++i) {
-        const std::string block = "transformer_1d_blocks." + std::to_string(i);
-        names.insert(names.end(), {block + ".attn1", block + ".ff", block});
-    }
-    return names;
 }
 
 }  // namespace ltx

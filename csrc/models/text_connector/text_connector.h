@@ -45,8 +45,6 @@ struct TextConnector {
 
     // -> F32 [width, rows]
     ggml_tensor * build(Graph & graph, const TextConnectorInputs & inputs) const;
-
-    std::vector<std::string> probe_names() const;
 };
 
 }  // namespace ltx

@@ -41,20 +41,27 @@ ggml_tensor * add_branch(Graph & graph, const std::string & name, const LinearEp
                          : ggml_add(graph.ctx(), epilogue.residual, branch);
 }
 
+// How a layer's input is modulated: by two rows of a table, each with an entry per noise level.
+struct Modulation {
+    ggml_tensor * table;  // [width, rows, distinct]
+    int64_t scale;        // which row
+    int64_t shift;
+    ggml_tensor * levels;  // the noise level of each token, as in StreamContext::rows
+    NormKind norm = NormKind::Rms;
+};
+
 // What a layer with this weight reads: modulated and, where it rounds its input, rounded.
-ggml_tensor * modulate_for(Graph & graph, const Linear & layer, ggml_tensor * x, ggml_tensor * scale,
-                           ggml_tensor * shift, ggml_tensor * rows, NormKind norm, float eps) {
-    return modulate(graph, x, scale, shift, rows, norm, eps, rounds_for(graph, layer.weight, x->ne[1]));
+ggml_tensor * modulate_for(Graph & graph, const Linear & layer, ggml_tensor * x, const Modulation & by, float eps) {
+    return modulate(graph, x, row_of(graph, by.table, by.scale), row_of(graph, by.table, by.shift), by.levels, by.norm,
+                    eps, rounds_for(graph, layer.weight, x->ne[1]));
 }
 
 }  // namespace
 
-StreamBlock StreamBlock::load(const Scope & parent, const TransformerConfig & config, const StreamConfig & own,
-                              const StreamConfig & other, const StreamUse & use) {
+StreamBlock StreamBlock::load(const Scope & scope, const Scope & cross_scope, const TransformerConfig & config,
+                              const StreamConfig & own, const StreamConfig & other) {
     const int64_t width = own.width();
-    const bool is_audio = !own.prefix.empty();
-    const Scope scope = parent.used_if(is_audio ? use.audio : use.video);
-    const Scope cross_scope = parent.used_if(use.both());
+    const std::string & prefix = own.names.prefix;
     const auto attention = [&](const Scope & attention_scope, int64_t context_width, int64_t num_heads,
                                int64_t head_dim) {
         return Attention::load(attention_scope, {.query_width = width,
@@ -66,24 +73,22 @@ StreamBlock StreamBlock::load(const Scope & parent, const TransformerConfig & co
                                                  .norm_eps = config.norm_eps});
     };
     StreamBlock block;
-    block.prefix = own.prefix;
+    block.names = own.names;
     block.norm_eps = config.norm_eps;
-    block.attn1 = attention(scope.at(own.prefix + "attn1"), width, own.num_heads, own.head_dim);
-    block.attn2 = attention(scope.at(own.prefix + "attn2"), own.context_width, own.num_heads, own.head_dim);
+    block.attn1 = attention(scope.at(prefix + "attn1"), width, own.num_heads, own.head_dim);
+    block.attn2 = attention(scope.at(prefix + "attn2"), own.context_width, own.num_heads, own.head_dim);
     // Both directions work in the heads of the audio stream.
-    block.cross_attention_name = is_audio ? "video_to_audio_attn" : "audio_to_video_attn";
-    block.cross_attention = attention(cross_scope.at(block.cross_attention_name), other.width(), config.audio.num_heads,
+    block.cross_attention = attention(cross_scope.at(own.names.cross_attention), other.width(), config.audio.num_heads,
                                       config.audio.head_dim);
-    block.ff = FeedForward::load(scope.at(own.prefix + "ff"), width, own.ff_bias);
+    block.ff = FeedForward::load(scope.at(prefix + "ff"), width, own.ff_bias);
     block.scale_shift_table =
-        scope.require(own.prefix + "scale_shift_table", {config.modulation_rows(), width}, WeightKind::Vector);
+        scope.require(prefix + "scale_shift_table", {config.modulation_rows(), width}, WeightKind::Vector);
     if (config.cross_attention_adaln) {
         block.prompt_scale_shift_table =
-            scope.require(own.prefix + "prompt_scale_shift_table", {2, width}, WeightKind::Vector);
+            scope.require(prefix + "prompt_scale_shift_table", {2, width}, WeightKind::Vector);
     }
     block.cross_scale_shift_table =
-        cross_scope.require(is_audio ? "scale_shift_table_a2v_ca_audio" : "scale_shift_table_a2v_ca_video",
-                            {kCrossRows, width}, WeightKind::Vector);
+        cross_scope.require(own.names.cross_scale_shift_table, {kCrossRows, width}, WeightKind::Vector);
     return block;
 }
 
@@ -93,15 +98,16 @@ ggml_tensor * StreamBlock::build_modulation(Graph & graph, const StreamContext &
 
 ggml_tensor * StreamBlock::build_attention(Graph & graph, ggml_tensor * x, const StreamContext & stream,
                                            ggml_tensor * modulation, bool pass_values) const {
-    ggml_tensor * normed = modulate_for(graph, attn1.to_q, x, row_of(graph, modulation, kScaleSelf),
-                                        row_of(graph, modulation, kShiftSelf), stream.rows, NormKind::Rms, norm_eps);
+    ggml_tensor * normed =
+        modulate_for(graph, attn1.to_q, x,
+                     {.table = modulation, .scale = kScaleSelf, .shift = kShiftSelf, .levels = stream.rows}, norm_eps);
     const AttentionInputs inputs{.x = normed,
                                  .context = normed,
                                  .query_rope = &stream.rope,
                                  .key_rope = &stream.rope,
                                  .mask = stream.mask,
                                  .pass_values = pass_values};
-    x = add_branch(graph, prefix + "attn1",
+    x = add_branch(graph, names.prefix + "attn1",
                    {.residual = x, .gate = row_of(graph, modulation, kGateSelf), .gate_rows = stream.rows},
                    [&](const LinearEpilogue & epilogue) { return attn1.build(graph, inputs, epilogue); });
     return build_text(graph, x, stream, modulation);
@@ -110,20 +116,23 @@ ggml_tensor * StreamBlock::build_attention(Graph & graph, ggml_tensor * x, const
 ggml_tensor * StreamBlock::build_text(Graph & graph, ggml_tensor * x, const StreamContext & stream,
                                       ggml_tensor * modulation) const {
     ggml_context * ctx = graph.ctx();
-    const std::string name = prefix + "attn2";
+    const std::string name = names.prefix + "attn2";
     if (!prompt_scale_shift_table) {
         ggml_tensor * normed = ggml_rms_norm(ctx, x, norm_eps);
         return add_branch(graph, name, {.residual = x}, [&](const LinearEpilogue & epilogue) {
             return attn2.build(graph, {.x = normed, .context = stream.context}, epilogue);
         });  // ne: [width, tokens]
     }
-    ggml_tensor * normed = modulate_for(graph, attn2.to_q, x, row_of(graph, modulation, kScaleQuery),
-                                        row_of(graph, modulation, kShiftQuery), stream.rows, NormKind::Rms, norm_eps);
+    ggml_tensor * normed = modulate_for(
+        graph, attn2.to_q, x, {.table = modulation, .scale = kScaleQuery, .shift = kShiftQuery, .levels = stream.rows},
+        norm_eps);
     ggml_tensor * table = prompt_scale_shift_table;
     ggml_tensor * prompt = stream.prompt ? add_rows(graph, stream.prompt, table)
                                          : ggml_reshape_3d(ctx, table, table->ne[0], table->ne[1], 1);
-    ggml_tensor * context = modulate_for(graph, attn2.to_v, stream.context, row_of(graph, prompt, kScaleContext),
-                                         row_of(graph, prompt, kShiftContext), nullptr, NormKind::None, norm_eps);
+    ggml_tensor * context = modulate_for(
+        graph, attn2.to_v, stream.context,
+        {.table = prompt, .scale = kScaleContext, .shift = kShiftContext, .levels = nullptr, .norm = NormKind::None},
+        norm_eps);
     return add_branch(graph, name,
                       {.residual = x, .gate = row_of(graph, modulation, kGateText), .gate_rows = stream.rows},
                       [&](const LinearEpilogue & epilogue) {
@@ -133,16 +142,17 @@ ggml_tensor * StreamBlock::build_text(Graph & graph, ggml_tensor * x, const Stre
 
 ggml_tensor * StreamBlock::build_feed_forward(Graph & graph, ggml_tensor * x, const StreamContext & stream,
                                               ggml_tensor * modulation) const {
-    ggml_tensor * normed = modulate_for(graph, ff.up, x, row_of(graph, modulation, kScaleFf),
-                                        row_of(graph, modulation, kShiftFf), stream.rows, NormKind::Rms, norm_eps);
-    return add_branch(graph, prefix + "ff",
+    ggml_tensor * normed = modulate_for(
+        graph, ff.up, x, {.table = modulation, .scale = kScaleFf, .shift = kShiftFf, .levels = stream.rows}, norm_eps);
+    return add_branch(graph, names.prefix + "ff",
                       {.residual = x, .gate = row_of(graph, modulation, kGateFf), .gate_rows = stream.rows},
                       [&](const LinearEpilogue & epilogue) { return ff.build(graph, normed, epilogue); });
 }
 
 TransformerBlock TransformerBlock::load(const Scope & scope, const TransformerConfig & config, const StreamUse & use) {
-    return {StreamBlock::load(scope, config, config.video, config.audio, use),
-            StreamBlock::load(scope, config, config.audio, config.video, use)};
+    const Scope cross_scope = scope.used_if(use.both());
+    return {StreamBlock::load(scope.used_if(use.video), cross_scope, config, config.video, config.audio),
+            StreamBlock::load(scope.used_if(use.audio), cross_scope, config, config.audio, config.video)};
 }
 
 BlockState TransformerBlock::build_cross(Graph & graph, BlockState state, const StreamContext & video_context,
@@ -157,8 +167,8 @@ BlockState TransformerBlock::build_cross(Graph & graph, BlockState state, const 
     ggml_tensor * audio_rows = cross_rows(audio, audio_context);
     const auto normed = [&](const Linear & layer, ggml_tensor * x, ggml_tensor * rows, const StreamContext & stream,
                             CrossRow scale, CrossRow shift) {
-        return modulate_for(graph, layer, x, row_of(graph, rows, scale), row_of(graph, rows, shift), stream.rows,
-                            NormKind::Rms, video.norm_eps);
+        return modulate_for(graph, layer, x, {.table = rows, .scale = scale, .shift = shift, .levels = stream.rows},
+                            video.norm_eps);
     };
     const Attention & to_video = video.cross_attention;
     const Attention & to_audio = audio.cross_attention;
@@ -173,10 +183,10 @@ BlockState TransformerBlock::build_cross(Graph & graph, BlockState state, const 
         .context = normed(to_audio.to_v, state.video, video_rows, video_context, kScaleToAudio, kShiftToAudio),
         .query_rope = &audio_context.cross_rope,
         .key_rope = &video_context.cross_rope};
-    return {add_branch(graph, video.cross_attention_name,
+    return {add_branch(graph, video.names.cross_attention,
                        {.residual = state.video, .gate = cross_gate(video, video_context)},
                        [&](const LinearEpilogue & epilogue) { return to_video.build(graph, video_inputs, epilogue); }),
-            add_branch(graph, audio.cross_attention_name,
+            add_branch(graph, audio.names.cross_attention,
                        {.residual = state.audio, .gate = cross_gate(audio, audio_context)},
                        [&](const LinearEpilogue & epilogue) { return to_audio.build(graph, audio_inputs, epilogue); })};
 }

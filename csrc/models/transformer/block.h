@@ -32,19 +32,19 @@ struct BlockState {
 
 // The half of a block that belongs to one stream.
 struct StreamBlock {
-    std::string prefix;
-    Attention attn1;                   // self
-    Attention attn2;                   // to the prompt
-    Attention cross_attention;         // to the other stream
-    std::string cross_attention_name;  // "audio_to_video_attn" for the video stream
+    StreamNames names;
+    Attention attn1;            // self
+    Attention attn2;            // to the prompt
+    Attention cross_attention;  // to the other stream
     FeedForward ff;
     ggml_tensor * scale_shift_table = nullptr;         // ne: [width, 9 or 6]
     ggml_tensor * prompt_scale_shift_table = nullptr;  // ne: [width, 2], or null (2.0)
     ggml_tensor * cross_scale_shift_table = nullptr;   // ne: [width, 5]
     float norm_eps = 0;
 
-    static StreamBlock load(const Scope & scope, const TransformerConfig & config, const StreamConfig & own,
-                            const StreamConfig & other, const StreamUse & use);
+    // `scope` is marked by the use of the stream, `cross_scope` by that of both.
+    static StreamBlock load(const Scope & scope, const Scope & cross_scope, const TransformerConfig & config,
+                            const StreamConfig & own, const StreamConfig & other);
 
     // Table plus timestep rows: [width, rows, distinct].
     ggml_tensor * build_modulation(Graph & graph, const StreamContext & stream) const;

@@ -7,9 +7,29 @@
 
 namespace ltx {
 
-// One of the two streams. The audio stream's tensors carry the prefix "audio_".
+// What the modules of a stream are called.
+struct StreamNames {
+    std::string prefix;           // of those that both streams have
+    std::string cross_attention;  // to the other stream
+    std::string cross_scale_shift_table;
+    std::string cross_adaln;
+    std::string cross_gate_adaln;
+};
+
+inline const StreamNames kVideoNames{.prefix = "",
+                                     .cross_attention = "audio_to_video_attn",
+                                     .cross_scale_shift_table = "scale_shift_table_a2v_ca_video",
+                                     .cross_adaln = "av_ca_video_scale_shift_adaln_single",
+                                     .cross_gate_adaln = "av_ca_a2v_gate_adaln_single"};
+inline const StreamNames kAudioNames{.prefix = "audio_",
+                                     .cross_attention = "video_to_audio_attn",
+                                     .cross_scale_shift_table = "scale_shift_table_a2v_ca_audio",
+                                     .cross_adaln = "av_ca_audio_scale_shift_adaln_single",
+                                     .cross_gate_adaln = "av_ca_v2a_gate_adaln_single"};
+
+// One of the two streams.
 struct StreamConfig {
-    std::string prefix;
+    StreamNames names;
     int64_t num_heads;
     int64_t head_dim;
     int64_t in_channels;

@@ -18,7 +18,7 @@ std::string shape_key(const char * stream, const std::optional<StreamShape> & sh
         return std::string(stream) + "-";
     }
     return std::string(stream) + std::to_string(shape->tokens) + "," + std::to_string(shape->context_rows) + "," +
-           std::to_string(shape->distinct) + "," + std::to_string(shape->positions) + "," +
+           std::to_string(shape->noise_levels) + "," + std::to_string(shape->positions) + "," +
            std::to_string(shape->times) + (shape->masked ? "m" : "");
 }
 
@@ -40,31 +40,26 @@ ggml_tensor * CaptionProjection::build(Graph & graph, ggml_tensor * x) const {
     return linear_2.build(graph, linear_1.build(graph, x, {.gelu = true, .for_products = true}));
 }
 
-StreamHead StreamHead::load(const Scope & parent, const TransformerConfig & config, const StreamConfig & own,
-                            const StreamUse & use) {
+StreamHead StreamHead::load(const Scope & scope, const Scope & cross_scope, const TransformerConfig & config,
+                            const StreamConfig & own) {
     const int64_t width = own.width();
-    const bool is_audio = !own.prefix.empty();
-    const Scope scope = parent.used_if(is_audio ? use.audio : use.video);
-    const Scope cross_scope = parent.used_if(use.both());
+    const std::string & prefix = own.names.prefix;
     StreamHead head;
     head.config = own;
     head.norm_eps = config.norm_eps;
-    head.patchify_proj = Linear::load(scope.at(own.prefix + "patchify_proj"), own.in_channels, width);
+    head.patchify_proj = Linear::load(scope.at(prefix + "patchify_proj"), own.in_channels, width);
     if (config.caption_projection) {
         head.caption_projection =
-            CaptionProjection::load(scope.at(own.prefix + "caption_projection"), config.caption_channels, width);
+            CaptionProjection::load(scope.at(prefix + "caption_projection"), config.caption_channels, width);
     }
-    head.adaln_single = AdaLayerNormSingle::load(scope, own.prefix + "adaln_single", width, config.modulation_rows());
+    head.adaln_single = AdaLayerNormSingle::load(scope, prefix + "adaln_single", width, config.modulation_rows());
     if (config.cross_attention_adaln && config.prompt_adaln) {
-        head.prompt_adaln_single = AdaLayerNormSingle::load(scope, own.prefix + "prompt_adaln_single", width, 2);
+        head.prompt_adaln_single = AdaLayerNormSingle::load(scope, prefix + "prompt_adaln_single", width, 2);
     }
-    head.cross_adaln_single = AdaLayerNormSingle::load(
-        cross_scope, is_audio ? "av_ca_audio_scale_shift_adaln_single" : "av_ca_video_scale_shift_adaln_single", width,
-        kCrossModulationRows);
-    head.cross_gate_adaln_single = AdaLayerNormSingle::load(
-        cross_scope, is_audio ? "av_ca_v2a_gate_adaln_single" : "av_ca_a2v_gate_adaln_single", width, 1);
-    head.scale_shift_table = scope.require(own.prefix + "scale_shift_table", {2, width}, WeightKind::Vector);
-    head.proj_out = Linear::load(scope.at(own.prefix + "proj_out"), width, own.out_channels);
+    head.cross_adaln_single = AdaLayerNormSingle::load(cross_scope, own.names.cross_adaln, width, kCrossModulationRows);
+    head.cross_gate_adaln_single = AdaLayerNormSingle::load(cross_scope, own.names.cross_gate_adaln, width, 1);
+    head.scale_shift_table = scope.require(prefix + "scale_shift_table", {2, width}, WeightKind::Vector);
+    head.proj_out = Linear::load(scope.at(prefix + "proj_out"), width, own.out_channels);
     return head;
 }
 
@@ -80,22 +75,22 @@ StreamHead::Entry StreamHead::build_entry(Graph & graph, const std::string & str
     };
     Entry entry{};
     entry.x = patchify_proj.build(graph, input("latent", config.in_channels, shape.tokens));
-    graph.probe(config.prefix + "patchify_proj", entry.x);
+    graph.probe(config.names.prefix + "patchify_proj", entry.x);
     StreamContext & context = entry.context;
     if (caption_projection) {
         context.context = caption_projection->build(
             graph, input("context", caption_projection->linear_1.weight->ne[0], shape.context_rows));
-        graph.probe(config.prefix + "caption_projection", context.context);
+        graph.probe(config.names.prefix + "caption_projection", context.context);
     } else {
         context.context = input("context", config.context_width, shape.context_rows);
     }
-    if (shape.distinct > 1) {
+    if (shape.noise_levels > 1) {
         context.rows = input("rows", shape.tokens, 1, GGML_TYPE_I32);
     }
     if (shape.masked) {
         context.mask = input("mask", shape.tokens, shape.tokens, GGML_TYPE_F16);
     }
-    ggml_tensor * levels = input("timesteps", kTimestepChannels, shape.distinct);
+    ggml_tensor * levels = input("timesteps", kTimestepChannels, shape.noise_levels);
     const AdaLayerNormSingle::Result main = adaln_single.build(graph, levels);
     context.modulation = main.modulation;
     entry.embedded = main.embedded;
@@ -120,13 +115,14 @@ ggml_tensor * StreamHead::build_exit(Graph & graph, ggml_tensor * x, const Entry
     };
     // The blocks use RMS norms; only here the mean is subtracted.
     ggml_tensor * y = modulate(graph, x, row(1), row(0), entry.context.rows, NormKind::Layer, norm_eps);
-    return graph.probe(config.prefix + "proj_out", proj_out.build(graph, y));
+    return graph.probe(config.names.prefix + "proj_out", proj_out.build(graph, y));
 }
 
 Transformer Transformer::load(const Scope & scope, const TransformerConfig & config, const StreamUse & use) {
     Transformer model;
-    model.video = StreamHead::load(scope, config, config.video, use);
-    model.audio = StreamHead::load(scope, config, config.audio, use);
+    const Scope cross_scope = scope.used_if(use.both());
+    model.video = StreamHead::load(scope.used_if(use.video), cross_scope, config, config.video);
+    model.audio = StreamHead::load(scope.used_if(use.audio), cross_scope, config, config.audio);
     model.cross_width = config.cross_width();
     for (int i = 0; i < config.num_layers; ++i) {
         model.blocks.push_back(TransformerBlock::load(scope.at("transformer_blocks", i), config, use));
@@ -168,39 +164,6 @@ void Transformer::build(Graph & graph, const TransformerRun & run) const {
     if (audio_entry) {
         graph.output("audio", audio.build_exit(graph, state.audio, *audio_entry));
     }
-}
-
-std::vector<std::string> transformer_probe_names(const TransformerConfig & config) {
-    std::vector<std::string> names;
-    const std::vector<std::string> prefixes{config.video.prefix, config.audio.prefix};
-    for (const std::string & prefix : prefixes) {
-        const std::string stream = prefix.empty() ? "video" : "audio";
-        names.push_back(prefix + "patchify_proj");
-        if (config.caption_projection) {
-            names.push_back(prefix + "caption_projection");
-        }
-        std::vector<std::string> modules{prefix + "adaln_single"};
-        if (config.cross_attention_adaln && config.prompt_adaln) {
-            modules.push_back(prefix + "prompt_adaln_single");
-        }
-        modules.push_back("av_ca_" + stream + "_scale_shift_adaln_single");
-        modules.push_back(prefix.empty() ? "av_ca_a2v_gate_adaln_single" : "av_ca_v2a_gate_adaln_single");
-        for (const std::string & module : modules) {
-            names.push_back(module + ".emb");
-            names.push_back(module);
-        }
-    }
-    for (int i = 0; i < config.num_layers; ++i) {
-        const std::string block = block_name(static_cast<size_t>(i));
-        for (const char * module : {".attn1", ".attn2", ".audio_attn1", ".audio_attn2", ".audio_to_video_attn",
-                                    ".video_to_audio_attn", ".ff", "", ".audio_ff", ".audio"}) {
-            names.push_back(block + module);
-        }
-    }
-    for (const std::string & prefix : prefixes) {
-        names.push_back(prefix + "proj_out");
-    }
-    return names;
 }
 
 }  // namespace ltx

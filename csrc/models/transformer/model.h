@@ -16,8 +16,8 @@ namespace ltx {
 struct StreamShape {
     int64_t tokens;
     int64_t context_rows;
-    int64_t distinct;  // different noise levels among the tokens
-    bool masked;       // self-attention takes an additive mask
+    int64_t noise_levels;  // different ones among the tokens
+    bool masked;           // self-attention takes an additive mask
     // Rows of the rotary tables: different positions of all axes, and different times (StreamTables).
     int64_t positions = 0;
     int64_t times = 0;
@@ -58,8 +58,9 @@ struct StreamHead {
     Linear proj_out;
     float norm_eps = 0;
 
-    static StreamHead load(const Scope & scope, const TransformerConfig & config, const StreamConfig & own,
-                           const StreamUse & use);
+    // Scopes as for StreamBlock.
+    static StreamHead load(const Scope & scope, const Scope & cross_scope, const TransformerConfig & config,
+                           const StreamConfig & own);
 
     struct Entry {
         ggml_tensor * x;         // [width, tokens]
@@ -85,12 +86,6 @@ struct Transformer {
 
     // Outputs "video" and "audio", F32 [out_channels, tokens], for the streams of `run`, which have to be in use.
     void build(Graph & graph, const TransformerRun & run) const;
-
-    // Nodes that build() may add, with room to spare.
-    size_t max_nodes() const { return 1024 + 768 * blocks.size(); }
 };
-
-// Names that build() offers as probes when both streams run together, in the order of computation.
-std::vector<std::string> transformer_probe_names(const TransformerConfig & config);
 
 }  // namespace ltx

@@ -1,4 +1,4 @@
-// Enlarges a video latent between two denoising stages. Works on latents that are not normalised.
+// Enlarges a video latent between the two stages of a generation. Works on latents that are not normalised.
 // Source: ltx-core, upsampler/model.py (LatentUpsampler), spatial_rational_resampler.py, blur_downsample.py.
 #pragma once
 

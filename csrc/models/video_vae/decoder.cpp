@@ -13,8 +13,8 @@ VaeUpsampler load_upsampler(const Scope & scope, const VaeBlock & block, int64_t
     const int64_t positions = factor.product();
     if (channels % block.multiplier != 0 ||
         (block.residual && (channels % positions || positions % block.multiplier))) {
-        throw ConfigError("video decoder: a sampler cannot turn " + std::to_string(channels) + " channels into one " +
-                          std::to_string(block.multiplier) + "th of them");
+        throw ConfigError("video decoder: a sampler cannot turn ", channels, " channels into one ", block.multiplier,
+                          "th of them");
     }
     return {Conv::load(scope.at("conv.conv"), channels, channels / block.multiplier * positions), factor,
             block.residual, padding};
@@ -72,11 +72,11 @@ VideoDecoder VideoDecoder::load(const Scope & scope, const VideoVaeConfig & conf
             channels /= block.multiplier;
             continue;
         }
-        std::vector<VaeResBlock> stage;
+        std::vector<VaeResBlock> layers;
         for (int layer = 0; layer < block.num_layers; ++layer) {
-            stage.push_back(VaeResBlock::load(at.at("res_blocks", layer), channels, decoder.padding));
+            layers.push_back(VaeResBlock::load(at.at("res_blocks", layer), channels, decoder.padding));
         }
-        decoder.blocks.emplace_back(std::move(stage));
+        decoder.blocks.emplace_back(std::move(layers));
     }
     decoder.conv_out = Conv::load(scope.at("conv_out.conv"), channels, kColours * config.patch_size * config.patch_size,
                                   3, ConvInput::Bounded);
@@ -103,10 +103,10 @@ FrameChunk VideoDecoder::build(Graph & graph, FrameStream & stream, FrameChunk l
             graph.end_segment({x.frames});
             continue;
         }
-        const auto & stage = std::get<std::vector<VaeResBlock>>(blocks[i]);
-        for (size_t layer = 0; layer < stage.size(); ++layer) {
+        const auto & layers = std::get<std::vector<VaeResBlock>>(blocks[i]);
+        for (size_t layer = 0; layer < layers.size(); ++layer) {
             const auto layer_scope = graph.scope("res_blocks." + std::to_string(layer));
-            x = hold_end(stage[layer].build(graph, stream, x, frame_limit), frame_limit);
+            x = hold_end(layers[layer].build(graph, stream, x, frame_limit), frame_limit);
             graph.end_segment({x.frames});
         }
         if (x.frames) {

@@ -36,19 +36,19 @@ VideoEncoder VideoEncoder::load(const Scope & scope, const VideoVaeConfig & conf
             const SpaceTimeFactor factor = sampler_factor(block.kind);
             const int64_t wider = channels * block.multiplier;
             if (wider % factor.product() != 0 || factor.product() % block.multiplier != 0) {
-                throw ConfigError("video encoder: a sampler cannot make " + std::to_string(wider) + " channels of " +
-                                  std::to_string(factor.product()) + " neighbours");
+                throw ConfigError("video encoder: a sampler cannot make ", wider, " channels of ", factor.product(),
+                                  " neighbours");
             }
             encoder.blocks.emplace_back(VaeDownsampler{
                 Conv::load(at.at("conv.conv"), channels, wider / factor.product()), factor, encoder.padding});
             channels = wider;
             continue;
         }
-        std::vector<VaeResBlock> stage;
+        std::vector<VaeResBlock> layers;
         for (int layer = 0; layer < block.num_layers; ++layer) {
-            stage.push_back(VaeResBlock::load(at.at("res_blocks", layer), channels, encoder.padding));
+            layers.push_back(VaeResBlock::load(at.at("res_blocks", layer), channels, encoder.padding));
         }
-        encoder.blocks.emplace_back(std::move(stage));
+        encoder.blocks.emplace_back(std::move(layers));
     }
     // The last channel is a variance that nothing here uses.
     encoder.conv_out =
@@ -72,10 +72,10 @@ ggml_tensor * VideoEncoder::build(Graph & graph, FrameStream & stream, ggml_tens
             graph.end_segment({x.frames});
             continue;
         }
-        const auto & stage = std::get<std::vector<VaeResBlock>>(blocks[i]);
-        for (size_t layer = 0; layer < stage.size(); ++layer) {
+        const auto & layers = std::get<std::vector<VaeResBlock>>(blocks[i]);
+        for (size_t layer = 0; layer < layers.size(); ++layer) {
             const auto layer_scope = graph.scope("res_blocks." + std::to_string(layer));
-            x = stage[layer].build(graph, stream, x);
+            x = layers[layer].build(graph, stream, x);
             graph.end_segment({x.frames});
         }
         graph.probe("", x.frames);

@@ -14,7 +14,7 @@ enum class FinalActivation { Tanh, Clamp, None };
 struct GeneratorConfig {
     int64_t in_channels;
     int64_t out_channels;
-    int64_t upsample_initial_channel;  // halved by every stage
+    int64_t upsample_initial_channel;  // halved by every level
     std::vector<int64_t> upsample_rates;
     std::vector<int64_t> upsample_kernel_sizes;
     std::vector<int64_t> resblock_kernel_sizes;
@@ -23,7 +23,7 @@ struct GeneratorConfig {
     bool final_bias;
     FinalActivation final_activation;
 
-    int64_t width(int64_t stage) const { return upsample_initial_channel >> (stage + 1); }
+    int64_t width(int64_t level) const { return upsample_initial_channel >> (level + 1); }
     // Samples per input frame.
     int64_t rate() const;
 };

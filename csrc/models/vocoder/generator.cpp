@@ -7,7 +7,7 @@ namespace ltx {
 namespace {
 
 constexpr int64_t kOuterTaps = 7;
-// Inside, and behind the last stage, where the reference leaves the slope to its library.
+// Inside, and behind the last level, where the reference leaves the slope to its library.
 constexpr InputActivation kLeaky{ConvActivation::LeakyRelu, 0.1f};
 constexpr InputActivation kLastLeaky{ConvActivation::LeakyRelu, 0.01f};
 
@@ -57,27 +57,26 @@ ggml_tensor * GeneratorBlock::build(Graph & graph, ggml_tensor * x) const {
 }
 
 Generator Generator::load(const Scope & scope, const GeneratorConfig & config) {
-    const auto stages = static_cast<int64_t>(config.upsample_rates.size());
+    const auto levels = static_cast<int64_t>(config.upsample_rates.size());
     const size_t kinds = config.resblock_kernel_sizes.size();
-    const int64_t last = config.width(stages - 1);
+    const int64_t last = config.width(levels - 1);
     const bool snake = config.activation == VocoderActivation::SnakeBeta;
     Generator generator{
         .config = config,
-        .conv_pre = Conv1d::load(scope.at("conv_pre"), {.in = config.in_channels,
-                                                        .out = config.upsample_initial_channel,
-                                                        .taps = kOuterTaps}),
+        .conv_pre =
+            Conv1d::load(scope.at("conv_pre"),
+                         {.in = config.in_channels, .out = config.upsample_initial_channel, .taps = kOuterTaps}),
         .ups = {},
         .resblocks = {},
         .act_post = {},
-        .conv_post = Conv1d::load(scope.at("conv_post"), {.in = last,
-                                                          .out = config.out_channels,
-                                                          .taps = kOuterTaps,
-                                                          .bias = config.final_bias}),
+        .conv_post =
+            Conv1d::load(scope.at("conv_post"),
+                         {.in = last, .out = config.out_channels, .taps = kOuterTaps, .bias = config.final_bias}),
     };
     if (snake) {
         generator.act_post = SnakeActivation::load(scope.at("act_post"), last);
     }
-    for (int64_t i = 0; i < stages; ++i) {
+    for (int64_t i = 0; i < levels; ++i) {
         const auto index = static_cast<size_t>(i);
         generator.ups.push_back(ConvTranspose1d::load(scope.at("ups", static_cast<int>(i)), config.width(i - 1),
                                                       config.width(i), config.upsample_kernel_sizes[index],
@@ -111,9 +110,14 @@ ggml_tensor * Generator::build(Graph & graph, ggml_tensor * mel) const {
     }
     x = graph.probe("conv_post", conv_post.build(graph, x, snake ? InputActivation{} : kLastLeaky));
     switch (config.final_activation) {
-        case FinalActivation::Tanh: x = ggml_tanh(ctx, x); break;
-        case FinalActivation::Clamp: x = ggml_clamp(ctx, x, -1.0f, 1.0f); break;
-        case FinalActivation::None: break;
+        case FinalActivation::Tanh:
+            x = ggml_tanh(ctx, x);
+            break;
+        case FinalActivation::Clamp:
+            x = ggml_clamp(ctx, x, -1.0f, 1.0f);
+            break;
+        case FinalActivation::None:
+            break;
     }
     return graph.probe("", x);  // ne: [out_channels, T * rate]
 }
@@ -135,22 +139,6 @@ int64_t Generator::reach_frames(int64_t samples) const {
         reach = (reach + block + config.upsample_kernel_sizes[i]) / config.upsample_rates[i] + 1;
     }
     return reach + kOuterTaps / 2;
-}
-
-std::vector<std::string> Generator::probe_names() const {
-    const size_t kinds = config.resblock_kernel_sizes.size();
-    std::vector<std::string> names{"conv_pre"};
-    for (size_t i = 0; i < ups.size(); ++i) {
-        names.push_back("ups." + std::to_string(i));
-        for (size_t kind = 0; kind < kinds; ++kind) {
-            names.push_back("resblocks." + std::to_string(i * kinds + kind));
-        }
-    }
-    if (act_post) {
-        names.emplace_back("act_post");
-    }
-    names.emplace_back("conv_post");
-    return names;
 }
 
 }  // namespace ltx

@@ -1,6 +1,6 @@
 // A mel spectrum to a wave, by transposed convolutions with residual blocks behind each.
-// Source: HiFi-GAN (Kong et al., 2020) for LTX-2; BigVGAN's anti-aliased SnakeBeta for LTX-2.3; ltx-core, model/audio_vae
-// (Vocoder). All arithmetic is float32: rounding piles up through some hundred convolutions in a row.
+// Source: HiFi-GAN (Kong et al., 2020) for LTX-2; BigVGAN's anti-aliased SnakeBeta for LTX-2.3; ltx-core,
+// model/audio_vae (Vocoder). All arithmetic is float32: rounding piles up through some hundred convolutions in a row.
 #pragma once
 
 #include <optional>
@@ -40,7 +40,7 @@ struct Generator {
     GeneratorConfig config;
     Conv1d conv_pre;
     std::vector<ConvTranspose1d> ups;
-    std::vector<GeneratorBlock> resblocks;  // those of the first stage, then those of the second ...
+    std::vector<GeneratorBlock> resblocks;  // those of the first level, then those of the second ...
     std::optional<SnakeActivation> act_post;
     Conv1d conv_post;
 
@@ -52,9 +52,6 @@ struct Generator {
     // Frames to either side on which the samples of one frame may depend, given how many samples to either side are
     // looked at. Rounded up.
     int64_t reach_frames(int64_t samples) const;
-
-    // Relative to the generator's scope.
-    std::vector<std::string> probe_names() const;
 };
 
 }  // namespace ltx

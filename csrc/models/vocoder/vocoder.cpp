@@ -138,23 +138,4 @@ int64_t Vocoder::reach_frames() const {
     return generator.reach_frames(samples);
 }
 
-std::vector<std::string> Vocoder::probe_names() const {
-    std::vector<std::string> names;
-    const auto append = [&](const std::string & scope, const Generator & part) {
-        for (const std::string & name : part.probe_names()) {
-            names.push_back(scope.empty() ? name : scope + "." + name);
-        }
-        if (!scope.empty()) {
-            names.push_back(scope);
-        }
-    };
-    append(bwe ? "vocoder" : "", generator);
-    if (bwe) {
-        names.emplace_back("mel_stft");
-        append("bwe_generator", bwe->generator);
-        names.emplace_back("resampler");
-    }
-    return names;
-}
-
 }  // namespace ltx

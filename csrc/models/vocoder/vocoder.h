@@ -6,8 +6,8 @@
 
 namespace ltx {
 
-// Adds what a wave of low rate lacks: a second generator makes a residual from the wave's own mel spectrum, added to the
-// wave resampled by a windowed sinc.
+// Adds what a wave of low rate lacks: a second generator makes a residual from the wave's own mel spectrum, added to
+// the wave resampled by a windowed sinc.
 struct BandwidthExtension {
     ExtensionConfig config;
     Generator generator;
@@ -47,8 +47,6 @@ struct Vocoder {
 
     // Mel frames to either side on which the samples of a frame may depend.
     int64_t reach_frames() const;
-
-    std::vector<std::string> probe_names() const;
 };
 
 }  // namespace ltx

@@ -3,7 +3,7 @@
 #include <string>
 
 #include "base/error.h"
-#include "ops/gemm/gemm.h"
+#include "kernels/gemm/gemm.h"
 
 namespace ltx {
 
@@ -25,8 +25,7 @@ ggml_tensor * bf16_attention(Graph & graph, ggml_tensor * q, ggml_tensor * k, gg
     expect_heads("k", k, head_dim, context_tokens);
     expect_heads("v", v, head_dim, context_tokens);
     if (head_dim % kGemmDepth != 0 || k->ne[1] != v->ne[1] || heads % k->ne[1] != 0) {
-        throw ShapeError("attention: " + std::to_string(heads) + " heads of " + std::to_string(head_dim) + " over " +
-                         std::to_string(k->ne[1]) + " and " + std::to_string(v->ne[1]) +
+        throw ShapeError("attention: ", heads, " heads of ", head_dim, " over ", k->ne[1], " and ", v->ne[1],
                          " do not fit; a head has a multiple of 32 elements");
     }
     if (mask) {

@@ -1,7 +1,7 @@
 // Attention with BF16 products and F32 softmax and sums on the CPU's matrix instructions.
 #pragma once
 
-#include "ops/custom.h"
+#include "kernels/custom.h"
 
 namespace ltx {
 

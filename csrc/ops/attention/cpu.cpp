@@ -2,10 +2,10 @@
 #include <cmath>
 #include <vector>
 
+#include "kernels/gemm/gemm.h"
+#include "kernels/gemm/scratch.h"
 #include "ops/attention/attention.h"
 #include "ops/attention/softmax.h"
-#include "ops/gemm/gemm.h"
-#include "ops/gemm/scratch.h"
 
 namespace ltx {
 
@@ -133,7 +133,7 @@ void bf16_attention_cpu(ggml_tensor * node, int thread, int num_threads, void * 
 
 #else
 
-// Never in a graph: there is no kernel (ops/gemm).
+// Never in a graph: there is no kernel (kernels/gemm).
 void bf16_attention_cpu(ggml_tensor * /*node*/, int /*thread*/, int /*num_threads*/, void * /*unused*/) {}
 
 #endif

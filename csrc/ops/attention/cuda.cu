@@ -1,5 +1,5 @@
+#include "kernels/cuda/tensor_core.cuh"
 #include "ops/attention/attention.h"
-#include "ops/cuda/tensor_core.cuh"
 
 namespace ltx {
 

@@ -1,7 +1,7 @@
 // The softmax of one row of logits, a block of keys at a time.
 #pragma once
 
-#include "ops/gemm/gemm.h"
+#include "kernels/gemm/gemm.h"
 
 namespace ltx {
 

@@ -1,7 +1,7 @@
 // gelu(x + bias) in the tanh form, exact in F32 (ggml's CPU operation looks values up in an F16 table).
 #pragma once
 
-#include "ops/custom.h"
+#include "kernels/custom.h"
 
 namespace ltx {
 

@@ -1,4 +1,4 @@
-#include "base/simd_math.h"
+#include "kernels/simd_math.h"
 #include "ops/bias_gelu/bias_gelu.h"
 
 namespace ltx {

@@ -1,5 +1,5 @@
+#include "kernels/cuda/kernel.cuh"
 #include "ops/bias_gelu/bias_gelu.h"
-#include "ops/cuda/kernel.cuh"
 
 namespace ltx {
 

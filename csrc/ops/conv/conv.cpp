@@ -16,23 +16,26 @@ void expect_arguments(const char * op, const ggml_tensor * x, const ggml_tensor 
         expect_rows(op, "bias", bias, GGML_TYPE_F32, {weight->ne[0], 1, 1, 1});
     }
     if (!ggml_is_contiguous(x) || !ggml_is_contiguous(weight)) {
-        throw ShapeError(std::string(op) + ": x and weight must be contiguous");
+        throw ShapeError(op, ": x and weight must be contiguous");
     }
 }
 
 ggml_tensor * activate(ggml_context * ctx, ggml_tensor * x, ConvActivation activation, float value) {
     switch (activation) {
-        case ConvActivation::None: return x;
-        case ConvActivation::LeakyRelu: return ggml_leaky_relu(ctx, x, value, false);
-        case ConvActivation::PixelNormSilu: return ggml_silu(ctx, ggml_rms_norm(ctx, x, value));
+        case ConvActivation::None:
+            return x;
+        case ConvActivation::LeakyRelu:
+            return ggml_leaky_relu(ctx, x, value, false);
+        case ConvActivation::PixelNormSilu:
+            return ggml_silu(ctx, ggml_rms_norm(ctx, x, value));
     }
     throw Error("unknown activation of a convolution");
 }
 
 // The matrix of one tap as ggml multiplies it: F32 [in, out].
 ggml_tensor * matrix_of(ggml_context * ctx, ggml_tensor * weight, int64_t tap) {
-    ggml_tensor * matrix =
-        ggml_view_2d(ctx, weight, weight->ne[0], weight->ne[1], weight->nb[1], static_cast<size_t>(tap) * weight->nb[2]);
+    ggml_tensor * matrix = ggml_view_2d(ctx, weight, weight->ne[0], weight->ne[1], weight->nb[1],
+                                        static_cast<size_t>(tap) * weight->nb[2]);
     matrix = matrix->type == GGML_TYPE_F32 ? matrix : ggml_cast(ctx, matrix, GGML_TYPE_F32);
     return ggml_cont(ctx, ggml_transpose(ctx, matrix));
 }
@@ -93,9 +96,8 @@ ggml_tensor * conv(Graph & graph, ggml_tensor * x, ggml_tensor * weight, ggml_te
     const int64_t padded_width = x->ne[1] * o.repeat + o.pad_left + o.pad_right;
     const int64_t padded_height = x->ne[2] * o.repeat + o.pad_top + o.pad_bottom;
     if (weight->ne[2] % o.kernel_width != 0 || padded_width < span_x || padded_height < kernel_height) {
-        throw ShapeError("conv: a kernel of " + std::to_string(weight->ne[2]) + " taps, " +
-                         std::to_string(o.kernel_width) + " wide, does not fit into " + std::to_string(padded_width) +
-                         " x " + std::to_string(padded_height) + " padded positions");
+        throw ShapeError("conv: a kernel of ", weight->ne[2], " taps, ", o.kernel_width, " wide, does not fit into ",
+                         padded_width, " x ", padded_height, " padded positions");
     }
     const std::array<int64_t, 4> ne{weight->ne[0], (padded_width - span_x) / o.stride + 1,
                                     (padded_height - kernel_height) / o.stride + 1, 1};
@@ -117,8 +119,7 @@ ggml_tensor * conv_transpose(Graph & graph, ggml_tensor * x, ggml_tensor * weigh
                              ConvActivation activation, float value) {
     expect_arguments("conv_transpose", x, weight, bias);
     if (stride < 1 || weight->ne[2] < stride || (weight->ne[2] - stride) % 2 != 0 || x->ne[2] != 1) {
-        throw ShapeError("conv_transpose: " + std::to_string(weight->ne[2]) + " taps do not fit a stride of " +
-                         std::to_string(stride) + " over one row");
+        throw ShapeError("conv_transpose: ", weight->ne[2], " taps do not fit a stride of ", stride, " over one row");
     }
     if (graph.form() == OpForm::Composed) {
         ggml_tensor * activated = activate(graph.ctx(), x, activation, value);

@@ -2,7 +2,7 @@
 // (ggml's own make F16 columns whatever the kernel's type, and multiply F16 or BF16 kernels by rounded activations.)
 #pragma once
 
-#include "ops/custom.h"
+#include "kernels/custom.h"
 
 namespace ltx {
 
@@ -30,8 +30,8 @@ struct ConvOptions {
 // bias: F32 [out] or null. residual: F32 of the result's shape, contiguous, added to it, or null.
 // -> F32 [out, W', H'] with W' = (W * repeat + left + right - dilation * (kernel_width - 1) - 1) / stride + 1.
 // Throws ShapeError for other layouts.
-ggml_tensor * conv(Graph & graph, ggml_tensor * x, ggml_tensor * weight, ggml_tensor * bias, const ConvOptions & options,
-                   ggml_tensor * residual = nullptr);
+ggml_tensor * conv(Graph & graph, ggml_tensor * x, ggml_tensor * weight, ggml_tensor * bias,
+                   const ConvOptions & options, ggml_tensor * residual = nullptr);
 
 // x: F32 [in, W], contiguous. weight: [out, in, taps] (WeightKind::TransposedKernel), taps - stride even and positive.
 // bias: F32 [out] or null. -> F32 [out, W * stride], (taps - stride) / 2 values cut off at both ends.

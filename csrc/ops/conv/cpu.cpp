@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "base/simd_math.h"
+#include "kernels/simd_math.h"
 #include "ops/conv/conv.h"
 #include "ops/conv/split.h"
 #include "ops/conv/tile.h"

@@ -1,8 +1,8 @@
 #include <algorithm>
 
+#include "kernels/cuda/kernel.cuh"
+#include "kernels/cuda/scratch.h"
 #include "ops/conv/conv.h"
-#include "ops/cuda/kernel.cuh"
-#include "ops/cuda/scratch.h"
 
 namespace ltx {
 

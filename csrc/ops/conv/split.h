@@ -4,8 +4,8 @@
 
 #include <cstdint>
 
+#include "kernels/gemm/gemm.h"
 #include "ops/conv/tile.h"
-#include "ops/gemm/gemm.h"
 
 namespace ltx {
 

@@ -1,6 +1,6 @@
 #include "ops/conv3d/conv3d.h"
 
-#include "ops/gemm/gemm.h"
+#include "kernels/gemm/gemm.h"
 
 namespace ltx {
 

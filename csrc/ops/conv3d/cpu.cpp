@@ -1,4 +1,4 @@
-#include "base/simd.h"
+#include "kernels/simd.h"
 #include "ops/conv3d/conv3d.h"
 
 namespace ltx {

@@ -1,5 +1,5 @@
+#include "kernels/cuda/tensor_core.cuh"
 #include "ops/conv3d/conv3d.h"
-#include "ops/cuda/tensor_core.cuh"
 #include "ops/pad/frame_pieces.cuh"
 
 namespace ltx {

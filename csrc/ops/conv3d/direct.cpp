@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "base/pages.h"
-#include "base/simd.h"
+#include "kernels/gemm/gemm.h"
+#include "kernels/simd.h"
 #include "ops/conv3d/conv3d.h"
-#include "ops/gemm/gemm.h"
 
 namespace ltx {
 

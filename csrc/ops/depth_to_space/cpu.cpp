@@ -48,7 +48,8 @@ void depth_to_space_cpu(ggml_tensor * dst, int thread, int num_threads, void * /
             }
             for (int64_t x = 0; x < in->ne[1]; ++x) {
                 const float * from = channels_at(in, x, y, t) + index;
-                auto * to = const_cast<float *>(channels_at(dst, x * f.width + at.width, y * f.height + at.height, frame));
+                auto * to =
+                    const_cast<float *>(channels_at(dst, x * f.width + at.width, y * f.height + at.height, frame));
                 for (int64_t c = 0; c < channels; ++c) {
                     to[c] = from[c * p];
                 }
@@ -86,8 +87,9 @@ void space_to_depth_cpu(ggml_tensor * dst, int thread, int num_threads, void * /
                 to[c * p + index] = from[c];
             }
             if (shortcut) {
-                rows[static_cast<size_t>(index)] = channels_at(shortcut, x * f.width + at.width, y * f.height + at.height,
-                                                          std::max<int64_t>(0, frame - params.lead));
+                rows[static_cast<size_t>(index)] =
+                    channels_at(shortcut, x * f.width + at.width, y * f.height + at.height,
+                                std::max<int64_t>(0, frame - params.lead));
             }
         }
         for (int64_t o = 0; group && o < dst->ne[0]; ++o) {

@@ -44,9 +44,9 @@ ggml_tensor * depth_to_space(Graph & graph, ggml_tensor * x, SpaceTimeFactor fac
     const DepthToSpaceConstants params{factor, packing, drop_first, piece_set(shortcut)};
     if (graph.form() == OpForm::Fused) {
         return custom_node_with(graph, GGML_TYPE_F32,
-                           {x->ne[0] / factor.product(), x->ne[1] * factor.width, x->ne[2] * factor.height,
-                            x->ne[3] * factor.time - params.drop_first},
-                           {x, shortcut.earlier, shortcut.frames}, &depth_to_space_cpu, params);
+                                {x->ne[0] / factor.product(), x->ne[1] * factor.width, x->ne[2] * factor.height,
+                                 x->ne[3] * factor.time - params.drop_first},
+                                {x, shortcut.earlier, shortcut.frames}, &depth_to_space_cpu, params);
     }
     ggml_tensor * result = shuffle(graph, x, params);
     if (ggml_tensor * added = join_frames(graph, shortcut)) {

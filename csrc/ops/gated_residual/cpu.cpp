@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "base/simd.h"
+#include "kernels/simd.h"
 #include "ops/gated_residual/gated_residual.h"
 
 namespace ltx {

@@ -1,4 +1,4 @@
-#include "ops/cuda/kernel.cuh"
+#include "kernels/cuda/kernel.cuh"
 #include "ops/gated_residual/gated_residual.h"
 
 namespace ltx {

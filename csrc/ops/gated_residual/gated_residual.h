@@ -1,7 +1,7 @@
 // The residual add of a modulated branch: x + branch * gate[row], with a gate row per token.
 #pragma once
 
-#include "ops/custom.h"
+#include "kernels/custom.h"
 
 namespace ltx {
 

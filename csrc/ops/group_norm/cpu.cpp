@@ -2,7 +2,7 @@
 #include <cmath>
 #include <vector>
 
-#include "base/simd_math.h"
+#include "kernels/simd_math.h"
 #include "ops/group_norm/group_norm.h"
 
 namespace ltx {

@@ -1,4 +1,4 @@
-#include "ops/cuda/kernel.cuh"
+#include "kernels/cuda/kernel.cuh"
 #include "ops/group_norm/group_norm.h"
 
 namespace ltx {

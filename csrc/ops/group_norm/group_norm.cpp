@@ -32,8 +32,8 @@ ggml_tensor * group_norm_silu(Graph & graph, ggml_tensor * x, ggml_tensor * weig
         expect_rows("group_norm_silu", "residual", residual, GGML_TYPE_F32, ne);
     }
     if (!ggml_is_contiguous(x) || (residual && !ggml_is_contiguous(residual)) || groups < 1 || ne[0] % groups != 0) {
-        throw ShapeError("group_norm_silu: x and residual must be without gaps, and " + std::to_string(groups) +
-                         " groups must divide " + std::to_string(ne[0]) + " channels");
+        throw ShapeError("group_norm_silu: x and residual must be without gaps, and ", groups, " groups must divide ",
+                         ne[0], " channels");
     }
     if (graph.form() == OpForm::Composed) {
         return group_norm_silu_composed(graph.ctx(), x, weight, bias, groups, eps, residual);

@@ -2,7 +2,7 @@
 // all positions of all frames.
 #pragma once
 
-#include "ops/custom.h"
+#include "kernels/custom.h"
 
 namespace ltx {
 

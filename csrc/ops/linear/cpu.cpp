@@ -1,9 +1,9 @@
 #include <algorithm>
 #include <limits>
 
-#include "base/simd_math.h"
-#include "ops/gemm/gemm.h"
-#include "ops/gemm/scratch.h"
+#include "kernels/gemm/gemm.h"
+#include "kernels/gemm/scratch.h"
+#include "kernels/simd_math.h"
 #include "ops/linear/decode.h"
 #include "ops/linear/linear.h"
 

@@ -1,8 +1,8 @@
 #include <algorithm>
 
-#include "ops/cuda/cublas.h"
-#include "ops/cuda/kernel.cuh"
-#include "ops/cuda/scratch.h"
+#include "kernels/cuda/cublas.h"
+#include "kernels/cuda/kernel.cuh"
+#include "kernels/cuda/scratch.h"
 #include "ops/linear/linear.h"
 
 namespace ltx {

@@ -1,8 +1,8 @@
 #include "ops/linear/linear.h"
 
+#include "kernels/gemm/gemm.h"
 #include "ops/bias_gelu/bias_gelu.h"
 #include "ops/gated_residual/gated_residual.h"
-#include "ops/gemm/gemm.h"
 
 namespace ltx {
 
@@ -34,15 +34,7 @@ ggml_tensor * linear_composed(Graph & graph, ggml_tensor * weight, ggml_tensor *
         x = ggml_cast(ctx, x, GGML_TYPE_F32);
     }
     ggml_tensor * y = ggml_mul_mat(ctx, weight, x);  // ne: [out, tokens]
-    if (epilogue.gelu) {
-        y = bias_gelu(graph, y, epilogue.bias);
-    } else if (epilogue.bias) {
-        y = ggml_add(ctx, y, epilogue.bias);
-    }
-    if (epilogue.gate) {
-        return gated_residual(graph, epilogue.residual, y, epilogue.gate, epilogue.gate_rows);
-    }
-    return epilogue.residual ? ggml_add(ctx, epilogue.residual, y) : y;
+    return apply_epilogue(graph, y, epilogue);
 }
 
 // A contiguous result, seen as rows of `width`.
@@ -51,6 +43,18 @@ ggml_tensor * first_columns(Graph & graph, ggml_tensor * wide, int64_t width) {
 }
 
 }  // namespace
+
+ggml_tensor * apply_epilogue(Graph & graph, ggml_tensor * y, const LinearEpilogue & epilogue) {
+    if (epilogue.gelu) {
+        y = bias_gelu(graph, y, epilogue.bias);
+    } else if (epilogue.bias) {
+        y = ggml_add(graph.ctx(), y, epilogue.bias);
+    }
+    if (epilogue.gate) {
+        return gated_residual(graph, epilogue.residual, y, epilogue.gate, epilogue.gate_rows);
+    }
+    return epilogue.residual ? ggml_add(graph.ctx(), epilogue.residual, y) : y;
+}
 
 ggml_type activation_type(const ggml_tensor * weight) {
     return is_decoded(weight->type) ? GGML_TYPE_BF16 : GGML_TYPE_F32;

@@ -1,7 +1,7 @@
 // y = W x and what follows it in one pass: bias, GELU or a gated residual.
 #pragma once
 
-#include "ops/custom.h"
+#include "kernels/custom.h"
 
 namespace ltx {
 
@@ -23,6 +23,9 @@ struct LinearEpilogue {
 // x is rounded to BF16 and quantised weights are decoded to BF16 a panel at a time, with F32 sums; elsewhere this is
 // ggml's product. Throws ShapeError.
 ggml_tensor * linear(Graph & graph, ggml_tensor * weight, ggml_tensor * x, const LinearEpilogue & epilogue = {});
+
+// The epilogue by nodes of its own, for a product that was made otherwise. y: F32 [out, tokens] -> the same.
+ggml_tensor * apply_epilogue(Graph & graph, ggml_tensor * y, const LinearEpilogue & epilogue);
 
 // The type of activations where they meet weights of this type: F32 and F16 weights multiply F32 activations, all
 // others rounded ones. Attention between such layers computes in it too.

@@ -3,8 +3,8 @@
 #include <limits>
 #include <vector>
 
-#include "base/simd_math.h"
-#include "ops/gemm/gemm.h"
+#include "kernels/gemm/gemm.h"
+#include "kernels/simd_math.h"
 #include "ops/modulate/modulate.h"
 
 namespace ltx {

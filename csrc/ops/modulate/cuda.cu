@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "ops/cuda/kernel.cuh"
+#include "kernels/cuda/kernel.cuh"
 #include "ops/modulate/modulate.h"
 
 namespace ltx {

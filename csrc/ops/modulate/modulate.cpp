@@ -1,6 +1,6 @@
 #include "ops/modulate/modulate.h"
 
-#include "ops/gemm/gemm.h"
+#include "kernels/gemm/gemm.h"
 
 namespace ltx {
 

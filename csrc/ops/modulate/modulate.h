@@ -1,7 +1,7 @@
 // Normalise, scale and shift: norm(x) * (1 + scale[row]) + shift[row], with a row of scale and shift per token.
 #pragma once
 
-#include "ops/custom.h"
+#include "kernels/custom.h"
 
 namespace ltx {
 

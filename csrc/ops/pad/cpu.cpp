@@ -3,7 +3,7 @@
 #include <cstring>
 #include <vector>
 
-#include "base/simd.h"
+#include "kernels/simd.h"
 #include "ops/pad/pad.h"
 #include "ops/pixel_norm/pixel_norm.h"
 
@@ -40,9 +40,15 @@ void to_f16(const float * x, uint16_t * y, int64_t count) {
 
 void store(ggml_type type, const float * x, char * y, int64_t count) {
     switch (type) {
-        case GGML_TYPE_F32: std::memcpy(y, x, static_cast<size_t>(count) * sizeof(float)); return;
-        case GGML_TYPE_F16: to_f16(x, reinterpret_cast<uint16_t *>(y), count); return;
-        default: to_bf16(x, reinterpret_cast<uint16_t *>(y), count); return;
+        case GGML_TYPE_F32:
+            std::memcpy(y, x, static_cast<size_t>(count) * sizeof(float));
+            return;
+        case GGML_TYPE_F16:
+            to_f16(x, reinterpret_cast<uint16_t *>(y), count);
+            return;
+        default:
+            to_bf16(x, reinterpret_cast<uint16_t *>(y), count);
+            return;
     }
 }
 

@@ -1,7 +1,7 @@
 // Frames as CUDA kernels read them.
 #pragma once
 
-#include "ops/cuda/kernel.cuh"
+#include "kernels/cuda/kernel.cuh"
 #include "ops/pad/frame_pieces.h"
 
 namespace ltx::cuda {

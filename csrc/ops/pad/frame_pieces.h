@@ -1,7 +1,7 @@
 // Consecutive frames that lie in two tensors: some kept from an earlier run, and the new ones.
 #pragma once
 
-#include "ops/custom.h"
+#include "kernels/custom.h"
 
 namespace ltx {
 
@@ -29,10 +29,14 @@ inline PieceSet piece_set(const FramePieces & pieces) {
 // The pieces from source `first` of a node on.
 inline FramePieces pieces_of(const ggml_tensor * node, int first, PieceSet set) {
     switch (set) {
-        case PieceSet::None: return {};
-        case PieceSet::Earlier: return {node->src[first], nullptr};
-        case PieceSet::Frames: return {nullptr, node->src[first]};
-        case PieceSet::Both: return {node->src[first], node->src[first + 1]};
+        case PieceSet::None:
+            return {};
+        case PieceSet::Earlier:
+            return {node->src[first], nullptr};
+        case PieceSet::Frames:
+            return {nullptr, node->src[first]};
+        case PieceSet::Both:
+            return {node->src[first], node->src[first + 1]};
     }
     return {};
 }

@@ -57,14 +57,9 @@ ggml_tensor * pad_frames(Graph & graph, const FramePieces & pieces, const PadOpt
     }
     const ggml_tensor * any = pieces.frames ? pieces.frames : pieces.earlier;
     const int64_t border = any == pieces.frames || !options.earlier_is_padded ? 2 : 0;
-    const PadConstants constants{options.front,
-                                 options.back,
-                                 options.spatial,
-                                 options.temporal,
-                                 options.norm_silu,
-                                 options.earlier_is_padded,
-                                 piece_set(pieces),
-                                 options.eps};
+    const PadConstants constants{options.front,     options.back,      options.spatial,
+                                 options.temporal,  options.norm_silu, options.earlier_is_padded,
+                                 piece_set(pieces), options.eps};
     return custom_node_with(graph, options.type,
                             {options.channels ? options.channels : any->ne[0], any->ne[1] + border, any->ne[2] + border,
                              options.front + frame_count(pieces) + options.back},

@@ -23,8 +23,9 @@ struct PadOptions {
     int32_t back = 0;      // and after
     SpatialPad spatial = SpatialPad::Zeros;
     TemporalPad temporal = TemporalPad::Repeat;
-    bool norm_silu = false;         // pixel norm and SiLU first
-    bool earlier_is_padded = false;  // pieces.earlier comes out of an earlier buffer: `type` [channels, W + 2, H + 2, frames]
+    bool norm_silu = false;  // pixel norm and SiLU first
+    bool earlier_is_padded =
+        false;  // pieces.earlier comes out of an earlier buffer: `type` [channels, W + 2, H + 2, frames]
     float eps = 0;
 };
 

@@ -1,4 +1,4 @@
-#include "base/simd_math.h"
+#include "kernels/simd_math.h"
 #include "ops/pixel_norm/pixel_norm.h"
 
 namespace ltx {

@@ -1,4 +1,4 @@
-#include "ops/cuda/kernel.cuh"
+#include "kernels/cuda/kernel.cuh"
 #include "ops/pad/frame_pieces.cuh"
 #include "ops/pixel_norm/pixel_norm.h"
 

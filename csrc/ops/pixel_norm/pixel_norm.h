@@ -2,7 +2,7 @@
 // Source: ltx-core, PixelNorm without weights.
 #pragma once
 
-#include "ops/custom.h"
+#include "kernels/custom.h"
 
 namespace ltx {
 

@@ -2,7 +2,7 @@
 #include <cmath>
 #include <vector>
 
-#include "base/simd_math.h"
+#include "kernels/simd_math.h"
 #include "ops/snake/snake.h"
 
 namespace ltx {
@@ -111,8 +111,7 @@ public:
         const int64_t at_once = channels_ == pitch_ ? rows : 1;
         for (int64_t row = 0; row < rows; row += at_once) {
             lowpass_span(even_.data() + (row + 1) * channels_, odd_.data() + row * channels_, channels_,
-                         taps_.down_even, taps_.down_odd, out_ + (begin + row) * pitch_ + first_,
-                         at_once * channels_);
+                         taps_.down_even, taps_.down_odd, out_ + (begin + row) * pitch_ + first_, at_once * channels_);
         }
     }
 

@@ -1,4 +1,4 @@
-#include "ops/cuda/kernel.cuh"
+#include "kernels/cuda/kernel.cuh"
 #include "ops/snake/snake.h"
 
 namespace ltx {

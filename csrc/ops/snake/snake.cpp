@@ -19,7 +19,8 @@ ggml_tensor * continue_edges(ggml_context * ctx, ggml_tensor * x, int64_t before
 
 // The sum over taps of filter[tap] * (rows that `window` gives for the tap).
 template <typename Window>
-ggml_tensor * filtered(ggml_context * ctx, ggml_tensor * filter, int64_t first_tap, int64_t tap_step, Window && window) {
+ggml_tensor * filtered(ggml_context * ctx, ggml_tensor * filter, int64_t first_tap, int64_t tap_step,
+                       Window && window) {
     ggml_tensor * sum = nullptr;
     for (int64_t tap = first_tap, i = 0; tap < kSnakeFilterTaps; tap += tap_step, ++i) {
         ggml_tensor * weight = ggml_view_1d(ctx, filter, 1, static_cast<size_t>(tap) * filter->nb[0]);

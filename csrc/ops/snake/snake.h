@@ -2,7 +2,7 @@
 // Source: BigVGAN (Lee et al., 2023), Activation1d with SnakeBeta; ltx-core, the vocoder of LTX-2.3.
 #pragma once
 
-#include "ops/custom.h"
+#include "kernels/custom.h"
 
 namespace ltx {
 

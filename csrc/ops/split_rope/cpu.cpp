@@ -2,8 +2,8 @@
 #include <limits>
 #include <vector>
 
-#include "base/simd_math.h"
-#include "ops/gemm/gemm.h"
+#include "kernels/gemm/gemm.h"
+#include "kernels/simd_math.h"
 #include "ops/split_rope/split_rope.h"
 
 namespace ltx {

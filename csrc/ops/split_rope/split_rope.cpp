@@ -56,8 +56,8 @@ ggml_tensor * norm_split_rope(Graph & graph, ggml_tensor * x, ggml_tensor * weig
     const int64_t width = x->ne[0];
     const int64_t tokens = x->ne[1];
     if (num_heads < 1 || width % (num_heads * (rope ? 2 : 1)) != 0) {
-        throw ShapeError("norm_split_rope: a width of " + std::to_string(width) + " does not divide into " +
-                         std::to_string(num_heads) + " heads" + (rope ? " of two halves" : ""));
+        throw ShapeError("norm_split_rope: a width of ", width, " does not divide into ", num_heads, " heads",
+                         (rope ? " of two halves" : ""));
     }
     expect_rows("norm_split_rope", "x", x, GGML_TYPE_F32, {width, tokens, 1, 1});
     expect_rows("norm_split_rope", "weight", weight, GGML_TYPE_F32, {width, 1, 1, 1});
@@ -70,8 +70,8 @@ ggml_tensor * norm_split_rope(Graph & graph, ggml_tensor * x, ggml_tensor * weig
         if (rope->rows) {
             expect_rows("norm_split_rope", "rows", rope->rows, GGML_TYPE_I32, {tokens, kAny, 1, 1});
             if (rope->rows->ne[1] > kMaxRopeAxes) {
-                throw ShapeError("norm_split_rope: rows of " + std::to_string(rope->rows->ne[1]) +
-                                 " axes; it takes up to " + std::to_string(kMaxRopeAxes));
+                throw ShapeError("norm_split_rope: rows of ", rope->rows->ne[1], " axes; it takes up to ",
+                                 kMaxRopeAxes);
             }
         }
     }

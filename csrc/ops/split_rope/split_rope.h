@@ -1,7 +1,7 @@
 // RMS norm over the full width of all heads, then rotation of the halves of each head by tabulated angles.
 #pragma once
 
-#include "ops/custom.h"
+#include "kernels/custom.h"
 
 namespace ltx {
 

@@ -30,7 +30,7 @@ from ltx2cpp.model.components import Component
 from ltx2cpp.model.files import ModelSet
 from ltx2cpp.networks import cost
 from ltx2cpp.networks.networks import Networks
-from ltx2cpp.networks.transformer import StreamSizes
+from ltx2cpp.networks.transformer import StreamShape
 from ltx2cpp.observing import Step
 from ltx2cpp.sampling.denoising import denoise
 from ltx2cpp.sampling.guidance import passes_needed
@@ -78,18 +78,17 @@ class Denoise(Phase):
 
     def needs(self) -> PhaseNeeds:
         plan, models = self._plan, self._models()
-        video, audio = stream_sizes(plan, self._stage)
+        video, audio = stream_shapes(plan, self._stage)
         host = (2 if plan.negative is not None else 1) * context_bytes(models)
         channels = (plan.model.video_channels, plan.model.audio_channels)
-        for sizes, width in zip((video, audio), channels, strict=True):
-            if sizes is not None:
-                tokens, _, _, masked = sizes
-                host += _STATE_COPIES * tokens * width * FLOAT_BYTES
-                host += (FLOAT_BYTES + 2) * tokens**2 if masked else 0
+        for stream, width in zip((video, audio), channels, strict=True):
+            if stream is not None:
+                host += _STATE_COPIES * stream.tokens * width * FLOAT_BYTES
+                host += (FLOAT_BYTES + 2) * stream.tokens**2 if stream.masked else 0
         flop = cost.transformer_flop(
             models.require("transformer").config,
-            0 if video is None else video[0],
-            0 if audio is None else audio[0],
+            0 if video is None else video.tokens,
+            0 if audio is None else audio.tokens,
             MAX_TOKENS,
         )
         return PhaseNeeds(
@@ -226,7 +225,7 @@ def _start_audio(
     return condition_audio(audio, conditions)
 
 
-def stream_sizes(plan: Plan, stage: Stage) -> tuple[StreamSizes | None, StreamSizes | None]:
+def stream_shapes(plan: Plan, stage: Stage) -> tuple[StreamShape | None, StreamShape | None]:
     """Return what the transformer's graph depends on, for video and for audio."""
     items = stage.placements.items
     # Held tokens have a noise level of their own for each strength.
@@ -237,12 +236,12 @@ def stream_sizes(plan: Plan, stage: Stage) -> tuple[StreamSizes | None, StreamSi
         for item in items
     )
     tokens = stage.shape.video_tokens + stage.placements.appended_tokens(stage.shape)
-    video = (tokens, MAX_TOKENS, levels, masked) if plan.video else None
+    video = StreamShape(tokens, MAX_TOKENS, levels, masked) if plan.video else None
     sound_tokens = stage.placements.appended_sound_tokens
     audio = None
     if plan.audio:
         frames = stage.shape.audio_frames + sound_tokens
-        audio = (frames, MAX_TOKENS, 2 if sound_tokens else 1, False)
+        audio = StreamShape(frames, MAX_TOKENS, 2 if sound_tokens else 1)
     return video, audio
 
 

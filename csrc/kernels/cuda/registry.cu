@@ -1,0 +1,64 @@
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <array>
+
+#include "kernels/cuda/cuda_op.h"
+
+namespace ltx {
+
+extern const CudaOp kAntialiasedSnakeCuda;
+extern const CudaOp kAttentionCuda;
+extern const CudaOp kBiasGeluCuda;
+extern const CudaOp kConvCuda;
+extern const CudaOp kConv3dFinishCuda;
+extern const CudaOp kConv3dTappedCuda;
+extern const CudaOp kConvTransposeCuda;
+extern const CudaOp kDepthToSpaceCuda;
+extern const CudaOp kGatedResidualCuda;
+extern const CudaOp kGroupNormSiluCuda;
+extern const CudaOp kGroupStatisticsCuda;
+extern const CudaOp kLinearCuda;
+extern const CudaOp kModulateCuda;
+extern const CudaOp kNormSplitRopeCuda;
+extern const CudaOp kPadFramesCuda;
+extern const CudaOp kPixelNormSiluCuda;
+extern const CudaOp kRoundRowsCuda;
+extern const CudaOp kSpaceToDepthCuda;
+
+namespace {
+
+constexpr std::array kOps{
+    &kAntialiasedSnakeCuda, &kAttentionCuda,     &kConv3dTappedCuda,    &kLinearCuda,        &kRoundRowsCuda,
+    &kBiasGeluCuda,         &kConvCuda,          &kConv3dFinishCuda,    &kConvTransposeCuda, &kDepthToSpaceCuda,
+    &kGatedResidualCuda,    &kGroupNormSiluCuda, &kGroupStatisticsCuda, &kModulateCuda,      &kNormSplitRopeCuda,
+    &kPadFramesCuda,        &kPixelNormSiluCuda, &kSpaceToDepthCuda,
+};
+
+const CudaOp * op_of(const ggml_tensor * node) {
+    CustomKernel kernel = nullptr;
+    std::memcpy(&kernel, node->op_params, sizeof(kernel));
+    const auto found = std::ranges::find_if(kOps, [&](const CudaOp * op) { return op->cpu == kernel; });
+    return found == kOps.end() ? nullptr : *found;
+}
+
+bool has_tensor_cores(int device) {
+    int major = 0;
+    return cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess &&
+           major >= kTensorCoreMajor;
+}
+
+}  // namespace
+
+bool run_cuda_op(void * context, void * stream, int device, ggml_tensor * node) {
+    const CudaOp * op = op_of(node);
+    if (!op || !op->supports(node) || (op->needs_tensor_cores && !has_tensor_cores(device))) {
+        return false;
+    }
+    if (context) {
+        op->launch({context, static_cast<CUstream_st *>(stream)}, node);
+    }
+    return true;
+}
+
+}  // namespace ltx

@@ -1,0 +1,121 @@
+// Built for AMX, see csrc/CMakeLists.txt; called only where the CPU has it and the operating system allows it.
+#include "kernels/gemm/gemm_kernels.h"
+
+#if defined(LTX_GEMM_KERNELS)
+
+#include <immintrin.h>
+
+namespace ltx {
+
+namespace {
+
+// Tiles 0 to 3 hold sums, 4 and 5 rows of X, 6 and 7 columns of W: all 16 rows of 64 bytes.
+struct alignas(64) TileConfig {
+    uint8_t palette = 1;
+    uint8_t start_row = 0;
+    uint8_t reserved[14] = {};
+    uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+
+void begin() {
+    const TileConfig config;
+    // gcc's intrinsic claims to read eight bytes only.
+    asm volatile("ldtilecfg %0" : : "m"(config));
+}
+
+void end() {
+    _tile_release();
+}
+
+// Two tiles of rows, or one, times one panel.
+template <bool kTwo>
+inline void multiply_tiles(const PanelProduct & in) {
+    const Bf16 * packed = in.packed;
+    float * low = in.sums;
+    float * high = in.sums + 16 * in.sums_stride;
+    const auto sums_bytes = in.sums_stride * static_cast<int64_t>(sizeof(float));
+    const auto row_bytes = in.row_stride * static_cast<int64_t>(sizeof(Bf16));
+    if (in.add) {
+        _tile_loadd(0, low, sums_bytes);
+        _tile_loadd(1, low + 16, sums_bytes);
+        if constexpr (kTwo) {
+            _tile_loadd(2, high, sums_bytes);
+            _tile_loadd(3, high + 16, sums_bytes);
+        }
+    } else {
+        _tile_zero(0);
+        _tile_zero(1);
+        if constexpr (kTwo) {
+            _tile_zero(2);
+            _tile_zero(3);
+        }
+    }
+    for (int64_t s = 0; s < in.count; ++s) {
+        const Bf16 * x = in.segments[s].x + in.shift;
+        for (const Bf16 * stop = x + in.segments[s].depth; x < stop; x += kGemmDepth, packed += 2 * kTileElements) {
+            _tile_loadd(4, x, row_bytes);
+            _tile_loadd(6, packed, 64);
+            _tile_loadd(7, packed + kTileElements, 64);
+            _tile_dpbf16ps(0, 4, 6);
+            _tile_dpbf16ps(1, 4, 7);
+            if constexpr (kTwo) {
+                _tile_loadd(5, x + 16 * in.row_stride, row_bytes);
+                _tile_dpbf16ps(2, 5, 6);
+                _tile_dpbf16ps(3, 5, 7);
+            }
+        }
+    }
+    _tile_stored(0, low, sums_bytes);
+    _tile_stored(1, low + 16, sums_bytes);
+    if constexpr (kTwo) {
+        _tile_stored(2, high, sums_bytes);
+        _tile_stored(3, high + 16, sums_bytes);
+    }
+}
+
+void multiply_panel(const PanelProduct & in) {
+    if (in.rows > 16) {
+        multiply_tiles<true>(in);
+    } else {
+        multiply_tiles<false>(in);
+    }
+}
+
+// Tiles read 16 rows. A block with fewer is copied, so that nothing past the last one is touched.
+void multiply_rest(const GemmBlock & block) {
+    alignas(64) static thread_local Bf16 rows[kGemmRows * (kCachedDepth + kGemmDepth)];
+    constexpr int64_t kStride = kCachedDepth + kGemmDepth;  // no multiple of 4096 bytes
+    multiply_in_groups(
+        block, [](const PanelProduct & in) { multiply_panel(in); },
+        [&](GemmSegment * group, int64_t count) {
+            Bf16 * out = rows;
+            for (int64_t s = 0; s < count; ++s) {
+                for (int64_t r = 0; r < block.rows; ++r) {
+                    __builtin_memcpy(out + r * kStride, group[s].x + r * block.row_stride,
+                                     static_cast<size_t>(group[s].depth) * sizeof(Bf16));
+                }
+                group[s].x = out;
+                out += group[s].depth;
+            }
+            return kStride;
+        });
+}
+
+void multiply(const GemmBlock & block) {
+    if (block.rows % 16 == 0 && block.cols <= kGemmCols) {
+        multiply_in_one(block, &multiply_panel);
+    } else if (block.rows % 16 == 0) {
+        multiply_in_groups(block, &multiply_panel, [&](GemmSegment *, int64_t) { return block.row_stride; });
+    } else {
+        multiply_rest(block);
+    }
+}
+
+}  // namespace
+
+const GemmKernel kGemmAmx{"amx_bf16", true, &pack_columns_avx512, &pack_rows_avx512, &multiply, &begin, &end};
+
+}  // namespace ltx
+
+#endif

@@ -1,0 +1,58 @@
+#include "kernels/registry.h"
+
+#include <array>
+
+namespace ltx {
+
+// Each is declared and described in its folder of ops/, which lies above this one.
+using KernelFunction = void(ggml_tensor *, int, int, void *);
+KernelFunction antialiased_snake_cpu, bf16_attention_cpu, bias_gelu_cpu, conv_cpu, conv3d_direct_cpu, conv3d_finish_cpu,
+    conv3d_tapped_cpu, conv_transpose_cpu, depth_to_space_cpu, gated_residual_cpu, group_norm_silu_cpu,
+    group_statistics_cpu, linear_cpu, modulate_cpu, norm_split_rope_cpu, pad_frames_cpu, pixel_norm_silu_cpu,
+    round_rows_cpu, space_to_depth_cpu;
+
+namespace {
+
+constexpr std::array kOps{
+    CustomOp{"antialiased_snake", &antialiased_snake_cpu},
+    CustomOp{"attention", &bf16_attention_cpu},
+    CustomOp{"bias_gelu", &bias_gelu_cpu},
+    CustomOp{"conv", &conv_cpu},
+    CustomOp{"conv3d_direct", &conv3d_direct_cpu},
+    CustomOp{"conv3d_finish", &conv3d_finish_cpu},
+    CustomOp{"conv3d_tapped", &conv3d_tapped_cpu},
+    CustomOp{"conv_transpose", &conv_transpose_cpu},
+    CustomOp{"depth_to_space", &depth_to_space_cpu},
+    CustomOp{"gated_residual", &gated_residual_cpu},
+    CustomOp{"group_norm_silu", &group_norm_silu_cpu},
+    CustomOp{"group_statistics", &group_statistics_cpu},
+    CustomOp{"linear", &linear_cpu},
+    CustomOp{"modulate", &modulate_cpu},
+    CustomOp{"norm_split_rope", &norm_split_rope_cpu},
+    CustomOp{"pad_frames", &pad_frames_cpu},
+    CustomOp{"pixel_norm_silu", &pixel_norm_silu_cpu},
+    CustomOp{"round_rows", &round_rows_cpu},
+    CustomOp{"space_to_depth", &space_to_depth_cpu},
+};
+
+}  // namespace
+
+std::span<const CustomOp> custom_ops() {
+    return kOps;
+}
+
+const CustomOp * custom_op_of(const ggml_tensor * node) {
+    if (node->op != GGML_OP_CUSTOM) {
+        return nullptr;
+    }
+    CustomKernel kernel = nullptr;
+    std::memcpy(&kernel, node->op_params, sizeof(kernel));
+    for (const CustomOp & op : kOps) {
+        if (op.cpu == kernel) {
+            return &op;
+        }
+    }
+    return nullptr;
+}
+
+}  // namespace ltx

@@ -1,0 +1,54 @@
+// Token ids to hidden states or to the features that the connectors take.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <span>
+
+#include "models/gemma3/gemma3.h"
+#include "models/text_connector/feature_extractor.h"
+#include "networks/network.h"
+
+namespace ltx {
+
+struct TextFeatures {
+    HostTensor video;  // (tokens, video_width)
+    HostTensor audio;  // (tokens, audio_width)
+};
+
+// The text model with the projection of its hidden states, if there is one.
+struct ProjectedText {
+    Gemma3 gemma;
+    std::optional<FeatureExtractor> projection;
+};
+
+class TextEncoderNetwork : public Network<ProjectedText> {
+public:
+    struct Projection {
+        TensorTable table;
+        FeatureExtractorConfig config;
+    };
+
+    TextEncoderNetwork(TensorTable table, const Gemma3Config & config, std::optional<Projection> projection,
+                       std::shared_ptr<Backend> backend);
+
+    // What encoding so many tokens takes, without loading weights.
+    NetworkMemory measure(int64_t tokens);
+
+    // (layers + 1, tokens, hidden)
+    HostTensor hidden_states(std::span<const int32_t> ids);
+
+    // Throws ArgumentError when there is no projection.
+    TextFeatures encode(std::span<const int32_t> ids);
+
+    // Intermediate results of `encode`, or of `hidden_states` when there is no projection.
+    std::map<std::string, HostTensor> probe(std::span<const int32_t> ids, const ProbeSet & names);
+
+private:
+    void draft(Graph & graph) override;
+    void build(Graph & graph, int64_t tokens, bool project) const;
+    void run(const char * function, std::span<const int32_t> ids, const ProbeSet & probes, bool project);
+    void check_ids(const char * function, std::span<const int32_t> ids) const;
+};
+
+}  // namespace ltx

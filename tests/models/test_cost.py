@@ -6,8 +6,7 @@ import dataclasses
 from typing import Any
 
 import pytest
-import transformer_cases
-import video_cases
+from helpers import transformer_cases, video_cases
 
 from ltx2cpp.networks.cost import (
     transformer_attention_flop,

@@ -8,12 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy_text
 import pytest
-import text_cases
 import tolerances
 from harness import compare
-from text_cases import GEMMA, PROJECTION_V1, PROJECTION_V2, as_dict, random_ids, random_tensors
+from helpers import numpy_text, text_cases
+from helpers.text_cases import (
+    GEMMA,
+    PROJECTION_V1,
+    PROJECTION_V2,
+    as_dict,
+    random_ids,
+    random_tensors,
+)
 
 from ltx2cpp import LTX2Pipeline, ModelFiles, _core
 from ltx2cpp.config import GemmaConfig, TextProjectionConfig

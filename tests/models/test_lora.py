@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import tolerances
 from harness import compare, nrmse
+from helpers.transformer_cases import TINY_23, make_modality, random_weights
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
-from transformer_cases import TINY_23, make_modality, random_weights
 
 from ltx2cpp import LoraSpec, LTX2Pipeline, Modality, ModelFiles, Velocity
 from ltx2cpp.checkpoint import open_checkpoint, read_array

@@ -15,10 +15,10 @@ import pytest
 import test_gemma3
 import test_text_connector
 import tolerances
-import transformer_cases
 from harness import compare
-from text_cases import CONNECTOR, random_ids
-from transformer_cases import TINY_20, TINY_23, make_modality, random_weights, write_weights
+from helpers import transformer_cases
+from helpers.text_cases import CONNECTOR, random_ids
+from helpers.transformer_cases import TINY_20, TINY_23, make_modality, random_weights, write_weights
 
 from ltx2cpp import _core
 

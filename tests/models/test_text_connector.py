@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy_text
 import pytest
-import text_cases
 import tolerances
 from harness import compare
+from helpers import numpy_text, text_cases
+from helpers.text_cases import CONNECTOR, as_dict, random_tensors
 from numpy.typing import NDArray
-from text_cases import CONNECTOR, as_dict, random_tensors
 
 from ltx2cpp import LTX2Pipeline, ModelFiles, _core
 from ltx2cpp.config import ConnectorConfig

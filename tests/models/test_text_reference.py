@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import text_cases
 import tolerances
 from harness import compare
+from helpers import text_cases
+from helpers.text_cases import CONNECTOR, GEMMA, as_dict
 from numpy.typing import NDArray
-from text_cases import CONNECTOR, GEMMA, as_dict
 
 from ltx2cpp import _core
 from ltx2cpp.checkpoint import open_checkpoint

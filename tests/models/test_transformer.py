@@ -13,11 +13,8 @@ import numpy as np
 import pytest
 import tolerances
 from harness import compare
-from numpy.typing import NDArray
-from numpy_transformer import NumpyTransformer, weight_shapes
-from released_configs import released_config
-from released_layouts import released_tensors
-from transformer_cases import (
+from helpers.numpy_transformer import NumpyTransformer, weight_shapes
+from helpers.transformer_cases import (
     TINY_20,
     TINY_23,
     make_modality,
@@ -25,6 +22,9 @@ from transformer_cases import (
     random_weights,
     write_weights,
 )
+from numpy.typing import NDArray
+from released_configs import released_config
+from released_layouts import released_tensors
 
 from ltx2cpp import _core
 from ltx2cpp.checkpoint import open_checkpoint

@@ -15,7 +15,7 @@ import pytest
 import tolerances
 from diffusers_names import TRANSFORMER_PARTS, rename_parts
 from harness import compare
-from transformer_cases import (
+from helpers.transformer_cases import (
     RELEASED_23,
     TINY_20,
     TINY_23,

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import tolerances
 from harness import compare
-from numpy_upsampler import NumpyUpsampler, blur_half, upsampler_shapes
-from video_cases import (
+from helpers.numpy_upsampler import NumpyUpsampler, blur_half, upsampler_shapes
+from helpers.video_cases import (
     DEVICE,
     device_without_bf16,
     random_weights,

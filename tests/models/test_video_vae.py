@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import tolerances
 from harness import compare
-from numpy_video import NumpyVae, decode_tiled, decoder_shapes, encoder_shapes
-from video_cases import (
+from helpers.numpy_video import NumpyVae, decode_tiled, decoder_shapes, encoder_shapes
+from helpers.video_cases import (
     DEVICE,
     RELEASED_20,
     RELEASED_23,

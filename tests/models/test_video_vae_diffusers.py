@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tolerances
 from harness import compare
+from helpers.video_cases import TINY_20, open_decoder, open_encoder, random_latent
 from numpy.typing import NDArray
-from video_cases import TINY_20, open_decoder, open_encoder, random_latent
 
 REASON = "needs the torch reference packages (pip install 'ltx2cpp[reference]')"
 torch = pytest.importorskip("torch", reason=REASON)

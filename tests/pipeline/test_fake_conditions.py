@@ -5,10 +5,10 @@ from __future__ import annotations
 import gc
 from typing import Any
 
-import fake_core
 import numpy as np
 import pytest
-from fake_core import (
+from helpers import fake_core
+from helpers.fake_core import (
     AUDIO_CHANNELS,
     CHANNELS,
     EVENTS,

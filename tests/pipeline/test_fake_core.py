@@ -6,10 +6,10 @@ import dataclasses
 import gc
 from typing import Any
 
-import fake_core
 import numpy as np
 import pytest
-from fake_core import (
+from helpers import fake_core
+from helpers.fake_core import (
     AUDIO_WIDTH,
     CHANNELS,
     EVENTS,

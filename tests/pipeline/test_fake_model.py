@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_core import (
+from helpers.fake_core import (
     AUDIO_CHANNELS,
     AUDIO_WIDTH,
     CHANNELS,

@@ -8,9 +8,9 @@ import sys
 import time
 from pathlib import Path
 
-import fake_pipeline
 import pytest
-from fake_pipeline import FakePipeline
+from helpers import fake_pipeline
+from helpers.fake_pipeline import FakePipeline
 
 from ltx2cpp.cli.main import main
 from ltx2cpp.errors import (
@@ -81,7 +81,7 @@ def test_generate_shows_the_traceback_of_a_bug_only_when_verbose(
 INTERRUPTED = """
 import sys
 sys.path.insert(0, {here!r})
-from fake_pipeline import FakeFiles, FakePipeline
+from helpers.fake_pipeline import FakeFiles, FakePipeline
 import ltx2cpp
 from ltx2cpp.cli.main import main
 ltx2cpp.LTX2Pipeline, ltx2cpp.ModelFiles = FakePipeline, FakeFiles
@@ -93,7 +93,10 @@ sys.exit(main(["generate", "a boat", "-o", {out!r}, "--steps", {steps!r}, "--num
 
 def start(out: Path, *, steps: int, step_seconds: float) -> subprocess.Popen[str]:
     program = INTERRUPTED.format(
-        here=str(Path(__file__).parent), out=str(out), steps=str(steps), step_seconds=step_seconds
+        here=str(Path(__file__).parents[1]),
+        out=str(out),
+        steps=str(steps),
+        step_seconds=step_seconds,
     )
     return subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

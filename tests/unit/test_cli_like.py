@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-import fake_pipeline
 import numpy as np
 import pytest
+from helpers import fake_pipeline
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 

@@ -7,9 +7,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import fake_pipeline
 import numpy as np
 import pytest
+from helpers import fake_pipeline
 from PIL import Image
 
 from ltx2cpp import media

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import av
-import fake_pipeline
 import numpy as np
 import pytest
+from helpers import fake_pipeline
 from PIL import Image
 
 from ltx2cpp import media

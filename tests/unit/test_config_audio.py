@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from config_cases import released_shapes
+from helpers.config_cases import released_shapes
 from released_configs import released_config
 
 from ltx2cpp.config import (

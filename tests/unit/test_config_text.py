@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from config_cases import DIT, Shapes, released_shapes
+from helpers.config_cases import DIT, Shapes, released_shapes
 from released_configs import released_config
 from released_layouts import released_gemma_tensors
 

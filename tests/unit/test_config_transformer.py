@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import pytest
-from config_cases import DIT, released_shapes
+from helpers.config_cases import DIT, released_shapes
 from released_configs import released_config
 
 from ltx2cpp.config import (

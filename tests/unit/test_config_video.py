@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from config_cases import Shapes, released_shapes
+from helpers.config_cases import Shapes, released_shapes
 from released_configs import released_config
 
 from ltx2cpp.config import (

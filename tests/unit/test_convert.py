@@ -14,7 +14,7 @@ from typing import Any
 import gguf
 import numpy as np
 import pytest
-from checkpoint_writers import F32, STRING, gguf_key, write_gguf, write_safetensors
+from helpers.checkpoint_writers import F32, STRING, gguf_key, write_gguf, write_safetensors
 from make_synthetic import random_values, to_bfloat16, write_checkpoint
 
 from ltx2cpp import _core

@@ -11,7 +11,7 @@ import gguf
 import numpy as np
 import pytest
 import quantize_q8_0
-from checkpoint_writers import write_safetensors
+from helpers.checkpoint_writers import write_safetensors
 from make_synthetic import write_checkpoint
 
 from ltx2cpp.checkpoint import DType, open_checkpoint, read_array, read_bytes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from checkpoint_writers import STRING, gguf_key, write_gguf, write_safetensors
+from helpers.checkpoint_writers import STRING, gguf_key, write_gguf, write_safetensors
 from released_layouts import released_gemma_tensors, released_tensors
 
 from ltx2cpp.checkpoint import open_checkpoint

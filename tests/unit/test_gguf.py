@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checkpoint_writers import (
+from helpers.checkpoint_writers import (
     ARRAY,
     GGUF_TYPES,
     I32,
@@ -19,7 +19,7 @@ from checkpoint_writers import (
     gguf_tensor,
     write_gguf,
 )
-from hostile_cases import valid_gguf
+from helpers.hostile_cases import valid_gguf
 
 from ltx2cpp.checkpoint import DType, open_checkpoint, read_array
 from ltx2cpp.checkpoint.gguf import open_gguf

@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-from checkpoint_writers import STRING as GGUF_STRING
-from checkpoint_writers import gguf_key, safetensors_bytes, safetensors_header, write_gguf
-from hostile_cases import (
+from helpers.checkpoint_writers import STRING as GGUF_STRING
+from helpers.checkpoint_writers import gguf_key, safetensors_bytes, safetensors_header, write_gguf
+from helpers.hostile_cases import (
     SEED,
     Case,
     flipped,
@@ -21,7 +21,7 @@ from hostile_cases import (
     valid_gguf,
     valid_safetensors,
 )
-from hostile_folders import folder_cases, stranger_cases
+from helpers.hostile_folders import folder_cases, stranger_cases
 
 from ltx2cpp.checkpoint import CheckpointFile, open_checkpoint
 from ltx2cpp.errors import CheckpointError, Error

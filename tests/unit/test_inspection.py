@@ -7,7 +7,7 @@ import struct
 from pathlib import Path
 
 import pytest
-from checkpoint_writers import write_safetensors
+from helpers.checkpoint_writers import write_safetensors
 from make_synthetic import choose_tensors
 
 from ltx2cpp.cli.main import main

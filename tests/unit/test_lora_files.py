@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from checkpoint_writers import write_safetensors
-from lora_cases import (
+from helpers.checkpoint_writers import write_safetensors
+from helpers.lora_cases import (
     ATTENTION,
     FORMS,
     MODULES,

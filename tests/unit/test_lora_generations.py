@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 import pytest
-from lora_cases import (
+from helpers.lora_cases import (
     ATTENTION,
     MODULES,
     apply,

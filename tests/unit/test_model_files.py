@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from checkpoint_writers import STRING, gguf_key, write_gguf, write_safetensors
-from model_writers import (
+from helpers.checkpoint_writers import STRING, gguf_key, write_gguf, write_safetensors
+from helpers.model_writers import (
     CONNECTORS,
     DIT,
     Tensors,

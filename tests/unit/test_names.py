@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from checkpoint_writers import write_gguf, write_safetensors
 from diffusers_names import TRANSFORMER_PARTS, rename_parts
+from helpers.checkpoint_writers import write_gguf, write_safetensors
 from released_layouts import released_gemma_tensors, released_tensors
 
 from ltx2cpp.checkpoint import open_checkpoint

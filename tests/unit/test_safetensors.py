@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checkpoint_writers import write_safetensors
+from helpers.checkpoint_writers import write_safetensors
 
 from ltx2cpp.checkpoint import DType, open_checkpoint, read_array, read_bytes
 from ltx2cpp.errors import CheckpointError, UnsupportedError

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from checkpoint_writers import write_safetensors
-from model_writers import (
+from helpers.checkpoint_writers import write_safetensors
+from helpers.model_writers import (
     DIT,
     Tensors,
     released_transformer,

@@ -6,8 +6,16 @@ import json
 from pathlib import Path
 
 import pytest
-from checkpoint_writers import ARRAY, F32, STRING, U64, gguf_key, write_gguf, write_safetensors
-from model_writers import (
+from helpers.checkpoint_writers import (
+    ARRAY,
+    F32,
+    STRING,
+    U64,
+    gguf_key,
+    write_gguf,
+    write_safetensors,
+)
+from helpers.model_writers import (
     Tensors,
     released_transformer,
     write_gemma,

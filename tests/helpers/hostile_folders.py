@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from hostile_cases import SEED, TENSORS, Case, file_case, valid_safetensors
+from helpers.hostile_cases import SEED, TENSORS, Case, file_case, valid_safetensors
 
 
 def folder_cases() -> Iterator[Case]:

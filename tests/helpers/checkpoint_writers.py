@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 import math
 import struct
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
 ITEM_BYTES = {
     "F64": 8,

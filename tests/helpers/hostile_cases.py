@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from checkpoint_writers import (
+from helpers.checkpoint_writers import (
     ARRAY,
     BOOL,
     F32,

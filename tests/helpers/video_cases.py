@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from numpy_video import decoder_shapes, encoder_shapes
 from safetensors.numpy import save_file
 
+from helpers.numpy_video import decoder_shapes, encoder_shapes
 from ltx2cpp import _core
 from ltx2cpp.checkpoint import open_checkpoint
 from ltx2cpp.config import VaeBlock, VideoVaeConfig

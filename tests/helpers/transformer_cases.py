@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from numpy_transformer import weight_shapes
 from safetensors.numpy import save_file
 
+from helpers.numpy_transformer import weight_shapes
 from ltx2cpp import _core
 from ltx2cpp.checkpoint import open_checkpoint
 from ltx2cpp.config import TransformerConfig

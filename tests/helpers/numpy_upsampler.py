@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from numpy_video import Array, Shapes, depth_to_space
 
+from helpers.numpy_video import Array, Shapes, depth_to_space
 from ltx2cpp.config import UpsamplerConfig
 
 _NUMERATORS = {1.5: 3, 2.0: 2, 4.0: 4}

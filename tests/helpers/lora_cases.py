@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from checkpoint_writers import write_safetensors
 from released_configs import released_config
 from released_layouts import released_tensors
 
+from helpers.checkpoint_writers import write_safetensors
 from ltx2cpp import LoraSpec, ModelFiles
 from ltx2cpp.model.files import ModelSet, resolve
 from ltx2cpp.model.lora import AdaptedModels, Lora

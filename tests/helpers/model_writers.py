@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from checkpoint_writers import write_safetensors
 from released_configs import released_config
 from released_layouts import released_gemma_tensors, released_tensors
+
+from helpers.checkpoint_writers import write_safetensors
 
 Tensors = dict[str, tuple[str, tuple[int, ...]]]
 DIT = "model.diffusion_model."

@@ -27,6 +27,8 @@ CHANNELS, AUDIO_CHANNELS, WIDTH, AUDIO_WIDTH, LAYERS = 4, 32, 6, 5, 3
 
 
 class Device:
+    """A device that runs nothing."""
+
     runs_custom_ops = True
 
     def __init__(self, name: str, threads: int | None) -> None:
@@ -34,6 +36,8 @@ class Device:
 
 
 class TensorTable:
+    """Keeps the rows that the package adds."""
+
     def __init__(self) -> None:
         self.rows: list[tuple[Any, ...]] = []
 
@@ -42,6 +46,8 @@ class TensorTable:
 
 
 class _Network:
+    """Notes in EVENTS when it is made, loaded and freed."""
+
     weight_bytes = 0
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -132,13 +138,13 @@ def make_core(**changes: Any) -> SimpleNamespace:
         *(VideoDecoder, VideoEncoder, Upsampler),
         *(AudioDecoder, AudioEncoder, Vocoder),
     )
-    found = {each.__name__: each for each in names} | changes
-    return SimpleNamespace(**{name: value for name, value in found.items() if value is not None})
+    classes = {each.__name__: each for each in names} | changes
+    return SimpleNamespace(**{name: each for name, each in classes.items() if each is not None})
 
 
 @dataclass(frozen=True)
 class Config:
-    """Fields of every configuration in one."""
+    """The fields of all configurations that a pipeline reads, in one class."""
 
     num_layers: int = LAYERS
     in_channels: int = CHANNELS
@@ -205,13 +211,15 @@ def component(config: Any = None, **shapes: tuple[int, ...]) -> SimpleNamespace:
 
 
 class FakeTokenizer:
+    """One token for each word, and one to begin with."""
+
     def encode(self, prompt: str) -> Any:
         return np.arange(2, 2 + len(prompt.split()) + 1, dtype=np.int32)
 
 
 @dataclass
 class FakeModels:
-    """A ModelSet of one shape; a component set to None is missing."""
+    """Stands for a ModelSet; a component that is None is missing."""
 
     transformer: Any = field(default_factory=lambda: component(proj__weight=(64, 64)))
     video_connector: Any = field(default_factory=component)
@@ -237,17 +245,17 @@ class FakeModels:
         return f"model.safetensors holds no {name}"
 
     def require(self, name: str) -> Any:
-        found = getattr(self, name)
-        if found is None:
+        part = getattr(self, name)
+        if part is None:
             raise CheckpointError(self.why_missing(name))
-        return found
+        return part
 
     def open_tokenizer(self) -> FakeTokenizer:
         return FakeTokenizer()
 
 
 class Recorder(Observer):
-    """Keeps what it hears."""
+    """Keeps the events of a generation in order."""
 
     def __init__(self) -> None:
         self.events: list[Any] = []
@@ -268,7 +276,7 @@ class Recorder(Observer):
 
 
 def pipelines(monkeypatch: pytest.MonkeyPatch) -> Make:
-    """Return what makes pipelines whose networks are these."""
+    """Return a function that opens pipelines on the fake core."""
 
     def build(models: FakeModels | None = None, **arguments: Any) -> LTX2Pipeline:
         core = make_core()

@@ -21,14 +21,20 @@ CALLS: list[dict[str, Any]] = []
 
 
 class FakeFiles:
-    """Keeps the paths it is given."""
+    """Stands for ModelFiles and keeps its paths."""
 
     def __init__(self, **paths: object) -> None:
         self.paths = paths
 
 
 class FakePipeline:
-    """Walks through the phases of a pipeline; ``failure`` is a phase and what is raised in it."""
+    """Stands for LTX2Pipeline: reports its phases, notes each call in CALLS, returns grey frames.
+
+    Attributes:
+        step_seconds: Time that each step and each frame takes.
+        failure: A phase and the error to raise in it.
+        on_start: Called when denoising starts.
+    """
 
     step_seconds = 0.0
     failure: tuple[str, BaseException] | None = None
@@ -52,7 +58,7 @@ class FakePipeline:
         self.memory = (offload, max_memory)
         self.prompt_cache = prompt_cache
         self.observer = observer
-        self.made = {
+        self.settings = {
             "paths": {name: path for name, path in files.paths.items() if path is not None},
             "device": device,
             "weight_type": weight_type,
@@ -64,7 +70,7 @@ class FakePipeline:
     @classmethod
     def demo(cls, **arguments: Any) -> FakePipeline:
         pipe = cls(FakeFiles(), **arguments)
-        pipe.made["demo"] = True
+        pipe.settings["demo"] = True
         return pipe
 
     def __enter__(self) -> FakePipeline:
@@ -81,7 +87,7 @@ class FakePipeline:
         )
 
     def stream(self, prompt: str, **call: Any) -> FakeStream:
-        CALLS.append({"prompt": prompt, **self.made, **call})
+        CALLS.append({"prompt": prompt, **self.settings, **call})
         steps = call.get("num_inference_steps", 8)
         self.observer.phase_started("denoise", steps)
         type(self).on_start()
@@ -98,7 +104,7 @@ class FakePipeline:
         return find_pipeline(pipeline, two_stage, preset).defaults(preset)
 
     def encode_video(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
-        CALLS.append({"encoded": frames.shape, **self.made})
+        CALLS.append({"encoded": frames.shape, **self.settings})
         count, height, width, _ = frames.shape
         return np.zeros((4, (count - 1) // 8 + 1, height // 32, width // 32), np.float32)
 
@@ -120,7 +126,7 @@ class FakePipeline:
 
 
 class FakeStream:
-    """Frames that brighten."""
+    """Stands for the stream of a clip, whose frames grow brighter."""
 
     def __init__(self, pipe: FakePipeline, prompt: str, call: dict[str, Any]) -> None:
         self._pipe = pipe
@@ -177,7 +183,7 @@ class FakeStream:
 
 
 def install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put it in the place of the real one."""
+    """Put the fakes in the place of LTX2Pipeline and ModelFiles."""
     monkeypatch.setattr("ltx2cpp.LTX2Pipeline", FakePipeline, raising=False)
     monkeypatch.setattr("ltx2cpp.ModelFiles", FakeFiles, raising=False)
     CALLS.clear()

@@ -1,4 +1,4 @@
-"""LoRA files of every key form over the layouts of released models."""
+"""LoRA files of every key form, and models with the tensors of released ones to apply them to."""
 
 from __future__ import annotations
 
@@ -66,6 +66,7 @@ Tensors = dict[str, tuple[str, Sequence[int]]]
 
 
 def spell(form: str, module: str) -> str:
+    """Return the key of a module; ``form`` is one half of an entry of FORMS."""
     diffusers = DIFFUSERS.get(module, module)
     return form.format(
         module=module,
@@ -76,6 +77,7 @@ def spell(form: str, module: str) -> str:
 
 
 def factors(form: str, modules: Mapping[str, tuple[int, int]], rank: int = RANK) -> Tensors:
+    """Return types and shapes of the factors of each module, by their keys in this form."""
     down, up = FORMS[form]
     tensors: Tensors = {}
     for module, (out, columns) in modules.items():
@@ -85,6 +87,7 @@ def factors(form: str, modules: Mapping[str, tuple[int, int]], rank: int = RANK)
 
 
 def make_model(folder: Path, version: str) -> ModelSet:
+    """Return a model with the tensors of a released one, two blocks deep, and no values."""
     path = folder / f"ltx-{version}-distilled.safetensors"
     write_safetensors(
         path, released_tensors(version, 2), {"config": json.dumps(released_config(version, 2))}
@@ -109,6 +112,7 @@ def apply(
     name: str = "adapter.safetensors",
     data: Mapping[str, bytes] | None = None,
 ) -> tuple[ModelSet, Lora]:
+    """Write a LoRA file and return the model with it and its description."""
     write_safetensors(folder / name, dict(tensors), metadata, data)
     changed, loras = apply_loras(model, [LoraSpec(folder / name, strength)])
     return changed, loras[0]

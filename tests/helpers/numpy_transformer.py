@@ -193,11 +193,11 @@ class NumpyTransformer:
         masks: Mapping[str, NDArray[np.float32]] | None = None,
     ) -> dict[str, Array]:
         """Return velocities under "video" and "audio" and block outputs under their probe names."""
-        given = {k: m for k, m in (("video", video), ("audio", audio)) if m is not None}
-        cross = len(given) == 2 and not isolate
+        streams = {k: m for k, m in (("video", video), ("audio", audio)) if m is not None}
+        cross = len(streams) == 2 and not isolate
         runs = {
-            kind: _Run(self, kind, modality, given, (masks or {}).get(kind))
-            for kind, modality in given.items()
+            kind: _Run(self, kind, modality, streams, (masks or {}).get(kind))
+            for kind, modality in streams.items()
         }
         out: dict[str, Array] = {}
         for i in range(self._c.num_layers):
@@ -277,7 +277,7 @@ class _Run:
         net: NumpyTransformer,
         kind: str,
         modality: Modality,
-        given: Mapping[str, Modality],
+        streams: Mapping[str, Modality],
         mask: NDArray[np.float32] | None,
     ) -> None:
         c, self._net, self._s = net._c, net, net._streams[kind]
@@ -302,8 +302,8 @@ class _Run:
         if mask is not None:
             with np.errstate(divide="ignore"):
                 self._bias = np.maximum(np.log(mask.astype(np.float64)), -65504.0)
-        if len(given) == 2:
-            other = given["audio" if kind == "video" else "video"]
+        if len(streams) == 2:
+            other = streams["audio" if kind == "video" else "video"]
             factor = np.float32(c.av_gate_timestep_scale) / scale
             self._cross = net.adaln(s.cross_adaln, levels)[0]
             self._gate = net.adaln(s.cross_gate, np.float32([other.sigma]) * scale * factor)[0]

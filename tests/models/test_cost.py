@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 import pytest
-from helpers import transformer_cases, video_cases
+from helpers import transformer_configs, video_cases
 
 from ltx2cpp.networks.cost import (
     transformer_attention_flop,
@@ -22,18 +22,18 @@ from ltx2cpp.networks.cost import (
     ids=["768x512x121", "1280x704x121"],
 )
 def test_transformer(tokens: tuple[int, int], tera: float) -> None:
-    flop = transformer_flop(transformer_cases.RELEASED_23, *tokens, text_rows=1024)
+    flop = transformer_flop(transformer_configs.RELEASED_23, *tokens, text_rows=1024)
     assert flop / 1e12 == pytest.approx(tera, abs=0.05)
 
 
 def test_attention_of_a_block() -> None:
-    config = dataclasses.replace(transformer_cases.RELEASED_23, num_layers=1)
+    config = dataclasses.replace(transformer_configs.RELEASED_23, num_layers=1)
     flop = transformer_attention_flop(config, 6144, 0, 1024)
     assert flop / 1e9 == pytest.approx(618.5 + 103.1, abs=0.1)
 
 
 def test_streams_of_the_transformer_add_up_with_what_lies_between_them() -> None:
-    config = dataclasses.replace(transformer_cases.RELEASED_23, num_layers=1)
+    config = dataclasses.replace(transformer_configs.RELEASED_23, num_layers=1)
     alone = transformer_flop(config, 6144, 0, 1024) + transformer_flop(config, 0, 126, 1024)
     between = transformer_flop(config, 6144, 126, 1024) - alone
     # Queries and outputs of one direction and keys and values of the other are 206.2 G each.

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import tolerances
 from harness import compare, nrmse
-from helpers.transformer_cases import TINY_23, make_modality, random_weights
+from helpers.transformer_cases import make_modality, random_weights
+from helpers.transformer_configs import TINY_23
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 

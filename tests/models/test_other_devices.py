@@ -18,7 +18,8 @@ import tolerances
 from harness import compare
 from helpers import transformer_cases
 from helpers.text_cases import CONNECTOR, random_ids
-from helpers.transformer_cases import TINY_20, TINY_23, make_modality, random_weights, write_weights
+from helpers.transformer_cases import make_modality, random_weights, write_weights
+from helpers.transformer_configs import TINY_20, TINY_23
 
 from ltx2cpp import _core
 

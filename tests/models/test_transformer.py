@@ -15,13 +15,12 @@ import tolerances
 from harness import compare
 from helpers.numpy_transformer import NumpyTransformer, weight_shapes
 from helpers.transformer_cases import (
-    TINY_20,
-    TINY_23,
     make_modality,
     open_transformer,
     random_weights,
     write_weights,
 )
+from helpers.transformer_configs import TINY_20, TINY_23
 from numpy.typing import NDArray
 from released_configs import released_config
 from released_layouts import released_tensors

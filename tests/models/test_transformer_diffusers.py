@@ -16,14 +16,12 @@ import tolerances
 from diffusers_names import TRANSFORMER_PARTS, rename_parts
 from harness import compare
 from helpers.transformer_cases import (
-    RELEASED_23,
-    TINY_20,
-    TINY_23,
     make_modality,
     open_transformer,
     random_weights,
     write_weights,
 )
+from helpers.transformer_configs import RELEASED_23, TINY_20, TINY_23
 
 from ltx2cpp.config import TransformerConfig
 from ltx2cpp.values import Modality

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from helpers.config_cases import DIT, released_shapes
+from helpers.transformer_configs import RELEASED_23
 from released_configs import released_config
 
 from ltx2cpp.config import (
@@ -28,35 +29,7 @@ def test_transformer_2_3() -> None:
     config = read_transformer_config(
         Fields(released_config("2.3")["transformer"], "F"), released_shapes("2.3", DIT)
     )
-    assert config == TransformerConfig(
-        num_layers=48,
-        num_heads=32,
-        head_dim=128,
-        in_channels=128,
-        out_channels=128,
-        cross_attention_dim=4096,
-        audio_num_heads=32,
-        audio_head_dim=64,
-        audio_in_channels=128,
-        audio_out_channels=128,
-        audio_cross_attention_dim=2048,
-        gated_attention=True,
-        cross_attention_adaln=True,
-        prompt_adaln=True,
-        caption_projection=False,
-        caption_channels=3840,
-        ff_bias=True,
-        audio_ff_bias=True,
-        keyframes_embedding=False,
-        norm_eps=1e-6,
-        rope_type="split",
-        rope_double=True,
-        rope_theta=10000.0,
-        max_pos=(20, 2048, 2048),
-        audio_max_pos=20,
-        timestep_scale=1000.0,
-        av_gate_timestep_scale=1000.0,
-    )
+    assert config == RELEASED_23
 
 
 def test_transformer_2_0() -> None:

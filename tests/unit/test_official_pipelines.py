@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import plan_cases
+from helpers.plan_cases import DISTILLED
 
 from ltx2cpp.conditioning import (
     AudioCondition,
@@ -21,22 +23,13 @@ from ltx2cpp.errors import ArgumentError
 from ltx2cpp.generation.describe import describe
 from ltx2cpp.generation.pipelines import PIPELINES, find_pipeline
 from ltx2cpp.generation.plan import ModelDefaults, Plan
-from ltx2cpp.generation.presets import find_preset
 from ltx2cpp.generation.settle import settle
 from ltx2cpp.options import Guidance, LoraSpec, ModalityGuidance, Sampling
 from ltx2cpp.sampling.schedulers import distilled_sigmas, ltx2_sigmas
 from ltx2cpp.values import Audio
 
 DISTILLED_LORA = Path("distilled.safetensors")
-DEV = ModelDefaults(
-    preset=find_preset("2.3", "dev", 48),
-    video_channels=16,
-    audio_channels=32,
-    max_seconds=20.0,
-    info={},
-    distilled_lora=DISTILLED_LORA,
-)
-DISTILLED = replace(DEV, preset=find_preset("2.3", "distilled", 48), distilled_lora=None)
+DEV = replace(plan_cases.DEV, distilled_lora=DISTILLED_LORA)
 PICTURE = np.zeros((8, 8, 3), np.uint8)
 SMALL = {"width": 128, "height": 64, "num_frames": 17}
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.plan_cases import DEV, DISTILLED
 
 from ltx2cpp.conditioning import Retake
 from ltx2cpp.errors import ArgumentError, ShapeError
@@ -27,15 +28,6 @@ from ltx2cpp.sampling.schedulers import (
     ltx2_sigmas,
 )
 from ltx2cpp.values import PromptEmbedding
-
-DEV = ModelDefaults(
-    preset=find_preset("2.3", "dev", 48),
-    video_channels=16,
-    audio_channels=32,
-    max_seconds=20.0,
-    info={"version": "2.3", "variant": "dev"},
-)
-DISTILLED = replace(DEV, preset=find_preset("2.3", "distilled", 48))
 
 SIZE = {"width": 96, "height": 64, "num_frames": 17}
 

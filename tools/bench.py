@@ -32,13 +32,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import bench_machine as machine
-import bench_reference as reference
 import numpy as np
-from bench_reference import Arrays, Call
+from benchmarks import machine, reference
+from benchmarks.reference import Arrays, Call
 from compare_velocity import make_inputs
 from numpy.typing import NDArray
-from synthetic_models import random_file, sparse_file
+from synthetic.models import random_file, sparse_file
 
 from ltx2cpp import LTX2Pipeline, Modality, ModelFiles, Observer, PromptEmbedding
 from ltx2cpp.convert import convert

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from synthetic_models import whole_model
+from synthetic.models import whole_model
 
 from ltx2cpp import LTX2Pipeline, ModelFiles
 from ltx2cpp.memory.plan import GIB

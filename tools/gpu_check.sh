@@ -124,14 +124,14 @@ run_tests() {
 
 compare() {
     section compare
-    python3 "$root/tools/gpu_bench.py" compare 2>&1 | tee -a "$report"
+    python3 "$root/tools/bench_gpu.py" compare 2>&1 | tee -a "$report"
 }
 
 bench() {
     section bench
-    python3 "$root/tools/gpu_bench.py" attention 2>&1 | tee -a "$report"
-    python3 "$root/tools/gpu_bench.py" decode 2>&1 | tee -a "$report"
-    python3 "$root/tools/gpu_bench.py" transformer 2>&1 | tee -a "$report"
+    python3 "$root/tools/bench_gpu.py" attention 2>&1 | tee -a "$report"
+    python3 "$root/tools/bench_gpu.py" decode 2>&1 | tee -a "$report"
+    python3 "$root/tools/bench_gpu.py" transformer 2>&1 | tee -a "$report"
 }
 
 for phase in "${phases[@]}"; do

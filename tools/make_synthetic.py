@@ -22,8 +22,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from released_configs import released_config
-from released_layouts import VERSIONS, Layout, released_gemma_tensors, released_tensors
+from released.configs import released_config
+from released.layouts import VERSIONS, Layout, released_gemma_tensors, released_tensors
 
 from ltx2cpp.atomic import atomic_file
 from ltx2cpp.checkpoint import DType

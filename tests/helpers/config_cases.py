@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from released_layouts import released_tensors
+from released.layouts import released_tensors
 
 Shapes = dict[str, tuple[int, ...]]
 DIT = "model.diffusion_model."

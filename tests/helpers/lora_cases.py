@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from released_configs import released_config
-from released_layouts import released_tensors
+from released.configs import released_config
+from released.layouts import released_tensors
 
 from helpers.checkpoint_writers import write_safetensors
 from ltx2cpp import LoraSpec, ModelFiles

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from released_configs import released_config
-from released_layouts import released_gemma_tensors, released_tensors
+from released.configs import released_config
+from released.layouts import released_gemma_tensors, released_tensors
 
 from helpers.checkpoint_writers import write_safetensors
 

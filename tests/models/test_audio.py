@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from harness import compare
 from numpy.typing import NDArray
-from released_configs import released_config
-from released_layouts import released_tensors
+from released.configs import released_config
+from released.layouts import released_tensors
 from tolerances import AUDIO_VAE_F32, MEL_F32, RESAMPLING_F32, WAVE_F32
 
 from ltx2cpp import LTX2Pipeline, ModelFiles, _core

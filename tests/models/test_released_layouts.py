@@ -8,8 +8,8 @@ import struct
 from pathlib import Path
 
 import pytest
-from released_configs import released_config
-from released_layouts import released_gemma_tensors, released_tensors
+from released.configs import released_config
+from released.layouts import released_gemma_tensors, released_tensors
 
 from ltx2cpp import LTX2Pipeline, ModelFiles, _core
 from ltx2cpp.model.files import Component, ModelSet, resolve

@@ -22,8 +22,8 @@ from helpers.transformer_cases import (
 )
 from helpers.transformer_configs import TINY_20, TINY_23
 from numpy.typing import NDArray
-from released_configs import released_config
-from released_layouts import released_tensors
+from released.configs import released_config
+from released.layouts import released_tensors
 
 from ltx2cpp import _core
 from ltx2cpp.checkpoint import open_checkpoint

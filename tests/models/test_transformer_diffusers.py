@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import tolerances
-from diffusers_names import TRANSFORMER_PARTS, rename_parts
 from harness import compare
 from helpers.transformer_cases import (
     make_modality,
@@ -22,6 +21,7 @@ from helpers.transformer_cases import (
     write_weights,
 )
 from helpers.transformer_configs import RELEASED_23, TINY_20, TINY_23
+from released.diffusers_names import TRANSFORMER_PARTS, rename_parts
 
 from ltx2cpp.config import TransformerConfig
 from ltx2cpp.values import Modality

@@ -6,7 +6,7 @@ import math
 
 import pytest
 from helpers.config_cases import released_shapes
-from released_configs import released_config
+from released.configs import released_config
 
 from ltx2cpp.config import (
     Fields,

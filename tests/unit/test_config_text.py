@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.config_cases import DIT, Shapes, released_shapes
-from released_configs import released_config
-from released_layouts import released_gemma_tensors
+from released.configs import released_config
+from released.layouts import released_gemma_tensors
 
 from ltx2cpp.config import (
     Fields,

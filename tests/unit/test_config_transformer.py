@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from helpers.config_cases import DIT, released_shapes
 from helpers.transformer_configs import RELEASED_23
-from released_configs import released_config
+from released.configs import released_config
 
 from ltx2cpp.config import (
     Fields,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from helpers.config_cases import Shapes, released_shapes
-from released_configs import released_config
+from released.configs import released_config
 
 from ltx2cpp.config import (
     Fields,

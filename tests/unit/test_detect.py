@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from helpers.checkpoint_writers import STRING, gguf_key, write_gguf, write_safetensors
-from released_layouts import released_gemma_tensors, released_tensors
+from released.layouts import released_gemma_tensors, released_tensors
 
 from ltx2cpp.checkpoint import open_checkpoint
 from ltx2cpp.model.detect import Detection, detect, missing_sentence

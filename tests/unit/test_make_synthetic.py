@@ -9,7 +9,7 @@ import make_synthetic
 import numpy as np
 import pytest
 from make_synthetic import choose_tensors, random_values, to_bfloat16, write_checkpoint
-from released_layouts import released_gemma_tensors, released_tensors
+from released.layouts import released_gemma_tensors, released_tensors
 from safetensors import safe_open
 
 from ltx2cpp.checkpoint import open_checkpoint, read_array

@@ -18,8 +18,8 @@ from helpers.model_writers import (
     write_gemma,
     write_model,
 )
-from released_configs import released_config
-from released_layouts import released_gemma_tensors, released_tensors
+from released.configs import released_config
+from released.layouts import released_gemma_tensors, released_tensors
 
 from ltx2cpp.errors import (
     ArgumentError,

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from diffusers_names import TRANSFORMER_PARTS, rename_parts
 from helpers.checkpoint_writers import write_gguf, write_safetensors
-from released_layouts import released_gemma_tensors, released_tensors
+from released.diffusers_names import TRANSFORMER_PARTS, rename_parts
+from released.layouts import released_gemma_tensors, released_tensors
 
 from ltx2cpp.checkpoint import open_checkpoint
 from ltx2cpp.errors import CheckpointError, UnsupportedError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from released_layouts import released_tensors
+from released.layouts import released_tensors
 
 from ltx2cpp.checkpoint import DType
 from ltx2cpp.errors import ArgumentError

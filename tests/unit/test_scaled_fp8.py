@@ -15,7 +15,7 @@ from helpers.model_writers import (
     Tensors,
     released_transformer,
 )
-from released_layouts import released_gemma_tensors
+from released.layouts import released_gemma_tensors
 
 from ltx2cpp.errors import (
     CheckpointError,

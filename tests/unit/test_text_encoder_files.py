@@ -21,7 +21,7 @@ from helpers.model_writers import (
     write_gemma,
     write_model,
 )
-from released_layouts import released_gemma_tensors
+from released.layouts import released_gemma_tensors
 
 from ltx2cpp.errors import (
     CheckpointError,

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from diffusers_names import TRANSFORMER_PARTS, rename_parts
 from numpy.typing import NDArray
+from released.diffusers_names import TRANSFORMER_PARTS, rename_parts
 
 from ltx2cpp import Modality
 from ltx2cpp.config import TransformerConfig

@@ -1,6 +1,6 @@
 """Shows how long pictures and sound are in the MP4 files that this package writes.
 
-    python tools/stream_lengths.py
+    python tools/check_stream_lengths.py
 
 Writes a short clip of each number of frames and each rate, with a sound as long as the model would
 make it, and prints what PyAV reads from the file. Fails where the streams differ by more than one

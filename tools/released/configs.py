@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from released_layouts import GENERATORS, LATENT, RESBLOCK_KERNELS, VAE_BLOCKS, VERSIONS
+from released.layouts import GENERATORS, LATENT, RESBLOCK_KERNELS, VAE_BLOCKS, VERSIONS
 
 
 def released_config(version: str, num_layers: int = 48) -> dict[str, Any]:

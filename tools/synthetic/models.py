@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from make_synthetic import GEMMA_CONFIG, choose_tensors, write_checkpoint, write_sparse_gguf
-from released_configs import released_config
-from released_layouts import Layout
+from released.configs import released_config
+from released.layouts import Layout
 
 from ltx2cpp import ModelFiles
 from ltx2cpp.demo import demo_files

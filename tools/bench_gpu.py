@@ -1,9 +1,9 @@
 """Compares and times the networks of LTX-2.3 on a CUDA device, with random weights.
 
-    python tools/gpu_bench.py compare
-    python tools/gpu_bench.py transformer --blocks 48 --weights bf16 q8_0
-    python tools/gpu_bench.py decode --size 768x512x121
-    python tools/gpu_bench.py attention
+    python tools/bench_gpu.py compare
+    python tools/bench_gpu.py transformer --blocks 48 --weights bf16 q8_0
+    python tools/bench_gpu.py decode --size 768x512x121
+    python tools/bench_gpu.py attention
 
 `compare` prints how far each network's result on the device is from that on the CPU. `transformer`
 times one call, with resident and with streamed weights, beside diffusers in bfloat16 where torch
@@ -26,13 +26,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import bench_reference as reference
 import numpy as np
 from bench import converted
-from bench_machine import relative_error
+from benchmarks import reference
+from benchmarks.machine import relative_error
 from compare_velocity import make_inputs
 from numpy.typing import NDArray
-from synthetic_models import random_file
+from synthetic.models import random_file
 
 from ltx2cpp import LTX2Pipeline, Modality, ModelFiles, _core
 from ltx2cpp.config import TransformerConfig

@@ -1,0 +1,1 @@
+"""What the released checkpoints look like: configurations, layouts and names, without weights."""

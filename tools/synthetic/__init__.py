@@ -1,0 +1,1 @@
+"""Made-up weights at the sizes of the released models."""

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from ltx2cpp import LTX2Pipeline, ModelFiles
 from ltx2cpp.checkpoint import open_checkpoint
 from ltx2cpp.demo import demo_files
-from ltx2cpp.networks.backend import Denoiser
 from ltx2cpp.networks.text import PromptEncoder
+from ltx2cpp.networks.transformer import Transformer
 from ltx2cpp.values import Modality, Velocity
 from train_demo.checks import BOUNDS, read_clip
 from train_demo.combinations import HELD_OUT_COMBINATIONS, Combination, say
@@ -64,7 +64,7 @@ def _tokens_by_column() -> AbstractContextManager[object]:
         by_column = tokens.T.reshape(tokens.shape[1], frames, width, height)
         return np.ascontiguousarray(by_column.swapaxes(-1, -2))
 
-    return patch("ltx2cpp.generation.runs.unpack_video", unpack)
+    return patch("ltx2cpp.generation.phases.denoise.unpack_video", unpack)
 
 
 def _tokens_backwards() -> AbstractContextManager[object]:
@@ -72,7 +72,7 @@ def _tokens_backwards() -> AbstractContextManager[object]:
         backwards = np.ascontiguousarray(tokens[::-1].T)
         return backwards.reshape(tokens.shape[1], frames, height, width)
 
-    return patch("ltx2cpp.generation.runs.unpack_video", unpack)
+    return patch("ltx2cpp.generation.phases.denoise.unpack_video", unpack)
 
 
 def _prompt_backwards() -> AbstractContextManager[object]:
@@ -86,16 +86,16 @@ def _prompt_backwards() -> AbstractContextManager[object]:
 
 
 def _level_of_next_step() -> AbstractContextManager[object]:
-    velocity = Denoiser.velocity
+    velocity = Transformer.velocity
     levels = (*LEVELS, 0.0)
 
-    def late(self: Denoiser, video: Modality, audio: object, **options: object) -> Velocity:
+    def late(self: Transformer, video: Modality, audio: object, **options: object) -> Velocity:
         step = int(np.abs(np.array(levels) - video.sigma).argmin())
-        told = levels[min(step + 1, len(levels) - 1)]
-        timesteps = np.where(video.timesteps > 0, np.float32(told), np.float32(0))
-        return velocity(self, replace(video, sigma=told, timesteps=timesteps), audio, **options)
+        level = levels[min(step + 1, len(levels) - 1)]
+        timesteps = np.where(video.timesteps > 0, np.float32(level), np.float32(0))
+        return velocity(self, replace(video, sigma=level, timesteps=timesteps), audio, **options)
 
-    return patch.object(Denoiser, "velocity", late)
+    return patch.object(Transformer, "velocity", late)
 
 
 def _edit_registers(order: Callable[[FloatArray, int], FloatArray]) -> Edit:
@@ -126,7 +126,7 @@ BREAKAGES = (
     Breakage("register order: backwards", edit=_edit_registers(lambda rows, _: rows[::-1])),
     Breakage("RoPE ladder: base 100 instead of 10000", edit=_edit_ladder),
     Breakage("sigmas: all near one", sigmas=(*_NEARLY_ONE, 0.0)),
-    Breakage("sigmas: network told the next one", _level_of_next_step),
+    Breakage("sigmas: the network gets the next one", _level_of_next_step),
     Breakage("sigmas: the last three left out", sigmas=(*LEVELS[:5], 0.0)),
     Breakage("sigmas: evenly spaced", sigmas=tuple(np.linspace(1.0, 0.0, 9).tolist())),
 )
@@ -136,14 +136,14 @@ BREAKAGES = (
 def _opened(breakage: Breakage, tokens: int) -> Iterator[LTX2Pipeline]:
     """Open the demo, broken."""
     files = demo_files()
-    with tempfile.TemporaryDirectory() as folder, patch("ltx2cpp.pipeline.demo_files") as made:
-        made.return_value = files
+    with tempfile.TemporaryDirectory() as folder, patch("ltx2cpp.pipeline.demo_files") as shipped:
+        shipped.return_value = files
         if breakage.edit is not None:
             content = bytearray(Path(files.checkpoint).read_bytes())
             breakage.edit(content, files, tokens)
             broken = Path(folder) / Path(files.checkpoint).name
             broken.write_bytes(content)
-            made.return_value = replace(files, checkpoint=broken)
+            shipped.return_value = replace(files, checkpoint=broken)
         with breakage.patched(), LTX2Pipeline.demo("cpu") as pipe:
             yield pipe
 

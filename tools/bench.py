@@ -35,12 +35,11 @@ from pathlib import Path
 import numpy as np
 from benchmarks import machine, reference
 from benchmarks.reference import Arrays, Call
-from compare_velocity import make_inputs
 from numpy.typing import NDArray
-from synthetic.models import random_file, sparse_file
+from synthetic.inputs import make_inputs
+from synthetic.models import converted, random_file, sparse_file
 
 from ltx2cpp import LTX2Pipeline, Modality, ModelFiles, Observer, PromptEmbedding
-from ltx2cpp.convert import convert
 from ltx2cpp.errors import Error
 from ltx2cpp.model.files import resolve
 from ltx2cpp.networks.cost import (
@@ -86,17 +85,6 @@ class OurCall:
 
     def __call__(self) -> Arrays:
         return self.run()
-
-
-def converted(path: Path, weights: str) -> Path:
-    """Return the file in another weight type, converted when it is not there."""
-    if weights == "bf16":
-        return path
-    target = path.with_name(f"{path.stem}-{weights}.gguf")
-    if not target.exists():
-        print(f"writing {target}", file=sys.stderr)
-        convert(path, target, weights)
-    return target
 
 
 def our_transformer(path: Path, video: Modality, audio: Modality, threads: int) -> Call:

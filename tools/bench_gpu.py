@@ -27,12 +27,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bench import converted
 from benchmarks import reference
 from benchmarks.machine import relative_error
-from compare_velocity import make_inputs
 from numpy.typing import NDArray
-from synthetic.models import random_file
+from synthetic.inputs import make_inputs
+from synthetic.models import converted, random_file
 
 from ltx2cpp import LTX2Pipeline, Modality, ModelFiles, _core
 from ltx2cpp.config import TransformerConfig

@@ -20,8 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from make_synthetic import to_bfloat16, write_checkpoint
 from numpy.typing import NDArray
+from synthetic.checkpoints import to_bfloat16, write_checkpoint
 
 from ltx2cpp import LoraSpec, LTX2Pipeline, Modality, ModelFiles
 from ltx2cpp.checkpoint import open_checkpoint

@@ -9,7 +9,9 @@ AAC frame.
 
 from __future__ import annotations
 
+import argparse
 import tempfile
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -34,8 +36,11 @@ def stream_lengths(path: Path) -> tuple[Fraction, Fraction]:
         return video.duration * video.time_base, audio.duration * audio.time_base
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args(arguments)
     worst = Fraction(0)
     print("frames     fps  made (s)  video (s)  audio (s)  apart (samples)")
     with tempfile.TemporaryDirectory() as folder:

@@ -15,7 +15,7 @@ import gguf
 import numpy as np
 import pytest
 from helpers.checkpoint_writers import F32, STRING, gguf_key, write_gguf, write_safetensors
-from make_synthetic import random_values, to_bfloat16, write_checkpoint
+from synthetic.checkpoints import random_values, to_bfloat16, write_checkpoint
 
 from ltx2cpp import _core
 from ltx2cpp.checkpoint import DType, open_checkpoint, read_array, read_bytes

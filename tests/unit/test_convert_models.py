@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import quantize_q8_0
 from helpers.checkpoint_writers import write_safetensors
-from make_synthetic import write_checkpoint
+from synthetic.checkpoints import write_checkpoint
 
 from ltx2cpp.checkpoint import DType, open_checkpoint, read_array, read_bytes
 from ltx2cpp.convert import convert

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from helpers.checkpoint_writers import write_safetensors
-from make_synthetic import choose_tensors
+from synthetic.checkpoints import choose_tensors
 
 from ltx2cpp.cli.main import main
 from ltx2cpp.errors import CheckpointError, UnsupportedError

@@ -8,9 +8,10 @@ from pathlib import Path
 import make_synthetic
 import numpy as np
 import pytest
-from make_synthetic import choose_tensors, random_values, to_bfloat16, write_checkpoint
 from released.layouts import released_gemma_tensors, released_tensors
 from safetensors import safe_open
+from synthetic import checkpoints
+from synthetic.checkpoints import choose_tensors, random_values, to_bfloat16, write_checkpoint
 
 from ltx2cpp.checkpoint import open_checkpoint, read_array
 
@@ -75,7 +76,7 @@ def test_values_depend_on_seed_and_name_but_not_on_pieces(monkeypatch: pytest.Mo
     assert not np.array_equal(first, values_of(name, 1))
     other = np.concatenate(list(random_values("x", (64, 128), 0))).reshape(64, 128)
     assert not np.array_equal(first, other)
-    monkeypatch.setattr(make_synthetic, "_PIECE_ELEMENTS", 1000)
+    monkeypatch.setattr(checkpoints, "_PIECE_ELEMENTS", 1000)
     np.testing.assert_array_equal(values_of(name), first)
 
 

@@ -7,12 +7,18 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from make_synthetic import GEMMA_CONFIG, choose_tensors, write_checkpoint, write_sparse_gguf
 from released.configs import released_config
 from released.layouts import Layout
 
 from ltx2cpp import ModelFiles
+from ltx2cpp.convert import convert
 from ltx2cpp.demo import demo_files
+from synthetic.checkpoints import (
+    GEMMA_CONFIG,
+    choose_tensors,
+    write_checkpoint,
+    write_sparse_gguf,
+)
 
 _VERSION = "2.3"
 # Of Gemma, whose layers look at all tokens every sixth time.
@@ -50,6 +56,17 @@ def sparse_file(
     tensors = choose_tensors(_VERSION, blocks, components, _VOCABULARY)
     metadata = _metadata(blocks) | {"gemma_config": json.dumps(GEMMA_CONFIG)}
     return _sparse(folder, name, tensors, metadata, weight_type)
+
+
+def converted(path: Path, weights: str) -> Path:
+    """Return the file in another weight type, converted when it is not there."""
+    if weights == "bf16":
+        return path
+    target = path.with_name(f"{path.stem}-{weights}.gguf")
+    if not target.exists():
+        print(f"writing {target}", file=sys.stderr)
+        convert(path, target, weights)
+    return target
 
 
 def whole_model(folder: Path, blocks: int = 2) -> ModelFiles:

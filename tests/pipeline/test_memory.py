@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.lora_writer import write_lora
+from helpers.lora_writers import write_lora
 
 from ltx2cpp import Foley, LoraSpec, LTX2Pipeline, ModelFiles, _core
 from ltx2cpp.cli.main import main

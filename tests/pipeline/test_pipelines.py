@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from helpers.lora_writer import write_lora
+from helpers.lora_writers import write_lora
 from PIL import Image
 from safetensors.numpy import save_file
 

@@ -120,48 +120,50 @@ def our_audio_decoder(path: Path, latent: NDArray[np.float32], threads: int) -> 
     return OurCall(pipe, lambda: {"samples": pipe.decode_audio(latent).samples})
 
 
-def transformer(given: argparse.Namespace) -> Benchmark:
-    path = random_file(given.folder, "transformer", given.blocks)
+def transformer(options: argparse.Namespace) -> Benchmark:
+    path = random_file(options.folder, "transformer", options.blocks)
     files = ModelFiles(transformer=path)
     config = resolve(files).require("transformer").config
-    video, audio = make_inputs(files, given.grid, given.audio_tokens, seed=0)
+    video, audio = make_inputs(files, options.grid, options.audio_tokens, seed=0)
     sides: dict[str, Callable[[], Call]] = {
-        "diffusers bf16": partial(reference.transformer, path, config, video, audio, given.threads)
+        "diffusers bf16": partial(
+            reference.transformer, path, config, video, audio, options.threads
+        )
     }
-    for weights in given.weights:
+    for weights in options.weights:
         sides[f"ltx2cpp {weights}"] = partial(
-            our_transformer, converted(path, weights), video, audio, given.threads
+            our_transformer, converted(path, weights), video, audio, options.threads
         )
     shape = (config, len(video.latent), len(audio.latent), _TEXT_ROWS)
     return Benchmark(transformer_flop(*shape), sides, transformer_attention_flop(*shape))
 
 
-def video_decode(given: argparse.Namespace) -> Benchmark:
-    path = random_file(given.folder, "video_vae")
-    width, height, frames = given.size
+def video_decode(options: argparse.Namespace) -> Benchmark:
+    path = random_file(options.folder, "video_vae")
+    width, height, frames = options.size
     shape = (128, (frames - 1) // 8 + 1, height // 32, width // 32)
     latent = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
     sides = {
-        "diffusers bf16": partial(reference.video_decoder, path, latent, given.threads),
-        "ltx2cpp": partial(our_video_decoder, path, latent, given.threads),
+        "diffusers bf16": partial(reference.video_decoder, path, latent, options.threads),
+        "ltx2cpp": partial(our_video_decoder, path, latent, options.threads),
     }
-    if given.memory:
-        sides["ltx2cpp streamed"] = partial(our_video_stream, path, latent, given.threads)
+    if options.memory:
+        sides["ltx2cpp streamed"] = partial(our_video_stream, path, latent, options.threads)
     config = resolve(ModelFiles(video_vae=path)).require("video_decoder").config
     return Benchmark(video_decoder_flop(config, *shape[1:]), sides)
 
 
-def audio_decode(given: argparse.Namespace) -> Benchmark:
-    path = random_file(given.folder, "audio")
-    frames = round(given.seconds * _LATENTS_PER_SECOND)
+def audio_decode(options: argparse.Namespace) -> Benchmark:
+    path = random_file(options.folder, "audio")
+    frames = round(options.seconds * _LATENTS_PER_SECOND)
     latent = np.random.default_rng(0).standard_normal((8, frames, 16), dtype=np.float32)
     sides: dict[str, Callable[[], Call]] = {
         f"diffusers, vocoder in {dtype}": partial(
-            reference.audio_decoder, path, latent, given.threads, vocoder_dtype=dtype
+            reference.audio_decoder, path, latent, options.threads, vocoder_dtype=dtype
         )
         for dtype in ("float32", "bfloat16")
     }
-    sides["ltx2cpp"] = partial(our_audio_decoder, path, latent, given.threads)
+    sides["ltx2cpp"] = partial(our_audio_decoder, path, latent, options.threads)
     models = resolve(ModelFiles(audio_vae=path))
     flop = audio_decoder_flop(models.require("audio_decoder").config, frames)
     flop += vocoder_flop(models.require("vocoder").config, 4 * frames - 3)
@@ -178,14 +180,14 @@ class _StopAtFirstStep(Observer):
             raise _FirstStep
 
 
-def measure_loading(given: argparse.Namespace) -> None:
+def measure_loading(options: argparse.Namespace) -> None:
     """Print what comes before the first step, each time in a new interpreter; one warms up."""
-    path = sparse_file(given.folder, ("transformer",), given.blocks, "q8_0")
-    print(f"file       {path.stat().st_size / 1e9:.1f} GB, {given.rounds} rounds")
+    path = sparse_file(options.folder, ("transformer",), options.blocks, "q8_0")
+    print(f"file       {path.stat().st_size / 1e9:.1f} GB, {options.rounds} rounds")
     print("CPU s (user + system), wall s from the interpreter's start, resident MB")
-    for number in range(given.rounds + 1):
+    for number in range(options.rounds + 1):
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            cpu, wall, resident = pool.apply(_first_step, (path, given.threads, time.time()))
+            cpu, wall, resident = pool.apply(_first_step, (path, options.threads, time.time()))
         if number:
             print(f"  {cpu:6.2f} {wall:6.2f} {resident / 1e6:6.0f}")
 
@@ -220,15 +222,15 @@ def alternate(calls: Mapping[str, Call], rounds: int) -> dict[str, list[float]]:
     return seconds
 
 
-def time_sides(benchmark: Benchmark, given: argparse.Namespace) -> None:
+def time_sides(benchmark: Benchmark, options: argparse.Namespace) -> None:
     calls = {name: make() for name, make in benchmark.sides.items()}
-    if given.check:
+    if options.check:
         check(calls)
-    seconds = alternate(calls, given.rounds)
+    seconds = alternate(calls, options.rounds)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     bases = [name for name in calls if name.startswith("diffusers")]
-    peak = machine.measure_peak(given.threads)
-    print(f"work       {benchmark.flop / 1e9:.0f} GFLOP, {given.rounds} rounds in turn")
+    peak = machine.measure_peak(options.threads)
+    print(f"work       {benchmark.flop / 1e9:.0f} GFLOP, {options.rounds} rounds in turn")
     print(f"peak       {peak}\n")
     print(f"{'':32}  median s  fastest s  GFLOP/s  of peak  ratio to {', '.join(bases)}")
     for name, values in seconds.items():
@@ -239,7 +241,7 @@ def time_sides(benchmark: Benchmark, given: argparse.Namespace) -> None:
             f" {100 * rate / peak.product:7.1f}%  {ratios}"
         )
     for name, call in calls.items():
-        if given.profile and isinstance(call, OurCall):
+        if options.profile and isinstance(call, OurCall):
             print(f"\n{name}:")
             profile(call, benchmark, peak.product)
 
@@ -338,21 +340,21 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    given = _parser().parse_args(arguments)
-    print(machine.describe(given.threads))
+    options = _parser().parse_args(arguments)
+    print(machine.describe(options.threads))
     try:
-        if given.command == "machine":
-            print(f"peak       {machine.measure_peak(given.threads)}")
-        elif given.command == "loading":
-            measure_loading(given)
+        if options.command == "machine":
+            print(f"peak       {machine.measure_peak(options.threads)}")
+        elif options.command == "loading":
+            measure_loading(options)
         else:
-            benchmark = given.make(given)
-            if given.ours:
+            benchmark = options.make(options)
+            if options.ours:
                 benchmark = replace(benchmark, sides=ours_of(benchmark.sides))
-            if given.memory:
+            if options.memory:
                 measure_memory(benchmark)
             else:
-                time_sides(benchmark, given)
+                time_sides(benchmark, options)
     except Error as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

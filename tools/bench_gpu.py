@@ -123,32 +123,34 @@ def velocity_of(network: Any, video: Modality, audio: Modality) -> Run:
     return lambda: network.velocity(video, audio, [], False, [])
 
 
-def time_transformer(given: argparse.Namespace) -> None:
-    device = _core.Device(given.device)
+def time_transformer(options: argparse.Namespace) -> None:
+    device = _core.Device(options.device)
     peak = card_peak()
     print(f"measured bfloat16 peak: {'no torch' if peak is None else f'{peak / 1e12:.0f} TFLOP/s'}")
-    path = random_file(given.folder, "transformer", _FILE_BLOCKS)
+    path = random_file(options.folder, "transformer", _FILE_BLOCKS)
     files = ModelFiles(transformer=path)
     config: TransformerConfig = resolve(files).require("transformer").config
-    full = dataclasses.replace(config, num_layers=given.blocks)
-    for weights in given.weights:
+    full = dataclasses.replace(config, num_layers=options.blocks)
+    for weights in options.weights:
         stored = converted(path, weights)
         for stream in (False, True):
-            network = open_transformer(stored, given.blocks, device, stream)
-            for tokens in given.tokens:
+            network = open_transformer(stored, options.blocks, device, stream)
+            for tokens in options.tokens:
                 video, audio = make_inputs(files, _GRIDS[tokens], _AUDIO_TOKENS, seed=0)
                 flop = transformer_flop(full, len(video.latent), len(audio.latent), _TEXT_ROWS)
                 name = f"{weights} {tokens} tokens, {'streamed' if stream else 'resident'}"
-                row(name, seconds_of(velocity_of(network, video, audio), given.rounds), flop, peak)
+                row(
+                    name, seconds_of(velocity_of(network, video, audio), options.rounds), flop, peak
+                )
             del network
     if not (has_module("torch") and has_module("diffusers")):
         print("diffusers: torch or diffusers is not installed, so there is nothing to compare with")
         return
-    for tokens in given.tokens:
+    for tokens in options.tokens:
         video, audio = make_inputs(files, _GRIDS[tokens], _AUDIO_TOKENS, seed=0)
         flop = transformer_flop(full, len(video.latent), len(audio.latent), _TEXT_ROWS)
         run = reference_transformer(path, full, video, audio)
-        row(f"diffusers bf16, {tokens} tokens", seconds_of(run, given.rounds), flop, peak)
+        row(f"diffusers bf16, {tokens} tokens", seconds_of(run, options.rounds), flop, peak)
 
 
 def reference_transformer(
@@ -179,19 +181,19 @@ def latent_of(size: tuple[int, int, int]) -> NDArray[np.float32]:
     return np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
 
 
-def time_decode(given: argparse.Namespace) -> None:
-    path = random_file(given.folder, "video_vae")
-    latent = latent_of(given.size)
+def time_decode(options: argparse.Namespace) -> None:
+    path = random_file(options.folder, "video_vae")
+    latent = latent_of(options.size)
     files = ModelFiles(video_vae=path)
-    pipe = LTX2Pipeline(files, device=given.device)
+    pipe = LTX2Pipeline(files, device=options.device)
     flop = video_decoder_flop(resolve(files).require("video_decoder").config, *latent.shape[1:])
-    name = "video decode " + "x".join(map(str, given.size))
-    row(name, seconds_of(lambda: pipe.decode_video(latent), given.rounds), flop, card_peak())
+    name = "video decode " + "x".join(map(str, options.size))
+    row(name, seconds_of(lambda: pipe.decode_video(latent), options.rounds), flop, card_peak())
 
 
-def compare(given: argparse.Namespace) -> None:
+def compare(options: argparse.Namespace) -> None:
     """Print the normalised error of each network on the device against the CPU."""
-    transformer = random_file(given.folder, "transformer", _FILE_BLOCKS)
+    transformer = random_file(options.folder, "transformer", _FILE_BLOCKS)
     video, audio = make_inputs(ModelFiles(transformer=transformer), (4, 16, 16), 26, seed=0)
 
     def velocities(pipe: LTX2Pipeline) -> dict[str, Any]:
@@ -201,8 +203,8 @@ def compare(given: argparse.Namespace) -> None:
     latent = latent_of((256, 256, 17))
     frames = np.random.default_rng(1).integers(0, 256, (9, 128, 128, 3), np.uint8)
     sound = np.random.default_rng(2).standard_normal((8, 25, 16), dtype=np.float32)
-    vae = ModelFiles(video_vae=random_file(given.folder, "video_vae"))
-    speech = ModelFiles(audio_vae=random_file(given.folder, "audio"))
+    vae = ModelFiles(video_vae=random_file(options.folder, "video_vae"))
+    speech = ModelFiles(audio_vae=random_file(options.folder, "audio"))
     stages: dict[str, tuple[ModelFiles, Callable[[LTX2Pipeline], dict[str, Any]]]] = {
         f"transformer {weights}": (
             ModelFiles(transformer=converted(transformer, weights)),
@@ -214,10 +216,10 @@ def compare(given: argparse.Namespace) -> None:
     stages["video encode"] = (vae, lambda pipe: {"latent": pipe.encode_video(frames)})
     stages["audio decode"] = (speech, lambda pipe: {"mel": pipe.decode_mel(sound)})
     stages["vocoder"] = (speech, lambda pipe: {"samples": pipe.decode_audio(sound).samples})
-    print(f"{'network':24} {'result':10} {'error':>9}  {'CPU s':>8} {given.device + ' s':>8}")
+    print(f"{'network':24} {'result':10} {'error':>9}  {'CPU s':>8} {options.device + ' s':>8}")
     for name, (files, run) in stages.items():
         results, seconds = [], []
-        for device in ("cpu", given.device):
+        for device in ("cpu", options.device):
             pipe = LTX2Pipeline(files, device=device)
             start = time.perf_counter()
             results.append(run(pipe))
@@ -229,13 +231,13 @@ def compare(given: argparse.Namespace) -> None:
             )
 
 
-def time_attention(given: argparse.Namespace) -> None:
+def time_attention(options: argparse.Namespace) -> None:
     """Error at flat logits over values of mean 1, the worst case for short sums, and time."""
     testing: Any = _core._testing  # type: ignore[attr-defined]
-    testing.set_kernels(device=given.device)
+    testing.set_kernels(device=options.device)
     generator = np.random.default_rng(0)
     print(f"{'keys':>7} {'kernel':28} {'error':>9} {'ms':>9} {'TFLOP/s':>8}")
-    for keys in given.keys:
+    for keys in options.keys:
         shape = (keys, _HEADS, _HEAD_DIM)
         q, k = (generator.standard_normal(shape, dtype=np.float32) * 0.1 for _ in range(2))
         v = generator.standard_normal(shape, dtype=np.float32) + 1
@@ -250,7 +252,7 @@ def time_attention(given: argparse.Namespace) -> None:
         for name, own in (("ours, sums in float32", True), ("ggml flash_attn_ext", False)):
             case = testing.attention(q, k, v, scale=scale, own=own)
             got = case.run().reshape(shape)[rows, heads]
-            seconds = statistics.median(case.time(given.rounds + 3)[3:])
+            seconds = statistics.median(case.time(options.rounds + 3)[3:])
             rate = 4 * keys**2 * _HEADS * _HEAD_DIM / seconds / 1e12
             error = relative_error(got, want)
             print(f"{keys:7} {name:28} {error:9.1e} {1e3 * seconds:9.2f} {rate:8.1f}", flush=True)
@@ -290,9 +292,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    given = _parser().parse_args(arguments)
+    options = _parser().parse_args(arguments)
     try:
-        given.run(given)
+        options.run(options)
     except Error as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -115,43 +115,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--counts", type=int, nargs="+", default=_COUNTS)
     parser.add_argument("--exact", default="f32", choices=WEIGHT_TYPES, help="type to compare with")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            _bench(given, Path(folder))
+            _bench(options, Path(folder))
     except Error as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     return 0
 
 
-def _bench(given: argparse.Namespace, folder: Path) -> None:
-    paths = [folder / f"lora-{index}.safetensors" for index in range(max(given.counts))]
+def _bench(options: argparse.Namespace, folder: Path) -> None:
+    paths = [folder / f"lora-{index}.safetensors" for index in range(max(options.counts))]
     for seed, path in enumerate(paths):
-        changed = write_lora(path, given.checkpoint, given.rank, given.targets, given.change, seed)
-    config = resolve(ModelFiles(given.checkpoint)).require("transformer").config
-    print(f"LoRAs of rank {given.rank} on {changed} weights, weight type {given.weight_type}")
+        changed = write_lora(
+            path, options.checkpoint, options.rank, options.targets, options.change, seed
+        )
+    config = resolve(ModelFiles(options.checkpoint)).require("transformer").config
+    print(f"LoRAs of rank {options.rank} on {changed} weights, weight type {options.weight_type}")
 
     def open_pipe(weight_type: str, count: int, mode: str) -> LTX2Pipeline:
         return LTX2Pipeline(
-            ModelFiles(given.checkpoint),
-            device=given.device,
+            ModelFiles(options.checkpoint),
+            device=options.device,
             weight_type=weight_type,
-            threads=given.threads,
+            threads=options.threads,
             loras=[LoraSpec(path) for path in paths[:count]],
             lora_mode=mode,
         )
 
-    cases = [(0, "merge"), *((count, mode) for count in given.counts for mode in _MODES)]
-    pipes = {case: open_pipe(given.weight_type, *case) for case in cases}
-    video, audio = make_streams(config, given.tokens, given.rows)
+    cases = [(0, "merge"), *((count, mode) for count in options.counts for mode in _MODES)]
+    pipes = {case: open_pipe(options.weight_type, *case) for case in cases}
+    video, audio = make_streams(config, options.tokens, options.rows)
     first, results = {}, {}
     for case, pipe in pipes.items():
         start = time.perf_counter()
         results[case] = _video(pipe.velocity(video, audio))
         first[case] = time.perf_counter() - start
     seconds: dict[tuple[int, str], list[float]] = {case: [] for case in cases}
-    for _ in range(given.repeats):
+    for _ in range(options.repeats):
         for case, pipe in pipes.items():
             start = time.perf_counter()
             pipe.velocity(video, audio)
@@ -172,14 +174,14 @@ def _bench(given: argparse.Namespace, folder: Path) -> None:
         )
     print(f"none: {none:.3f} s a step")
     exact = {}
-    for count in (0, given.counts[0]):
-        with open_pipe(given.exact, count, "merge") as pipe:
+    for count in (0, options.counts[0]):
+        with open_pipe(options.exact, count, "merge") as pipe:
             exact[count] = _video(pipe.velocity(video, audio))
-    effect = exact[given.counts[0]] - exact[0]
+    effect = exact[options.counts[0]] - exact[0]
     print(f"a LoRA changes the velocity by {_norm(effect) / _norm(exact[0]):.4f}")
     for mode in _MODES:
-        case = (given.counts[0], mode)
-        whole = _norm(results[case] - exact[given.counts[0]])
+        case = (options.counts[0], mode)
+        whole = _norm(results[case] - exact[options.counts[0]])
         own = results[case] - results[cases[0]]
         print(
             f"{mode:8}  error of the velocity {whole / _norm(exact[0]):.5f}, "

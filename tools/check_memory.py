@@ -38,7 +38,7 @@ from ltx2cpp.values import PromptEmbedding
 MIB = 1 << 20
 # A phase is predicted well within the larger of these.
 _SHARE, _BYTES = 0.10, 200 * 10**6
-# Of the transformer's weights, what a run that streams them is given.
+# Of the transformer's weights, what a run that streams them may take.
 _TIGHT_SHARE = 0.5
 
 _REQUESTS: dict[str, dict[str, Any]] = {
@@ -145,13 +145,13 @@ def run_alone(own: Sequence[str], name: str, *more: str) -> dict[str, Any]:
     return result
 
 
-def check_tight(given: argparse.Namespace, own: Sequence[str], name: str, digest: str) -> bool:
+def check_tight(options: argparse.Namespace, own: Sequence[str], name: str, digest: str) -> bool:
     """Run a request in less than the transformer's weights; returns whether all is as it should."""
-    weights = resolve(model_files(given)).require("transformer").size_bytes
+    weights = resolve(model_files(options)).require("transformer").size_bytes
     budget = round(_TIGHT_SHARE * weights / GIB, 2)
     print(f"transformer of {weights / GIB:.2f} GiB in {budget:.2f} GiB")
-    options = ("--offload", "auto", "--max-memory", str(budget))
-    result = run_alone(own, name, *options)
+    limits = ("--offload", "auto", "--max-memory", str(budget))
+    result = run_alone(own, name, *limits)
     predicted = report(name, result)
     highest = max(result["peaks"].values())
     kept, equal = highest <= budget * GIB, result["digest"] == digest
@@ -178,22 +178,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=1)
     parser.add_argument("--requests", default=",".join(_REQUESTS), help="default: all")
     parser.add_argument("--one", help=argparse.SUPPRESS)
-    given = parser.parse_args(arguments)
-    if given.one is not None:
-        print(json.dumps(measure(given, _REQUESTS[given.one])))
+    options = parser.parse_args(arguments)
+    if options.one is not None:
+        print(json.dumps(measure(options, _REQUESTS[options.one])))
         return 0
     good = True
     own = list(sys.argv[1:] if arguments is None else arguments)
     digests = {}
-    for name in given.requests.split(","):
-        if name == "two stages" and given.synthetic is None and given.upsampler is None:
+    for name in options.requests.split(","):
+        if name == "two stages" and options.synthetic is None and options.upsampler is None:
             continue
         result = run_alone(own, name)
         digests[name] = result["digest"]
         good = report(name, result) and good
-    if given.synthetic is not None:
+    if options.synthetic is not None:
         name, digest = next(iter(digests.items()))
-        good = check_tight(given, own, name, digest) and good
+        good = check_tight(options, own, name, digest) and good
     return 0 if good else 1
 
 

@@ -47,8 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         path = Path(folder) / "clip.mp4"
         for frames in _FRAMES:
             for rate in _RATES:
-                made = (4 * audio_latent_frames(frames, rate) - 3) * _SAMPLE_RATE // 100
-                wave = 0.5 * np.sin(2 * np.pi * 440 * np.arange(made) / _SAMPLE_RATE)
+                samples = (4 * audio_latent_frames(frames, rate) - 3) * _SAMPLE_RATE // 100
+                wave = 0.5 * np.sin(2 * np.pi * 440 * np.arange(samples) / _SAMPLE_RATE)
                 track = Audio(np.stack([wave, wave]).astype(np.float32), _SAMPLE_RATE)
                 pictures = np.zeros((frames, 32, 32, 3), np.uint8)
                 media.save_video(path, [pictures], frame_rate=rate, audio=track)
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 apart = (audio_s - video_s) * _SAMPLE_RATE
                 worst = max(worst, abs(apart))
                 print(
-                    f"{frames:6} {rate:7} {made / _SAMPLE_RATE:9.4f} {float(video_s):10.4f} "
+                    f"{frames:6} {rate:7} {samples / _SAMPLE_RATE:9.4f} {float(video_s):10.4f} "
                     f"{float(audio_s):10.4f} {float(apart):16.1f}"
                 )
     print(f"at most {float(worst):.1f} samples apart, one AAC frame has {_AAC_FRAME}")

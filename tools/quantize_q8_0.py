@@ -39,9 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("source", metavar="IN", help="safetensors file, folder or GGUF")
     parser.add_argument("destination", metavar="OUT.gguf")
     parser.add_argument("--threads", type=int, default=None, help="default: the physical cores")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        report = convert(given.source, given.destination, "q8_0", _Lines(), threads=given.threads)
+        report = convert(
+            options.source, options.destination, "q8_0", _Lines(), threads=options.threads
+        )
     except Error as error:
         print(f"\nerror: {error}", file=sys.stderr)
         return error.exit_code

@@ -46,22 +46,22 @@ def describe(threads: int) -> str:
 
 
 def processor() -> str:
-    found = re.search(r"^model name\s*: (.*)$", _cpuinfo(), re.MULTILINE)
-    return found[1] if found else platform.processor() or platform.machine()
+    match = re.search(r"^model name\s*: (.*)$", _cpuinfo(), re.MULTILINE)
+    return match[1] if match else platform.processor() or platform.machine()
 
 
 def features() -> list[str]:
-    found = re.search(r"^(?:flags|Features)\s*: (.*)$", _cpuinfo(), re.MULTILINE)
-    given = set(found[1].split()) if found else set()
-    return [name for name in _FEATURES if name in given]
+    match = re.search(r"^(?:flags|Features)\s*: (.*)$", _cpuinfo(), re.MULTILINE)
+    flags = set(match[1].split()) if match else set()
+    return [name for name in _FEATURES if name in flags]
 
 
 def commit() -> str:
     """Return the short commit of the tree this file is in, marked where files differ from it."""
     root = Path(__file__).parent
     command = ["git", "-C", str(root), "describe", "--always", "--dirty=+changes", "--exclude=*"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "unknown"
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
 
 
 def version(package: str) -> str:
@@ -114,10 +114,10 @@ def resident_bytes(peak: bool = False) -> int:
     """Return memory of this process in bytes, now or at its highest so far. Linux only."""
     name = "VmHWM" if peak else "VmRSS"
     status = Path("/proc/self/status").read_text(encoding="ascii")
-    found = re.search(rf"^{name}:\s*(\d+) kB$", status, re.MULTILINE)
-    if found is None:
+    match = re.search(rf"^{name}:\s*(\d+) kB$", status, re.MULTILINE)
+    if match is None:
         raise RuntimeError(f"/proc/self/status: expected a line {name}, found none")
-    return int(found[1]) * 1024
+    return int(match[1]) * 1024
 
 
 def relative_error(got: np.ndarray, want: np.ndarray) -> float:

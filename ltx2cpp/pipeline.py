@@ -22,8 +22,10 @@ from ltx2cpp.generation.run import Run
 from ltx2cpp.generation.settle import settle
 from ltx2cpp.memory.fit import Device, MemoryPolicy
 from ltx2cpp.memory.plan import WHOLE, DecodePieces, Keeping, MemoryPlan
-from ltx2cpp.model.files import ModelFiles, ModelSet, resolve
+from ltx2cpp.model.files import ModelFiles
 from ltx2cpp.model.lora import Lora, reference_factors
+from ltx2cpp.model.model_set import ModelSet
+from ltx2cpp.model.resolve import resolve
 from ltx2cpp.networks.backend import Backend
 from ltx2cpp.networks.networks import Networks
 from ltx2cpp.observing import Observer, Step

@@ -41,7 +41,7 @@ from synthetic.models import converted, random_file, sparse_file
 
 from ltx2cpp import LTX2Pipeline, Modality, ModelFiles, Observer, PromptEmbedding
 from ltx2cpp.errors import Error
-from ltx2cpp.model.files import resolve
+from ltx2cpp.model.resolve import resolve
 from ltx2cpp.networks.cost import (
     audio_decoder_flop,
     transformer_attention_flop,

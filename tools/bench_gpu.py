@@ -36,7 +36,7 @@ from synthetic.models import converted, random_file
 from ltx2cpp import LTX2Pipeline, Modality, ModelFiles, _core
 from ltx2cpp.config import TransformerConfig
 from ltx2cpp.errors import Error
-from ltx2cpp.model.files import resolve
+from ltx2cpp.model.resolve import resolve
 from ltx2cpp.networks.cost import transformer_flop, video_decoder_flop
 
 _FILE_BLOCKS = 2

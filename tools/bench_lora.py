@@ -28,8 +28,8 @@ from ltx2cpp.checkpoint import open_checkpoint
 from ltx2cpp.config import TransformerConfig
 from ltx2cpp.errors import Error
 from ltx2cpp.latents import audio_positions, video_positions
-from ltx2cpp.model.files import resolve
 from ltx2cpp.model.names import sort_tensors
+from ltx2cpp.model.resolve import resolve
 from ltx2cpp.options import WEIGHT_TYPES
 from ltx2cpp.values import Velocity
 

@@ -28,12 +28,12 @@ from ltx2cpp.checkpoint.gguf import ORIGINAL_SHAPE_KEY
 from ltx2cpp.checkpoint.gguf_writer import GgufWriter, OutputTensor
 from ltx2cpp.convert import gemma_gguf
 from ltx2cpp.errors import ArgumentError, CheckpointError, OutputError, UnsupportedError
-from ltx2cpp.model.components import Source
 from ltx2cpp.model.detect import find_variant
 from ltx2cpp.model.inspection import lora_kind
 from ltx2cpp.model.names import Group
 from ltx2cpp.model.overwriting import files_of_model, is_among
 from ltx2cpp.model.quantization import Recipe, parse_recipe, target_dtype
+from ltx2cpp.model.source import Source
 from ltx2cpp.model.weight_scales import attach_scales
 
 logger = logging.getLogger("ltx2cpp")

@@ -17,7 +17,8 @@ import numpy as np
 from ltx2cpp.checkpoint import read_bytes
 from ltx2cpp.config import GemmaConfig
 from ltx2cpp.errors import CheckpointError, UnsupportedError
-from ltx2cpp.model.components import Source, build_gemma
+from ltx2cpp.model.build import build_gemma
+from ltx2cpp.model.source import Source
 from ltx2cpp.model.tokenizer_source import TokenizerSource, find_tokenizer
 from ltx2cpp.text.sentencepiece_model import PieceType, read_pieces
 

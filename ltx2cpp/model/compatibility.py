@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ltx2cpp.errors import ConfigError, UnsupportedError
 
 if TYPE_CHECKING:
-    from ltx2cpp.model.files import ModelSet
+    from ltx2cpp.model.model_set import ModelSet
 
 # Blocks of the video decoder -> the generation it is from.
 _DECODER_GENERATIONS = {7: "2.0", 9: "2.3"}

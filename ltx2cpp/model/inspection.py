@@ -12,12 +12,14 @@ from typing import Any
 
 from ltx2cpp.checkpoint import CheckpointFile, TensorInfo, open_checkpoint
 from ltx2cpp.errors import Error
-from ltx2cpp.model.components import Source
 from ltx2cpp.model.detect import COMPONENT_TITLES, Detection, Variant, detect, half_of
-from ltx2cpp.model.files import ModelFiles, ModelSet, resolve
+from ltx2cpp.model.files import ModelFiles
 from ltx2cpp.model.lora import lora_generation
 from ltx2cpp.model.lora_file import LoraFile, open_lora_file
+from ltx2cpp.model.model_set import ModelSet
 from ltx2cpp.model.names import SortedTensors
+from ltx2cpp.model.resolve import resolve
+from ltx2cpp.model.source import Source
 
 # Longest metadata value shown, in characters; vocabularies are only counted.
 _MAX_VALUE = 200

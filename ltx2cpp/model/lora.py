@@ -23,7 +23,7 @@ from ltx2cpp.model.names import Group, place_module, spell_module
 from ltx2cpp.options import LORA_MODES, LoraMode, LoraSpec
 
 if TYPE_CHECKING:
-    from ltx2cpp.model.files import ModelSet
+    from ltx2cpp.model.model_set import ModelSet
 
 logger = logging.getLogger("ltx2cpp")
 

@@ -13,7 +13,7 @@ from ltx2cpp.checkpoint.gguf import MAGIC, open_gguf
 from ltx2cpp.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from ltx2cpp.model.components import Source
+    from ltx2cpp.model.source import Source
     from ltx2cpp.text.tokenizer import Tokenizer
 
 # The reference uses tokenizer.json, so it comes first where a folder has both.

@@ -16,7 +16,7 @@ from ltx2cpp.values import Audio, FloatArray, as_float32
 
 if TYPE_CHECKING:
     from ltx2cpp.config import AudioVaeConfig, VocoderConfig
-    from ltx2cpp.model.files import ModelSet
+    from ltx2cpp.model.model_set import ModelSet
 
 
 class AudioDecoder:

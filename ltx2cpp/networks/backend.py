@@ -18,7 +18,7 @@ from ltx2cpp.options import WEIGHT_TYPES, LoraMode, Offload
 
 if TYPE_CHECKING:
     from ltx2cpp.model.components import Component
-    from ltx2cpp.model.files import ModelSet
+    from ltx2cpp.model.model_set import ModelSet
     from ltx2cpp.observing import Observer
 
 logger = logging.getLogger("ltx2cpp")

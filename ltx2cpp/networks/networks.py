@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltx2cpp.errors import ArgumentError
-from ltx2cpp.model.files import ModelSet
 from ltx2cpp.model.lora import AdaptedModels, Lora, check_lora_mode
+from ltx2cpp.model.model_set import ModelSet
 from ltx2cpp.networks.audio import AudioDecoder, AudioEncoder
 from ltx2cpp.networks.backend import Backend
 from ltx2cpp.networks.text import PromptEncoder

@@ -21,7 +21,7 @@ from ltx2cpp.errors import CheckpointError, Error
 from ltx2cpp.values import PromptEmbedding
 
 if TYPE_CHECKING:
-    from ltx2cpp.model.files import Component
+    from ltx2cpp.model.components import Component
 
 logger = logging.getLogger("ltx2cpp")
 

@@ -19,7 +19,7 @@ from ltx2cpp.text.tokenizer import MAX_TOKENS, Tokenizer
 from ltx2cpp.values import FloatArray, PromptEmbedding
 
 if TYPE_CHECKING:
-    from ltx2cpp.model.files import ModelSet
+    from ltx2cpp.model.model_set import ModelSet
 
 _PARTS = ("gemma", "text_projection", "video_connector", "audio_connector")
 

@@ -13,7 +13,7 @@ from ltx2cpp.networks.probes import matching_probes
 from ltx2cpp.values import FloatArray, Modality, PromptEmbedding, Velocity
 
 if TYPE_CHECKING:
-    from ltx2cpp.model.files import ModelSet
+    from ltx2cpp.model.model_set import ModelSet
 
 StreamShape = _core.StreamShape
 

@@ -19,7 +19,7 @@ from ltx2cpp.values import FloatArray, as_float32
 
 if TYPE_CHECKING:
     from ltx2cpp.model.components import Component
-    from ltx2cpp.model.files import ModelSet
+    from ltx2cpp.model.model_set import ModelSet
 
 
 class VideoDecoder:

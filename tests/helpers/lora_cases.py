@@ -11,8 +11,9 @@ from released.layouts import released_tensors
 
 from helpers.checkpoint_writers import write_safetensors
 from ltx2cpp import LoraSpec, ModelFiles
-from ltx2cpp.model.files import ModelSet, resolve
 from ltx2cpp.model.lora import AdaptedModels, Lora
+from ltx2cpp.model.model_set import ModelSet
+from ltx2cpp.model.resolve import resolve
 
 RANK = 4
 # Canonical module -> (out, in) in LTX-2.3.

@@ -26,7 +26,9 @@ from ltx2cpp.config import (
 )
 from ltx2cpp.errors import ArgumentError, ShapeError, WeightError
 from ltx2cpp.media.resampling import resample
-from ltx2cpp.model.files import Component, ModelSet, resolve
+from ltx2cpp.model.components import Component
+from ltx2cpp.model.model_set import ModelSet
+from ltx2cpp.model.resolve import resolve
 from ltx2cpp.networks.mel import log_mel, mel_filters
 
 Floats = NDArray[np.float32]

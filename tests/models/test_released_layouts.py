@@ -12,7 +12,9 @@ from released.configs import released_config
 from released.layouts import released_gemma_tensors, released_tensors
 
 from ltx2cpp import LTX2Pipeline, ModelFiles, _core
-from ltx2cpp.model.files import Component, ModelSet, resolve
+from ltx2cpp.model.components import Component
+from ltx2cpp.model.model_set import ModelSet
+from ltx2cpp.model.resolve import resolve
 
 _ITEM_BYTES = {"BF16": 2, "F32": 4}
 

@@ -29,7 +29,8 @@ from ltx2cpp import _core
 from ltx2cpp.checkpoint import open_checkpoint
 from ltx2cpp.config import Fields, TransformerConfig, read_transformer_config
 from ltx2cpp.errors import ArgumentError, ConfigError, ShapeError, UnsupportedError, WeightError
-from ltx2cpp.model.files import ModelFiles, resolve
+from ltx2cpp.model.files import ModelFiles
+from ltx2cpp.model.resolve import resolve
 from ltx2cpp.values import Modality
 
 VARIANTS = {

@@ -23,7 +23,8 @@ from helpers.video_cases import (
 from ltx2cpp import _core
 from ltx2cpp.config import UpsamplerConfig
 from ltx2cpp.errors import ConfigError, ShapeError, UnsupportedError, WeightError
-from ltx2cpp.model.files import ModelFiles, resolve
+from ltx2cpp.model.files import ModelFiles
+from ltx2cpp.model.resolve import resolve
 from ltx2cpp.networks.backend import Backend
 
 X2 = UpsamplerConfig(

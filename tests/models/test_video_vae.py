@@ -38,7 +38,8 @@ from ltx2cpp.errors import (
     UnsupportedError,
     WeightError,
 )
-from ltx2cpp.model.files import ModelFiles, resolve
+from ltx2cpp.model.files import ModelFiles
+from ltx2cpp.model.resolve import resolve
 from ltx2cpp.networks.backend import Backend
 
 FORMS = pytest.mark.parametrize("config", [TINY_23, TINY_20], ids=["2.3", "2.0"])

@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 from ltx2cpp import LoraSpec, LTX2Pipeline, PromptEmbedding
 from ltx2cpp.checkpoint import LowRankPair, WeightRef, open_checkpoint
 from ltx2cpp.errors import CheckpointError
-from ltx2cpp.model.files import Component
+from ltx2cpp.model.components import Component
 from ltx2cpp.networks.prompt_cache import PromptCache, text_identity
 
 CLIP = {"width": 64, "height": 64, "num_frames": 9, "seed": 0, "output": "latents"}

@@ -17,8 +17,10 @@ from synthetic.checkpoints import write_checkpoint
 from ltx2cpp.checkpoint import DType, open_checkpoint, read_array, read_bytes
 from ltx2cpp.convert import convert
 from ltx2cpp.errors import CheckpointError, UnsupportedError
-from ltx2cpp.model.files import ModelFiles, ModelSet, resolve
+from ltx2cpp.model.files import ModelFiles
+from ltx2cpp.model.model_set import ModelSet
 from ltx2cpp.model.quantization import Recipe, target_dtype
+from ltx2cpp.model.resolve import resolve
 from ltx2cpp.text.sentencepiece_model import Piece, PieceType, write_model
 
 RECIPES = [recipe.value for recipe in Recipe]

@@ -25,7 +25,8 @@ from helpers.hostile_folders import folder_cases, stranger_cases
 
 from ltx2cpp.checkpoint import CheckpointFile, open_checkpoint
 from ltx2cpp.errors import CheckpointError, Error
-from ltx2cpp.model.files import ModelFiles, resolve
+from ltx2cpp.model.files import ModelFiles
+from ltx2cpp.model.resolve import resolve
 
 CASES = [*safetensors_cases(), *gguf_cases(), *folder_cases(), *stranger_cases()]
 # Processor time, so that a busy machine does not fail the test.

@@ -25,9 +25,9 @@ from helpers.lora_cases import (
 
 from ltx2cpp import LoraSpec, LTX2Pipeline, ModelFiles
 from ltx2cpp.errors import ArgumentError, CheckpointError, UnsupportedError, WeightError
-from ltx2cpp.model.files import ModelSet
 from ltx2cpp.model.lora import check_lora_mode
 from ltx2cpp.model.lora_file import open_lora_file
+from ltx2cpp.model.model_set import ModelSet
 
 
 @pytest.fixture(scope="module")

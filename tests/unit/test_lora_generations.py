@@ -15,7 +15,7 @@ from helpers.lora_cases import (
 )
 
 from ltx2cpp.errors import WeightError
-from ltx2cpp.model.files import ModelSet
+from ltx2cpp.model.model_set import ModelSet
 
 
 @pytest.fixture(scope="module")

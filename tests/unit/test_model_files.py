@@ -27,7 +27,9 @@ from ltx2cpp.errors import (
     ConfigError,
     UnsupportedError,
 )
-from ltx2cpp.model.files import ModelFiles, ModelSet, resolve
+from ltx2cpp.model.files import ModelFiles
+from ltx2cpp.model.model_set import ModelSet
+from ltx2cpp.model.resolve import resolve
 
 
 def _counts(models: ModelSet) -> dict[str, int]:

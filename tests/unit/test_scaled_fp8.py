@@ -21,7 +21,9 @@ from ltx2cpp.errors import (
     CheckpointError,
     UnsupportedError,
 )
-from ltx2cpp.model.files import ModelFiles, ModelSet, resolve
+from ltx2cpp.model.files import ModelFiles
+from ltx2cpp.model.model_set import ModelSet
+from ltx2cpp.model.resolve import resolve
 
 _LINEAR = "transformer_blocks.0.attn1.to_q"
 

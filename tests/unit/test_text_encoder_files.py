@@ -28,7 +28,8 @@ from ltx2cpp.errors import (
     Error,
     UnsupportedError,
 )
-from ltx2cpp.model.files import ModelFiles, resolve
+from ltx2cpp.model.files import ModelFiles
+from ltx2cpp.model.resolve import resolve
 
 
 def test_text_encoder_config_in_metadata(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from ltx2cpp import Modality, ModelFiles
 from ltx2cpp.latents import audio_positions, video_positions
-from ltx2cpp.model.files import resolve
+from ltx2cpp.model.resolve import resolve
 
 
 def make_inputs(

@@ -27,7 +27,7 @@ from ltx2cpp.latents import (
 )
 from ltx2cpp.memory.plan import TRANSFORMER, PhaseNeeds
 from ltx2cpp.model.components import Component
-from ltx2cpp.model.files import ModelSet
+from ltx2cpp.model.model_set import ModelSet
 from ltx2cpp.networks import cost
 from ltx2cpp.networks.networks import Networks
 from ltx2cpp.networks.transformer import StreamShape

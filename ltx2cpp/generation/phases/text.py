@@ -9,7 +9,7 @@ from ltx2cpp.generation.phases.phase import FLOAT_BYTES, Phase, State
 from ltx2cpp.generation.plan import Plan
 from ltx2cpp.memory.plan import PhaseNeeds
 from ltx2cpp.model.components import Component
-from ltx2cpp.model.files import ModelSet
+from ltx2cpp.model.model_set import ModelSet
 from ltx2cpp.networks import cost
 from ltx2cpp.networks.networks import Networks
 from ltx2cpp.text.tokenizer import MAX_TOKENS

@@ -1,0 +1,127 @@
+"""Build the components of a model: sorted tensors with the configuration that belongs to them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Literal
+
+from ltx2cpp.checkpoint import TensorInfo
+from ltx2cpp.checkpoint.files import read_json_file
+from ltx2cpp.config import (
+    Fields,
+    parse_config,
+    read_audio_vae_config,
+    read_connector_config,
+    read_gemma_config,
+    read_gemma_gguf_config,
+    read_text_projection_config,
+    read_transformer_config,
+    read_upsampler_config,
+    read_video_vae_config,
+    read_vocoder_config,
+)
+from ltx2cpp.errors import ConfigError
+from ltx2cpp.model.components import Component
+from ltx2cpp.model.detect import half_of
+from ltx2cpp.model.source import Source
+
+logger = logging.getLogger("ltx2cpp")
+
+
+def _shapes(tensors: Mapping[str, TensorInfo]) -> dict[str, tuple[int, ...]]:
+    return {name: info.shape for name, info in tensors.items()}
+
+
+def build_transformer(source: Source) -> Component:
+    tensors = source.group("transformer")
+    fields = source.config.nested("transformer")
+    return source.component(tensors, read_transformer_config(fields, _shapes(tensors)))
+
+
+def build_connector(
+    source: Source, modality: Literal["video", "audio"], transformer: Source | None
+) -> Component:
+    """Build one connector; a file without metadata borrows that of the transformer's file."""
+    tensors = source.group("video_connector" if modality == "video" else "audio_connector")
+    fields = _text_fields(source, transformer)
+    return source.component(tensors, read_connector_config(fields, _shapes(tensors), modality))
+
+
+def build_text_projection(
+    source: Source, transformer: Source | None, hidden_size: int | None
+) -> Component:
+    tensors = source.group("text_projection")
+    fields = _text_fields(source, transformer)
+    config = read_text_projection_config(fields, _shapes(tensors), hidden_size)
+    return source.component(tensors, config)
+
+
+def _text_fields(source: Source, transformer: Source | None) -> Fields:
+    fields = source.config.nested("transformer")
+    if not fields and transformer is not None:
+        return transformer.config.nested("transformer")
+    return fields
+
+
+def build_gemma(source: Source) -> Component:
+    """Build the text encoder from a folder, a single file or a GGUF."""
+    tensors = source.group("gemma")
+    shapes = _shapes(tensors)
+    if source.tensors.layouts.get("gemma") == "llama.cpp":
+        fields = Fields(source.file.metadata, str(source.path))
+        return source.component(tensors, read_gemma_gguf_config(fields, shapes))
+    return source.component(tensors, read_gemma_config(_gemma_fields(source), shapes))
+
+
+def _gemma_fields(source: Source) -> Fields:
+    if "gemma_config" in source.file.metadata:
+        where = f"{source.path}: gemma_config"
+        return Fields(parse_config(source.file.metadata["gemma_config"], where), where)
+    folder = source.path if source.path.is_dir() else source.path.parent
+    path = folder / "config.json"
+    # A file named by itself is a ComfyUI single file, and a config.json beside it anyone's.
+    if source.file.kind != "sharded" and not source.path.is_dir():
+        return Fields({}, str(source.path))
+    if not path.is_file():
+        logger.warning("%s: has no config.json; taking the values of Gemma 3 12B", folder)
+        return Fields({}, str(source.path))
+    parsed = read_json_file(path)
+    if not isinstance(parsed, dict):
+        raise ConfigError(f"{path}: is not a JSON object")
+    return Fields(parsed, str(path))
+
+
+def build_video_vae(source: Source) -> tuple[Component | None, Component | None]:
+    """(decoder, encoder) of the video VAE; each carries the statistics."""
+    decoder = half_of(source.group("video_vae"), "decoder")
+    encoder = half_of(source.group("video_vae"), "encoder")
+    fields = source.config.nested("vae")
+    config = read_video_vae_config(fields, _shapes(decoder), _shapes(encoder))
+    return (
+        source.component(decoder, config) if decoder else None,
+        source.component(encoder, config) if encoder else None,
+    )
+
+
+def build_audio_vae(source: Source) -> tuple[Component | None, Component | None]:
+    """(decoder, encoder) of the audio VAE; each carries the statistics."""
+    decoder = half_of(source.group("audio_vae"), "decoder")
+    encoder = half_of(source.group("audio_vae"), "encoder")
+    fields = source.config.nested("audio_vae")
+    config = read_audio_vae_config(fields, _shapes(decoder), _shapes(encoder))
+    return (
+        source.component(decoder, config) if decoder else None,
+        source.component(encoder, config) if encoder else None,
+    )
+
+
+def build_vocoder(source: Source) -> Component:
+    tensors = source.group("vocoder")
+    config = read_vocoder_config(source.config.nested("vocoder"), _shapes(tensors))
+    return source.component(tensors, config)
+
+
+def build_upsampler(source: Source) -> Component:
+    tensors = source.group("upsampler")
+    return source.component(tensors, read_upsampler_config(source.config, _shapes(tensors)))

@@ -1,0 +1,85 @@
+"""The components of a model, as its files hold them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ltx2cpp.config import AudioConfig
+from ltx2cpp.errors import CheckpointError
+from ltx2cpp.model.components import Component
+from ltx2cpp.model.detect import COMPONENT_TITLES, Variant, missing_sentence
+from ltx2cpp.model.tokenizer_source import TokenizerSource
+
+if TYPE_CHECKING:
+    from ltx2cpp.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class ModelSet:
+    """The components found; one that the files lack is None.
+
+    Attributes:
+        version: "2.0", "2.3" or "2.5"; "" when nothing tells it.
+        model_version: As the metadata spells it; "" when absent.
+        variant: "dev" or "distilled".
+        variant_source: "argument", "metadata", "file name" or "default".
+        audio_config: Of the audio parts; its members are None where the files lack them.
+        unclaimed: Per file, tensor names that belong to nothing known.
+    """
+
+    transformer: Component | None
+    video_connector: Component | None
+    audio_connector: Component | None
+    text_projection: Component | None
+    gemma: Component | None
+    video_decoder: Component | None
+    video_encoder: Component | None
+    audio_decoder: Component | None
+    audio_encoder: Component | None
+    vocoder: Component | None
+    spatial_upsampler: Component | None
+    temporal_upsampler: Component | None
+    tokenizer_source: TokenizerSource | None
+    audio_config: AudioConfig
+    version: str
+    model_version: str
+    variant: Variant
+    variant_source: str
+    unclaimed: dict[Path, tuple[str, ...]]
+    searched: tuple[Path, ...]
+
+    def components(self) -> dict[str, Component]:
+        """The components present, by attribute name."""
+        found = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {name: value for name, value in found.items() if isinstance(value, Component)}
+
+    def why_missing(self, component: str) -> str:
+        """One sentence: which component the files lack, and where it is usually found.
+
+        Args:
+            component: Attribute name, or "tokenizer".
+        """
+        files = " and ".join(path.name for path in self.searched) or "no file"
+        verb = "together hold" if len(self.searched) > 1 else "holds"
+        title = COMPONENT_TITLES[component]
+        place = missing_sentence(component, "").partition("; ")[2]
+        return f"{files} {verb} no {title}; {place}"
+
+    def require(self, component: str) -> Component:
+        """The component, or CheckpointError with the sentence of `why_missing`."""
+        found: Component | None = getattr(self, component)
+        if found is None:
+            raise CheckpointError(self.why_missing(component))
+        return found
+
+    def open_tokenizer(self) -> Tokenizer:
+        """Read the tokenizer.
+
+        Raises:
+            CheckpointError: There is none, or it is malformed.
+        """
+        if self.tokenizer_source is None:
+            raise CheckpointError(self.why_missing("tokenizer"))
+        return self.tokenizer_source.open()

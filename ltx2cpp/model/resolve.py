@@ -1,0 +1,237 @@
+"""Open the files of a model and find its components in them."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from ltx2cpp.checkpoint import CheckpointFile, open_checkpoint
+from ltx2cpp.config import AudioConfig
+from ltx2cpp.errors import ArgumentError, CheckpointError
+from ltx2cpp.model.build import (
+    build_audio_vae,
+    build_connector,
+    build_gemma,
+    build_text_projection,
+    build_transformer,
+    build_upsampler,
+    build_video_vae,
+    build_vocoder,
+)
+from ltx2cpp.model.compatibility import check_fit
+from ltx2cpp.model.components import Component
+from ltx2cpp.model.detect import (
+    COMPONENT_TITLES,
+    Variant,
+    count_components,
+    find_variant,
+    find_version,
+    model_version,
+    upsampler_kind,
+)
+from ltx2cpp.model.files import ModelFiles
+from ltx2cpp.model.model_set import ModelSet
+from ltx2cpp.model.names import Group
+from ltx2cpp.model.source import Source
+from ltx2cpp.model.tokenizer_source import find_tokenizer
+
+logger = logging.getLogger("ltx2cpp")
+
+# Which groups a slot has to hold one of; checkpoint= may hold anything.
+_SLOT_GROUPS: dict[str, tuple[Group, ...]] = {
+    "text_encoder": ("gemma",),
+    "transformer": ("transformer",),
+    "connectors": ("video_connector", "audio_connector"),
+    "text_projection": ("text_projection",),
+    "video_vae": ("video_vae",),
+    "audio_vae": ("audio_vae", "vocoder"),
+    "spatial_upsampler": ("upsampler",),
+    "temporal_upsampler": ("upsampler",),
+    "duration_head": ("duration_head",),
+}
+# Slots in which a group is looked for, best first. Connectors that come with the transformer beat
+# those of a projection file: the two have been trained together.
+_GROUP_SLOTS: dict[Group, tuple[str, ...]] = {
+    "transformer": ("transformer", "checkpoint"),
+    "video_connector": (
+        "connectors",
+        "transformer",
+        "checkpoint",
+        "text_projection",
+        "text_encoder",
+    ),
+    "text_projection": (
+        "text_projection",
+        "connectors",
+        "transformer",
+        "checkpoint",
+        "text_encoder",
+    ),
+    "gemma": ("text_encoder", "checkpoint"),
+    "video_vae": ("video_vae", "checkpoint", "audio_vae", "transformer"),
+    "audio_vae": ("audio_vae", "checkpoint", "video_vae", "transformer"),
+    "vocoder": ("audio_vae", "checkpoint", "video_vae", "transformer"),
+}
+
+_ADAPTER_NAME = re.compile(r"(\.lora_(A|B|down|up)\b|^lora_unet_)")
+
+
+def resolve(files: ModelFiles) -> ModelSet:
+    """Open all files, sort their tensors into components and read the configurations.
+
+    Headers are read, weights are not. A component that no file holds is None; that is an error only
+    when it is used.
+
+    Args:
+        files: What the user gave.
+
+    Raises:
+        ArgumentError: No file given.
+        CheckpointError: A file is missing, malformed, or not what its slot says.
+        ConfigError: Metadata out of range, or components that do not fit together.
+        UnsupportedError: A model, packing or configuration value that is not implemented.
+    """
+    paths = files.paths()
+    slots = {slot: path for slot, path in paths.items() if slot != "tokenizer"}
+    if not slots:
+        raise ArgumentError("no model file given: expected checkpoint= or single components")
+    sources = {slot: _open_slot(slot, path) for slot, path in slots.items()}
+    parts = _build(sources)
+    tokenizer = find_tokenizer(paths.get("tokenizer"), sources)
+    leading = (
+        sources.get("transformer") or sources.get("checkpoint") or next(iter(sources.values()))
+    )
+    version = _version(sources, leading)
+    variant, variant_source = _variant(files, sources)
+    models = ModelSet(
+        **parts,
+        tokenizer_source=tokenizer,
+        audio_config=_audio_config(parts),
+        version=version,
+        model_version=model_version(leading.file),
+        variant=variant,
+        variant_source=variant_source,
+        unclaimed=_unclaimed(sources.values()),
+        searched=tuple(slots.values()),
+    )
+    check_fit(models)
+    return models
+
+
+def _open_slot(slot: str, path: Path) -> Source:
+    source = Source(slot, open_checkpoint(path))
+    groups = source.tensors.groups
+    if any(_ADAPTER_NAME.search(name) for name in source.file.tensors):
+        raise CheckpointError(
+            f"{path}: given as {slot}, but it is a LoRA, not a model; give loras="
+        )
+    if slot == "checkpoint":
+        if not groups:
+            raise CheckpointError(
+                f"{path}: no tensor of LTX-2 or Gemma 3 is in this file{_architecture(source.file)}"
+            )
+        return source
+    if not any(group in groups for group in _SLOT_GROUPS[slot]):
+        found = ", ".join(COMPONENT_TITLES[name] for name in count_components(source.tensors))
+        raise CheckpointError(
+            f"{path}: given as {slot}, but it holds no {COMPONENT_TITLES[_SLOT_GROUPS[slot][0]]}, "
+            f"only {found or 'tensors of an unknown model' + _architecture(source.file)}"
+        )
+    if slot.endswith("_upsampler") and (kind := upsampler_kind(groups["upsampler"])) != slot:
+        raise CheckpointError(f"{path}: given as {slot}, but it is a {COMPONENT_TITLES[kind]}")
+    return source
+
+
+def _architecture(file: CheckpointFile) -> str:
+    stated = file.metadata.get("general.architecture")
+    return f" (its general.architecture is {stated[:40]!r})" if isinstance(stated, str) else ""
+
+
+def _pick(sources: dict[str, Source], group: Group) -> Source | None:
+    for slot in _GROUP_SLOTS[group]:
+        if slot in sources and sources[slot].group(group):
+            return sources[slot]
+    return None
+
+
+def _build(sources: dict[str, Source]) -> dict[str, Component | None]:
+    parts: dict[str, Component | None] = {
+        name: None
+        for name in (
+            "transformer",
+            "video_connector",
+            "audio_connector",
+            "text_projection",
+            "gemma",
+            "video_decoder",
+            "video_encoder",
+            "audio_decoder",
+            "audio_encoder",
+            "vocoder",
+            "spatial_upsampler",
+            "temporal_upsampler",
+        )
+    }
+    transformer = _pick(sources, "transformer")
+    if transformer:
+        parts["transformer"] = build_transformer(transformer)
+    # Both connectors come from one file: halves of different files were not trained together.
+    if connectors := _pick(sources, "video_connector"):
+        parts["video_connector"] = build_connector(connectors, "video", transformer)
+        if connectors.group("audio_connector"):
+            parts["audio_connector"] = build_connector(connectors, "audio", transformer)
+    if gemma := _pick(sources, "gemma"):
+        parts["gemma"] = build_gemma(gemma)
+    if projection := _pick(sources, "text_projection"):
+        hidden = parts["gemma"].config.hidden_size if parts["gemma"] else None
+        parts["text_projection"] = build_text_projection(projection, transformer, hidden)
+    if video := _pick(sources, "video_vae"):
+        parts["video_decoder"], parts["video_encoder"] = build_video_vae(video)
+    if audio := _pick(sources, "audio_vae"):
+        parts["audio_decoder"], parts["audio_encoder"] = build_audio_vae(audio)
+    if vocoder := _pick(sources, "vocoder"):
+        parts["vocoder"] = build_vocoder(vocoder)
+    for slot in ("spatial_upsampler", "temporal_upsampler"):
+        if slot in sources:
+            parts[slot] = build_upsampler(sources[slot])
+    whole = sources.get("checkpoint")
+    if whole and whole.group("upsampler"):
+        kind = upsampler_kind(whole.group("upsampler"))
+        if parts[kind] is None:
+            parts[kind] = build_upsampler(whole)
+    return parts
+
+
+def _audio_config(parts: dict[str, Component | None]) -> AudioConfig:
+    vae = parts["audio_decoder"] or parts["audio_encoder"]
+    vocoder = parts["vocoder"]
+    return AudioConfig(vae.config if vae else None, vocoder.config if vocoder else None)
+
+
+def _version(sources: dict[str, Source], leading: Source) -> str:
+    """The version of the file with the transformer, else of the first file that has one."""
+    for source in (leading, *sources.values()):
+        version, _ = find_version(source.file, source.tensors)
+        if version is not None:
+            return version
+    return ""
+
+
+def _variant(files: ModelFiles, sources: dict[str, Source]) -> tuple[Variant, str]:
+    if files.variant is not None:
+        return files.variant, "argument"
+    transformer = _pick(sources, "transformer")
+    return find_variant(transformer.file) if transformer else ("distilled", "default")
+
+
+def _unclaimed(sources: Iterable[Source]) -> dict[Path, tuple[str, ...]]:
+    found = {
+        source.path: source.tensors.unclaimed for source in sources if source.tensors.unclaimed
+    }
+    for path, names in found.items():
+        logger.warning(
+            "%s: %d tensors belong to no known component (%s)", path, len(names), names[0]
+        )
+    return found

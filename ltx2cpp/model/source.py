@@ -1,0 +1,44 @@
+"""A file of a model, its tensors sorted into components."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ltx2cpp.checkpoint import CheckpointFile, TensorInfo
+from ltx2cpp.config import Fields, parse_config
+from ltx2cpp.model.components import Component
+from ltx2cpp.model.names import Group, SortedTensors, sort_tensors
+from ltx2cpp.model.weight_scales import attach_scales, check_header_formats
+
+
+@dataclass(frozen=True)
+class Source:
+    """One opened file with its tensors sorted."""
+
+    slot: str
+    file: CheckpointFile
+    tensors: SortedTensors = field(init=False)
+
+    def __post_init__(self) -> None:
+        check_header_formats(self.file)
+        object.__setattr__(self, "tensors", sort_tensors(self.file))
+
+    @property
+    def path(self) -> Path:
+        return self.file.path
+
+    def group(self, name: Group) -> dict[str, TensorInfo]:
+        return self.tensors.groups.get(name, {})
+
+    @cached_property
+    def config(self) -> Fields:
+        """The metadata entry `config`; empty when the file has none."""
+        where = f"{self.path}: config"
+        return Fields(parse_config(self.file.metadata.get("config"), where), where)
+
+    def component(self, tensors: Mapping[str, TensorInfo], config: Any) -> Component:
+        return Component(attach_scales(tensors, str(self.path)), config, str(self.path))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _DECODER_GENERATIONS = {7: "2.0", 9: "2.3"}
 
 
-def check_fit(models: ModelSet) -> None:
+def check_compatible(models: ModelSet) -> None:
     """Compare widths where one component hands over to the next.
 
     Raises:

@@ -312,9 +312,9 @@ def _try_resolve(
 ) -> tuple[ModelSet | None, str]:
     """The components as the pipeline would see them, or the sentence that says why not."""
     only_text = "gemma" in tensors.groups and "transformer" not in tensors.groups
-    slot = "text_encoder" if only_text else "checkpoint"
+    role = "text_encoder" if only_text else "checkpoint"
     try:
-        return resolve(ModelFiles(**{slot: path}, variant=variant)), ""
+        return resolve(ModelFiles(**{role: path}, variant=variant)), ""
     except Error as error:
         return None, str(error)
 

@@ -20,7 +20,7 @@ from ltx2cpp.model.build import (
     build_video_vae,
     build_vocoder,
 )
-from ltx2cpp.model.compatibility import check_fit
+from ltx2cpp.model.compatibility import check_compatible
 from ltx2cpp.model.components import Component
 from ltx2cpp.model.detect import (
     COMPONENT_TITLES,
@@ -39,8 +39,8 @@ from ltx2cpp.model.tokenizer_source import find_tokenizer
 
 logger = logging.getLogger("ltx2cpp")
 
-# Which groups a slot has to hold one of; checkpoint= may hold anything.
-_SLOT_GROUPS: dict[str, tuple[Group, ...]] = {
+# Groups of which a file in each role has to hold one; checkpoint= may hold anything.
+_ROLE_GROUPS: dict[str, tuple[Group, ...]] = {
     "text_encoder": ("gemma",),
     "transformer": ("transformer",),
     "connectors": ("video_connector", "audio_connector"),
@@ -51,9 +51,9 @@ _SLOT_GROUPS: dict[str, tuple[Group, ...]] = {
     "temporal_upsampler": ("upsampler",),
     "duration_head": ("duration_head",),
 }
-# Slots in which a group is looked for, best first. Connectors that come with the transformer beat
+# Roles in which a group is looked for, best first. Connectors that come with the transformer beat
 # those of a projection file: the two have been trained together.
-_GROUP_SLOTS: dict[Group, tuple[str, ...]] = {
+_GROUP_ROLES: dict[Group, tuple[str, ...]] = {
     "transformer": ("transformer", "checkpoint"),
     "video_connector": (
         "connectors",
@@ -89,15 +89,15 @@ def resolve(files: ModelFiles) -> ModelSet:
 
     Raises:
         ArgumentError: No file given.
-        CheckpointError: A file is missing, malformed, or not what its slot says.
+        CheckpointError: A file is missing, malformed, or not what its role says.
         ConfigError: Metadata out of range, or components that do not fit together.
         UnsupportedError: A model, packing or configuration value that is not implemented.
     """
     paths = files.paths()
-    slots = {slot: path for slot, path in paths.items() if slot != "tokenizer"}
-    if not slots:
+    role_paths = {role: path for role, path in paths.items() if role != "tokenizer"}
+    if not role_paths:
         raise ArgumentError("no model file given: expected checkpoint= or single components")
-    sources = {slot: _open_slot(slot, path) for slot, path in slots.items()}
+    sources = {role: _open_in_role(role, path) for role, path in role_paths.items()}
     parts = _build(sources)
     tokenizer = find_tokenizer(paths.get("tokenizer"), sources)
     leading = (
@@ -114,33 +114,33 @@ def resolve(files: ModelFiles) -> ModelSet:
         variant=variant,
         variant_source=variant_source,
         unclaimed=_unclaimed(sources.values()),
-        searched=tuple(slots.values()),
+        searched=tuple(role_paths.values()),
     )
-    check_fit(models)
+    check_compatible(models)
     return models
 
 
-def _open_slot(slot: str, path: Path) -> Source:
-    source = Source(slot, open_checkpoint(path))
+def _open_in_role(role: str, path: Path) -> Source:
+    source = Source(role, open_checkpoint(path))
     groups = source.tensors.groups
     if any(_ADAPTER_NAME.search(name) for name in source.file.tensors):
         raise CheckpointError(
-            f"{path}: given as {slot}, but it is a LoRA, not a model; give loras="
+            f"{path}: given as {role}, but it is a LoRA, not a model; give loras="
         )
-    if slot == "checkpoint":
+    if role == "checkpoint":
         if not groups:
             raise CheckpointError(
                 f"{path}: no tensor of LTX-2 or Gemma 3 is in this file{_architecture(source.file)}"
             )
         return source
-    if not any(group in groups for group in _SLOT_GROUPS[slot]):
+    if not any(group in groups for group in _ROLE_GROUPS[role]):
         found = ", ".join(COMPONENT_TITLES[name] for name in count_components(source.tensors))
         raise CheckpointError(
-            f"{path}: given as {slot}, but it holds no {COMPONENT_TITLES[_SLOT_GROUPS[slot][0]]}, "
+            f"{path}: given as {role}, but it holds no {COMPONENT_TITLES[_ROLE_GROUPS[role][0]]}, "
             f"only {found or 'tensors of an unknown model' + _architecture(source.file)}"
         )
-    if slot.endswith("_upsampler") and (kind := upsampler_kind(groups["upsampler"])) != slot:
-        raise CheckpointError(f"{path}: given as {slot}, but it is a {COMPONENT_TITLES[kind]}")
+    if role.endswith("_upsampler") and (kind := upsampler_kind(groups["upsampler"])) != role:
+        raise CheckpointError(f"{path}: given as {role}, but it is a {COMPONENT_TITLES[kind]}")
     return source
 
 
@@ -150,9 +150,9 @@ def _architecture(file: CheckpointFile) -> str:
 
 
 def _pick(sources: dict[str, Source], group: Group) -> Source | None:
-    for slot in _GROUP_SLOTS[group]:
-        if slot in sources and sources[slot].group(group):
-            return sources[slot]
+    for role in _GROUP_ROLES[group]:
+        if role in sources and sources[role].group(group):
+            return sources[role]
     return None
 
 
@@ -193,9 +193,9 @@ def _build(sources: dict[str, Source]) -> dict[str, Component | None]:
         parts["audio_decoder"], parts["audio_encoder"] = build_audio_vae(audio)
     if vocoder := _pick(sources, "vocoder"):
         parts["vocoder"] = build_vocoder(vocoder)
-    for slot in ("spatial_upsampler", "temporal_upsampler"):
-        if slot in sources:
-            parts[slot] = build_upsampler(sources[slot])
+    for role in ("spatial_upsampler", "temporal_upsampler"):
+        if role in sources:
+            parts[role] = build_upsampler(sources[role])
     whole = sources.get("checkpoint")
     if whole and whole.group("upsampler"):
         kind = upsampler_kind(whole.group("upsampler"))

@@ -19,7 +19,7 @@ from ltx2cpp.model.weight_scales import attach_scales, check_header_formats
 class Source:
     """One opened file with its tensors sorted."""
 
-    slot: str
+    role: str
     file: CheckpointFile
     tensors: SortedTensors = field(init=False)
 

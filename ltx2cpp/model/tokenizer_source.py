@@ -56,7 +56,7 @@ def find_tokenizer(path: Path | None, sources: Mapping[str, Source]) -> Tokenize
 
     Args:
         path: What the user gave; None looks in and beside the text encoder.
-        sources: The opened files by slot.
+        sources: The opened files by role.
 
     Returns:
         None when nothing was given and nothing was found.
@@ -66,11 +66,11 @@ def find_tokenizer(path: Path | None, sources: Mapping[str, Source]) -> Tokenize
     """
     if path is not None:
         return _given(path)
-    for slot in ("text_encoder", "checkpoint"):
-        source = sources.get(slot)
+    for role in ("text_encoder", "checkpoint"):
+        source = sources.get(role)
         if source is None:
             continue
-        found = _inside(source.file) or (_beside(source.path) if slot == "text_encoder" else None)
+        found = _inside(source.file) or (_beside(source.path) if role == "text_encoder" else None)
         if found is not None:
             return found
     return None

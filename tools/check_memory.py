@@ -97,7 +97,7 @@ def measure(arguments: argparse.Namespace, request: dict[str, Any]) -> dict[str,
         max_memory=arguments.max_memory,
         observer=recorder,
     ) as pipe:
-        if pipe.models.gemma is None:
+        if pipe.models.text_encoder is None:
             config = pipe.models.require("transformer").config
             widths = (config.cross_attention_dim, config.audio_cross_attention_dim)
             prompt = PromptEmbedding(*(np.zeros((1024, width), np.float32) for width in widths))

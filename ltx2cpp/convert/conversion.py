@@ -252,17 +252,21 @@ def _open(path: Path) -> Source:
 def _make_plan(source: Source, recipe: Recipe) -> _Plan:
     groups = source.tensors.groups
     where = str(source.path)
-    text_only = "gemma" in groups and set(groups) <= {"gemma", "text_projection", "tokenizer"}
+    text_only = "text_encoder" in groups and set(groups) <= {
+        "text_encoder",
+        "text_projection",
+        "tokenizer",
+    }
     metadata = _carried_metadata(source)
     metadata["general.file_type"] = int(_FILE_TYPES[recipe])
     metadata["general.quantization_version"] = int(gguf.GGML_QUANT_VERSION)
     plan = _Plan(gemma_gguf.ARCHITECTURE if text_only else ARCHITECTURE, metadata)
     for group, tensors in groups.items():
-        if group == "gemma":
+        if group == "text_encoder":
             _plan_gemma(plan, source, recipe)
         elif group == "tokenizer":
             # A text encoder has its vocabulary in the metadata; elsewhere the bytes go along.
-            if "gemma" not in groups:
+            if "text_encoder" not in groups:
                 for name, info in tensors.items():
                     plan.add(name, WeightRef(info), recipe)
         else:
@@ -284,9 +288,9 @@ def _make_plan(source: Source, recipe: Recipe) -> _Plan:
 def _plan_gemma(plan: _Plan, source: Source, recipe: Recipe) -> None:
     config = gemma_gguf.read_config(source)
     # The keys of a GGUF have been carried along.
-    if source.tensors.layouts.get("gemma") != "llama.cpp":
+    if source.tensors.layouts.get("text_encoder") != "llama.cpp":
         plan.metadata.update(gemma_gguf.gemma_metadata(source, config))
-    weights = attach_scales(source.group("gemma"), str(source.path))
+    weights = attach_scales(source.group("text_encoder"), str(source.path))
     for name, weight in weights.items():
         offset = gemma_gguf.norm_offset(name, config)
         plan.add(gemma_gguf.gguf_name(name), weight, recipe, offset)

@@ -17,7 +17,7 @@ import numpy as np
 from ltx2cpp.checkpoint import read_bytes
 from ltx2cpp.config import GemmaConfig
 from ltx2cpp.errors import CheckpointError, UnsupportedError
-from ltx2cpp.model.build import build_gemma
+from ltx2cpp.model.build import build_text_encoder
 from ltx2cpp.model.source import Source
 from ltx2cpp.model.tokenizer_source import TokenizerSource, find_tokenizer
 from ltx2cpp.text.sentencepiece_model import PieceType, read_pieces
@@ -68,7 +68,7 @@ def norm_offset(canonical: str, config: GemmaConfig) -> float:
 
 def read_config(source: Source) -> GemmaConfig:
     """Configuration of the text model in `source`."""
-    config: GemmaConfig = build_gemma(source).config
+    config: GemmaConfig = build_text_encoder(source).config
     return config
 
 

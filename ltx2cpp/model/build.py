@@ -64,11 +64,11 @@ def _text_fields(source: Source, transformer: Source | None) -> Fields:
     return fields
 
 
-def build_gemma(source: Source) -> Component:
+def build_text_encoder(source: Source) -> Component:
     """Build the text encoder from a folder, a single file or a GGUF."""
-    tensors = source.group("gemma")
+    tensors = source.group("text_encoder")
     shapes = _shapes(tensors)
-    if source.tensors.layouts.get("gemma") == "llama.cpp":
+    if source.tensors.layouts.get("text_encoder") == "llama.cpp":
         fields = Fields(source.file.metadata, str(source.path))
         return source.component(tensors, read_gemma_gguf_config(fields, shapes))
     return source.component(tensors, read_gemma_config(_gemma_fields(source), shapes))

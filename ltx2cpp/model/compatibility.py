@@ -27,20 +27,22 @@ def check_compatible(models: ModelSet) -> None:
 
 
 def _check_text(models: ModelSet) -> None:
-    gemma, projection = models.gemma, models.text_projection
-    if gemma is None:
+    encoder, projection = models.text_encoder, models.text_projection
+    if encoder is None:
         return
     if models.version == "2.5":
         raise UnsupportedError(
-            f"{gemma.source}: LTX-2.5 needs its own Gemma 4 text encoder, which is not implemented"
+            f"{encoder.source}: LTX-2.5 needs its own Gemma 4 text encoder, which is not "
+            "implemented"
         )
     if projection is not None:
-        states = gemma.config.num_layers + 1
+        states = encoder.config.num_layers + 1
         if projection.config.num_states != states:
             raise ConfigError(
-                f"{gemma.source}: this text encoder does not fit: it gives {states} states "
-                f"{gemma.config.hidden_size} wide, but the text projection in {projection.source} "
-                f"takes {projection.config.num_states}; LTX-2 and LTX-2.3 use Gemma 3 12B"
+                f"{encoder.source}: this text encoder does not fit: it gives {states} states "
+                f"{encoder.config.hidden_size} wide, but the text projection in "
+                f"{projection.source} takes {projection.config.num_states}; LTX-2 and LTX-2.3 use "
+                "Gemma 3 12B"
             )
 
 

@@ -41,7 +41,7 @@ USUAL_PLACES: dict[str, str] = {
         "it is in the whole checkpoint, or in a small file of its own (*text_projection* or "
         "*embeddings_connectors*), but never in a GGUF; give text_projection="
     ),
-    "gemma": (
+    "text_encoder": (
         "it is never in the checkpoint: take the Gemma 3 12B folder (gemma-3-12b-it), its single "
         "file, or its llama.cpp GGUF; give text_encoder="
     ),
@@ -82,7 +82,7 @@ COMPONENT_TITLES: dict[str, str] = {
 
 # What generating a clip needs, in the order of use.
 NEEDED_TO_GENERATE = (
-    "gemma",
+    "text_encoder",
     "tokenizer",
     "text_projection",
     "video_connector",
@@ -148,7 +148,7 @@ def detect(file: CheckpointFile, tensors: SortedTensors | None = None) -> Detect
     components = count_components(tensors)
     family: Family = "unknown"
     if components:
-        family = "gemma-3" if set(components) <= {"gemma", "tokenizer"} else "ltx-2"
+        family = "gemma-3" if set(components) <= {"text_encoder", "tokenizer"} else "ltx-2"
     return Detection(
         family=family,
         version=version,

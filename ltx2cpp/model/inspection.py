@@ -281,7 +281,7 @@ def _missing(found: Detection, models: ModelSet | None) -> dict[str, str]:
 
 def _members(component: str, tensors: SortedTensors) -> Mapping[str, TensorInfo]:
     kind, _, half = component.rpartition("_")
-    if half in ("decoder", "encoder"):
+    if kind in ("video", "audio") and half in ("decoder", "encoder"):
         return half_of(tensors.groups["video_vae" if kind == "video" else "audio_vae"], half)
     if half == "upsampler":
         return tensors.groups["upsampler"]
@@ -311,7 +311,7 @@ def _try_resolve(
     path: Path, tensors: SortedTensors, variant: Variant | None
 ) -> tuple[ModelSet | None, str]:
     """The components as the pipeline would see them, or the sentence that says why not."""
-    only_text = "gemma" in tensors.groups and "transformer" not in tensors.groups
+    only_text = "text_encoder" in tensors.groups and "transformer" not in tensors.groups
     role = "text_encoder" if only_text else "checkpoint"
     try:
         return resolve(ModelFiles(**{role: path}, variant=variant)), ""

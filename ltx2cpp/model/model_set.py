@@ -33,7 +33,7 @@ class ModelSet:
     video_connector: Component | None
     audio_connector: Component | None
     text_projection: Component | None
-    gemma: Component | None
+    text_encoder: Component | None
     video_decoder: Component | None
     video_encoder: Component | None
     audio_decoder: Component | None

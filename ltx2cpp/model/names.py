@@ -19,7 +19,7 @@ Group = Literal[
     "video_connector",
     "audio_connector",
     "text_projection",
-    "gemma",
+    "text_encoder",
     "video_vae",
     "audio_vae",
     "vocoder",
@@ -34,7 +34,7 @@ GROUP_TITLES: dict[Group, str] = {
     "video_connector": "video embeddings connector",
     "audio_connector": "audio embeddings connector",
     "text_projection": "text projection",
-    "gemma": "text encoder",
+    "text_encoder": "text encoder",
     "video_vae": "video VAE",
     "audio_vae": "audio VAE",
     "vocoder": "vocoder",
@@ -317,7 +317,7 @@ def _classify(
             inner = name[len(prefix) :]
             if _GEMMA_NAME.match(inner):
                 unused = inner.endswith(".rotary_emb.inv_freq")
-                return "ignored" if unused else ("gemma", inner, "official")
+                return "ignored" if unused else ("text_encoder", inner, "official")
         if name.startswith(_GEMMA_IGNORED):
             return "ignored"
     for diffusion in _DIFFUSION_PREFIXES:
@@ -392,14 +392,14 @@ def _vocoder(name: str, context: _Context) -> tuple[Group, str, Layout]:
 def _llama_cpp(name: str) -> tuple[Group, str, Layout] | None:
     stem, _, rest = name.partition(".")
     if stem in _LLAMA_CPP_TOP and rest == "weight":
-        return "gemma", f"{_LLAMA_CPP_TOP[stem]}.weight", "llama.cpp"
+        return "text_encoder", f"{_LLAMA_CPP_TOP[stem]}.weight", "llama.cpp"
     if stem != "blk":
         return None
     layer, _, tail = rest.partition(".")
     part, _, suffix = tail.rpartition(".")
     if part not in _LLAMA_CPP_LAYER or suffix != "weight" or not layer.isdecimal():
         return None
-    return "gemma", f"layers.{layer}.{_LLAMA_CPP_LAYER[part]}.weight", "llama.cpp"
+    return "text_encoder", f"layers.{layer}.{_LLAMA_CPP_LAYER[part]}.weight", "llama.cpp"
 
 
 # The video VAE as diffusers numbers it

@@ -13,7 +13,7 @@ from ltx2cpp.errors import ArgumentError, CheckpointError
 from ltx2cpp.model.build import (
     build_audio_vae,
     build_connector,
-    build_gemma,
+    build_text_encoder,
     build_text_projection,
     build_transformer,
     build_upsampler,
@@ -41,7 +41,7 @@ logger = logging.getLogger("ltx2cpp")
 
 # Groups of which a file in each role has to hold one; checkpoint= may hold anything.
 _ROLE_GROUPS: dict[str, tuple[Group, ...]] = {
-    "text_encoder": ("gemma",),
+    "text_encoder": ("text_encoder",),
     "transformer": ("transformer",),
     "connectors": ("video_connector", "audio_connector"),
     "text_projection": ("text_projection",),
@@ -69,7 +69,7 @@ _GROUP_ROLES: dict[Group, tuple[str, ...]] = {
         "checkpoint",
         "text_encoder",
     ),
-    "gemma": ("text_encoder", "checkpoint"),
+    "text_encoder": ("text_encoder", "checkpoint"),
     "video_vae": ("video_vae", "checkpoint", "audio_vae", "transformer"),
     "audio_vae": ("audio_vae", "checkpoint", "video_vae", "transformer"),
     "vocoder": ("audio_vae", "checkpoint", "video_vae", "transformer"),
@@ -164,7 +164,7 @@ def _build(sources: dict[str, Source]) -> dict[str, Component | None]:
             "video_connector",
             "audio_connector",
             "text_projection",
-            "gemma",
+            "text_encoder",
             "video_decoder",
             "video_encoder",
             "audio_decoder",
@@ -182,10 +182,10 @@ def _build(sources: dict[str, Source]) -> dict[str, Component | None]:
         parts["video_connector"] = build_connector(connectors, "video", transformer)
         if connectors.group("audio_connector"):
             parts["audio_connector"] = build_connector(connectors, "audio", transformer)
-    if gemma := _pick(sources, "gemma"):
-        parts["gemma"] = build_gemma(gemma)
+    if text_encoder := _pick(sources, "text_encoder"):
+        parts["text_encoder"] = build_text_encoder(text_encoder)
     if projection := _pick(sources, "text_projection"):
-        hidden = parts["gemma"].config.hidden_size if parts["gemma"] else None
+        hidden = parts["text_encoder"].config.hidden_size if parts["text_encoder"] else None
         parts["text_projection"] = build_text_projection(projection, transformer, hidden)
     if video := _pick(sources, "video_vae"):
         parts["video_decoder"], parts["video_encoder"] = build_video_vae(video)

@@ -21,7 +21,7 @@ from ltx2cpp.values import FloatArray, PromptEmbedding
 if TYPE_CHECKING:
     from ltx2cpp.model.model_set import ModelSet
 
-_PARTS = ("gemma", "text_projection", "video_connector", "audio_connector")
+_PARTS = ("text_encoder", "text_projection", "video_connector", "audio_connector")
 
 # Contexts of so many prompts stay in memory, 25 MB each for released models; another seed needs no
 # text encoder then.
@@ -50,7 +50,7 @@ class PromptEncoder:
         # Contexts of the last prompts, oldest first.
         self._contexts: dict[str, PromptEmbedding] = {}
         self._encoder = backend.lazy(
-            "text encoder", ["gemma", "text_projection"], self._claim_encoder
+            "text encoder", ["text_encoder", "text_projection"], self._claim_encoder
         )
         self._connectors = {
             "video": backend.lazy(
@@ -179,7 +179,7 @@ class PromptEncoder:
                 f"ids: expected 1 to {MAX_TOKENS} whole numbers, found {values.dtype} of shape "
                 f"{values.shape}"
             )
-        rows = self._models.require("gemma").config.vocab_size
+        rows = self._models.require("text_encoder").config.vocab_size
         if values.min() < 0 or values.max() >= rows:
             raise ArgumentError(
                 f"ids: expected 0 to {rows - 1}, the rows of the text encoder's embedding, found "
@@ -188,11 +188,11 @@ class PromptEncoder:
         return np.ascontiguousarray(values, np.int32)
 
     def _claim_encoder(self) -> _core.TextEncoder:
-        backend, gemma = self._backend, self._models.require("gemma")
+        backend, encoder = self._backend, self._models.require("text_encoder")
         projection = self._models.text_projection
         network = _core.TextEncoder(
-            backend.table(gemma),
-            config_dict(gemma),
+            backend.table(encoder),
+            config_dict(encoder),
             None if projection is None else backend.table(projection),
             None if projection is None else config_dict(projection),
             backend.device,

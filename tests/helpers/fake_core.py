@@ -225,7 +225,7 @@ class FakeModels:
     video_connector: Any = field(default_factory=component)
     audio_connector: Any = field(default_factory=component)
     text_projection: Any = field(default_factory=component)
-    gemma: Any = field(default_factory=component)
+    text_encoder: Any = field(default_factory=component)
     video_decoder: Any = field(default_factory=component)
     video_encoder: Any = field(default_factory=component)
     audio_decoder: Any = field(default_factory=lambda: component(AUDIO_VAE))

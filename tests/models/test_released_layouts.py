@@ -96,7 +96,7 @@ def test_every_network_claims_the_released_tensors(version: str, tmp_path: Path)
         component = parts.pop(name)
         stage = network(_table(component), dataclasses.asdict(component.config), device)
         assert stage.weight_bytes == component.size_bytes, name
-    gemma, projection = parts.pop("gemma"), parts.pop("text_projection")
+    gemma, projection = parts.pop("text_encoder"), parts.pop("text_projection")
     encoder = _core.TextEncoder(
         _table(gemma),
         dataclasses.asdict(gemma.config),

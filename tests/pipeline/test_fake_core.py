@@ -195,7 +195,7 @@ def test_sound_is_freed_before_pictures_are_decoded(make: Make) -> None:
             ArgumentError,
         ),
         (FakeModels(), {"prompt": PromptEmbedding(np.zeros((2, 9)), np.zeros((2, 9)))}, ShapeError),
-        (FakeModels(gemma=None), {}, CheckpointError),
+        (FakeModels(text_encoder=None), {}, CheckpointError),
         (FakeModels(audio_connector=None), {}, CheckpointError),
         (FakeModels(video_decoder=None), {}, CheckpointError),
         (FakeModels(audio_decoder=None), {}, CheckpointError),
@@ -239,7 +239,9 @@ def test_latents_need_no_decoder(make: Make) -> None:
 
 def test_given_contexts_need_no_text_encoder(make: Make) -> None:
     contexts = PromptEmbedding(np.zeros((1024, WIDTH)), np.zeros((1024, AUDIO_WIDTH)))
-    out = make(FakeModels(gemma=None, text_projection=None))(contexts, **CLIP, output="latents")
+    out = make(FakeModels(text_encoder=None, text_projection=None))(
+        contexts, **CLIP, output="latents"
+    )
     assert out.info["prompt"] is None
 
 

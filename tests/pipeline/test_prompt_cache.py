@@ -144,11 +144,11 @@ def component(path: Path, values: np.ndarray[Any, Any], **changes: Any) -> Compo
 def test_identity_is_that_of_contents(tmp_path: Path) -> None:
     values = np.arange(8192, dtype=np.float32)
     original = component(tmp_path / "a.safetensors", values)
-    same = text_identity({"gemma": original}, weight_type="file")
+    same = text_identity({"text_encoder": original}, weight_type="file")
     copied = component(tmp_path / "b.safetensors", values)
-    assert text_identity({"gemma": copied}, weight_type="file") == same
+    assert text_identity({"text_encoder": copied}, weight_type="file") == same
     others = [
-        text_identity({"gemma": original}, weight_type="f32"),
+        text_identity({"text_encoder": original}, weight_type="f32"),
         text_identity({"text_projection": original}, weight_type="file"),
     ]
     info = original.tensors["weight"].info
@@ -162,7 +162,7 @@ def test_identity_is_that_of_contents(tmp_path: Path) -> None:
             component(tmp_path / "h.safetensors", values, low_rank=(LowRankPair(info, info, 2),)),
         )
     ):
-        found = text_identity({"gemma": changed}, weight_type="file")
+        found = text_identity({"text_encoder": changed}, weight_type="file")
         assert found not in (same, *others), number
         others.append(found)
 
@@ -171,4 +171,4 @@ def test_identity_of_a_missing_file(tmp_path: Path) -> None:
     files = component(tmp_path / "a.safetensors", np.zeros(4, np.float32))
     (tmp_path / "a.safetensors").unlink()
     with pytest.raises(CheckpointError, match="cannot be read: No such file"):
-        text_identity({"gemma": files})
+        text_identity({"text_encoder": files})

@@ -112,7 +112,7 @@ def test_inspect_lists_what_is_missing_and_unknown(
         components=(
             ComponentSummary("transformer", 3, 18_800_000_000, 20_000_000_000, {"q8_0": 3}, True),
         ),
-        missing={"gemma": "model.gguf has no text encoder; give text_encoder="},
+        missing={"text_encoder": "model.gguf has no text encoder; give text_encoder="},
         metadata={},
         layouts={},
         ignored=(),

@@ -82,8 +82,8 @@ def test_text_encoder_loads_back_in_the_form_of_llama_cpp(
     report = convert(source, tmp_path / "out.gguf", recipe)
     assert report.architecture == "gemma3"
     assert all("vision" in name or "multi_modal" in name for name in report.dropped)
-    before = resolve(ModelFiles(text_encoder=source)).require("gemma")
-    after = resolve(ModelFiles(text_encoder=report.path)).require("gemma")
+    before = resolve(ModelFiles(text_encoder=source)).require("text_encoder")
+    after = resolve(ModelFiles(text_encoder=report.path)).require("text_encoder")
     assert after.config == dataclasses.replace(
         before.config,
         norm_weight_offset=0.0,
@@ -129,7 +129,7 @@ def test_text_encoder_is_quantised_again_from_its_gguf(fixture_a: Path, tmp_path
         assert read_bytes(tensors[name]) == read_bytes(info), name
     before = resolve(ModelFiles(text_encoder=direct.path))
     after = resolve(ModelFiles(text_encoder=second.path))
-    assert after.require("gemma").config == before.require("gemma").config
+    assert after.require("text_encoder").config == before.require("text_encoder").config
     prompt = "A red fox, 3 times."
     assert (
         after.open_tokenizer().encode(prompt).tolist()

@@ -41,8 +41,8 @@ def test_whole_checkpoint(version: str, tmp_path: Path) -> None:
     found = _detect(tmp_path, released_tensors(version, 2))
     assert (found.family, found.version, found.version_source) == ("ltx-2", version, "tensors")
     assert found.num_blocks == 2 and not found.unclaimed and not found.layouts
-    assert set(found.missing) == {"gemma", "tokenizer"}
-    assert "text_encoder=" in found.missing["gemma"]
+    assert set(found.missing) == {"text_encoder", "tokenizer"}
+    assert "text_encoder=" in found.missing["text_encoder"]
     assert list(found.components) == [
         "text_projection",
         "video_connector",
@@ -137,7 +137,7 @@ def test_gemma_and_strangers(tmp_path: Path) -> None:
     tensors = {**released_gemma_tensors(1, 64), "spiece_model": ("U8", (4,))}
     found = _detect(tmp_path, tensors)
     assert (found.family, found.version) == ("gemma-3", None)
-    assert found.components == {"gemma": 15, "tokenizer": 1}
+    assert found.components == {"text_encoder": 15, "tokenizer": 1}
     found = _detect(tmp_path, {"x.weight": ("F32", (2,))})
     assert found.family == "unknown" and found.unclaimed == ("x.weight",)
 
@@ -160,7 +160,7 @@ def test_gguf_says_what_is_missing(tmp_path: Path) -> None:
     assert (found.version, found.variant) == ("2.3", "dev")
     assert set(found.components) == {"transformer", "video_connector", "audio_connector"}
     assert set(found.missing) == {
-        "gemma",
+        "text_encoder",
         "tokenizer",
         "text_projection",
         "video_decoder",

@@ -33,8 +33,8 @@ def test_inspect_describes_a_whole_checkpoint(fixture_a: Path) -> None:
         "audio_encoder",
     ]
     assert all(part.complete and not part.problem for part in found.components)
-    assert set(found.missing) == {"gemma", "tokenizer"}
-    assert "text_encoder=" in found.missing["gemma"]
+    assert set(found.missing) == {"text_encoder", "tokenizer"}
+    assert "text_encoder=" in found.missing["text_encoder"]
     transformer = found.components[3]
     assert transformer.dtypes == {"bf16": 402}
     assert transformer.size_bytes == 2 * transformer.parameters
@@ -48,7 +48,7 @@ def test_inspect_describes_a_text_encoder(fixture_a: Path) -> None:
     assert (found.family, found.kind) == ("gemma-3", "sharded")
     assert found.description == "Gemma 3 text encoder"
     assert [(part.name, part.tensors, part.complete) for part in found.components] == [
-        ("gemma", 106, True)
+        ("text_encoder", 106, True)
     ]
     assert found.missing == {}
     assert len(found.ignored) == 23
@@ -72,7 +72,7 @@ def test_inspect_reads_headers_only(
     assert (found.version, found.variant, found.num_blocks) == (version, "dev", 48)
     assert found.size_bytes > 38e9
     assert found.unknown == ()
-    assert set(found.missing) >= {"gemma", "text_projection", "video_decoder"}
+    assert set(found.missing) >= {"text_encoder", "text_projection", "video_decoder"}
     transformer = next(part for part in found.components if part.name == "transformer")
     assert transformer.complete, transformer.problem
     assert 18.5e9 < transformer.parameters < 19.1e9

@@ -81,7 +81,7 @@ def test_released_sizes(version: str, total: int, counts: dict[str, int], tmp_pa
     started = time.process_time()
     models = resolve(ModelFiles(path, text_encoder=write_gemma(tmp_path / "gemma")))
     assert time.process_time() - started < 5.0
-    assert _counts(models) == {**counts, "gemma": 626}
+    assert _counts(models) == {**counts, "text_encoder": 626}
     assert models.unclaimed == {}
     assert (models.version, models.model_version) == (version, f"{version}.0")
     assert (models.variant, models.variant_source) == ("distilled", "file name")
@@ -129,7 +129,7 @@ def test_fixture(fixture_a: Path) -> None:
     )
     assert len(models.components()) == 12 and not models.unclaimed
     assert models.version == "2.3" and models.model_version == "2.3.0"
-    gemma = models.require("gemma").config
+    gemma = models.require("text_encoder").config
     assert (gemma.num_layers, gemma.head_dim, gemma.query_pre_attn_scalar) == (8, 32, 40.0)
     assert gemma.sliding_window == 16 and gemma.rope_factor_global == 8.0
     projection = models.require("text_projection").config
@@ -199,7 +199,7 @@ def test_split_files_of_every_kind(tmp_path: Path) -> None:
         "video_connector",
         "audio_connector",
         "text_projection",
-        "gemma",
+        "text_encoder",
         "video_decoder",
         "video_encoder",
         "audio_decoder",
@@ -207,7 +207,7 @@ def test_split_files_of_every_kind(tmp_path: Path) -> None:
         "vocoder",
     }
     assert (models.version, models.variant) == ("2.3", "distilled")
-    assert models.require("gemma").config.rope_factor_global == 8.0
+    assert models.require("text_encoder").config.rope_factor_global == 8.0
     source = models.tokenizer_source
     assert source is not None and source.tensor is not None and source.kind == "sentencepiece"
 
@@ -258,9 +258,9 @@ def test_missing_components_are_errors_only_when_used(tmp_path: Path) -> None:
     models = resolve(
         ModelFiles(write_model(tmp_path / "ltx-dev.safetensors", released_transformer("2.3")))
     )
-    assert models.gemma is None and models.tokenizer_source is None
+    assert models.text_encoder is None and models.tokenizer_source is None
     for component, argument in (
-        ("gemma", "text_encoder="),
+        ("text_encoder", "text_encoder="),
         ("text_projection", "text_projection="),
         ("video_decoder", "video_vae="),
         ("vocoder", "audio_vae="),

@@ -193,7 +193,9 @@ def test_gemma_prefixes(prefix: str, tmp_path: Path) -> None:
     if "vision" in vision:
         extra[vision] = ("BF16", (4,))
     found = _sort(tmp_path, {**tensors, **extra})
-    assert set(found.groups) == {"gemma"} and set(found.groups["gemma"]) == set(official)
+    assert set(found.groups) == {"text_encoder"} and set(found.groups["text_encoder"]) == set(
+        official
+    )
     assert set(found.ignored) == set(extra) and not found.unclaimed
 
 
@@ -228,9 +230,9 @@ def test_llama_cpp_gemma(tmp_path: Path) -> None:
     ignored = ("output.weight", "rope_freqs.weight", "v.blk.0.attn_q.weight", "mm.x.weight")
     tensors = {name: ("F32", (4,)) for name in (*names, *ignored)}
     found = sort_tensors(open_checkpoint(write_gguf(tmp_path / "m.gguf", tensors)))
-    assert {info.name: name for name, info in found.groups["gemma"].items()} == names
+    assert {info.name: name for name, info in found.groups["text_encoder"].items()} == names
     assert set(found.ignored) == set(ignored)
-    assert found.layouts == {"gemma": "llama.cpp"} and not found.unclaimed
+    assert found.layouts == {"text_encoder": "llama.cpp"} and not found.unclaimed
 
 
 def test_flattened_kernels_get_their_shape_back(tmp_path: Path) -> None:

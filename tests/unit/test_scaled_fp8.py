@@ -126,5 +126,5 @@ def test_fp8_text_encoder(tmp_path: Path) -> None:
     gemma[f"{name}.scale_weight"] = ("F32", (1,))
     stored = {f"{name}.scale_weight": np.float32(0.25).tobytes()}
     path = write_safetensors(tmp_path / "gemma.safetensors", gemma, None, stored)
-    weights = resolve(ModelFiles(text_encoder=path)).require("gemma").tensors
+    weights = resolve(ModelFiles(text_encoder=path)).require("text_encoder").tensors
     assert weights["layers.0.mlp.up_proj.weight"].scale == 0.25 and len(weights) == 15

@@ -36,7 +36,9 @@ def test_text_encoder_config_in_metadata(tmp_path: Path) -> None:
     text = {"model_type": "gemma3_text", "sliding_window": 512}
     metadata = {"gemma_config": json.dumps(text)}
     path = write_safetensors(tmp_path / "g.safetensors", released_gemma_tensors(2, 64), metadata)
-    assert resolve(ModelFiles(text_encoder=path)).require("gemma").config.sliding_window == 512
+    assert (
+        resolve(ModelFiles(text_encoder=path)).require("text_encoder").config.sliding_window == 512
+    )
 
 
 def test_gemma_4_folder_is_refused(tmp_path: Path) -> None:
@@ -82,7 +84,7 @@ def _gemma_gguf(path: Path, *keys: bytes) -> Path:
 def test_llama_cpp_text_encoder(tmp_path: Path) -> None:
     path = _gemma_gguf(tmp_path / "g.gguf", gguf_key("tokenizer.ggml.model", STRING, "llama"))
     models = resolve(ModelFiles(text_encoder=path))
-    gemma = models.require("gemma")
+    gemma = models.require("text_encoder")
     assert len(gemma.tensors) == 15
     assert (gemma.config.num_heads, gemma.config.num_kv_heads, gemma.config.head_dim) == (4, 2, 16)
     assert gemma.config.norm_weight_offset == 0.0 and gemma.config.query_pre_attn_scalar == 16.0

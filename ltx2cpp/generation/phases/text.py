@@ -56,18 +56,19 @@ class EncodePrompt(_TextPhase):
     @property
     def weights(self) -> tuple[Component | None, ...]:
         models = self._networks.models
-        return models.gemma, models.text_projection
+        return models.text_encoder, models.text_projection
 
     def check(self) -> None:
         self._encoder.check()
         backend = self._networks.backend
         if backend.must_stream:
-            backend.check_streaming(self._networks.models.require("gemma"))
+            backend.check_streaming(self._networks.models.require("text_encoder"))
         self._counts()
 
     def needs(self) -> PhaseNeeds:
         models, counts = self._networks.models, self._counts()
-        gemma, projection = models.require("gemma").config, models.require("text_projection").config
+        encoder = models.require("text_encoder").config
+        projection = models.require("text_projection").config
         masks = FLOAT_BYTES * max(counts) ** 2
         return PhaseNeeds(
             self.name,
@@ -75,7 +76,7 @@ class EncodePrompt(_TextPhase):
             (self._encoder.measure_encoder(max(counts)),),
             masks + 2 * self._feature_bytes(),
             sum(
-                cost.gemma_flop(gemma, tokens) + cost.text_projection_flop(projection, tokens)
+                cost.gemma_flop(encoder, tokens) + cost.text_projection_flop(projection, tokens)
                 for tokens in counts
             ),
         )

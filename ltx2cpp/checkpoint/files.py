@@ -103,7 +103,7 @@ def _open_folder(folder: Path) -> CheckpointFile:
     raise CheckpointError(f"{folder}: holds no .safetensors or .gguf file")
 
 
-def _open_index(index: Path, opened: Path | None = None) -> CheckpointFile:
+def _open_index(index: Path, folder: Path | None = None) -> CheckpointFile:
     listing = read_json_file(index)
     weight_map = listing.get("weight_map") if isinstance(listing, dict) else None
     if not isinstance(weight_map, dict) or not weight_map:
@@ -130,7 +130,7 @@ def _open_index(index: Path, opened: Path | None = None) -> CheckpointFile:
     if unlisted:
         logger.warning("%s: ignoring %d tensors that the index does not list", index, unlisted)
     metadata = opened_shards[shards[0]].metadata
-    return CheckpointFile(opened or index, "sharded", metadata, tensors)
+    return CheckpointFile(folder or index, "sharded", metadata, tensors)
 
 
 def _is_plain_name(shard: str) -> bool:
@@ -149,12 +149,14 @@ def _open_unindexed(folder: Path, files: list[str]) -> CheckpointFile:
     parts = [(m["stem"], int(m["index"]), int(m["total"])) for m in matches if m]
     stems = {(stem, total) for stem, _, total in parts}
     if len(parts) != len(files) or len(stems) != 1:
-        shown = ", ".join(files[:4]) + (", ..." if len(files) > 4 else "")
-        raise CheckpointError(f"{folder}: holds {len(files)} safetensors files; name one ({shown})")
+        listing = ", ".join(files[:4]) + (", ..." if len(files) > 4 else "")
+        raise CheckpointError(
+            f"{folder}: holds {len(files)} safetensors files; name one ({listing})"
+        )
     total = parts[0][2]
-    missing = sorted(set(range(1, total + 1)) - {index for _, index, _ in parts})
-    if missing:
-        raise CheckpointError(f"{folder}: shard {missing[0]} of {total} is missing")
+    gaps = sorted(set(range(1, total + 1)) - {index for _, index, _ in parts})
+    if gaps:
+        raise CheckpointError(f"{folder}: shard {gaps[0]} of {total} is missing")
     tensors: dict[str, TensorInfo] = {}
     shards = [open_safetensors(folder / name) for name in files]
     for shard in shards:

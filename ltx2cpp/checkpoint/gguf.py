@@ -148,14 +148,16 @@ class _Reader:
         alignment = self._alignment(metadata)
         tensors = [self._tensor() for _ in range(num_tensors)]
         data_start = -(-self._offset // alignment) * alignment
-        seen: set[str] = set()
+        names: set[str] = set()
         for info in tensors:
-            if info.name in seen:
+            if info.name in names:
                 raise CheckpointError(f"{self._path}: tensor '{info.name}' occurs twice")
-            seen.add(info.name)
-        placed = self._place(tensors, data_start, alignment)
-        shaped = {name: self._original_shape(info, metadata) for name, info in placed.items()}
-        return CheckpointFile(self._path, "gguf", metadata, shaped)
+            names.add(info.name)
+        infos = self._place(tensors, data_start, alignment)
+        tensors_by_name = {
+            name: self._original_shape(info, metadata) for name, info in infos.items()
+        }
+        return CheckpointFile(self._path, "gguf", metadata, tensors_by_name)
 
     # -- cursor ---------------------------------------------------------------------------------
 
@@ -250,13 +252,13 @@ class _Reader:
             return self._strings(count, what)
         if kind == _ARRAY:
             return [self._array(what, depth + 1) for _ in range(count)]
-        stored = self._take(count * item_bytes, what)
+        data = self._take(count * item_bytes, what)
         if kind == _BOOL:
-            return self._boolean(stored, what)
-        return np.frombuffer(stored, dtype="<" + _SCALARS[kind]).copy()
+            return self._boolean(data, what)
+        return np.frombuffer(data, dtype="<" + _SCALARS[kind]).copy()
 
-    def _boolean(self, stored: bytes, what: str) -> npt.NDArray[np.bool_]:
-        values = np.frombuffer(stored, dtype=np.uint8)
+    def _boolean(self, data: bytes, what: str) -> npt.NDArray[np.bool_]:
+        values = np.frombuffer(data, dtype=np.uint8)
         if values.size and values.max() > 1:
             raise CheckpointError(f"{self._path}: {what} holds a boolean that is neither 0 nor 1")
         return values.astype(np.bool_)
@@ -316,8 +318,8 @@ class _Reader:
         dtype = _TENSOR_TYPES.get(kind)
         if dtype is None:
             label = _OTHER_TENSOR_TYPES.get(kind)
-            named = f"{label} (type {kind})" if label else f"the unknown type {kind}"
-            raise CheckpointError(f"{where} is stored as {named}, which is not read")
+            type_name = f"{label} (type {kind})" if label else f"the unknown type {kind}"
+            raise CheckpointError(f"{where} is stored as {type_name}, which is not read")
         if extents[0] % dtype.block_elements:
             raise CheckpointError(
                 f"{where} has rows of {extents[0]} elements, but {dtype} stores blocks of "
@@ -350,13 +352,13 @@ class _Reader:
         return {info.name: replace(info, offset=data_start + info.offset) for info in tensors}
 
     def _original_shape(self, info: TensorInfo, metadata: dict[str, Any]) -> TensorInfo:
-        recorded = metadata.get(ORIGINAL_SHAPE_KEY + info.name)
-        if recorded is None:
+        extents = metadata.get(ORIGINAL_SHAPE_KEY + info.name)
+        if extents is None:
             return info
         where = f"{self._path}: the shape recorded for tensor '{info.name}'"
-        if not isinstance(recorded, np.ndarray) or recorded.dtype.kind not in "iu":
+        if not isinstance(extents, np.ndarray) or extents.dtype.kind not in "iu":
             raise CheckpointError(f"{where} is not a list of integers")
-        shape = tuple(int(extent) for extent in recorded)
+        shape = tuple(int(extent) for extent in extents)
         if not 1 <= len(shape) <= 8 or not all(1 <= extent <= MAX_EXTENT for extent in shape):
             raise CheckpointError(f"{where} is out of range: {show(list(shape))}")
         if math.prod(shape) != info.num_elements:

@@ -153,8 +153,8 @@ def _check_name(name: str) -> None:
 
 
 def _describe(header: gguf.GGUFWriter, tensor: OutputTensor) -> None:
-    stored = DType.I8 if tensor.dtype in (DType.U8, DType.BOOL) else tensor.dtype
-    kind = gguf.GGMLQuantizationType[stored.value.upper()]
+    dtype = DType.I8 if tensor.dtype in (DType.U8, DType.BOOL) else tensor.dtype
+    kind = gguf.GGMLQuantizationType[dtype.value.upper()]
     shape = tensor.stored_shape
     # The numpy type only matters to the package when it is uint8.
     header.add_tensor_info(tensor.name, shape, np.dtype(np.float32), tensor.size_bytes, kind)

@@ -51,11 +51,11 @@ def unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """`object_pairs_hook` for json that refuses repeated keys."""
     unique = dict(pairs)
     if len(unique) != len(pairs):
-        seen: set[str] = set()
+        names: set[str] = set()
         for key, _ in pairs:
-            if key in seen:
+            if key in names:
                 raise DuplicateKeyError(f"the name {show(key)} occurs twice")
-            seen.add(key)
+            names.add(key)
     return unique
 
 

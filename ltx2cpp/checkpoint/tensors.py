@@ -237,16 +237,16 @@ def read_bytes(info: TensorInfo) -> bytes:
     try:
         with open_for_reading(info.path) as stream:
             stream.seek(info.offset)
-            stored = stream.read(info.size_bytes)
+            data = stream.read(info.size_bytes)
     except OSError as error:
         raise CheckpointError(
             f"{info.path}: tensor '{info.name}' cannot be read: {error.strerror or error}"
         ) from error
-    if len(stored) != info.size_bytes:
+    if len(data) != info.size_bytes:
         raise CheckpointError(
             f"{info.path}: the file ends inside tensor '{info.name}'; it was cut after opening"
         )
-    return stored
+    return data
 
 
 def read_array(info: TensorInfo) -> npt.NDArray[Any]:
@@ -262,14 +262,14 @@ def read_array(info: TensorInfo) -> npt.NDArray[Any]:
         raise UnsupportedError(
             f"{info.path}: tensor '{info.name}' is {info.dtype}, and is needed as plain numbers"
         )
-    stored = read_bytes(info)
+    data = read_bytes(info)
     if info.dtype is DType.BF16:
-        halves = np.frombuffer(stored, dtype="<u2").astype(np.uint32) << 16
+        halves = np.frombuffer(data, dtype="<u2").astype(np.uint32) << 16
         return halves.view(np.float32).reshape(info.shape)
     if info.dtype.is_fp8:
         table = _fp8_values(4, 3) if info.dtype is DType.F8_E4M3 else _fp8_values(5, 2)
-        return table[np.frombuffer(stored, dtype=np.uint8)].reshape(info.shape)
-    return np.frombuffer(stored, dtype=_NUMPY[info.dtype]).reshape(info.shape)
+        return table[np.frombuffer(data, dtype=np.uint8)].reshape(info.shape)
+    return np.frombuffer(data, dtype=_NUMPY[info.dtype]).reshape(info.shape)
 
 
 def _fp8_values(exponent_bits: int, mantissa_bits: int) -> npt.NDArray[np.float32]:

@@ -52,21 +52,21 @@ def condition_video(
         conditions: sources, then held frames, then keyframes, then references.
     """
     references: list[tuple[int, FloatArray]] = []
-    for each in conditions:
-        item, tokens = each.placement, pack_video(each.latent)
+    for condition in conditions:
+        item, tokens = condition.placement, pack_video(condition.latent)
         if item.kind is Kind.SOURCE:
             state = _source(state, shape, item, tokens)
         elif item.kind is Kind.HOLD:
             per_frame = shape.latent_height * shape.latent_width
             state = state.hold_frames(tokens, item.frame // TIME_FACTOR * per_frame, item.strength)
         elif item.kind is Kind.KEYFRAME:
-            positions = keyframe_positions(each.latent.shape[1:], item, shape.frame_rate)
+            positions = keyframe_positions(condition.latent.shape[1:], item, shape.frame_rate)
             state = state.append(tokens, positions, item.strength)
         else:
-            positions = reference_positions(each.latent.shape[1:], item, shape.frame_rate)
+            positions = reference_positions(condition.latent.shape[1:], item, shape.frame_rate)
             first = len(state.mask)
             state = state.append(tokens, positions, item.strength)
-            references.append((first, _attention(item, each.latent.shape)))
+            references.append((first, _attention(item, condition.latent.shape)))
     return replace(state, attention=reference_attention(len(state.mask), references))
 
 
@@ -77,16 +77,16 @@ def condition_audio(state: LatentState, conditions: Sequence[Encoded]) -> Latent
     anew. That of held frames is held as long as they are. That of a reference is heard beside the
     clip, as if it ended one latent frame before the clip begins.
     """
-    for each in conditions:
-        if each.audio_latent is None:
+    for condition in conditions:
+        if condition.audio_latent is None:
             continue
-        tokens = pack_audio(each.audio_latent)
-        if each.placement.kind is Kind.SOURCE:
-            state = _audio_source(state, each.placement, tokens)
-        elif each.placement.kind is Kind.REFERENCE:
-            state = _append_audio(state, each.placement, tokens)
+        tokens = pack_audio(condition.audio_latent)
+        if condition.placement.kind is Kind.SOURCE:
+            state = _audio_source(state, condition.placement, tokens)
+        elif condition.placement.kind is Kind.REFERENCE:
+            state = _append_audio(state, condition.placement, tokens)
         else:
-            state = _hold_audio(state, each.placement.region_s, tokens)
+            state = _hold_audio(state, condition.placement.region_s, tokens)
     return state
 
 
@@ -182,9 +182,9 @@ def latent_mask(mask: FloatArray, width: int, height: int) -> FloatArray:
     The mask is first fitted to the clip as its pictures are; the first frame is a latent frame of
     its own, then eight make one.
     """
-    fitted = fit_frames(mask[..., None], width, height)[..., 0]
+    pixels = fit_frames(mask[..., None], width, height)[..., 0]
     rows, columns = height // SPACE_FACTOR, width // SPACE_FACTOR
-    cells = fitted.reshape(len(mask), rows, SPACE_FACTOR, columns, SPACE_FACTOR).mean(axis=(2, 4))
+    cells = pixels.reshape(len(mask), rows, SPACE_FACTOR, columns, SPACE_FACTOR).mean(axis=(2, 4))
     later = cells[1:].reshape(-1, TIME_FACTOR, rows, columns).mean(axis=1)
     result: FloatArray = np.concatenate([cells[:1], later]).reshape(-1).astype(np.float32)
     return result

@@ -30,11 +30,11 @@ class Extension:
     """A clip that is made longer.
 
     Attributes:
-        name: of the given clip, for messages.
-        given_frames: of it, uint8 (n, height, width, 3) at their own size.
-        audio: of it, or None.
-        frame_rate: in frames per second.
-        overlap: frames of it that are generated again and held, 8 k + 1.
+        name: what messages call the given clip.
+        given_frames: its frames, uint8 (n, height, width, 3) at their own size.
+        audio: its sound, or None.
+        frame_rate: its frames per second.
+        overlap: how many of its frames are generated again and held, 8 k + 1.
         new_frames: how many are added, a multiple of 8.
         before: whether they come first.
     """
@@ -66,13 +66,13 @@ class Extension:
     def placement(self) -> Placement:
         """Return what the new part is held to."""
         start = self.new_frames if self.before else 0
-        held = (
+        frames = (
             self.given_frames[: self.overlap] if self.before else self.given_frames[-self.overlap :]
         )
         return Placement(
             Kind.KEYFRAME if self.before else Kind.HOLD,
             self.name,
-            held,
+            frames,
             start,
             audio=self._held_sound(),
             region_s=(start / self.frame_rate, (start + self.overlap) / self.frame_rate),
@@ -85,23 +85,23 @@ class Extension:
         first = 0 if self.before else len(self.given_frames) - self.overlap
         start = round(first / self.frame_rate * rate)
         end = round((first + self.overlap) / self.frame_rate * rate)
-        held = self.audio.samples[:, start:end]
-        return Audio(held, rate) if held.shape[1] else None
+        samples = self.audio.samples[:, start:end]
+        return Audio(samples, rate) if samples.shape[1] else None
 
     def frames(self, generated: Iterator[ByteArray], shape: ClipShape) -> Iterator[ByteArray]:
         """Yield the frames of old and new in order, each once.
 
         Args:
             generated: chunks of the generated clip, the overlap included.
-            shape: of the generated clip.
+            shape: shape of the generated clip.
         """
         if self.before:
             yield from _first(generated, self.new_frames)
         for start in range(0, len(self.given_frames), _CHUNK):
-            fitted = fit_frames(
+            pixels = fit_frames(
                 self.given_frames[start : start + _CHUNK], shape.width, shape.height
             )
-            yield np.rint(fitted).astype(np.uint8)
+            yield np.rint(pixels).astype(np.uint8)
         if not self.before:
             yield from _without(generated, self.overlap)
 
@@ -110,15 +110,15 @@ class Extension:
         rate = generated.sample_rate
         old = np.zeros((2, round(len(self.given_frames) / self.frame_rate * rate)), np.float32)
         if self.audio is not None:
-            given = resample(self.audio.samples, self.audio.sample_rate, rate)[:, : old.shape[1]]
-            old[:, : given.shape[1]] = given
-        added = round(self.new_frames / self.frame_rate * rate)
+            samples = resample(self.audio.samples, self.audio.sample_rate, rate)[:, : old.shape[1]]
+            old[:, : samples.shape[1]] = samples
+        added_samples = round(self.new_frames / self.frame_rate * rate)
         overlap = round(self.overlap / self.frame_rate * rate)
         fade = min(round(_FADE_S * rate), overlap, old.shape[1])
-        new = np.zeros((2, added + fade), np.float32)
-        part = generated.samples[:, : added + fade]
+        new = np.zeros((2, added_samples + fade), np.float32)
+        part = generated.samples[:, : added_samples + fade]
         if not self.before:
-            part = generated.samples[:, overlap - fade : overlap + added]
+            part = generated.samples[:, overlap - fade : overlap + added_samples]
         new[:, : part.shape[1]] = part
         first, second = (new, old) if self.before else (old, new)
         return Audio(_faded(first, second, fade), rate)
@@ -135,19 +135,19 @@ def read_extension(conditions: Sequence[Condition], frame_rate: float) -> Extens
         ArgumentError: two of them, one beside a retake, or a file that cannot be read or has
             another frame rate.
     """
-    extends = [each for each in conditions if isinstance(each, Extend)]
-    if len(extends) > 1 or any(isinstance(each, Retake) for each in conditions):
+    extends = [condition for condition in conditions if isinstance(condition, Extend)]
+    if len(extends) > 1 or any(isinstance(condition, Retake) for condition in conditions):
         raise ArgumentError("extend: only one clip can be extended or retaken at a time")
     extend = extends[0]
     name = name_of("extend", extend.video)
     frames, audio = read_source(name, extend.video, frame_rate, None, same_rate=True)
-    seen = min(1 + round(extend.overlap_s * frame_rate), len(frames))
+    overlap = min(1 + round(extend.overlap_s * frame_rate), len(frames))
     return Extension(
         name=name,
         given_frames=frames,
         audio=audio if extend.audio is None else extend.audio,
         frame_rate=frame_rate,
-        overlap=(seen - 1) // TIME_FACTOR * TIME_FACTOR + 1,
+        overlap=(overlap - 1) // TIME_FACTOR * TIME_FACTOR + 1,
         new_frames=math.ceil(abs(extend.seconds) * frame_rate / TIME_FACTOR) * TIME_FACTOR,
         before=extend.seconds < 0,
     )

@@ -25,7 +25,7 @@ class Footage:
     """Pictures that get a sound.
 
     Attributes:
-        name: for messages.
+        name: what messages call the pictures.
         given_frames: uint8 (n, height, width, 3) at their own size, any number of them.
     """
 
@@ -48,9 +48,9 @@ class Footage:
 
     def placement(self) -> Placement:
         """Return what the clip is held to: all frames, the last one repeated to the end."""
-        given = self.given_frames
-        missing = self.generated_frames(None) - len(given)
-        frames = np.concatenate([given, np.repeat(given[-1:], missing, axis=0)])
+        pictures = self.given_frames
+        padding = self.generated_frames(None) - len(pictures)
+        frames = np.concatenate([pictures, np.repeat(pictures[-1:], padding, axis=0)])
         return Placement(Kind.SOURCE, self.name, frames, new_video=False)
 
     def frames(self, generated: Iterator[ByteArray], shape: ClipShape) -> Iterator[ByteArray]:
@@ -69,15 +69,15 @@ def read_footage(
     """Return the pictures that get a sound.
 
     Args:
-        conditions: as given, a `Foley` among them.
-        frame_rate: of the clip.
+        conditions: conditions of the call, a `Foley` among them.
+        frame_rate: frames per second of the clip.
         num_frames: how many of the frames to take; None takes all.
 
     Raises:
         ArgumentError: something else is given beside it, the file cannot be read or has another
             frame rate, or it has fewer frames than asked for.
     """
-    foleys = [each for each in conditions if isinstance(each, Foley)]
+    foleys = [condition for condition in conditions if isinstance(condition, Foley)]
     if len(conditions) > 1:
         raise ArgumentError("foley: all pictures are given, so nothing else can hold them")
     name = name_of("foley", foleys[0].video)

@@ -239,31 +239,31 @@ class Foley:
 Condition = ImageCondition | VideoCondition | ReferenceVideo | Retake | Extend | Foley
 
 
-def as_conditions(given: object) -> list[Condition]:
+def as_conditions(conditions: object) -> list[Condition]:
     """Return the conditions of a call: of a list, or of one alone.
 
     Args:
-        given: conditions, and pictures as `as_pictures` takes them.
+        conditions: items of this module, and pictures as `as_pictures` takes them.
 
     Raises:
         ArgumentError: something else.
     """
-    return [_as_condition("conditions", each) for each in _as_list("conditions", given)]
+    return [_as_condition("conditions", item) for item in _as_list("conditions", conditions)]
 
 
-def as_pictures(given: object) -> list[ImageCondition]:
+def as_pictures(images: object) -> list[ImageCondition]:
     """Return pictures as conditions: of a list, or of one alone.
 
     Args:
-        given: paths, uint8 (height, width, 3), (picture, frame[, strength[, crf]]) or
+        images: paths, uint8 (height, width, 3), (picture, frame[, strength[, crf]]) or
             ImageCondition.
 
     Raises:
         ArgumentError: something else.
     """
     pictures = []
-    for each in _as_list("images", given):
-        condition = _as_condition("images", each)
+    for image in _as_list("images", images):
+        condition = _as_condition("images", image)
         if not isinstance(condition, ImageCondition):
             kind = type(condition).__name__
             raise ArgumentError(f"images: takes pictures only; give {kind} as conditions=")
@@ -271,33 +271,33 @@ def as_pictures(given: object) -> list[ImageCondition]:
     return pictures
 
 
-def _as_list(name: str, given: object) -> Sequence[object]:
-    if isinstance(given, (Condition, str, os.PathLike, np.ndarray)):
-        return [given]
-    if not isinstance(given, (tuple, list)):
-        raise ArgumentError(f"{name}: expected a list, found {type(given).__name__}")
-    return given
+def _as_list(name: str, value: object) -> Sequence[object]:
+    if isinstance(value, (Condition, str, os.PathLike, np.ndarray)):
+        return [value]
+    if not isinstance(value, (tuple, list)):
+        raise ArgumentError(f"{name}: expected a list, found {type(value).__name__}")
+    return value
 
 
-def _as_condition(name: str, given: object) -> Condition:
-    if isinstance(given, Condition):
-        return given
-    if isinstance(given, (str, os.PathLike, np.ndarray)):
-        return ImageCondition(given)
-    if isinstance(given, (tuple, list)) and 1 <= len(given) <= 4:
-        return ImageCondition(*given)
+def _as_condition(name: str, value: object) -> Condition:
+    if isinstance(value, Condition):
+        return value
+    if isinstance(value, (str, os.PathLike, np.ndarray)):
+        return ImageCondition(value)
+    if isinstance(value, (tuple, list)) and 1 <= len(value) <= 4:
+        return ImageCondition(*value)
     kinds = "" if name == "images" else " or conditions"
     raise ArgumentError(
         f"{name}: expected pictures, (picture, frame, strength){kinds}, found "
-        f"{type(given).__name__}"
+        f"{type(value).__name__}"
     )
 
 
 def describe(condition: Condition) -> dict[str, Any]:
     """Return a condition as plain JSON types; arrays leave only their shape."""
-    described: dict[str, Any] = {"kind": type(condition).__name__}
-    for each in fields(condition):
-        value = getattr(condition, each.name)
+    description: dict[str, Any] = {"kind": type(condition).__name__}
+    for item in fields(condition):
+        value = getattr(condition, item.name)
         if isinstance(value, os.PathLike):
             value = os.fspath(value)
         elif isinstance(value, np.ndarray):
@@ -308,8 +308,8 @@ def describe(condition: Condition) -> dict[str, Any]:
             value = None
         elif isinstance(value, np.generic):
             value = value.item()
-        described[each.name] = value
-    return described
+        description[item.name] = value
+    return description
 
 
 def as_mask(name: str, mask: object) -> NDArray[np.float32]:

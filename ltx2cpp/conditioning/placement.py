@@ -153,7 +153,7 @@ def place(
     image_crf: int,
     first_shape: ClipShape | None = None,
     reference_factors: tuple[int, int] = (1, 1),
-    held: Sequence[Placement] = (),
+    placements: Sequence[Placement] = (),
 ) -> Placements:
     """Read the media of all conditions and settle their places.
 
@@ -164,25 +164,25 @@ def place(
         first_shape: of the clip in the first stage, the only one that sees references; None: the
             final one.
         reference_factors: how many times smaller, and slower, references are that do not say.
-        held: what is read and placed already.
+        placements: conditions that are read and placed already.
 
     Raises:
         ArgumentError: a file cannot be read, a place lies outside the clip, two conditions claim
             the same place, or a size does not fit.
     """
     items: list[Placement] = []
-    taken, keyframes = _Held(), dict[int, str]()
-    for condition in (*held, *conditions):
+    held, keyframes = _Held(), dict[int, str]()
+    for condition in (*placements, *conditions):
         if isinstance(condition, Placement):
             item = condition
         elif isinstance(condition, ReferenceVideo):
             item = _place_reference(condition, first_shape or shape, reference_factors)
         else:
             item = _place(condition, shape, image_crf)
-        if item.kind is Kind.SOURCE and any(each.kind is Kind.SOURCE for each in items):
+        if item.kind is Kind.SOURCE and any(other.kind is Kind.SOURCE for other in items):
             raise ArgumentError("retake: only one clip can be retaken at a time")
         if item.kind is Kind.HOLD:
-            taken.take(item)
+            held.take(item)
         elif item.kind is Kind.KEYFRAME:
             if item.frame in keyframes:
                 raise ArgumentError(
@@ -203,17 +203,17 @@ def source_size(conditions: Sequence[Condition]) -> tuple[int, int, int] | None:
     Raises:
         ArgumentError: the file cannot be read, or is smaller than one latent cell.
     """
-    for each in conditions:
-        if isinstance(each, Retake):
+    for condition in conditions:
+        if isinstance(condition, Retake):
             break
     else:
         return None
-    if isinstance(each.video, np.ndarray):
-        frames, (height, width) = len(each.video), each.video.shape[1:3]
+    if isinstance(condition.video, np.ndarray):
+        frames, (height, width) = len(condition.video), condition.video.shape[1:3]
     else:
-        first = read_video(each.video, max_frames=1)
+        first = read_video(condition.video, max_frames=1)
         frames, (height, width) = first.num_frames, first.frames.shape[1:3]
-    width, height = whole_cells(name_of("retake", each.video), width, height)
+    width, height = whole_cells(name_of("retake", condition.video), width, height)
     return width, height, (frames - 1) // TIME_FACTOR * TIME_FACTOR + 1 if frames else 0
 
 
@@ -281,9 +281,10 @@ def _place_reference(
     reference: ReferenceVideo, shape: ClipShape, factors: tuple[int, int]
 ) -> Placement:
     name = name_of("reference", reference.video)
-    given = (reference.downscale, reference.temporal_scale)
+    own_factors = (reference.downscale, reference.temporal_scale)
     factor, step = (
-        wanted if own is None else int(own) for own, wanted in zip(given, factors, strict=True)
+        default if own is None else int(own)
+        for own, default in zip(own_factors, factors, strict=True)
     )
     if factors != (1, 1) and (factor, step) != factors:
         logger.warning(
@@ -296,11 +297,11 @@ def _place_reference(
             f"multiples of {factor * SPACE_FACTOR}, found {shape.width} x {shape.height}"
         )
     frames, _ = read_source(name, reference.video, shape.frame_rate, shape.num_frames)
-    chosen = [0, *range(1, len(frames), step)]
-    frames = _whole_chunks(name, frames[chosen])
+    indices = [0, *range(1, len(frames), step)]
+    frames = _whole_chunks(name, frames[indices])
     attention = reference.attention
     if isinstance(attention, np.ndarray):
-        attention = _mask_of(name, attention, len(frames), chosen)
+        attention = _mask_of(name, attention, len(frames), indices)
     audio = reference.audio
     if audio is not None and not isinstance(audio, Audio):
         audio = read_audio(audio, start_s=0.0, duration_s=shape.num_frames / shape.frame_rate)
@@ -378,34 +379,36 @@ def read_source(
 
 
 def _whole_chunks(name: str, frames: ByteArray) -> ByteArray:
-    kept = (len(frames) - 1) // TIME_FACTOR * TIME_FACTOR + 1
-    if kept < len(frames):
+    count = (len(frames) - 1) // TIME_FACTOR * TIME_FACTOR + 1
+    if count < len(frames):
         logger.warning(
-            "%s: of its %d frames the first %d (8 k + 1) are used", name, len(frames), kept
+            "%s: of its %d frames the first %d (8 k + 1) are used", name, len(frames), count
         )
-    return frames[:kept]
+    return frames[:count]
 
 
 def _mask_of(
-    name: str, mask: NDArray[Any], frames: int, chosen: Sequence[int] | range
+    name: str, mask: NDArray[Any], frames: int, indices: Sequence[int] | range
 ) -> FloatArray:
     """Return a mask for each of ``frames``; one picture's mask serves all."""
     if len(mask) == 1:
         return np.repeat(mask, frames, axis=0)
-    if len(mask) <= max(chosen[:frames]):
-        raise ArgumentError(f"{name}: its mask has {len(mask)} frames, expected 1 or {len(chosen)}")
-    picked: FloatArray = mask[list(chosen[:frames])]
+    if len(mask) <= max(indices[:frames]):
+        raise ArgumentError(
+            f"{name}: its mask has {len(mask)} frames, expected 1 or {len(indices)}"
+        )
+    picked: FloatArray = mask[list(indices[:frames])]
     return picked
 
 
 def _frame_inside(name: str, frame: int, shape: ClipShape) -> int:
-    settled = int(frame) + shape.num_frames if frame < 0 else int(frame)
-    if not 0 <= settled < shape.num_frames:
+    index = int(frame) + shape.num_frames if frame < 0 else int(frame)
+    if not 0 <= index < shape.num_frames:
         raise ArgumentError(
             f"{name}: frame {frame} lies outside the clip, expected 0 to {shape.num_frames - 1}, "
             "or -1 for the last"
         )
-    return settled
+    return index
 
 
 def name_of(kind: str, source: Picture | Video) -> str:

@@ -70,18 +70,18 @@ class AudioCondition:
         }
 
 
-def as_audio_condition(given: object) -> AudioCondition:
+def as_audio_condition(sound: object) -> AudioCondition:
     """Return a condition: itself, or a file by its path.
 
     Raises:
         ArgumentError: something else.
     """
-    if isinstance(given, AudioCondition):
-        return given
-    if isinstance(given, (str, os.PathLike)):
-        return AudioCondition(given)
+    if isinstance(sound, AudioCondition):
+        return sound
+    if isinstance(sound, (str, os.PathLike)):
+        return AudioCondition(sound)
     raise ArgumentError(
-        f"audio_condition: expected a file or an AudioCondition, found {type(given).__name__}"
+        f"audio_condition: expected a file or an AudioCondition, found {type(sound).__name__}"
     )
 
 

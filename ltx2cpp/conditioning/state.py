@@ -100,11 +100,11 @@ class LatentState:
                 f"conditioning: {tokens.shape} tokens with positions {positions.shape} do not go "
                 f"with a clip of {self.clean.shape}"
             )
-        held = np.full(tokens.shape[0], 1.0 - strength, np.float32)
+        mask = np.full(tokens.shape[0], 1.0 - strength, np.float32)
         return replace(
             self,
             latent=np.concatenate([self.latent, np.zeros_like(tokens)]),
             clean=np.concatenate([self.clean, tokens]),
-            mask=np.concatenate([self.mask, held]),
+            mask=np.concatenate([self.mask, mask]),
             positions=np.concatenate([self.positions, positions], axis=1),
         )

@@ -236,9 +236,9 @@ def _generator(
     for rate, kernel in zip(rates, kernels, strict=True):
         if kernel < rate or (kernel - rate) % 2:
             raise fields.error(f"an upsampling kernel of {kernel} does not fit the rate {rate}")
-    found = dim(shapes, "conv_pre.weight", 0)
+    channels = dim(shapes, "conv_pre.weight", 0)
     initial = fields.agree(
-        "upsample_initial_channel", fields.integer("upsample_initial_channel", initial), found
+        "upsample_initial_channel", fields.integer("upsample_initial_channel", initial), channels
     )
     if initial % (1 << stages):
         raise fields.error(f"{initial} channels cannot be halved {stages} times")
@@ -270,15 +270,15 @@ def _final_activation(fields: Fields) -> FinalActivation:
 
 
 def _dilations(fields: Fields, count: int) -> tuple[tuple[int, ...], ...]:
-    stated: Any = fields.raw("resblock_dilation_sizes")
-    if stated is None:
+    sizes: Any = fields.raw("resblock_dilation_sizes")
+    if sizes is None:
         return (_DILATIONS,) * count
-    if not isinstance(stated, list) or len(stated) != count:
+    if not isinstance(sizes, list) or len(sizes) != count:
         raise fields.error(f"resblock_dilation_sizes has to list {count} lists")
-    each = Fields(
-        {f"resblock_dilation_sizes[{i}]": row for i, row in enumerate(stated)}, fields.where
+    entries = Fields(
+        {f"resblock_dilation_sizes[{i}]": row for i, row in enumerate(sizes)}, fields.where
     )
-    rows = tuple(each.integers(key, (), high=64, length=3) for key in each)
+    rows = tuple(entries.integers(key, (), high=64, length=3) for key in entries)
     if not all(rows):
         raise fields.error("resblock_dilation_sizes has an empty entry")
     return rows

@@ -150,40 +150,40 @@ class Fields:
             raise self._wrong(key, "a list of integers")
         if length is not None and len(value) != length:
             raise self._wrong(key, f"{length} integers")
-        each = Fields({f"{key}[{i}]": entry for i, entry in enumerate(value)}, self.where)
-        missing = [name for name in each if name not in each]
-        if missing:
+        entries = Fields({f"{key}[{i}]": entry for i, entry in enumerate(value)}, self.where)
+        nulls = [name for name in entries if name not in entries]
+        if nulls:
             raise self._wrong(key, "a list of integers")
-        return tuple(each.integer(name, 0, low=low, high=high) for name in each)
+        return tuple(entries.integer(name, 0, low=low, high=high) for name in entries)
 
     def require(self, expected: Mapping[str, object]) -> None:
         """Refuse every value that the code does not implement, by the name of its key."""
-        for key, wanted in expected.items():
+        for key, requirement in expected.items():
             value = self._values.get(key)
             if value is None:
                 continue
-            if type(value) is bool or type(wanted) is bool:
-                same = value is wanted
+            if type(value) is bool or type(requirement) is bool:
+                same = value is requirement
             else:
-                same = bool(value == wanted)
+                same = bool(value == requirement)
             if not same:
                 raise UnsupportedError(
-                    f"{self.where}: {key} is {show(value)}; only {show(wanted)} is implemented"
+                    f"{self.where}: {key} is {show(value)}; only {show(requirement)} is implemented"
                 )
 
-    def agree(self, key: str, configured: T, found: T | None) -> T:
+    def agree(self, key: str, config_value: T, tensor_value: T | None) -> T:
         """Let the tensors decide where they show the value, and say so when they differ."""
-        if found is None or found == configured:
-            return configured
+        if tensor_value is None or tensor_value == config_value:
+            return config_value
         if key in self:
             logger.warning(
                 "%s: %s is %s, but the tensors say %s; using the tensors",
                 self.where,
                 key,
-                configured,
-                found,
+                config_value,
+                tensor_value,
             )
-        return found
+        return tensor_value
 
     def error(self, message: str) -> ConfigError:
         return ConfigError(f"{self.where}: {message}")

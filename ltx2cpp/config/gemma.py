@@ -90,7 +90,7 @@ class _Structure:
             raise fields.error(
                 "this is not a Gemma 3 text encoder: layers.0.self_attn.q_norm.weight is missing"
             )
-        found = {
+        extents = {
             name: dim(shapes, name, axis)
             for name, axis in (
                 ("embed_tokens.weight", 0),
@@ -100,10 +100,10 @@ class _Structure:
                 ("layers.0.self_attn.k_proj.weight", 0),
             )
         }
-        for name, extent in found.items():
+        for name, extent in extents.items():
             if extent is None:
                 raise fields.error(f"the text encoder has no '{name}'")
-        vocab, hidden, intermediate, queries, keys = (extent or 0 for extent in found.values())
+        vocab, hidden, intermediate, queries, keys = (extent or 0 for extent in extents.values())
         if queries % head_dim or keys % head_dim or head_dim % 2:
             raise fields.error(
                 f"{queries} query and {keys} key rows do not split into heads of {head_dim}"
@@ -255,24 +255,24 @@ def _global_layers(text: Fields, layers: int) -> tuple[bool, ...]:
         return tuple((layer + 1) % pattern == 0 for layer in range(layers))
     if not isinstance(kinds, list) or len(kinds) != layers:
         raise text.error(f"layer_types has to list the kind of each of the {layers} layers")
-    allowed = ("full_attention", "sliding_attention")
-    each = Fields({f"layer_types[{i}]": kind for i, kind in enumerate(kinds)}, text.where)
-    return tuple(each.choice(key, allowed[1], allowed) == allowed[0] for key in each)
+    names = ("full_attention", "sliding_attention")
+    entries = Fields({f"layer_types[{i}]": kind for i, kind in enumerate(kinds)}, text.where)
+    return tuple(entries.choice(key, names[1], names) == names[0] for key in entries)
 
 
 def _gguf_global_layers(fields: Fields, key: str, layers: int) -> tuple[bool, ...]:
     """The pattern as a period, or as one flag per layer that is true where attention is local."""
-    stated = fields.raw(key)
-    if isinstance(stated, np.ndarray) and stated.dtype == np.bool_:
-        if stated.shape != (layers,):
-            raise fields.error(f"{key} has {stated.size} flags for {layers} layers")
-        return tuple(not local for local in stated.tolist())
+    flags = fields.raw(key)
+    if isinstance(flags, np.ndarray) and flags.dtype == np.bool_:
+        if flags.shape != (layers,):
+            raise fields.error(f"{key} has {flags.size} flags for {layers} layers")
+        return tuple(not local for local in flags.tolist())
     pattern = fields.integer(key, _PATTERN, high=MAX_LAYERS + 1)
     return tuple((layer + 1) % pattern == 0 for layer in range(layers))
 
 
-def _agree(fields: Fields, key: str, found: int) -> int:
-    return fields.agree(key, fields.integer(key, found, high=1 << 24), found)
+def _agree(fields: Fields, key: str, tensor_value: int) -> int:
+    return fields.agree(key, fields.integer(key, tensor_value, high=1 << 24), tensor_value)
 
 
 def _embedding_scale(hidden_size: int) -> float:

@@ -298,12 +298,12 @@ def read_text_projection_config(
         UnsupportedError: The metadata describes another layout.
     """
     v2 = "video_aggregate_embed.weight" in shapes
-    present = {key: fields.raw(key) for key in _PROJECTION_V2 if key in fields}
-    if present and present != _PROJECTION_V2:
+    values = {key: fields.raw(key) for key in _PROJECTION_V2 if key in fields}
+    if values and values != _PROJECTION_V2:
         raise UnsupportedError(
-            f"{fields.where}: the text projection described by {present} is not implemented"
+            f"{fields.where}: the text projection described by {values} is not implemented"
         )
-    if bool(present) is not v2 and fields:
+    if bool(values) is not v2 and fields:
         logger.warning(
             "%s: metadata and tensors disagree on the text projection; using the tensors",
             fields.where,
@@ -375,5 +375,5 @@ def _heads(
     return num_heads, head_dim
 
 
-def _extent(fields: Fields, key: str, default: int, found: int | None) -> int:
-    return fields.agree(key, fields.integer(key, default), found)
+def _extent(fields: Fields, key: str, default: int, tensor_value: int | None) -> int:
+    return fields.agree(key, fields.integer(key, default), tensor_value)

@@ -204,35 +204,37 @@ def read_upsampler_config(fields: Fields, shapes: Shapes) -> UpsamplerConfig:
 def _blocks(fields: Fields, half: str, shapes: Shapes) -> tuple[VaeBlock, ...]:
     if not shapes:
         return ()
-    stated = _stated_blocks(fields, half)
-    found = _found_blocks(half, shapes)
-    if found is None:
-        if stated is None:
+    by_config = _config_blocks(fields, half)
+    by_tensors = _tensor_blocks(half, shapes)
+    if by_tensors is None:
+        if by_config is None:
             raise fields.error(f"the blocks of the video {half} cannot be told from its tensors")
-        return stated
-    if stated is None:
-        residual = half == "decoder" and len(found) == _LTX_2_DECODER_BLOCKS
-        return tuple(replace(block, residual=residual and block.kind != "res_x") for block in found)
-    if [replace(block, residual=False) for block in stated] != list(found):
+        return by_config
+    if by_config is None:
+        residual = half == "decoder" and len(by_tensors) == _LTX_2_DECODER_BLOCKS
+        return tuple(
+            replace(block, residual=residual and block.kind != "res_x") for block in by_tensors
+        )
+    if [replace(block, residual=False) for block in by_config] != list(by_tensors):
         logger.warning("%s: %s_blocks are not those of the tensors", fields.where, half)
-        if len(stated) == len(found):
-            pairs = zip(found, stated, strict=True)
-            return tuple(replace(block, residual=said.residual) for block, said in pairs)
-        return found
-    return stated
+        if len(by_config) == len(by_tensors):
+            pairs = zip(by_tensors, by_config, strict=True)
+            return tuple(replace(block, residual=other.residual) for block, other in pairs)
+        return by_tensors
+    return by_config
 
 
-def _stated_blocks(fields: Fields, half: str) -> tuple[VaeBlock, ...] | None:
+def _config_blocks(fields: Fields, half: str) -> tuple[VaeBlock, ...] | None:
     nested = fields.nested(half) if isinstance(fields.raw(half), dict) else Fields({}, "")
-    stated = fields.raw(f"{half}_blocks") or nested.raw("blocks")
-    if stated is None:
+    entries = fields.raw(f"{half}_blocks") or nested.raw("blocks")
+    if entries is None:
         return None
-    if not isinstance(stated, list) or not 1 <= len(stated) <= 64:
+    if not isinstance(entries, list) or not 1 <= len(entries) <= 64:
         raise fields.error(f"{half}_blocks has to list 1 to 64 blocks")
-    return tuple(_stated_block(fields, half, index, entry) for index, entry in enumerate(stated))
+    return tuple(_config_block(fields, half, index, entry) for index, entry in enumerate(entries))
 
 
-def _stated_block(fields: Fields, half: str, index: int, entry: Any) -> VaeBlock:
+def _config_block(fields: Fields, half: str, index: int, entry: Any) -> VaeBlock:
     where = f"{fields.where}.{half}_blocks[{index}]"
     if not isinstance(entry, Sequence) or len(entry) != 2:
         raise fields.error(f"{half}_blocks[{index}] is not a pair of kind and parameters")
@@ -242,8 +244,8 @@ def _stated_block(fields: Fields, half: str, index: int, entry: Any) -> VaeBlock
     if not isinstance(parameters, dict):
         raise fields.error(f"{half}_blocks[{index}] has no parameters")
     suffix = "_res" if half == "encoder" else ""
-    allowed = ("res_x", *(name + suffix for name in _FACTORS))
-    name = Fields({"kind": kind}, where).choice("kind", "", allowed)
+    names = ("res_x", *(name + suffix for name in _FACTORS))
+    name = Fields({"kind": kind}, where).choice("kind", "", names)
     values = Fields(parameters, where)
     values.require({"inject_noise": False, "attention_head_dim": None})
     if name == "res_x":
@@ -257,7 +259,7 @@ def _stated_block(fields: Fields, half: str, index: int, entry: Any) -> VaeBlock
     )
 
 
-def _found_blocks(half: str, shapes: Shapes) -> tuple[VaeBlock, ...] | None:
+def _tensor_blocks(half: str, shapes: Shapes) -> tuple[VaeBlock, ...] | None:
     """Blocks from the widths of the convolutions, in stored order; None when they do not fit."""
     prefix = "up_blocks." if half == "decoder" else "down_blocks."
     count = count_blocks(shapes, prefix)
@@ -277,10 +279,10 @@ def _found_blocks(half: str, shapes: Shapes) -> tuple[VaeBlock, ...] | None:
         after = _width(shapes, f"{prefix}{index + 1}.")
         if rows is None or before is None or after is None:
             return None
-        found = _resampler(half, rows, before, after)
-        if found is None:
+        resampler = _resampler(half, rows, before, after)
+        if resampler is None:
             return None
-        blocks.append(found)
+        blocks.append(resampler)
     return tuple(reversed(blocks)) if half == "decoder" else tuple(blocks)
 
 
@@ -313,10 +315,10 @@ def _patch_size(fields: Fields, decoder: Shapes, encoder: Shapes) -> int:
     rows = dim(decoder, "conv_out.conv.weight", 0) or dim(encoder, "conv_in.conv.weight", 1)
     if rows is None:
         return configured
-    found = math.isqrt(rows // 3)
-    if 3 * found * found != rows:
+    size = math.isqrt(rows // 3)
+    if 3 * size * size != rows:
         raise fields.error(f"{rows} pixel channels are not three colours of a square patch")
-    return fields.agree("patch_size", configured, found)
+    return fields.agree("patch_size", configured, size)
 
 
 def _default_padding(fields: Fields, blocks: tuple[VaeBlock, ...]) -> Padding:

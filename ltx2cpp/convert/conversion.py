@@ -191,13 +191,13 @@ def convert(
         raise ArgumentError(f"threads: expected 1 to {_MAX_THREADS} or None, found {threads}")
     if is_among(destination, files_of_model(source)):
         raise ArgumentError(f"{destination}: is the source itself; choose another name")
-    opened = _open(Path(source))
-    plan = _make_plan(opened, recipe)
+    model = _open(Path(source))
+    plan = _make_plan(model, recipe)
     # Files are read front to back, whatever order their headers list the tensors in.
     items = sorted(
         plan.items.values(), key=lambda item: (item.weight.info.path, item.weight.info.offset)
     )
-    requantized = _warn_about_requantizing(items, recipe, opened.path)
+    requantized = _warn_about_requantizing(items, recipe, model.path)
     _check_space(final_file(destination), items)
     threads = threads or _core.Device("cpu").threads
     source_bytes = sum(item.weight.info.size_bytes for item in items)
@@ -218,7 +218,7 @@ def convert(
     dtypes: Counter[DType] = Counter()
     for output in outputs:
         dtypes[output.dtype] += output.size_bytes
-    taken = {item.weight.info.name for item in items}
+    names = {item.weight.info.name for item in items}
     return ConversionReport(
         path=Path(destination),
         recipe=recipe,
@@ -227,7 +227,7 @@ def convert(
         source_bytes=source_bytes,
         size_bytes=size_bytes,
         dtypes=dict(dtypes),
-        dropped=tuple(name for name in opened.file.tensors if name not in taken),
+        dropped=tuple(name for name in model.file.tensors if name not in names),
         requantized=requantized,
         seconds=time.perf_counter() - started_s,
     )
@@ -331,12 +331,12 @@ def _warn_about_requantizing(items: list[_Item], recipe: Recipe, path: Path) -> 
 
 
 def _check_space(destination: Path, items: list[_Item]) -> None:
-    needed = sum(item.output.size_bytes for item in items) + _HEADER_MARGIN_BYTES
+    output_bytes = sum(item.output.size_bytes for item in items) + _HEADER_MARGIN_BYTES
     free = shutil.disk_usage(destination.parent).free
-    if needed > free:
+    if output_bytes > free:
         raise OutputError(
-            f"{destination}: needs {needed / 1e9:.2f} GB, but only {free / 1e9:.2f} GB are free in "
-            f"{str(destination.parent)!r}"
+            f"{destination}: needs {output_bytes / 1e9:.2f} GB, but only {free / 1e9:.2f} GB are "
+            f"free in {str(destination.parent)!r}"
         )
 
 
@@ -366,8 +366,8 @@ class _Reader:
                 stream = self._open(info.path)
                 stream.seek(info.offset + offset)
                 done = 0
-                while done < size_bytes and (got := stream.readinto(part[done:].data)):
-                    done += got
+                while done < size_bytes and (count := stream.readinto(part[done:].data)):
+                    done += count
         except OSError as error:
             raise CheckpointError(
                 f"{info.path}: tensor '{info.name}' cannot be read: {error.strerror or error}"
@@ -418,11 +418,11 @@ def _encode(item: _Item, start: int, reader: _Reader) -> tuple[memoryview, int]:
     blocks = count // info.dtype.block_elements
     size_bytes = blocks * info.dtype.block_bytes
     offset = start // info.dtype.block_elements * info.dtype.block_bytes
-    stored = reader.read(info, offset, size_bytes)
+    raw = reader.read(info, offset, size_bytes)
     if item.as_stored:
-        return stored.data, size_bytes
+        return raw.data, size_bytes
     # Blocks never span rows and pieces hold whole blocks, so one long row gives the same bytes.
-    values = _core.dequantize(stored, info.dtype.value, 1, count)
+    values = _core.dequantize(raw, info.dtype.value, 1, count)
     if item.weight.scale != 1.0:
         values *= np.float32(item.weight.scale)
     if item.offset != 0.0:

@@ -125,15 +125,19 @@ def _pattern(config: GemmaConfig, where: str) -> int:
 
 
 def _vocabulary(source: Source, rows: int) -> dict[str, Any]:
-    found = _sentencepiece(source) or find_tokenizer(None, {"text_encoder": source})
-    if found is None:
+    tokenizer = _sentencepiece(source) or find_tokenizer(None, {"text_encoder": source})
+    if tokenizer is None:
         logger.warning(
             "%s: has no tokenizer beside it; the GGUF will need one (tokenizer=)", source.path
         )
         return {}
-    where = str(found.path)
-    payload = read_bytes(found.tensor) if found.tensor is not None else _file_bytes(found.path)
-    if found.kind == "sentencepiece":
+    where = str(tokenizer.path)
+    payload = (
+        read_bytes(tokenizer.tensor)
+        if tokenizer.tensor is not None
+        else _file_bytes(tokenizer.path)
+    )
+    if tokenizer.kind == "sentencepiece":
         entries = _from_pieces(payload, where)
     else:
         entries = _from_json(payload, where)
@@ -208,14 +212,14 @@ def _from_json(payload: bytes, where: str) -> dict[str, Any]:
         merges = [
             pair if isinstance(pair, str) else " ".join(pair) for pair in parsed["model"]["merges"]
         ]
-        added = {
+        added_tokens = {
             int(entry["id"]): (str(entry["content"]), bool(entry["special"]))
             for entry in parsed["added_tokens"]
         }
         by_id = {int(index): token for token, index in vocabulary.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{where}: not a tokenizer.json of Gemma ({error!r})") from error
-    by_id.update((index, token) for index, (token, _) in added.items())
+    by_id.update((index, token) for index, (token, _) in added_tokens.items())
     if sorted(by_id) != list(range(len(by_id))):
         raise CheckpointError(f"{where}: its ids do not count from 0 without gaps")
     tokens = [by_id[index] for index in range(len(by_id))]
@@ -223,8 +227,8 @@ def _from_json(payload: bytes, where: str) -> dict[str, Any]:
     for index, token in enumerate(tokens):
         if token == "<unk>":
             types.append(PieceType.UNKNOWN)
-        elif index in added:
-            types.append(PieceType.CONTROL if added[index][1] else PieceType.USER_DEFINED)
+        elif index in added_tokens:
+            types.append(PieceType.CONTROL if added_tokens[index][1] else PieceType.USER_DEFINED)
         elif re.fullmatch(r"<0x[0-9A-F]{2}>", token):
             types.append(PieceType.BYTE)
         else:

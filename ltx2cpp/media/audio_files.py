@@ -80,14 +80,14 @@ def _cut(
     blocks: Iterator[NDArray[np.float32]], start: int, end: int | None
 ) -> tuple[NDArray[np.float32] | None, int]:
     """Return the samples from ``start`` to ``end``, None without any, and how many were read."""
-    kept: list[NDArray[np.float32]] = []
+    parts: list[NDArray[np.float32]] = []
     done = 0
     for block in blocks:
         stop = None if end is None else max(end - done, 0)
         part = block[:, max(start - done, 0) : stop]
         if part.shape[1]:
-            kept.append(part)
+            parts.append(part)
         done += block.shape[1]
         if end is not None and done >= end:
             break
-    return (np.concatenate(kept, axis=1) if kept else None), done
+    return (np.concatenate(parts, axis=1) if parts else None), done

@@ -66,11 +66,11 @@ def output_format(path: str | os.PathLike[str]) -> OutputFormat:
     if text.endswith(("/", os.sep)) or Path(text).is_dir():
         return OutputFormat.PNG_FOLDER
     suffix = Path(text).suffix
-    found = _BY_SUFFIX.get(suffix.lower())
-    if found is None:
-        said = f"has the unknown extension {suffix!r}" if suffix else "has no extension"
-        raise ArgumentError(f"output {text!r} {said}, expected {_KNOWN}")
-    return found
+    file_format = _BY_SUFFIX.get(suffix.lower())
+    if file_format is None:
+        fault = f"has the unknown extension {suffix!r}" if suffix else "has no extension"
+        raise ArgumentError(f"output {text!r} {fault}, expected {_KNOWN}")
+    return file_format
 
 
 def check_output(
@@ -93,21 +93,21 @@ def check_output(
         ArgumentError: Unknown extension, or the format cannot hold this clip.
         OutputError: Nothing can be written there, or an encoder is missing on this machine.
     """
-    chosen = output_format(path)
+    file_format = output_format(path)
     rate = None if frame_rate is None else exact_frame_rate(frame_rate)
-    check_fits(chosen, path, num_frames=num_frames, frame_rate=rate)
-    if chosen is OutputFormat.MP4:
+    check_fits(file_format, path, num_frames=num_frames, frame_rate=rate)
+    if file_format is OutputFormat.MP4:
         check_encoder()
-    if chosen is OutputFormat.PNG_FOLDER:
+    if file_format is OutputFormat.PNG_FOLDER:
         final = final_folder(path, may_replace=is_frame_file)
     else:
         final = final_file(path)
     check_writable(final)
-    return chosen
+    return file_format
 
 
 def check_fits(
-    chosen: OutputFormat,
+    file_format: OutputFormat,
     path: str | os.PathLike[str],
     *,
     num_frames: int | None = None,
@@ -118,13 +118,13 @@ def check_fits(
     Raises:
         ArgumentError: It cannot; the sentence names one that can.
     """
-    if chosen is OutputFormat.PNG and num_frames not in (None, 1):
+    if file_format is OutputFormat.PNG and num_frames not in (None, 1):
         raise ArgumentError(
             f"output {os.fspath(path)!r} holds one frame but the clip has {num_frames}; "
             "give a folder name ending in '/' for numbered PNG files"
         )
     limit = {OutputFormat.GIF: _GIF_MAX_FRAME_RATE, OutputFormat.WEBP: _WEBP_MAX_FRAME_RATE}.get(
-        chosen
+        file_format
     )
     if limit is not None and frame_rate is not None and frame_rate > limit:
         raise ArgumentError(

@@ -126,7 +126,7 @@ def _picture_formats() -> tuple[str, ...]:
     Image.init()
     # Asked only where the plugin is there: older versions do not know the word.
     without = () if "AVIF" in Image.OPEN and features.check("avif") else ("AVIF",)
-    return tuple(each for each in _PICTURE_FORMATS if each in Image.OPEN and each not in without)
+    return tuple(name for name in _PICTURE_FORMATS if name in Image.OPEN and name not in without)
 
 
 def _check_regular(mode: int) -> None:

@@ -38,10 +38,10 @@ def write_latents(
     """
     from safetensors.numpy import save
 
-    named = {VIDEO_NAME: video, AUDIO_NAME: audio}
+    latents = {VIDEO_NAME: video, AUDIO_NAME: audio}
     tensors = {
         name: np.ascontiguousarray(latent, dtype=np.float32)
-        for name, latent in named.items()
+        for name, latent in latents.items()
         if latent is not None
     }
     if not tensors:

@@ -45,18 +45,18 @@ def read_parameters(path: str | os.PathLike[str]) -> dict[str, Any]:
         ArgumentError: The file cannot be read or carries no such parameters.
     """
     source = Path(path)
-    chosen = output_format(source)
+    file_format = output_format(source)
     try:
-        if chosen.has_sound:
+        if file_format.has_sound:
             comment = _container_comment(source)
-        elif chosen is OutputFormat.LATENTS:
+        elif file_format is OutputFormat.LATENTS:
             comment = _safetensors_comment(source)
-        elif chosen is OutputFormat.PNG_FOLDER:
+        elif file_format is OutputFormat.PNG_FOLDER:
             comment = _image_comment(min(source.glob("*.png"), default=source / "00000.png"))
         else:
             comment = _image_comment(source)
     except (OSError, ValueError) as error:
-        raise ArgumentError(f"{source}: cannot be read as {chosen.value}: {error}") from error
+        raise ArgumentError(f"{source}: cannot be read as {file_format.value}: {error}") from error
     try:
         parameters = json.loads(comment) if comment else None
     except ValueError:

@@ -48,10 +48,10 @@ def read_picture(path: str | os.PathLike[str]) -> Pixels:
 
     name = os.fspath(path)
     try:
-        with open_picture(path) as opened:
-            opened.load()
-            profile = opened.info.get("icc_profile")
-            image = ImageOps.exif_transpose(opened)
+        with open_picture(path) as picture:
+            picture.load()
+            profile = picture.info.get("icc_profile")
+            image = ImageOps.exif_transpose(picture)
             rgb = _to_rgb(image, profile, name)
     except FileNotFoundError as error:
         raise ArgumentError(f"picture {name}: does not exist") from error
@@ -185,10 +185,10 @@ def fit_frames(frames: NDArray[Any], width: int, height: int) -> Floats:
     rows = _taps(source_height, new_height, top, height)
     columns = _taps(source_width, new_width, left, width)
     result = np.empty((len(frames), height, width, frames.shape[3]), np.float32)
-    for fitted, frame in zip(result, frames, strict=True):
+    for target, frame in zip(result, frames, strict=True):
         # Only the rows and columns that are read are converted.
         lines = _mix(frame, rows, axis=0)
-        fitted[...] = _mix(lines, columns, axis=1)
+        target[...] = _mix(lines, columns, axis=1)
     return result
 
 

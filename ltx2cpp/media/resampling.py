@@ -41,8 +41,8 @@ def to_stereo(samples: object) -> FloatArray:
     Raises:
         ShapeError: another number of channels, no samples, or values that are not finite.
     """
-    given = np.asarray(samples)
-    values = as_float32(given[np.newaxis] if given.ndim == 1 else given, "audio samples", 2)
+    array = np.asarray(samples)
+    values = as_float32(array[np.newaxis] if array.ndim == 1 else array, "audio samples", 2)
     if values.shape[0] not in (1, 2):
         raise ShapeError(
             f"audio samples: expected one or two channels (channels, n), found {values.shape}"

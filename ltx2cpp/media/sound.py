@@ -83,8 +83,8 @@ class SoundEncoder:
         import av
 
         chunk = np.zeros((2, count), np.float32)
-        given = self._samples[:, self._done : self._done + count]
-        chunk[:, : given.shape[1]] = np.clip(given, -1.0, 1.0)
+        part = self._samples[:, self._done : self._done + count]
+        chunk[:, : part.shape[1]] = np.clip(part, -1.0, 1.0)
         if self._pcm:
             values = np.trunc(chunk * _PCM_FULL_SCALE).astype(np.int16)
             packed = np.ascontiguousarray(values.T).reshape(1, -1)

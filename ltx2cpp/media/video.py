@@ -176,13 +176,13 @@ def _check_complete(path: Path, count: int, *, final: str | os.PathLike[str]) ->
 
     try:
         with av.open(str(path)) as container:
-            found = container.streams.video[0].frames
+            num_frames = container.streams.video[0].frames
     except (av.FFmpegError, IndexError) as error:
         raise OutputError(
             f"{os.fspath(final)}: cannot be read back after writing; is the disk full? ({error})"
         ) from error
-    if found != count:
+    if num_frames != count:
         raise OutputError(
-            f"{os.fspath(final)}: only {found} of {count} frames reached the file; "
+            f"{os.fspath(final)}: only {num_frames} of {count} frames reached the file; "
             "is the disk full?"
         )

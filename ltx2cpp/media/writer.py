@@ -96,21 +96,23 @@ def save_video(
         OutputError: The output cannot be written; nothing is left.
         BaseException: Whatever ``chunks`` raises, after removing what was begun.
     """
-    chosen = output_format(path)
-    if chosen is OutputFormat.LATENTS:
+    file_format = output_format(path)
+    if file_format is OutputFormat.LATENTS:
         raise ArgumentError(f"{os.fspath(path)}: a .safetensors output holds latents, not frames")
-    if chosen.is_sound:
-        raise ArgumentError(f"{os.fspath(path)}: a .{chosen.value} output holds sound, not frames")
+    if file_format.is_sound:
+        raise ArgumentError(
+            f"{os.fspath(path)}: a .{file_format.value} output holds sound, not frames"
+        )
     rate = exact_frame_rate(frame_rate)
     comment = to_json(parameters or {})
     source = _FrameSource(chunks)
     try:
-        count = _write(chosen, path, source, rate, comment, audio)
+        count = _write(file_format, path, source, rate, comment, audio)
     except OutputError:
         if source.error is not None:
             raise source.error from None
         raise
-    return _saved(path, chosen, count)
+    return _saved(path, file_format, count)
 
 
 def save_latents(
@@ -132,11 +134,11 @@ def save_latents(
         ArgumentError: Another extension, or both latents are None.
         OutputError: The output cannot be written; nothing is left.
     """
-    chosen = output_format(path)
-    if chosen is not OutputFormat.LATENTS:
+    file_format = output_format(path)
+    if file_format is not OutputFormat.LATENTS:
         raise ArgumentError(f"{os.fspath(path)}: latents are written as .safetensors")
     write_latents(path, video, audio, comment=to_json(parameters or {}))
-    return _saved(path, chosen, 0)
+    return _saved(path, file_format, 0)
 
 
 def save_sound(
@@ -156,11 +158,11 @@ def save_sound(
         ArgumentError: Another extension, or there are no samples.
         OutputError: The output cannot be written; nothing is left.
     """
-    chosen = output_format(path)
-    if not chosen.is_sound:
+    file_format = output_format(path)
+    if not file_format.is_sound:
         raise ArgumentError(f"{os.fspath(path)}: sound alone is written as .wav or .m4a")
     write_sound(path, audio, comment=to_json(parameters or {}))
-    return _saved(path, chosen, 0)
+    return _saved(path, file_format, 0)
 
 
 def save(output: _DecodedClip, path: str | os.PathLike[str]) -> SavedMedia:
@@ -171,10 +173,10 @@ def save(output: _DecodedClip, path: str | os.PathLike[str]) -> SavedMedia:
             for and none were decoded.
         OutputError: The output cannot be written; nothing is left.
     """
-    chosen = output_format(path)
-    if chosen is OutputFormat.LATENTS:
+    file_format = output_format(path)
+    if file_format is OutputFormat.LATENTS:
         return save_latents(path, output.video_latent, output.audio_latent, parameters=output.info)
-    if chosen.is_sound:
+    if file_format.is_sound:
         return _save_sound_of(output, path)
     if output.video is None:
         raise ArgumentError(
@@ -198,8 +200,8 @@ def save_stream(stream: _StreamedClip, path: str | os.PathLike[str]) -> SavedMed
         OutputError: The output cannot be written; nothing is left.
         BaseException: Whatever decoding raises, after removing what was begun.
     """
-    chosen = output_format(path)
-    if chosen.is_sound:
+    file_format = output_format(path)
+    if file_format.is_sound:
         return _save_sound_of(stream, path)
     return save_video(
         path,
@@ -207,7 +209,7 @@ def save_stream(stream: _StreamedClip, path: str | os.PathLike[str]) -> SavedMed
         frame_rate=stream.frame_rate,
         parameters=stream.info,
         # Reading the attribute decodes the sound.
-        audio=stream.sound if chosen.has_sound else None,
+        audio=stream.sound if file_format.has_sound else None,
     )
 
 
@@ -219,24 +221,24 @@ def _save_sound_of(clip: _Clip, path: str | os.PathLike[str]) -> SavedMedia:
 
 
 def _write(
-    chosen: OutputFormat,
+    file_format: OutputFormat,
     path: str | os.PathLike[str],
     source: _FrameSource,
     rate: Fraction,
     comment: str,
     audio: Audio | None,
 ) -> int:
-    if chosen is OutputFormat.MP4:
+    if file_format is OutputFormat.MP4:
         return write_mp4(path, source.frames(), frame_rate=rate, comment=comment, audio=audio)
-    if chosen is OutputFormat.PNG_FOLDER:
+    if file_format is OutputFormat.PNG_FOLDER:
         return write_png_folder(path, source.frames(), comment=comment)
-    if chosen is OutputFormat.PNG:
+    if file_format is OutputFormat.PNG:
         frames = list(itertools.islice(source.frames(), 2))
-        check_fits(chosen, path, num_frames=len(frames))
+        check_fits(file_format, path, num_frames=len(frames))
         write_png(path, frames[0], comment=comment)
         return 1
-    check_fits(chosen, path, frame_rate=rate)
-    write = write_gif if chosen is OutputFormat.GIF else write_webp
+    check_fits(file_format, path, frame_rate=rate)
+    write = write_gif if file_format is OutputFormat.GIF else write_webp
     return write(path, source.frames(), frame_rate=rate, comment=comment)
 
 
@@ -281,8 +283,8 @@ class _FrameSource:
                 yield chunk
 
 
-def _saved(path: str | os.PathLike[str], chosen: OutputFormat, count: int) -> SavedMedia:
-    written = Path(path)
-    files = list(written.iterdir()) if chosen is OutputFormat.PNG_FOLDER else [written]
+def _saved(path: str | os.PathLike[str], file_format: OutputFormat, count: int) -> SavedMedia:
+    output = Path(path)
+    files = list(output.iterdir()) if file_format is OutputFormat.PNG_FOLDER else [output]
     size = sum(file.stat().st_size for file in files)
-    return SavedMedia(path=written, format=chosen, num_frames=count, size_bytes=size)
+    return SavedMedia(path=output, format=file_format, num_frames=count, size_bytes=size)

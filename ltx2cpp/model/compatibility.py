@@ -54,23 +54,25 @@ def _check_context(models: ModelSet) -> None:
         width = connector.config.num_heads * connector.config.head_dim
         projection, transformer = models.text_projection, models.transformer
         if projection is not None:
-            given = getattr(projection.config, f"{kind}_width")
-            if given != width:
+            projection_width = getattr(projection.config, f"{kind}_width")
+            if projection_width != width:
                 raise ConfigError(
                     f"{connector.source}: the {kind} connector is {width} wide, but the text "
-                    f"projection in {projection.source} gives {given}; are they of one version?"
+                    f"projection in {projection.source} gives {projection_width}; are they of one "
+                    "version?"
                 )
         if transformer is not None:
             prefix = "" if kind == "video" else "audio_"
-            taken = (
+            context_width = (
                 transformer.config.caption_channels
                 if transformer.config.caption_projection
                 else getattr(transformer.config, f"{prefix}cross_attention_dim")
             )
-            if taken != width:
+            if context_width != width:
                 raise ConfigError(
                     f"{connector.source}: the {kind} connector is {width} wide, but the "
-                    f"transformer in {transformer.source} takes {taken}; are they of one version?"
+                    f"transformer in {transformer.source} takes {context_width}; are they of one "
+                    "version?"
                 )
 
 

@@ -214,11 +214,11 @@ def upsampler_kind(members: Mapping[str, TensorInfo]) -> str:
 def find_version(file: CheckpointFile, tensors: SortedTensors) -> tuple[Version | None, str]:
     """Version by tensors, else by metadata; a conflict is logged and the tensors win."""
     by_tensors = _version_by_tensors(tensors.groups)
-    stated = stated_version(file)
+    by_metadata = stated_version(file)
     if by_tensors is None:
-        return stated, "metadata" if stated else ""
+        return by_metadata, "metadata" if by_metadata else ""
     transformer = "transformer" in tensors.groups
-    if stated is not None and stated != by_tensors and transformer:
+    if by_metadata is not None and by_metadata != by_tensors and transformer:
         logger.warning(
             "%s: model_version is %s, but the tensors are those of LTX-%s; using the tensors",
             file.path,
@@ -226,7 +226,7 @@ def find_version(file: CheckpointFile, tensors: SortedTensors) -> tuple[Version 
             by_tensors,
         )
     # Parts other than the transformer are alike in 2.3 and 2.5, which only metadata tells apart.
-    if not transformer and stated == "2.5" and by_tensors == "2.3":
+    if not transformer and by_metadata == "2.5" and by_tensors == "2.3":
         return "2.5", "metadata"
     return by_tensors, "tensors"
 
@@ -258,8 +258,8 @@ def _version_by_tensors(groups: Mapping[Group, Mapping[str, TensorInfo]]) -> Ver
 
 
 def model_version(file: CheckpointFile) -> str:
-    stated = file.metadata.get("model_version")
-    return stated[:64] if isinstance(stated, str) else ""
+    version = file.metadata.get("model_version")
+    return version[:64] if isinstance(version, str) else ""
 
 
 def stated_version(file: CheckpointFile) -> Version | None:
@@ -279,8 +279,8 @@ def stated_version(file: CheckpointFile) -> Version | None:
 def find_variant(file: CheckpointFile) -> tuple[Variant, str]:
     """Dev or distilled, which tensors do not show, and what said so."""
     for key in ("model_version", "variant", "general.name", "general.finetune"):
-        stated = file.metadata.get(key)
-        if isinstance(stated, str) and (variant := _variant_in(stated)) is not None:
+        text = file.metadata.get(key)
+        if isinstance(text, str) and (variant := _variant_in(text)) is not None:
             return variant, "metadata"
     names = [file.path.name, *(info.path.name for info in file.tensors.values())]
     for name in dict.fromkeys(names):

@@ -56,12 +56,12 @@ class ModelFiles:
         """
         if self.variant not in (None, "dev", "distilled"):
             raise ArgumentError(f"variant: expected dev or distilled, found {self.variant!r}")
-        given: dict[str, Path] = {}
+        paths: dict[str, Path] = {}
         for item in fields(self):
             value = getattr(self, item.name)
             if value is None or item.name == "variant":
                 continue
             if not isinstance(value, (str, Path)) or not str(value):
                 raise ArgumentError(f"{item.name}: expected a path, found {value!r}")
-            given[item.name] = Path(value)
-        return given
+            paths[item.name] = Path(value)
+        return paths

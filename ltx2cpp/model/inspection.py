@@ -148,27 +148,27 @@ def inspect_file(path: str | Path) -> Inspection:
     if kind is not None:
         return _inspect_lora(file, kind)
     source = Source("checkpoint", file)
-    found = detect(file, source.tensors)
-    variant = found.variant if found.variant_source not in ("", "default") else None
-    models, problem = _try_resolve(Path(path), source.tensors, found.variant)
+    detection = detect(file, source.tensors)
+    variant = detection.variant if detection.variant_source not in ("", "default") else None
+    models, problem = _try_resolve(Path(path), source.tensors, detection.variant)
     return Inspection(
         path=Path(path),
         kind=file.kind,
-        family=found.family,
-        description=_describe(found.family, found.version, variant, found.components),
-        version=found.version or "",
-        model_version=found.model_version,
+        family=detection.family,
+        description=_describe(detection.family, detection.version, variant, detection.components),
+        version=detection.version or "",
+        model_version=detection.model_version,
         variant=variant or "",
-        num_blocks=found.num_blocks,
+        num_blocks=detection.num_blocks,
         components=tuple(
             _summary(name, _members(name, source.tensors), _problem(name, models, problem))
-            for name in found.components
+            for name in detection.components
         ),
-        missing=_missing(found, models),
+        missing=_missing(detection, models),
         metadata=summarise_metadata(file.metadata),
-        layouts={str(group): layout for group, layout in found.layouts.items()},
-        ignored=found.ignored,
-        unknown=found.unclaimed,
+        layouts={str(group): layout for group, layout in detection.layouts.items()},
+        ignored=detection.ignored,
+        unknown=detection.unclaimed,
         tensors=len(file.tensors),
         size_bytes=sum(info.size_bytes for info in file.tensors.values()),
     )
@@ -194,8 +194,8 @@ def summarise_metadata(metadata: Mapping[str, Any]) -> dict[str, str]:
             text = f"{len(value)} values" if len(value) > 8 else str(list(value))
         else:
             text = str(value)
-        cut = len(text) - _MAX_VALUE
-        summary[key] = text if cut <= 0 else f"{text[:_MAX_VALUE]}... ({cut} more characters)"
+        excess = len(text) - _MAX_VALUE
+        summary[key] = text if excess <= 0 else f"{text[:_MAX_VALUE]}... ({excess} more characters)"
     return summary
 
 
@@ -203,11 +203,11 @@ def _inspect_lora(file: CheckpointFile, kind: str) -> Inspection:
     lora, version, problem = None, "", ""
     if kind == "LoRA":
         try:
-            opened = open_lora_file(file.path)
+            lora_file = open_lora_file(file.path)
         except Error as error:
             problem = str(error)
         else:
-            lora, version = _summarise_lora(opened), lora_generation(opened)
+            lora, version = _summarise_lora(lora_file), lora_generation(lora_file)
     modules = len({_lora_module(name) for name in file.tensors}) if lora is None else lora.modules
     made_for = f" of LTX-{version}" if version else ""
     return Inspection(
@@ -266,17 +266,17 @@ def _describe(
     return f"{title}: {', '.join(COMPONENT_TITLES[name] for name in components)}"
 
 
-def _missing(found: Detection, models: ModelSet | None) -> dict[str, str]:
+def _missing(detection: Detection, models: ModelSet | None) -> dict[str, str]:
     """What a file lacks of what its kind usually holds; parts are not blamed for being parts."""
-    if found.family == "gemma-3":
-        expected = ["tokenizer"]
-    elif "transformer" in found.components:
-        expected = list(found.missing)
+    if detection.family == "gemma-3":
+        components = ["tokenizer"]
+    elif "transformer" in detection.components:
+        components = list(detection.missing)
     else:
-        expected = []
+        components = []
     if models is not None and models.tokenizer_source is not None:
-        expected = [name for name in expected if name != "tokenizer"]
-    return {name: found.missing[name] for name in expected if name in found.missing}
+        components = [name for name in components if name != "tokenizer"]
+    return {name: detection.missing[name] for name in components if name in detection.missing}
 
 
 def _members(component: str, tensors: SortedTensors) -> Mapping[str, TensorInfo]:
@@ -298,12 +298,12 @@ def _gaps(names: Iterable[str]) -> tuple[str, ...]:
             blocks.setdefault(int(match[2]), set()).add(name[match.end() :])
     gaps: list[str] = []
     for stack, blocks in stacks.items():
-        common = Counter(part for parts in blocks.values() for part in parts)
+        counts = Counter(part for parts in blocks.values() for part in parts)
         # A part of a single block is a stranger to it, not a gap of all the others.
-        expected = [part for part, count in common.items() if 2 * count > len(blocks)]
+        common = [part for part, count in counts.items() if 2 * count > len(blocks)]
         for index in range(max(blocks) + 1):
-            present = blocks.get(index, set())
-            gaps += (f"{stack}.{index}.{part}" for part in expected if part not in present)
+            own = blocks.get(index, set())
+            gaps += (f"{stack}.{index}.{part}" for part in common if part not in own)
     return tuple(gaps)
 
 
@@ -329,9 +329,9 @@ def _problem(component: str, models: ModelSet | None, problem: str) -> str:
 
 def _summary(name: str, tensors: Mapping[str, TensorInfo], problem: str) -> ComponentSummary:
     members = list(tensors.values())
-    missing = _gaps(tensors)
-    if missing and not problem:
-        problem = f"{len(missing)} tensors are missing, such as '{missing[0]}'"
+    gaps = _gaps(tensors)
+    if gaps and not problem:
+        problem = f"{len(gaps)} tensors are missing, such as '{gaps[0]}'"
     dtypes = Counter(str(info.dtype) for info in members)
     return ComponentSummary(
         name=name,
@@ -340,6 +340,6 @@ def _summary(name: str, tensors: Mapping[str, TensorInfo], problem: str) -> Comp
         size_bytes=sum(info.size_bytes for info in members),
         dtypes=dict(dtypes.most_common()),
         complete=not problem,
-        missing=missing,
+        missing=gaps,
         problem=problem,
     )

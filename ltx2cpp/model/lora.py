@@ -135,25 +135,25 @@ class AdaptedModels:
         return self._matched[path]
 
     def _attach(self, specs: tuple[LoraSpec, ...]) -> ModelSet:
-        added: dict[str, dict[str, list[LowRankPair]]] = {}
+        additions: dict[str, dict[str, list[LowRankPair]]] = {}
         for spec in specs:
             if spec.strength == 0:
                 logger.warning("%s: has the strength 0 and changes nothing", spec.path)
                 continue
             for (component, weight), pair in self._match(spec).pairs.items():
                 low_rank = LowRankPair(pair.down, pair.up, spec.strength * pair.factor)
-                added.setdefault(component, {}).setdefault(weight, []).append(low_rank)
-        changed: dict[str, Any] = {
+                additions.setdefault(component, {}).setdefault(weight, []).append(low_rank)
+        components: dict[str, Any] = {
             component: _with_low_rank(getattr(self.bare, component), pairs)
-            for component, pairs in added.items()
+            for component, pairs in additions.items()
         }
-        return dataclasses.replace(self.bare, **changed)
+        return dataclasses.replace(self.bare, **components)
 
 
 def _with_low_rank(component: Component, pairs: Mapping[str, list[LowRankPair]]) -> Component:
     tensors = dict(component.tensors)
-    for name, added in pairs.items():
-        tensors[name] = dataclasses.replace(tensors[name], low_rank=tuple(added))
+    for name, low_rank in pairs.items():
+        tensors[name] = dataclasses.replace(tensors[name], low_rank=tuple(low_rank))
     return dataclasses.replace(component, tensors=tensors)
 
 
@@ -196,8 +196,8 @@ class _Names:
                 for spelling in spell_module(group, weight.removesuffix(_WEIGHT))
             }
         for root in _FLAT_ROOTS:
-            if name.startswith(root) and (found := self._flat.get(name[len(root) :])) is not None:
-                return found
+            if name.startswith(root) and (place := self._flat.get(name[len(root) :])) is not None:
+                return place
         return None
 
 
@@ -228,22 +228,24 @@ class _MatchedLora:
 
 def _match(file: LoraFile, names: _Names) -> _MatchedLora:
     path = file.file.path
-    known = [(pair, names.place(pair.module)) for pair in file.pairs]
-    _check_generation(file, [(place, pair) for pair, place in known if place], names.models.version)
-    placed: dict[_Place, StoredPair] = {}
+    pair_places = [(pair, names.place(pair.module)) for pair in file.pairs]
+    _check_generation(
+        file, [(place, pair) for pair, place in pair_places if place], names.models.version
+    )
+    pairs: dict[_Place, StoredPair] = {}
     unmatched = list(file.strangers)
-    for pair, place in known:
+    for pair, place in pair_places:
         if place is None or not names.has(place):
             unmatched.append(pair.module)
             continue
-        if place in placed:
+        if place in pairs:
             raise CheckpointError(
-                f"{path}: '{placed[place].module}' and '{pair.module}' both change '{place[1]}'; a "
+                f"{path}: '{pairs[place].module}' and '{pair.module}' both change '{place[1]}'; a "
                 "LoRA changes a weight once"
             )
         _check_shape(path, place, pair, names.shape(place))
-        placed[place] = pair
-    if not placed:
+        pairs[place] = pair
+    if not pairs:
         raise WeightError(
             f"{path}: none of the {len(file.pairs)} modules of this LoRA is in the model (the "
             f"first is '{file.pairs[0].module}'); it was made for another model, or for a part "
@@ -256,7 +258,7 @@ def _match(file: LoraFile, names: _Names) -> _MatchedLora:
             len(unmatched),
             _listed(unmatched),
         )
-    return _MatchedLora(file, placed, tuple(unmatched))
+    return _MatchedLora(file, pairs, tuple(unmatched))
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -265,17 +267,18 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _check_shape(path: Path, place: _Place, pair: StoredPair, shape: tuple[int, ...]) -> None:
-    made = (pair.up.shape[0], pair.down.shape[1])
-    if made != shape:
+    product_shape = (pair.up.shape[0], pair.down.shape[1])
+    if product_shape != shape:
         component, weight = place
         raise WeightError(
             f"{path}: changes '{weight}' of the {COMPONENT_TITLES[component]} by a matrix of "
-            f"{list(made)}, but the weight has {list(shape)}; the LoRA was made for another model"
+            f"{list(product_shape)}, but the weight has {list(shape)}; the LoRA was made for "
+            "another model"
         )
 
 
 def _check_generation(
-    file: LoraFile, placed: Sequence[tuple[_Place, StoredPair]], version: str
+    file: LoraFile, pairs: Sequence[tuple[_Place, StoredPair]], version: str
 ) -> None:
     """Refuse a LoRA of another generation: most shapes coincide, so it would load and do harm.
 
@@ -284,41 +287,41 @@ def _check_generation(
     if not version:
         return
     path = file.file.path
-    found: str | None = _generation_of_modules(placed)
-    if found is not None and (found == "2.0") != (version == "2.0"):
+    by_modules: str | None = _generation_of_modules(pairs)
+    if by_modules is not None and (by_modules == "2.0") != (version == "2.0"):
         raise WeightError(
-            f"{path}: this LoRA is for LTX-{found} (it changes modules that only that has), the "
-            f"model is LTX-{version}; use the one made for it"
+            f"{path}: this LoRA is for LTX-{by_modules} (it changes modules that only that has), "
+            f"the model is LTX-{version}; use the one made for it"
         )
-    stated: str | None = stated_version(file.file)
-    if stated is not None and (stated == "2.0") != (version == "2.0"):
+    claim: str | None = stated_version(file.file)
+    if claim is not None and (claim == "2.0") != (version == "2.0"):
         raise WeightError(
-            f"{path}: its metadata says that this LoRA is for LTX-{stated}, the model is "
+            f"{path}: its metadata says that this LoRA is for LTX-{claim}, the model is "
             f"LTX-{version}; use the one made for it"
         )
-    if stated is None:
-        stated = _version_in_name(path)
+    if claim is None:
+        claim = _version_in_name(path)
         # What modules prove beats a name; 2.3 and 2.5 share their modules.
-        if found is not None and stated == "2.0":
-            stated = None
-    if stated is not None and stated != version:
+        if by_modules is not None and claim == "2.0":
+            claim = None
+    if claim is not None and claim != version:
         logger.warning(
             "%s: this LoRA seems to be for LTX-%s, the model is LTX-%s; it may do harm",
             path,
-            stated,
+            claim,
             version,
         )
 
 
 def lora_generation(file: LoraFile) -> str:
     """Return the model version that a LoRA is for, by its modules, metadata or name; "" unknown."""
-    placed = [(place, pair) for pair in file.pairs if (place := place_module(pair.module))]
-    stated = stated_version(file.file) or _version_in_name(file.file.path)
-    found = _generation_of_modules(placed)
+    pairs = [(place, pair) for pair in file.pairs if (place := place_module(pair.module))]
+    claim = stated_version(file.file) or _version_in_name(file.file.path)
+    by_modules = _generation_of_modules(pairs)
     # 2.3 and 2.5 share their modules, which prove only that it is not for 2.0.
-    if found is None or (found == "2.3" and stated == "2.5"):
-        return stated or ""
-    return found
+    if by_modules is None or (by_modules == "2.3" and claim == "2.5"):
+        return claim or ""
+    return by_modules
 
 
 def _version_in_name(path: Path) -> str | None:
@@ -326,9 +329,9 @@ def _version_in_name(path: Path) -> str | None:
     return next((title for pattern, title in _FILE_GENERATIONS if pattern.search(name)), None)
 
 
-def _generation_of_modules(placed: Iterable[tuple[_Place, StoredPair]]) -> _Generation | None:
+def _generation_of_modules(pairs: Iterable[tuple[_Place, StoredPair]]) -> _Generation | None:
     """The generation that has all these modules; "2.3" stands for everything since."""
-    for (component, weight), pair in placed:
+    for (component, weight), pair in pairs:
         stem = weight.partition(".")[0]
         rows, columns = pair.up.shape[0], pair.down.shape[1]
         if component == "transformer":
@@ -336,9 +339,9 @@ def _generation_of_modules(placed: Iterable[tuple[_Place, StoredPair]]) -> _Gene
                 return "2.3"
             if "caption_projection" in stem:
                 return "2.0"
-            known = _MODULATION_ROWS.get(rows // columns)
-            if known is not None and weight in _MODULATION_WEIGHTS:
-                return known
+            generation = _MODULATION_ROWS.get(rows // columns)
+            if generation is not None and weight in _MODULATION_WEIGHTS:
+                return generation
         elif component == "text_projection":
             return "2.0" if stem == "aggregate_embed" else "2.3"
         elif ".to_gate_logits." in weight or _block_number(weight) >= _CONNECTOR_BLOCKS_20:
@@ -357,15 +360,15 @@ def reference_factors(loras: Sequence[Lora]) -> tuple[int, int]:
     Raises:
         ArgumentError: two of them want different ones.
     """
-    wanted = {
-        (each.reference_downscale_factor, each.reference_temporal_scale_factor): each.spec.path
-        for each in loras
+    paths = {
+        (lora.reference_downscale_factor, lora.reference_temporal_scale_factor): lora.spec.path
+        for lora in loras
     }
-    wanted.pop((1, 1), None)
-    if len(wanted) > 1:
-        (first, path), (second, other) = list(wanted.items())[:2]
+    paths.pop((1, 1), None)
+    if len(paths) > 1:
+        (first, path), (second, other) = list(paths.items())[:2]
         raise ArgumentError(
             f"loras: {path} wants references {first[0]} times smaller and {first[1]} times slower, "
             f"{other} {second[0]} and {second[1]} times; use one of them at a time"
         )
-    return next(iter(wanted), (1, 1))
+    return next(iter(paths), (1, 1))

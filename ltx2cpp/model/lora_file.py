@@ -159,9 +159,9 @@ def _pair(
 ) -> StoredPair:
     where = f"{path}: the LoRA of {show(module)}"
     if len(halves) != 2:
-        found = next(iter(halves))
+        half = next(iter(halves))
         raise CheckpointError(
-            f"{where} has only its {found} factor ({show(halves[found].name)}); the file is "
+            f"{where} has only its {half} factor ({show(halves[half].name)}); the file is "
             "incomplete"
         )
     down, up = (_as_matrix(halves[half], where) for half in ("down", "up"))
@@ -175,10 +175,10 @@ def _pair(
         factor = _alpha(alphas[module], where) / rank
     else:
         prefix, _, inner = module.removeprefix(_PEFT_PREFIX).partition(".")
-        known = configured.get(prefix)
-        if known is None:
-            known, inner = configured.get("", _Alphas()), module
-        factor = known.factor(inner, rank)
+        config = configured.get(prefix)
+        if config is None:
+            config, inner = configured.get("", _Alphas()), module
+        factor = config.factor(inner, rank)
     return StoredPair(module, down, up, factor)
 
 
@@ -221,10 +221,10 @@ def _checked_alpha(value: Any, where: str) -> float:
 
 def _configured_alphas(file: CheckpointFile, path: Path) -> dict[str, _Alphas]:
     """alpha by the first part of a module's name, "" for any; empty when nothing states it."""
-    stated = file.metadata.get(_METADATA_KEY)
-    if stated is not None:
+    text = file.metadata.get(_METADATA_KEY)
+    if text is not None:
         where = f"{path}: {_METADATA_KEY}"
-        parsed = parse_json(stated, where) if isinstance(stated, str) else None
+        parsed = parse_json(text, where) if isinstance(text, str) else None
         if not isinstance(parsed, dict):
             raise CheckpointError(f"{where} is not a JSON object")
         configs: dict[str, dict[str, Any]] = {}
@@ -264,13 +264,13 @@ def _read_alphas(config: Mapping[str, Any], where: str) -> _Alphas:
 
 
 def _reference_factor(file: CheckpointFile, key: str) -> int:
-    stated = file.metadata.get(key)
-    if stated is None:
+    value = file.metadata.get(key)
+    if value is None:
         return 1
-    match = re.fullmatch(r"(\d{1,3})(\.0*)?", str(stated).strip())
+    match = re.fullmatch(r"(\d{1,3})(\.0*)?", str(value).strip())
     if match is None or not 1 <= int(match[1]) <= _MAX_FACTOR:
         raise CheckpointError(
-            f"{file.path}: {key} is {show(stated)}; a whole number from 1 to {_MAX_FACTOR} is "
+            f"{file.path}: {key} is {show(value)}; a whole number from 1 to {_MAX_FACTOR} is "
             "expected"
         )
     return int(match[1])

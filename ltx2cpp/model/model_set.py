@@ -52,8 +52,8 @@ class ModelSet:
 
     def components(self) -> dict[str, Component]:
         """The components present, by attribute name."""
-        found = {item.name: getattr(self, item.name) for item in fields(self)}
-        return {name: value for name, value in found.items() if isinstance(value, Component)}
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {name: value for name, value in values.items() if isinstance(value, Component)}
 
     def why_missing(self, component: str) -> str:
         """One sentence: which component the files lack, and where it is usually found.
@@ -69,10 +69,10 @@ class ModelSet:
 
     def require(self, component: str) -> Component:
         """The component, or CheckpointError with the sentence of `why_missing`."""
-        found: Component | None = getattr(self, component)
-        if found is None:
+        value: Component | None = getattr(self, component)
+        if value is None:
             raise CheckpointError(self.why_missing(component))
-        return found
+        return value
 
     def open_tokenizer(self) -> Tokenizer:
         """Read the tokenizer.

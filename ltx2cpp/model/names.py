@@ -270,14 +270,14 @@ def spell_module(group: Group, module: str) -> tuple[str, ...]:
     if group == "transformer":
         inverse = {official: name for name, official in _DIFFUSERS_TRANSFORMER.items()}
         return module, _renamed(module, inverse)
-    official = next(prefix for prefix, found in _PREFIXES if found == group)
+    official = next(prefix for prefix, owner in _PREFIXES if owner == group)
     return (f"{official}{module}",)
 
 
 def _look_around(file: CheckpointFile) -> _Context:
     names = file.tensors.keys()
-    found = {match[1] for match in map(_GEMMA_MARKER.fullmatch, names) if match is not None}
-    gemma_prefix = next((prefix for prefix in _GEMMA_PREFIXES if prefix in found), None)
+    prefixes = {match[1] for match in map(_GEMMA_MARKER.fullmatch, names) if match is not None}
+    gemma_prefix = next((prefix for prefix in _GEMMA_PREFIXES if prefix in prefixes), None)
     return _Context(
         gemma_prefix=gemma_prefix,
         llama_cpp="token_embd.weight" in names or "blk.0.attn_norm.weight" in names,

@@ -33,16 +33,16 @@ def files_of_model(path: str | os.PathLike[str]) -> list[Path]:
         The path itself, and those that exist of the shards, configurations and tokenizers that
         belong to it. Nothing is opened but an index.
     """
-    given = Path(path)
-    if given.is_dir():
-        found = _files_of_folder(given)
-        folder = given
+    root = Path(path)
+    if root.is_dir():
+        candidates = _files_of_folder(root)
+        folder = root
     else:
-        folder = given.parent
-        found = _shards_of(given)
-        found += [folder / name for name in _SIDE_NAMES]
-    found += [folder.parent / _TOKENIZER_FOLDER / name for name in _SIDE_NAMES]
-    return [given, *(each for each in found if each.exists())]
+        folder = root.parent
+        candidates = _shards_of(root)
+        candidates += [folder / name for name in _SIDE_NAMES]
+    candidates += [folder.parent / _TOKENIZER_FOLDER / name for name in _SIDE_NAMES]
+    return [root, *(file for file in candidates if file.exists())]
 
 
 def files_of_folder(path: str | os.PathLike[str]) -> list[Path]:

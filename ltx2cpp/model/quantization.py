@@ -140,9 +140,9 @@ def parse_recipe(text: str | Recipe) -> Recipe:
     try:
         return Recipe(word)
     except ValueError as error:
-        known = ", ".join(recipe.value for recipe in Recipe)
+        names = ", ".join(recipe.value for recipe in Recipe)
         raise ArgumentError(
-            f"type: unknown weight type {text!r}; expected one of {known}"
+            f"type: unknown weight type {text!r}; expected one of {names}"
         ) from error
 
 
@@ -155,9 +155,9 @@ def weight_class(name: str, shape: Sequence[int]) -> WeightClass:
     """
     if len(shape) <= 1:
         return WeightClass.VECTOR
-    for pattern, found in _CLASSES:
+    for pattern, kind in _CLASSES:
         if pattern.search(name):
-            return found
+            return kind
     if len(shape) > 2 and math.prod(shape) <= _SMALL_KERNEL_ELEMENTS:
         return WeightClass.VECTOR
     return WeightClass.KERNEL
@@ -187,15 +187,15 @@ def target_dtype(
     recipe = parse_recipe(recipe)
     if not (source_dtype.is_float or source_dtype.is_quantized):
         return None
-    found = weight_class(name, shape)
-    if recipe is Recipe.F32 or found is WeightClass.VECTOR:
+    kind = weight_class(name, shape)
+    if recipe is Recipe.F32 or kind is WeightClass.VECTOR:
         return DType.F32
     half = _half_type(source_dtype, recipe)
     if not recipe.is_quantized or len(shape) != 2:
         return half
-    wanted = _QUANTIZED[recipe].get(found, half)
-    for candidate in (wanted, DType.Q8_0):
-        if wanted.is_quantized and shape[-1] % candidate.block_elements == 0:
+    target = _QUANTIZED[recipe].get(kind, half)
+    for candidate in (target, DType.Q8_0):
+        if target.is_quantized and shape[-1] % candidate.block_elements == 0:
             return candidate
     return half
 

@@ -134,10 +134,10 @@ def _open_in_role(role: str, path: Path) -> Source:
             )
         return source
     if not any(group in groups for group in _ROLE_GROUPS[role]):
-        found = ", ".join(COMPONENT_TITLES[name] for name in count_components(source.tensors))
+        titles = ", ".join(COMPONENT_TITLES[name] for name in count_components(source.tensors))
         raise CheckpointError(
             f"{path}: given as {role}, but it holds no {COMPONENT_TITLES[_ROLE_GROUPS[role][0]]}, "
-            f"only {found or 'tensors of an unknown model' + _architecture(source.file)}"
+            f"only {titles or 'tensors of an unknown model' + _architecture(source.file)}"
         )
     if role.endswith("_upsampler") and (kind := upsampler_kind(groups["upsampler"])) != role:
         raise CheckpointError(f"{path}: given as {role}, but it is a {COMPONENT_TITLES[kind]}")
@@ -145,8 +145,8 @@ def _open_in_role(role: str, path: Path) -> Source:
 
 
 def _architecture(file: CheckpointFile) -> str:
-    stated = file.metadata.get("general.architecture")
-    return f" (its general.architecture is {stated[:40]!r})" if isinstance(stated, str) else ""
+    name = file.metadata.get("general.architecture")
+    return f" (its general.architecture is {name[:40]!r})" if isinstance(name, str) else ""
 
 
 def _pick(sources: dict[str, Source], group: Group) -> Source | None:
@@ -227,11 +227,11 @@ def _variant(files: ModelFiles, sources: dict[str, Source]) -> tuple[Variant, st
 
 
 def _unclaimed(sources: Iterable[Source]) -> dict[Path, tuple[str, ...]]:
-    found = {
+    unclaimed = {
         source.path: source.tensors.unclaimed for source in sources if source.tensors.unclaimed
     }
-    for path, names in found.items():
+    for path, names in unclaimed.items():
         logger.warning(
             "%s: %d tensors belong to no known component (%s)", path, len(names), names[0]
         )
-    return found
+    return unclaimed

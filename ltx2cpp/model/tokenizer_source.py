@@ -65,33 +65,35 @@ def find_tokenizer(path: Path | None, sources: Mapping[str, Source]) -> Tokenize
         CheckpointError: The given path holds no tokenizer.
     """
     if path is not None:
-        return _given(path)
+        return _source_at(path)
     for role in ("text_encoder", "checkpoint"):
         source = sources.get(role)
         if source is None:
             continue
-        found = _inside(source.file) or (_beside(source.path) if role == "text_encoder" else None)
-        if found is not None:
-            return found
+        tokenizer = _inside(source.file) or (
+            _beside(source.path) if role == "text_encoder" else None
+        )
+        if tokenizer is not None:
+            return tokenizer
     return None
 
 
-def _given(path: Path) -> TokenizerSource:
+def _source_at(path: Path) -> TokenizerSource:
     if path.is_dir():
-        found = _in_folder(path)
-        if found is None:
+        tokenizer = _in_folder(path)
+        if tokenizer is None:
             raise CheckpointError(f"{path}: holds neither {' nor '.join(_FILE_NAMES)}")
-        return found
+        return tokenizer
     head = read_head(path, 16)
     if not head:
         raise CheckpointError(f"{path}: is empty, so no tokenizer")
     if head.startswith(MAGIC):
         return TokenizerSource("gguf", path, gguf=open_gguf(path))
     if path.suffix == ".safetensors":
-        found = _inside(open_checkpoint(path))
-        if found is None:
+        tokenizer = _inside(open_checkpoint(path))
+        if tokenizer is None:
             raise CheckpointError(f"{path}: holds no tokenizer tensor ({', '.join(_TENSOR_NAMES)})")
-        return found
+        return tokenizer
     return _from_file(path, head)
 
 
@@ -102,8 +104,8 @@ def _from_file(path: Path, head: bytes) -> TokenizerSource:
 
 def _inside(file: CheckpointFile) -> TokenizerSource | None:
     if file.kind == "gguf":
-        held = "tokenizer.ggml.model" in file.metadata
-        return TokenizerSource("gguf", file.path, gguf=file) if held else None
+        has_vocabulary = "tokenizer.ggml.model" in file.metadata
+        return TokenizerSource("gguf", file.path, gguf=file) if has_vocabulary else None
     for name in _TENSOR_NAMES:
         info = file.tensors.get(name)
         if info is not None:

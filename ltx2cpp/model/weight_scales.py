@@ -67,11 +67,11 @@ def attach_scales(tensors: Mapping[str, TensorInfo], where: str) -> dict[str, We
 
 def check_header_formats(file: CheckpointFile) -> None:
     """Refuse a file whose header announces a quantisation that is not plain scaled fp8."""
-    stated = file.metadata.get(_HEADER_KEY)
-    if stated is None:
+    text = file.metadata.get(_HEADER_KEY)
+    if text is None:
         return
     where = f"{file.path}: {_HEADER_KEY}"
-    parsed = parse_json(stated, where) if isinstance(stated, str) else None
+    parsed = parse_json(text, where) if isinstance(text, str) else None
     layers = parsed.get("layers") if isinstance(parsed, dict) else None
     if not isinstance(layers, dict):
         raise CheckpointError(f"{where} does not list layers")
@@ -95,10 +95,10 @@ def _tag_format(info: TensorInfo) -> Any:
     return parsed.get("format") if isinstance(parsed, dict) else parsed
 
 
-def _check_format(stated: object, where: str) -> None:
-    if stated not in _FP8_FORMATS:
+def _check_format(name: object, where: str) -> None:
+    if name not in _FP8_FORMATS:
         raise UnsupportedError(
-            f"{where} is quantised as {show(stated)}, which is not implemented (of ComfyUI's "
+            f"{where} is quantised as {show(name)}, which is not implemented (of ComfyUI's "
             f"formats, {' and '.join(_FP8_FORMATS)} are); {_CURE}"
         )
 

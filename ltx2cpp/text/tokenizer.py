@@ -50,7 +50,7 @@ class Tokenizer:
         lengths: dict[str, set[int]] = {}
         for piece in self._special:
             lengths.setdefault(piece[0], set()).add(len(piece))
-        self._lengths = {first: sorted(found, reverse=True) for first, found in lengths.items()}
+        self._lengths = {first: sorted(sizes, reverse=True) for first, sizes in lengths.items()}
 
     @classmethod
     def from_file(cls, path: Path) -> Tokenizer:
@@ -127,16 +127,16 @@ class Tokenizer:
         import tokenizers
 
         try:
-            parsed = tokenizers.Tokenizer.from_str(payload.decode("utf-8"))
+            tokenizer = tokenizers.Tokenizer.from_str(payload.decode("utf-8"))
         except Exception as error:  # the package raises a bare Exception
             raise CheckpointError(f"{where}: not a readable tokenizer.json ({error})") from error
-        parsed.no_truncation()
-        parsed.no_padding()
-        bos_id = parsed.token_to_id(_BOS)
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        bos_id = tokenizer.token_to_id(_BOS)
         if bos_id is None:
             raise CheckpointError(f"{where}: the vocabulary has no {_BOS}; not a Gemma tokenizer")
         # The package cuts its added tokens out of the raw text itself.
-        return cls(_FastSubwords(parsed), {}, bos_id)
+        return cls(_FastSubwords(tokenizer), {}, bos_id)
 
     @classmethod
     def _from_pieces(
@@ -194,9 +194,9 @@ class Tokenizer:
             )
         except Exception as error:  # the package raises a bare Exception
             raise CheckpointError(f"{where}: vocabulary and merges do not fit ({error})") from error
-        parsed = tokenizers.Tokenizer(model)
-        parsed.normalizer = normalizers.Replace(" ", _SPACE)
-        return cls(_FastSubwords(parsed), special, bos_id)
+        tokenizer = tokenizers.Tokenizer(model)
+        tokenizer.normalizer = normalizers.Replace(" ", _SPACE)
+        return cls(_FastSubwords(tokenizer), special, bos_id)
 
     def encode(self, prompt: str) -> NDArray[np.int32]:
         """Return the ids of ``prompt``, int32 (n,) with n in 1..1024.
@@ -238,15 +238,15 @@ class Tokenizer:
         """Yield the ids of special pieces and the stretches of text between them, in order."""
         start = position = 0
         while position < len(text):
-            found = self._special_at(text, position)
-            if found is None:
+            piece = self._special_at(text, position)
+            if piece is None:
                 position += 1
                 continue
             if start < position:
                 yield text[start:position]
-            position += len(found)
+            position += len(piece)
             start = position
-            yield self._special[found]
+            yield self._special[piece]
         if start < len(text):
             yield text[start:]
 
@@ -276,8 +276,8 @@ class _PieceSubwords:
             )
 
     def ids(self, text: str) -> list[int]:
-        found: list[int] = self._processor.EncodeAsIds(text)
-        return found
+        ids: list[int] = self._processor.EncodeAsIds(text)
+        return ids
 
 
 class _FastSubwords:
@@ -287,8 +287,8 @@ class _FastSubwords:
         self._tokenizer = tokenizer
 
     def ids(self, text: str) -> list[int]:
-        found: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
-        return found
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
 
 
 def _strings(metadata: Mapping[str, Any], key: str, where: str) -> Sequence[str]:
@@ -303,8 +303,8 @@ def _strings(metadata: Mapping[str, Any], key: str, where: str) -> Sequence[str]
 def _numbers(metadata: Mapping[str, Any], key: str, count: int, where: str) -> Sequence[float]:
     values = metadata.get(key)
     if not isinstance(values, (list, tuple, np.ndarray)) or len(values) != count:
-        found = "nothing" if values is None else f"{len(values)} values"
-        raise CheckpointError(f"{where}: {key} should hold {count} values, found {found}")
+        amount = "nothing" if values is None else f"{len(values)} values"
+        raise CheckpointError(f"{where}: {key} should hold {count} values, found {amount}")
     numbers = np.asarray(values)
     if numbers.dtype.kind not in "fiu" or not np.isfinite(numbers).all():
         raise CheckpointError(f"{where}: {key} holds values that are not finite numbers")
@@ -313,14 +313,14 @@ def _numbers(metadata: Mapping[str, Any], key: str, count: int, where: str) -> S
 
 
 def _bos_id(metadata: Mapping[str, Any], tokens: Sequence[str], where: str) -> int:
-    given = metadata.get("tokenizer.ggml.bos_token_id")
-    if given is None and _BOS in tokens:
-        given = tokens.index(_BOS)
-    if not isinstance(given, (int, np.integer)) or not 0 <= given < len(tokens):
+    bos_id = metadata.get("tokenizer.ggml.bos_token_id")
+    if bos_id is None and _BOS in tokens:
+        bos_id = tokens.index(_BOS)
+    if not isinstance(bos_id, (int, np.integer)) or not 0 <= bos_id < len(tokens):
         raise CheckpointError(
-            f"{where}: tokenizer.ggml.bos_token_id is {given!r}, expected 0 to {len(tokens) - 1}"
+            f"{where}: tokenizer.ggml.bos_token_id is {bos_id!r}, expected 0 to {len(tokens) - 1}"
         )
-    return int(given)
+    return int(bos_id)
 
 
 def _kind(number: int, where: str) -> PieceType:

@@ -264,19 +264,23 @@ def _check_outputs(arguments: argparse.Namespace) -> OutputFormat:
     """
     from ltx2cpp.media import OutputFormat, check_output
 
-    chosen = check_output(
+    file_format = check_output(
         arguments.output, num_frames=_num_frames(arguments), frame_rate=arguments.frame_rate
     )
     if arguments.audio_only:
         if arguments.no_audio:
             raise ArgumentError("--audio-only and --no-audio exclude each other")
-        if not chosen.is_sound and chosen is not OutputFormat.LATENTS:
+        if not file_format.is_sound and file_format is not OutputFormat.LATENTS:
             raise ArgumentError(
                 f"--audio-only: sound is written as .wav or .m4a, not as {arguments.output}"
             )
-    if arguments.audio_out and not chosen.has_sound and chosen is not OutputFormat.LATENTS:
+    if (
+        arguments.audio_out
+        and not file_format.has_sound
+        and file_format is not OutputFormat.LATENTS
+    ):
         raise ArgumentError(f"--audio-out: {arguments.output} holds no sound; write .mp4 or .wav")
-    if chosen.is_sound and arguments.no_audio:
+    if file_format.is_sound and arguments.no_audio:
         raise ArgumentError(f"--no-audio: {arguments.output} holds nothing but sound")
     if arguments.latents_out is not None:
         if check_output(arguments.latents_out) is not OutputFormat.LATENTS:
@@ -285,7 +289,7 @@ def _check_outputs(arguments: argparse.Namespace) -> OutputFormat:
             )
         if Path(arguments.latents_out).resolve() == Path(arguments.output).resolve():
             raise ArgumentError("--latents-out and --output name the same file")
-    return chosen
+    return file_format
 
 
 def _call_arguments(
@@ -295,7 +299,7 @@ def _call_arguments(
     conditions, foley = conditions_of(arguments) or list(like.conditions), foley_of(arguments)
     if foley is not None:
         conditions.append(foley)
-    given = {
+    options = {
         "negative_prompt": negative_prompt_of(arguments),
         "width": arguments.width,
         "height": arguments.height,
@@ -310,12 +314,12 @@ def _call_arguments(
         "temporal_upscale": arguments.temporal_upscale or None,
         "sampling": sampling_of(arguments),
     }
-    call = {name: value for name, value in given.items() if value is not None}
+    call = {name: value for name, value in options.items() if value is not None}
     if arguments.audio_only:
         call["video"] = False
     # The demo is silent, unless sound is asked for.
-    asked = "audio_condition" in call or arguments.audio_only or arguments.audio_out
-    return {**call, "audio": (asked or not uses_demo) and not arguments.no_audio}
+    wants_sound = "audio_condition" in call or arguments.audio_only or arguments.audio_out
+    return {**call, "audio": (wants_sound or not uses_demo) and not arguments.no_audio}
 
 
 def _generate(arguments: argparse.Namespace, call: Call, display: Display) -> _Result:
@@ -371,12 +375,14 @@ def _print_result(
         }
         print(json.dumps(report, indent=2))
         return
-    held = "sound" if saved.format.is_sound else "latents"
+    content = "sound" if saved.format.is_sound else "latents"
     if saved.num_frames:
-        held = count_noun(saved.num_frames, "frame")
+        content = count_noun(saved.num_frames, "frame")
     size = f"{info['width']} x {info['height']}, {result.frame_rate:g} fps"
     if saved.format.is_sound:
         size = f"{info['num_frames'] / info['frame_rate']:.3g} s"
-    print(f"{saved.path}: {held} of {size}, {spell_bytes(saved.size_bytes)}, seed {info['seed']}")
+    print(
+        f"{saved.path}: {content} of {size}, {spell_bytes(saved.size_bytes)}, seed {info['seed']}"
+    )
     if latents:
         print(f"{latents}: latents")

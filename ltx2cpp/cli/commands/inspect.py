@@ -113,5 +113,5 @@ def _print_lora(console: Console, lora: LoraSummary) -> None:
 def _print_names(console: Console, heading: str, names: Sequence[str]) -> None:
     if names:
         more = len(names) - _SHOWN_NAMES
-        shown = ", ".join(names[:_SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")
-        console.print(f"{heading}: {shown}")
+        listing = ", ".join(names[:_SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")
+        console.print(f"{heading}: {listing}")

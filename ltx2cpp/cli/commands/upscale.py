@@ -109,8 +109,8 @@ def _read(arguments: argparse.Namespace) -> _Source:
         video, audio = media.read_latents(path)
         if video is None:
             raise ArgumentError(f"{path}: holds no video latent")
-        stored = media.read_parameters(path).get("frame_rate", 24.0)
-        return _Source(None, video, audio, None, arguments.frame_rate or float(stored))
+        rate = media.read_parameters(path).get("frame_rate", 24.0)
+        return _Source(None, video, audio, None, arguments.frame_rate or float(rate))
     if path.suffix.lower() in _PICTURES:
         pixels = _cropped(media.read_picture(path)[None], path)
         return _Source(pixels, None, None, None, arguments.frame_rate or 24.0)
@@ -127,16 +127,16 @@ def _cropped(frames: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
     new_height, new_width = height // _SPACE * _SPACE, width // _SPACE * _SPACE
     if not new_height or not new_width:
         raise ArgumentError(f"{path}: {width} x {height} is smaller than {_SPACE} x {_SPACE}")
-    kept = (count - 1) // _TIME * _TIME + 1
-    if (kept, new_height, new_width) != (count, height, width):
+    num_frames = (count - 1) // _TIME * _TIME + 1
+    if (num_frames, new_height, new_width) != (count, height, width):
         logging.getLogger("ltx2cpp").warning(
             "%s: cut from %d frames of %d x %d to %d of %d x %d, which the model can hold",
             path,
             *(count, width, height),
-            *(kept, new_width, new_height),
+            *(num_frames, new_width, new_height),
         )
     top, left = (height - new_height) // 2, (width - new_width) // 2
-    return frames[:kept, top : top + new_height, left : left + new_width]
+    return frames[:num_frames, top : top + new_height, left : left + new_width]
 
 
 def _upscale(
@@ -187,5 +187,5 @@ def _print(arguments: argparse.Namespace, saved: SavedMedia) -> None:
         }
         print(json.dumps(report, indent=2))
         return
-    held = "latents" if not saved.num_frames else count_noun(saved.num_frames, "frame")
-    print(f"{saved.path}: {held}, {spell_bytes(saved.size_bytes)}")
+    content = "latents" if not saved.num_frames else count_noun(saved.num_frames, "frame")
+    print(f"{saved.path}: {content}, {spell_bytes(saved.size_bytes)}")

@@ -158,15 +158,15 @@ def conditions_of(arguments: argparse.Namespace) -> list[Condition]:
     """
     from ltx2cpp import ImageCondition, ReferenceVideo
 
-    pictures = [(placed, False) for placed in arguments.image or ()]
+    pictures = [(picture, False) for picture in arguments.image or ()]
     if arguments.init_img is not None:
         pictures.append((PlacedPath(arguments.init_img, 0), False))
     if arguments.end_img is not None:
         pictures.append((PlacedPath(arguments.end_img, -1), False))
-    pictures += [(placed, True) for placed in arguments.keyframe or ()]
+    pictures += [(picture, True) for picture in arguments.keyframe or ()]
     conditions: list[Condition] = [
-        ImageCondition(each.path, each.frame, each.strength, arguments.image_crf, append)
-        for each, append in pictures
+        ImageCondition(picture.path, picture.frame, picture.strength, arguments.image_crf, append)
+        for picture, append in pictures
     ]
     if arguments.image_crf is not None and not pictures:
         raise ArgumentError("--image-crf: there is no picture to compress; give --image")

@@ -94,8 +94,8 @@ def guidance_of(
 
     names = (*_STRENGTHS, "audio_guidance_scale", "stg_blocks")
     if all(getattr(arguments, name) is None for name in names):
-        given = {"guidance_scale": arguments.guidance_scale, "guidance": like}
-        return {name: value for name, value in given.items() if value is not None}
+        options = {"guidance_scale": arguments.guidance_scale, "guidance": like}
+        return {name: value for name, value in options.items() if value is not None}
     model = defaults()
     base = model if like is None else like
     if arguments.guidance_scale is not None:

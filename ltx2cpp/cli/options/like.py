@@ -93,9 +93,11 @@ def fill_from_clip(arguments: argparse.Namespace) -> LikeClip:
     conditions: list[Condition] = []
     if not any(getattr(arguments, name) for name in _FROM_PICTURES):
         # Clips of version 0.1 call them images.
-        stored = parameters.get("conditions", parameters.get("images", []))
-        conditions = _conditions(arguments.like, stored)
-        paths = (getattr(each, name, None) for each in conditions for name in _FILE_FIELDS)
+        entries = parameters.get("conditions", parameters.get("images", []))
+        conditions = _conditions(arguments.like, entries)
+        paths = (
+            getattr(condition, name, None) for condition in conditions for name in _FILE_FIELDS
+        )
         files += [path for path in paths if path is not None]
     lacking = None
     given = arguments.loras or arguments.distilled_lora
@@ -109,42 +111,42 @@ def fill_from_clip(arguments: argparse.Namespace) -> LikeClip:
     return LikeClip(preset, tuple(conditions), guidance, lacking, tuple(files))
 
 
-def _fill_sound(arguments: argparse.Namespace, stored: Any) -> list[str | os.PathLike[str]]:
+def _fill_sound(arguments: argparse.Namespace, entry: Any) -> list[str | os.PathLike[str]]:
     """Fill in the sound that leads the pictures; return its file."""
-    if arguments.audio_in is not None or arguments.no_audio or not isinstance(stored, dict):
+    if arguments.audio_in is not None or arguments.no_audio or not isinstance(entry, dict):
         return []
-    if not isinstance(stored.get("sound"), str):
+    if not isinstance(entry.get("sound"), str):
         raise ArgumentError(
             f"--like {arguments.like}: its sound was an array in memory, which no file carries; "
             "give it as --audio-in"
         )
-    _check_local(arguments.like, "sound", stored["sound"])
-    arguments.audio_in = Path(stored["sound"])
+    _check_local(arguments.like, "sound", entry["sound"])
+    arguments.audio_in = Path(entry["sound"])
     if arguments.audio_start is None:
-        arguments.audio_start = stored.get("start_s")
-    return [stored["sound"]]
+        arguments.audio_start = entry.get("start_s")
+    return [entry["sound"]]
 
 
 def _fill_sampler(arguments: argparse.Namespace, parameters: Mapping[str, Any]) -> None:
-    stored = parameters.get("sampler")
-    if arguments.sampler is not None or not isinstance(stored, dict):
+    entry = parameters.get("sampler")
+    if arguments.sampler is not None or not isinstance(entry, dict):
         return
-    arguments.sampler = stored.get("name")
+    arguments.sampler = entry.get("name")
     if arguments.eta is None:
-        arguments.eta = stored.get("eta")
+        arguments.eta = entry.get("eta")
     # Otherwise the added noise follows the seed, also a new one.
-    if arguments.noise_seed is None and stored.get("noise_seed") != parameters.get("seed"):
-        arguments.noise_seed = stored.get("noise_seed")
+    if arguments.noise_seed is None and entry.get("noise_seed") != parameters.get("seed"):
+        arguments.noise_seed = entry.get("noise_seed")
 
 
-def _conditions(path: object, stored: Any) -> list[Condition]:
+def _conditions(path: object, entries: Any) -> list[Condition]:
     """Make the conditions again; files are read where they were then."""
-    if not isinstance(stored, list):
-        raise ArgumentError(f"--like {path}: its pictures are {stored!r}, expected a list")
-    return [_condition(path, each) for each in stored]
+    if not isinstance(entries, list):
+        raise ArgumentError(f"--like {path}: its pictures are {entries!r}, expected a list")
+    return [_condition(path, entry) for entry in entries]
 
 
-def _condition(path: object, stored: Any) -> Condition:
+def _condition(path: object, entry: Any) -> Condition:
     """Make one of the six kinds of condition from values of the right types, and of nothing else.
 
     The values may come from anyone, so they choose neither what is called nor what is opened beyond
@@ -156,20 +158,20 @@ def _condition(path: object, stored: Any) -> Condition:
         *(ltx2cpp.ImageCondition, ltx2cpp.VideoCondition, ltx2cpp.ReferenceVideo),
         *(ltx2cpp.Retake, ltx2cpp.Extend, ltx2cpp.Foley),
     )
-    kind = stored.get("kind") if isinstance(stored, dict) else None
-    made = next((each for each in kinds if each.__name__ == kind), None)
-    if made is None:
-        known = ", ".join(each.__name__ for each in kinds)
+    kind = entry.get("kind") if isinstance(entry, dict) else None
+    condition_type = next((candidate for candidate in kinds if candidate.__name__ == kind), None)
+    if condition_type is None:
+        kind_names = ", ".join(candidate.__name__ for candidate in kinds)
         raise ArgumentError(
-            f"--like {path}: its pictures are of the kind {kind!r}, expected one of {known}"
+            f"--like {path}: its pictures are of the kind {kind!r}, expected one of {kind_names}"
         )
-    values = {name: value for name, value in stored.items() if name != "kind"}
+    values = {name: value for name, value in entry.items() if name != "kind"}
     if any(isinstance(value, dict) for value in values.values()):
         raise ArgumentError(
             f"--like {path}: was made from arrays in memory, which no file carries; give the "
             "pictures again"
         )
-    names = {field.name for field in fields(made)}
+    names = {field.name for field in fields(condition_type)}
     for name, value in values.items():
         if name not in names or not _has_type(name, value):
             raise ArgumentError(
@@ -180,7 +182,7 @@ def _condition(path: object, stored: Any) -> Condition:
     if values.get("end_s", 0.0) is None:
         del values["end_s"]
     try:
-        return made(**values)
+        return condition_type(**values)
     except TypeError as error:
         raise ArgumentError(f"--like {path}: its pictures cannot be read: {error}") from error
 
@@ -218,39 +220,41 @@ def _check_local(path: object, name: str, value: str) -> None:
     )
 
 
-def _spell_lora(stored: Any) -> str:
-    if not isinstance(stored, dict):
+def _spell_lora(entry: Any) -> str:
+    if not isinstance(entry, dict):
         return "?"
-    stages = stored.get("stages")
+    stages = entry.get("stages")
     stage = f"@{stages[0]}" if isinstance(stages, list) and len(stages) == 1 else ""
-    return f"{stored.get('file')}:{stored.get('strength')}{stage}"
+    return f"{entry.get('file')}:{entry.get('strength')}{stage}"
 
 
-def _guidance(path: object, stored: Any) -> Guidance:
+def _guidance(path: object, entry: Any) -> Guidance:
     from ltx2cpp.options import Guidance
 
     try:
         return Guidance(
-            video=_stream(stored["video"]),
-            audio=_stream(stored["audio"]),
-            stg_blocks=tuple(stored["stg_blocks"]),
+            video=_stream(entry["video"]),
+            audio=_stream(entry["audio"]),
+            stg_blocks=tuple(entry["stg_blocks"]),
         )
     except (KeyError, TypeError) as error:
         raise ArgumentError(f"--like {path}: its guidance cannot be read: {error!r}") from error
 
 
-def _stream(stored: Mapping[str, Any]) -> ModalityGuidance | BinnedGuidance:
+def _stream(entry: Mapping[str, Any]) -> ModalityGuidance | BinnedGuidance:
     from ltx2cpp.options import BinnedGuidance
 
-    if "bins" in stored:
-        return BinnedGuidance(tuple((level, _strengths(each)) for level, each in stored["bins"]))
-    return _strengths(stored)
+    if "bins" in entry:
+        return BinnedGuidance(
+            tuple((level, _strengths(strengths)) for level, strengths in entry["bins"])
+        )
+    return _strengths(entry)
 
 
-def _strengths(stored: Mapping[str, Any]) -> ModalityGuidance:
+def _strengths(entry: Mapping[str, Any]) -> ModalityGuidance:
     from ltx2cpp.options import ModalityGuidance
 
     names = {field.name for field in fields(ModalityGuidance)}
-    if unknown := sorted(set(stored) - names):
+    if unknown := sorted(set(entry) - names):
         raise TypeError(f"unknown strengths {', '.join(unknown)}")
-    return ModalityGuidance(**stored)
+    return ModalityGuidance(**entry)

@@ -36,9 +36,9 @@ def keep_inputs(
     Raises:
         ArgumentError: An output is an input, by any of its names.
     """
-    given = [(option, path) for option, path in outputs if path and os.fspath(path)]
-    if given:
-        refuse_overwriting(given, [*_inputs(arguments), ("--like", like_files)])
+    targets = [(option, path) for option, path in outputs if path and os.fspath(path)]
+    if targets:
+        refuse_overwriting(targets, [*_inputs(arguments), ("--like", like_files)])
 
 
 def _inputs(arguments: argparse.Namespace) -> Iterator[_Read]:
@@ -58,8 +58,8 @@ def _inputs(arguments: argparse.Namespace) -> Iterator[_Read]:
         if value(name) is not None:
             yield _option(name), files_of_folder(value(name))
     for name in _PLACED:
-        for placed in value(name) or ():
-            yield _option(name), [placed.path]
+        for picture in value(name) or ():
+            yield _option(name), [picture.path]
     for path in value("reference") or ():
         yield "--reference", [path]
     if value("input") is not None:

@@ -53,6 +53,6 @@ def sampling_of(arguments: argparse.Namespace) -> Sampling | None:
     """
     from ltx2cpp.options import Sampling
 
-    given = {name: getattr(arguments, name) for name in _NAMES}
-    given = {name: value for name, value in given.items() if value is not None}
-    return Sampling(**given) if given else None
+    options = {name: getattr(arguments, name) for name in _NAMES}
+    options = {name: value for name, value in options.items() if value is not None}
+    return Sampling(**options) if options else None

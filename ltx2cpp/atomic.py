@@ -25,13 +25,13 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary name for ``path`` and rename it when the block ends without an exception.
 
     Args:
-        path: Final name. An existing regular file is replaced; a symbolic link is followed.
+        path: final name. An existing regular file is replaced; a symbolic link is followed.
 
     Yields:
-        A new, empty file in the same folder, with the same suffix.
+        a new, empty file in the same folder, with the same suffix.
 
     Raises:
-        OutputError: The file cannot be created, written (any OSError of the block) or renamed.
+        OutputError: the file cannot be created, written (any OSError of the block) or renamed.
     """
     final = final_file(path)
     temporary = _temporary_name(final)
@@ -54,15 +54,15 @@ def atomic_folder(
     """Give a temporary folder for ``path`` and rename it when the block ends without an exception.
 
     Args:
-        path: Final name. An existing folder is replaced only if it is empty or ``may_replace``
+        path: final name. An existing folder is replaced only if it is empty or ``may_replace``
             accepts every entry.
-        may_replace: Tells for one entry of the existing folder whether it may be deleted with it.
+        may_replace: tells for one entry of the existing folder whether it may be deleted with it.
 
     Yields:
-        A new, empty folder beside the final one.
+        a new, empty folder beside the final one.
 
     Raises:
-        OutputError: The folder cannot be created, filled (any OSError of the block) or renamed, or
+        OutputError: the folder cannot be created, filled (any OSError of the block) or renamed, or
             the existing folder holds something that would be lost.
     """
     final = final_folder(path, may_replace=may_replace)
@@ -87,7 +87,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     folder.
 
     Raises:
-        OutputError: The folder is missing or takes no files.
+        OutputError: the folder is missing or takes no files.
     """
     final = Path(path)
     with _output_errors(final):

@@ -63,9 +63,9 @@ class PhaseRecord:
     """One finished phase.
 
     Attributes:
-        name: As the pipeline calls it, for example "denoise".
-        seconds: Wall time.
-        peak_bytes: Highest resident memory of the process up to its end, or within it where
+        name: as the pipeline calls it, for example "denoise".
+        seconds: wall time.
+        peak_bytes: highest resident memory of the process up to its end, or within it where
             `restart_peak_memory` was called at its start and works; 0 where unknown.
     """
 

@@ -34,15 +34,15 @@ def open_checkpoint(path: str | Path) -> CheckpointFile:
     """Open a model file or folder and check its header.
 
     Args:
-        path: A `.safetensors` or `.gguf` file, a `.safetensors.index.json`, or a folder holding
+        path: a `.safetensors` or `.gguf` file, a `.safetensors.index.json`, or a folder holding
             one model in any of these forms. The content decides, not the suffix.
 
     Returns:
-        Metadata and tensor descriptions. Folders keep the metadata of the first shard.
+        metadata and tensor descriptions. Folders keep the metadata of the first shard.
 
     Raises:
-        CheckpointError: Nothing there, not a model file, or damaged.
-        UnsupportedError: A known format or element type that is not implemented.
+        CheckpointError: nothing there, not a model file, or damaged.
+        UnsupportedError: a known format or element type that is not implemented.
     """
     path = Path(path)
     if path.is_dir():
@@ -71,7 +71,7 @@ def read_json_file(path: Path) -> object:
     """Read a JSON file of unknown origin (an index, a config.json).
 
     Raises:
-        CheckpointError: Unreadable, over 64 MiB, or not JSON.
+        CheckpointError: unreadable, over 64 MiB, or not JSON.
     """
     raw = read_head(path, MAX_JSON_BYTES + 1)
     if len(raw) > MAX_JSON_BYTES:

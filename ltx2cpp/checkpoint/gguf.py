@@ -98,13 +98,13 @@ def open_gguf(path: Path) -> CheckpointFile:
     replaces the stored one, which is how kernels of five dimensions survive the format's four.
 
     Args:
-        path: The file.
+        path: the file.
 
     Returns:
-        Metadata and tensor descriptions; no tensor bytes are read.
+        metadata and tensor descriptions; no tensor bytes are read.
 
     Raises:
-        CheckpointError: Not GGUF, another version or byte order, cut, or wrong in any number.
+        CheckpointError: not GGUF, another version or byte order, cut, or wrong in any number.
     """
     try:
         with open_for_reading(path) as stream:

@@ -44,9 +44,9 @@ class OutputTensor:
     """A tensor to be written.
 
     Attributes:
-        name: At most 127 bytes of UTF-8.
-        dtype: Stored type; u8 and bool are stored as i8, which has the same bytes.
-        shape: Extents, outermost first, any number of them.
+        name: at most 127 bytes of UTF-8.
+        dtype: stored type; u8 and bool are stored as i8, which has the same bytes.
+        shape: extents, outermost first, any number of them.
     """
 
     name: str
@@ -70,14 +70,14 @@ class GgufWriter:
     """A GGUF file under construction: header first, then each tensor's bytes in the given order.
 
     Args:
-        path: Overwritten.
-        architecture: Value of `general.architecture`.
-        metadata: Strings, booleans, numbers (numpy scalars choose the width; otherwise uint32 and
+        path: overwritten.
+        architecture: value of `general.architecture`.
+        metadata: strings, booleans, numbers (numpy scalars choose the width; otherwise uint32 and
             float32 where they hold the value), one-dimensional numpy arrays, lists of strings.
-        tensors: Everything that will be written.
+        tensors: everything that will be written.
 
     Raises:
-        UnsupportedError: A tensor name over 127 bytes, or metadata that GGUF cannot hold.
+        UnsupportedError: a tensor name over 127 bytes, or metadata that GGUF cannot hold.
     """
 
     def __init__(

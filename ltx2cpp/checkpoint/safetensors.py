@@ -63,7 +63,7 @@ def parse_json(text: str | bytes, where: str) -> Any:
     """Parse JSON of unknown origin.
 
     Raises:
-        CheckpointError: Not UTF-8, not JSON, a repeated key, or nested without end.
+        CheckpointError: not UTF-8, not JSON, a repeated key, or nested without end.
     """
     try:
         if isinstance(text, bytes):
@@ -110,14 +110,14 @@ def open_safetensors(path: Path) -> CheckpointFile:
     """Read and check the header of one safetensors file.
 
     Args:
-        path: The file.
+        path: the file.
 
     Returns:
-        The description of its tensors; no tensor bytes are read.
+        the description of its tensors; no tensor bytes are read.
 
     Raises:
-        CheckpointError: The file is not safetensors, is cut, or any number in its header is wrong.
-        UnsupportedError: A tensor has one of the block-scaled element types.
+        CheckpointError: the file is not safetensors, is cut, or any number in its header is wrong.
+        UnsupportedError: a tensor has one of the block-scaled element types.
     """
     header, data_start, file_bytes = _read_header(path)
     metadata: dict[str, str] = {}

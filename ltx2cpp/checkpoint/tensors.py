@@ -123,12 +123,12 @@ class TensorInfo:
     """Where one tensor lies.
 
     Attributes:
-        name: Name as stored in the file.
-        dtype: Element type.
-        shape: Extents, outermost first; `()` for a scalar.
-        path: File that holds the bytes.
-        offset: Absolute position in that file. Safetensors does not align it to the element size.
-        size_bytes: Stored bytes; always `dtype.storage_bytes(shape)`.
+        name: name as stored in the file.
+        dtype: element type.
+        shape: extents, outermost first; `()` for a scalar.
+        path: file that holds the bytes.
+        offset: absolute position in that file. Safetensors does not align it to the element size.
+        size_bytes: stored bytes; always `dtype.storage_bytes(shape)`.
     """
 
     name: str
@@ -153,9 +153,9 @@ class LowRankPair:
     """What one LoRA adds to one weight: ``scale * up @ down``.
 
     Attributes:
-        down: Factor (rank, in), "A".
-        up: Factor (out, rank), "B".
-        scale: Strength, times alpha / rank where an alpha is known.
+        down: factor (rank, in), "A".
+        up: factor (out, rank), "B".
+        scale: strength, times alpha / rank where an alpha is known.
     """
 
     down: TensorInfo
@@ -168,10 +168,10 @@ class WeightRef:
     """One weight of a component: its bytes and what to do with them at load.
 
     Attributes:
-        info: Where the bytes lie and the shape the network expects.
-        target: Type to convert to at load; None keeps the stored type.
-        scale: Factor on every element (scaled fp8 files); 1.0 otherwise.
-        low_rank: What LoRAs add to it; several sum up.
+        info: where the bytes lie and the shape the network expects.
+        target: type to convert to at load; None keeps the stored type.
+        scale: factor on every element (scaled fp8 files); 1.0 otherwise.
+        low_rank: what LoRAs add to it; several sum up.
     """
 
     info: TensorInfo
@@ -185,11 +185,11 @@ class CheckpointFile:
     """An opened model file or folder: header only, every range checked, no weight read.
 
     Attributes:
-        path: What was opened.
-        kind: Format; "sharded" is a folder or index of safetensors files.
-        metadata: Strings of a safetensors header, or typed values of a GGUF header (arrays of
+        path: what was opened.
+        kind: format; "sharded" is a folder or index of safetensors files.
+        metadata: strings of a safetensors header, or typed values of a GGUF header (arrays of
             numbers as numpy arrays, arrays of strings as lists).
-        tensors: By stored name, in file order.
+        tensors: by stored name, in file order.
     """
 
     path: Path
@@ -202,7 +202,7 @@ def open_for_reading(path: Path) -> BinaryIO:
     """Open a regular file; a pipe or device could block or never end.
 
     Raises:
-        CheckpointError: No such file, not a regular one, or not readable.
+        CheckpointError: no such file, not a regular one, or not readable.
     """
     try:
         regular = stat.S_ISREG(path.stat().st_mode)
@@ -227,7 +227,7 @@ def read_bytes(info: TensorInfo) -> bytes:
     """Read the stored bytes of a small tensor.
 
     Raises:
-        CheckpointError: The tensor is over 256 MiB or the file was cut after opening.
+        CheckpointError: the tensor is over 256 MiB or the file was cut after opening.
     """
     if info.size_bytes > _MAX_ARRAY_BYTES:
         raise CheckpointError(
@@ -255,8 +255,8 @@ def read_array(info: TensorInfo) -> npt.NDArray[Any]:
     bfloat16 and fp8 come back as float32 (exact); other types keep theirs.
 
     Raises:
-        CheckpointError: See `read_bytes`.
-        UnsupportedError: The tensor is quantised.
+        CheckpointError: see `read_bytes`.
+        UnsupportedError: the tensor is quantised.
     """
     if info.dtype.is_quantized:
         raise UnsupportedError(

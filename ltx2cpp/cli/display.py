@@ -40,9 +40,9 @@ class Display(PhaseRecorder):
         """Prepare the display.
 
         Args:
-            interrupt: Checked at each event.
-            quiet: Print nothing but what `insist` is given.
-            spell_count: Gives the words for a number of units.
+            interrupt: checked at each event.
+            quiet: print nothing but what `insist` is given.
+            spell_count: gives the words for a number of units.
         """
         super().__init__()
         self._interrupt = interrupt
@@ -122,7 +122,7 @@ class Display(PhaseRecorder):
         """Print where time and memory went.
 
         Args:
-            total_s: Wall time of the whole command.
+            total_s: wall time of the whole command.
         """
         if self._quiet or not self.phases:
             return

@@ -39,7 +39,7 @@ class Interrupt:
         """Stop here if the user asked to.
 
         Raises:
-            Cancelled: The user asked to.
+            Cancelled: the user asked to.
         """
         if self._asked.is_set():
             raise Cancelled("interrupted")
@@ -57,14 +57,14 @@ def run_interruptibly(
     A second Ctrl-C ends the process at once with exit code 130.
 
     Args:
-        work: Calls ``interrupt.check()`` between its steps.
-        interrupt: Set by the signal.
-        notice: Tells the user that the request was heard.
-        output_folders: Where unfinished outputs may lie when the process ends at once.
+        work: calls ``interrupt.check()`` between its steps.
+        interrupt: set by the signal.
+        notice: tells the user that the request was heard.
+        output_folders: where unfinished outputs may lie when the process ends at once.
 
     Raises:
-        Cancelled: The user asked to stop and ``work`` noticed.
-        BaseException: What ``work`` raised.
+        Cancelled: the user asked to stop and ``work`` noticed.
+        BaseException: what ``work`` raised.
     """
     thread = _Worker(work)
 

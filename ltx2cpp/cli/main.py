@@ -57,10 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        argv: The words after the program's name; default: those of this process.
+        argv: the words after the program's name; default: those of this process.
 
     Returns:
-        The exit code.
+        the exit code.
     """
     parser = build_parser()
     arguments = parser.parse_args(argv)

@@ -131,20 +131,20 @@ class Placements:
 
 
 @dataclass
-class _Held:
-    """Latent frames that are taken, by the condition that holds them."""
+class _HeldFrames:
+    """Names of the conditions that hold latent frames, by frame."""
 
-    frames: dict[int, str] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)
 
     def take(self, item: Placement) -> None:
         first = item.frame // TIME_FACTOR
         for index in range(first, first + item.latent_frames):
-            if index in self.frames:
+            if index in self.names:
                 raise ArgumentError(
                     f"{item.name}: frames from {item.frame} on are already held by "
-                    f"{self.frames[index]}; give each part of the clip once"
+                    f"{self.names[index]}; give each part of the clip once"
                 )
-            self.frames[index] = item.name
+            self.names[index] = item.name
 
 
 def place(
@@ -171,7 +171,7 @@ def place(
             the same place, or a size does not fit.
     """
     items: list[Placement] = []
-    held, keyframes = _Held(), dict[int, str]()
+    held_frames, keyframes = _HeldFrames(), dict[int, str]()
     for condition in (*placements, *conditions):
         if isinstance(condition, Placement):
             item = condition
@@ -182,7 +182,7 @@ def place(
         if item.kind is Kind.SOURCE and any(other.kind is Kind.SOURCE for other in items):
             raise ArgumentError("retake: only one clip can be retaken at a time")
         if item.kind is Kind.HOLD:
-            held.take(item)
+            held_frames.take(item)
         elif item.kind is Kind.KEYFRAME:
             if item.frame in keyframes:
                 raise ArgumentError(

@@ -21,12 +21,12 @@ class AudioVaeConfig:
     """Structure of the audio VAE and of the spectrogram in front of it.
 
     Attributes:
-        latent_channels: Channels of the latent (8 in released files).
-        latent_bins: Frequency bins of the latent (16 in released files).
-        channel_multipliers: Width of each level in units of `base_channels`, finest first.
-        num_res_blocks: Residual blocks per encoder level; decoder levels have one more.
-        f_min_hz: Lower edge of the mel filters.
-        f_max_hz: Upper edge of the mel filters.
+        latent_channels: channels of the latent (8 in released files).
+        latent_bins: frequency bins of the latent (16 in released files).
+        channel_multipliers: width of each level in units of `base_channels`, finest first.
+        num_res_blocks: residual blocks per encoder level; decoder levels have one more.
+        f_min_hz: lower edge of the mel filters.
+        f_max_hz: upper edge of the mel filters.
     """
 
     in_channels: int
@@ -71,10 +71,10 @@ class VocoderConfig:
     """A generator, and from LTX-2.3 on the bandwidth extension behind it.
 
     Attributes:
-        bwe: Generator of the extension; None for LTX-2.
-        base_sample_rate_hz: Rate of `generator`'s output.
-        sample_rate_hz: Rate of the final wave.
-        bwe_hop_length: Hop of the mel between the two, as are the next three; 0 without `bwe`.
+        bwe: generator of the extension; None for LTX-2.
+        base_sample_rate_hz: rate of `generator`'s output.
+        sample_rate_hz: rate of the final wave.
+        bwe_hop_length: hop of the mel between the two, as are the next three; 0 without `bwe`.
     """
 
     generator: GeneratorConfig
@@ -115,13 +115,13 @@ def read_audio_vae_config(fields: Fields, decoder: Shapes, encoder: Shapes) -> A
     """Combine metadata (`config.audio_vae`) and tensor shapes.
 
     Args:
-        fields: Empty when the file has none.
-        decoder: Names without `decoder.`, with `per_channel_statistics.`; may be empty.
-        encoder: Names without `encoder.`, likewise.
+        fields: empty when the file has none.
+        decoder: names without `decoder.`, with `per_channel_statistics.`; may be empty.
+        encoder: names without `encoder.`, likewise.
 
     Raises:
-        ConfigError: Out of range or contradictory.
-        UnsupportedError: A feature that no released file has, such as attention.
+        ConfigError: out of range or contradictory.
+        UnsupportedError: a feature that no released file has, such as attention.
     """
     parameters = fields.nested("model").nested("params")
     dd = parameters.nested("ddconfig")
@@ -178,8 +178,8 @@ def read_vocoder_config(fields: Fields, shapes: Shapes) -> VocoderConfig:
     """Combine metadata (`config.vocoder`) and tensor shapes.
 
     Args:
-        fields: Empty when the file has none; flat for LTX-2, two nested objects from LTX-2.3 on.
-        shapes: Names with the component prefix `vocoder.` stripped once.
+        fields: empty when the file has none; flat for LTX-2, two nested objects from LTX-2.3 on.
+        shapes: names with the component prefix `vocoder.` stripped once.
     """
     extended = any(name.startswith("bwe_generator.") for name in shapes)
     if not extended:

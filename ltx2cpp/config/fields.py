@@ -26,11 +26,11 @@ def parse_config(value: object, where: str) -> dict[str, Any]:
     """Parse the JSON object that a file keeps as a metadata string.
 
     Args:
-        value: The metadata entry; None gives an empty object.
-        where: File and key, for messages.
+        value: the metadata entry; None gives an empty object.
+        where: file and key, for messages.
 
     Raises:
-        ConfigError: Not a string, not JSON, not an object.
+        ConfigError: not a string, not JSON, not an object.
     """
     if value is None:
         return {}
@@ -49,8 +49,8 @@ class Fields:
     """One object of a configuration; every getter names the key in its errors.
 
     Args:
-        values: The parsed object, or the metadata of a GGUF file.
-        where: File and object, for messages ("FILE: config.transformer").
+        values: the parsed object, or the metadata of a GGUF file.
+        where: file and object, for messages ("FILE: config.transformer").
     """
 
     def __init__(self, values: Mapping[str, Any], where: str) -> None:

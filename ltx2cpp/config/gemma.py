@@ -19,9 +19,9 @@ class GemmaConfig:
     """Structure of the text model.
 
     Attributes:
-        global_layers: Per layer: True where attention is global and uses the global rope.
-        rope_factor_global: Positions are divided by this in global layers.
-        norm_weight_offset: Added to every norm weight: 1.0 for Hugging Face files, 0.0 for
+        global_layers: per layer: True where attention is global and uses the global rope.
+        rope_factor_global: positions are divided by this in global layers.
+        norm_weight_offset: added to every norm weight: 1.0 for Hugging Face files, 0.0 for
             llama.cpp's, whose converter has already added it.
         embedding_scale: sqrt(hidden_size), rounded to float32.
     """
@@ -118,13 +118,13 @@ def read_gemma_config(fields: Fields, shapes: Shapes) -> GemmaConfig:
     """Configuration of a Hugging Face text encoder.
 
     Args:
-        fields: The whole config.json (or the metadata string `gemma_config`); empty when the
+        fields: the whole config.json (or the metadata string `gemma_config`); empty when the
             file has none, which is taken to be Gemma 3.
-        shapes: Canonical names (`layers.0...`, `embed_tokens.weight`, `norm.weight`).
+        shapes: canonical names (`layers.0...`, `embed_tokens.weight`, `norm.weight`).
 
     Raises:
-        ConfigError: Out of range or contradictory.
-        UnsupportedError: Not Gemma 3, or a feature that is not implemented.
+        ConfigError: out of range or contradictory.
+        UnsupportedError: not Gemma 3, or a feature that is not implemented.
     """
     _check_model_type(fields)
     text = fields.nested("text_config") if "text_config" in fields else fields

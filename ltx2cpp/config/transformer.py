@@ -121,11 +121,11 @@ def read_transformer_config(fields: Fields, shapes: Shapes) -> TransformerConfig
 
     Args:
         fields: `config.transformer`; empty when the file has none.
-        shapes: Canonical tensor names without component prefix, and their shapes.
+        shapes: canonical tensor names without component prefix, and their shapes.
 
     Raises:
-        ConfigError: A value is out of range, or heads and widths do not fit.
-        UnsupportedError: A key has a value that is not implemented.
+        ConfigError: a value is out of range, or heads and widths do not fit.
+        UnsupportedError: a key has a value that is not implemented.
     """
     fields.require(_REQUIRED)
     block = "transformer_blocks.0."
@@ -290,12 +290,12 @@ def read_text_projection_config(
 
     Args:
         fields: `config.transformer`; empty when the file has none.
-        shapes: Names such as `video_aggregate_embed.weight`.
-        hidden_size: Width of the text encoder when it is known.
+        shapes: names such as `video_aggregate_embed.weight`.
+        hidden_size: width of the text encoder when it is known.
 
     Raises:
-        ConfigError: Columns are no multiple of the hidden size, or tensors are missing.
-        UnsupportedError: The metadata describes another layout.
+        ConfigError: columns are no multiple of the hidden size, or tensors are missing.
+        UnsupportedError: the metadata describes another layout.
     """
     v2 = "video_aggregate_embed.weight" in shapes
     values = {key: fields.raw(key) for key in _PROJECTION_V2 if key in fields}

@@ -34,9 +34,9 @@ class VaeBlock:
 
     Attributes:
         kind: "res_x" or a resampler; those of the encoder end in "_res".
-        num_layers: Residual blocks of a "res_x"; 1 for resamplers.
-        multiplier: Factor between the widths before and after a resampler; 1 for "res_x".
-        residual: Whether a decoder resampler adds its shuffled input (LTX-2).
+        num_layers: residual blocks of a "res_x"; 1 for resamplers.
+        multiplier: factor between the widths before and after a resampler; 1 for "res_x".
+        residual: whether a decoder resampler adds its shuffled input (LTX-2).
     """
 
     kind: VaeBlockKind
@@ -100,12 +100,12 @@ def read_video_vae_config(fields: Fields, decoder: Shapes, encoder: Shapes) -> V
 
     Args:
         fields: `config.vae`; empty when the file has none.
-        decoder: Names without `decoder.`; empty when the file has no decoder.
-        encoder: Names without `encoder.`, likewise.
+        decoder: names without `decoder.`; empty when the file has no decoder.
+        encoder: names without `encoder.`, likewise.
 
     Raises:
-        ConfigError: Out of range, or tensors whose blocks cannot be told.
-        UnsupportedError: A diffusion decoder, or a feature of older video models.
+        ConfigError: out of range, or tensors whose blocks cannot be told.
+        UnsupportedError: a diffusion decoder, or a feature of older video models.
     """
     if any(name.startswith("conv_in_x_t") for name in decoder):
         raise UnsupportedError(

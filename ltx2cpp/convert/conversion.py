@@ -93,16 +93,16 @@ class ConversionReport:
     """What one conversion did.
 
     Attributes:
-        path: The file written.
-        recipe: Policy that chose the types.
-        architecture: Value of `general.architecture`.
-        num_tensors: Tensors written.
-        source_bytes: Stored bytes of these tensors in the source.
-        size_bytes: Size of the file written.
-        dtypes: Type -> bytes of the tensors that have it.
-        dropped: Source names that were not taken along (scales, vision tower, tied output head).
-        requantized: Whether weights were quantised in the source already.
-        seconds: Wall time.
+        path: the file written.
+        recipe: policy that chose the types.
+        architecture: value of `general.architecture`.
+        num_tensors: tensors written.
+        source_bytes: stored bytes of these tensors in the source.
+        size_bytes: size of the file written.
+        dtypes: type -> bytes of the tensors that have it.
+        dropped: source names that were not taken along (scales, vision tower, tied output head).
+        requantized: whether weights were quantised in the source already.
+        seconds: wall time.
     """
 
     path: Path
@@ -163,22 +163,22 @@ def convert(
     on the size of the file.
 
     Args:
-        source: Safetensors file, folder with an index, or GGUF; also one that is quantised already.
-        destination: File to write, ending in ".gguf"; appears only when it is complete.
+        source: safetensors file, folder with an index, or GGUF; also one that is quantised already.
+        destination: file to write, ending in ".gguf"; appears only when it is complete.
         type: f32, f16, bf16, q8_0, q6_k, q5_k_m or q4_k_m; norms, tables and other tensors that
             would suffer keep a wider type (see `ltx2cpp.model.quantization`).
-        on_progress: Called with (source bytes done, source bytes in all) many times a second; an
+        on_progress: called with (source bytes done, source bytes in all) many times a second; an
             exception it raises ends the conversion and leaves no file.
-        threads: For quantising; None takes the physical cores.
+        threads: for quantising; None takes the physical cores.
 
     Returns:
-        What was written.
+        what was written.
 
     Raises:
-        ArgumentError: Unknown type, wrong ending, or the destination is part of the source.
-        CheckpointError: The source is malformed, no model, or holds values that are not finite.
-        UnsupportedError: A LoRA, an unknown packing, or values beyond the range of f16.
-        OutputError: The destination cannot be written, or the disk is too small.
+        ArgumentError: unknown type, wrong ending, or the destination is part of the source.
+        CheckpointError: the source is malformed, no model, or holds values that are not finite.
+        UnsupportedError: a LoRA, an unknown packing, or values beyond the range of f16.
+        OutputError: the destination cannot be written, or the disk is too small.
 
     Example:
         >>> convert("ltx-2.3-22b-distilled.safetensors", "ltx-2.3-22b-distilled-q8_0.gguf", "q8_0")

@@ -51,7 +51,7 @@ def gguf_name(canonical: str) -> str:
     """llama.cpp's name of a tensor.
 
     Raises:
-        UnsupportedError: A tensor that Gemma 3 does not have.
+        UnsupportedError: a tensor that Gemma 3 does not have.
     """
     if canonical in _TOP_NAMES:
         return _TOP_NAMES[canonical]
@@ -76,12 +76,12 @@ def gemma_metadata(source: Source, config: GemmaConfig) -> dict[str, Any]:
     """Keys that describe the model and its vocabulary.
 
     Args:
-        source: A Hugging Face folder or single file.
-        config: Its configuration.
+        source: a Hugging Face folder or single file.
+        config: its configuration.
 
     Raises:
-        UnsupportedError: A layer pattern that the format cannot express.
-        CheckpointError: The vocabulary is malformed or larger than the embedding.
+        UnsupportedError: a layer pattern that the format cannot express.
+        CheckpointError: the vocabulary is malformed or larger than the embedding.
     """
     pattern = _pattern(config, str(source.path))
     values: dict[str, Any] = {

@@ -78,7 +78,7 @@ def understood(prompt: str) -> str | None:
         prompt: any text.
 
     Returns:
-        One sentence with the unknown words and the known ones; None where all are known.
+        one sentence with the unknown words and the known ones; None where all are known.
     """
     unknown = unknown_words(prompt)
     if not unknown:

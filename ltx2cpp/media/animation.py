@@ -34,17 +34,17 @@ def write_webp(
     """Write an animated WebP that repeats for ever.
 
     Args:
-        path: Name of the file.
-        frames: Pictures ``(height, width, 3)`` RGB.
-        frame_rate: At most 1000 frames per second; each frame starts within half a millisecond of
+        path: name of the file.
+        frames: pictures ``(height, width, 3)`` RGB.
+        frame_rate: at most 1000 frames per second; each frame starts within half a millisecond of
             its time.
         comment: Exif tag ImageDescription.
 
     Returns:
-        How many frames were written.
+        how many frames were written.
 
     Raises:
-        OutputError: The file cannot be written; nothing is left.
+        OutputError: the file cannot be written; nothing is left.
     """
     from PIL import Image
 
@@ -75,17 +75,17 @@ def write_gif(
     """Write a GIF that repeats for ever, each frame dithered to its own 256 colours.
 
     Args:
-        path: Name of the file.
-        frames: Pictures ``(height, width, 3)`` RGB.
-        frame_rate: At most 50 frames per second; each frame starts within half a hundredth of a
+        path: name of the file.
+        frames: pictures ``(height, width, 3)`` RGB.
+        frame_rate: at most 50 frames per second; each frame starts within half a hundredth of a
             second of its time.
-        comment: Comment block.
+        comment: comment block.
 
     Returns:
-        How many frames were taken; equal neighbours are stored as one longer frame.
+        how many frames were taken; equal neighbours are stored as one longer frame.
 
     Raises:
-        OutputError: The file cannot be written; nothing is left.
+        OutputError: the file cannot be written; nothing is left.
     """
     with atomic_file(path) as temporary:
         pictures = [_with_palette(frame) for frame in frames]

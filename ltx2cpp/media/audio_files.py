@@ -21,16 +21,16 @@ def read_audio(
     """Decode the sound of a file, at its own sample rate.
 
     Args:
-        path: A regular file in any usual container, videos included, with any codec that FFmpeg
+        path: a regular file in any usual container, videos included, with any codec that FFmpeg
             reads; one or two channels.
-        start_s: Where to begin, in seconds of the sound.
-        duration_s: Stop after so many seconds; None reads to the end.
+        start_s: where to begin, in seconds of the sound.
+        duration_s: stop after so many seconds; None reads to the end.
 
     Returns:
-        The sound as stereo; one channel goes to both sides.
+        the sound as stereo; one channel goes to both sides.
 
     Raises:
-        ArgumentError: The file cannot be decoded, holds no sound or more than two channels, ends
+        ArgumentError: the file cannot be decoded, holds no sound or more than two channels, ends
             before ``start_s``, or holds values that are not finite.
     """
     import av

@@ -24,9 +24,9 @@ class SourceVideo:
 
     Attributes:
         frames: uint8 ``(frames, height, width, 3)`` RGB, turned as the file says.
-        frame_rate: Frames per second.
-        num_frames: How many frames the file says it holds, 0 where it does not.
-        audio: Its sound as stereo, or None.
+        frame_rate: frames per second.
+        num_frames: how many frames the file says it holds, 0 where it does not.
+        audio: its sound as stereo, or None.
     """
 
     frames: NDArray[np.uint8]
@@ -41,12 +41,12 @@ def read_video(
     """Decode a video file.
 
     Args:
-        path: A regular file in any usual container, with any codec that FFmpeg reads.
-        max_frames: Stop after so many frames; None reads all.
-        with_audio: Decode the sound too.
+        path: a regular file in any usual container, with any codec that FFmpeg reads.
+        max_frames: stop after so many frames; None reads all.
+        with_audio: decode the sound too.
 
     Raises:
-        ArgumentError: The file cannot be read, or holds no pictures.
+        ArgumentError: the file cannot be read, or holds no pictures.
     """
     import av
 

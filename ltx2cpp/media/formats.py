@@ -58,7 +58,7 @@ def output_format(path: str | os.PathLike[str]) -> OutputFormat:
     files.
 
     Raises:
-        ArgumentError: The extension is not known; the sentence lists the known ones.
+        ArgumentError: the extension is not known; the sentence lists the known ones.
     """
     text = os.fspath(path)
     if not text:
@@ -82,16 +82,16 @@ def check_output(
     """Refuse, before anything is computed, an output that could not be written at the end.
 
     Args:
-        path: The output name.
-        num_frames: Pixel frames to come, where known.
-        frame_rate: Frames per second, where known.
+        path: the output name.
+        num_frames: pixel frames to come, where known.
+        frame_rate: frames per second, where known.
 
     Returns:
-        The format that will be written.
+        the format that will be written.
 
     Raises:
-        ArgumentError: Unknown extension, or the format cannot hold this clip.
-        OutputError: Nothing can be written there, or an encoder is missing on this machine.
+        ArgumentError: unknown extension, or the format cannot hold this clip.
+        OutputError: nothing can be written there, or an encoder is missing on this machine.
     """
     file_format = output_format(path)
     rate = None if frame_rate is None else exact_frame_rate(frame_rate)
@@ -116,7 +116,7 @@ def check_fits(
     """Check that a format can hold so many frames at that rate, as far as they are known.
 
     Raises:
-        ArgumentError: It cannot; the sentence names one that can.
+        ArgumentError: it cannot; the sentence names one that can.
     """
     if file_format is OutputFormat.PNG and num_frames not in (None, 1):
         raise ArgumentError(

@@ -23,10 +23,10 @@ def exact_frame_rate(frame_rate: float | Fraction) -> Fraction:
     to nine digits (12.5, 33.333333333) is that fraction; anything else keeps its decimal digits.
 
     Args:
-        frame_rate: Frames per second, above 0 and at most 1000.
+        frame_rate: frames per second, above 0 and at most 1000.
 
     Raises:
-        ArgumentError: Not a finite number of that range, or more digits than a container holds.
+        ArgumentError: not a finite number of that range, or more digits than a container holds.
     """
     value = float(frame_rate)
     if not math.isfinite(value) or not 0 < value <= MAX_FRAME_RATE:
@@ -60,8 +60,8 @@ def frame_durations(frame_rate: Fraction, count: int, ticks_per_second: int) -> 
     """Give the length of each frame in ticks so that no frame starts more than half a tick off.
 
     Args:
-        frame_rate: Frames per second.
-        count: Number of frames.
+        frame_rate: frames per second.
+        count: number of frames.
         ticks_per_second: 100 for GIF, 1000 for WebP.
     """
     starts = [round(Fraction(i * ticks_per_second) / frame_rate) for i in range(count + 1)]

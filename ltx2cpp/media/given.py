@@ -39,11 +39,11 @@ def open_regular(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a regular file for reading.
 
     Args:
-        path: The file. Addresses are names of files here, which do not exist.
+        path: the file. Addresses are names of files here, which do not exist.
 
     Raises:
-        ValueError: It is a folder, a pipe or a device, or its name cannot be one.
-        OSError: It is missing or cannot be read.
+        ValueError: it is a folder, a pipe or a device, or its name cannot be one.
+        OSError: it is missing or cannot be read.
     """
     name = os.fspath(path)
     try:
@@ -63,14 +63,14 @@ def open_container(path: str | os.PathLike[str]) -> Iterator[Any]:
     """Open a clip or a sound with PyAV.
 
     Args:
-        path: A regular file in one of the containers that hold all of a clip.
+        path: a regular file in one of the containers that hold all of a clip.
 
     Yields:
-        The container.
+        the container.
 
     Raises:
-        ValueError: It is no regular file, or of another format, as playlists are.
-        OSError, FFmpegError: It is missing, cannot be read, or is damaged.
+        ValueError: it is no regular file, or of another format, as playlists are.
+        OSError, FFmpegError: it is missing, cannot be read, or is damaged.
     """
     import av
 
@@ -94,14 +94,14 @@ def open_picture(path: str | os.PathLike[str]) -> Iterator[PilImage]:
     """Open a picture with Pillow.
 
     Args:
-        path: A regular file in one of the formats that Pillow decodes by itself.
+        path: a regular file in one of the formats that Pillow decodes by itself.
 
     Yields:
-        The picture, not yet decoded.
+        the picture, not yet decoded.
 
     Raises:
-        ValueError: It is no regular file, of another format, damaged, or far too large.
-        OSError: It is missing or cannot be read.
+        ValueError: it is no regular file, of another format, damaged, or far too large.
+        OSError: it is missing or cannot be read.
     """
     from PIL import Image, UnidentifiedImageError
 

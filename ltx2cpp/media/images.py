@@ -28,12 +28,12 @@ def write_png(path: str | os.PathLike[str], frame: NDArray[np.uint8], *, comment
     """Write one picture.
 
     Args:
-        path: Name of the file.
+        path: name of the file.
         frame: ``(height, width, 3)`` RGB.
-        comment: Text chunk ``comment``.
+        comment: text chunk ``comment``.
 
     Raises:
-        OutputError: The file cannot be written; nothing is left.
+        OutputError: the file cannot be written; nothing is left.
     """
     with atomic_file(path) as temporary:
         _save(temporary, frame, _text_chunk(comment))
@@ -45,15 +45,15 @@ def write_png_folder(
     """Write numbered pictures ``00000.png``, ``00001.png`` ... into a new folder.
 
     Args:
-        path: Name of the folder; frames of an earlier run there are replaced.
-        frames: Pictures ``(height, width, 3)``, taken one at a time.
-        comment: Text chunk ``comment`` of the first picture.
+        path: name of the folder; frames of an earlier run there are replaced.
+        frames: pictures ``(height, width, 3)``, taken one at a time.
+        comment: text chunk ``comment`` of the first picture.
 
     Returns:
-        How many pictures were written.
+        how many pictures were written.
 
     Raises:
-        OutputError: The folder cannot be written or holds other files; nothing is left.
+        OutputError: the folder cannot be written or holds other files; nothing is left.
     """
     count = 0
     with atomic_folder(path, may_replace=is_frame_file) as temporary:

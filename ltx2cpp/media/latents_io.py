@@ -27,14 +27,14 @@ def write_latents(
     """Write the latents of one generation.
 
     Args:
-        path: Name of the file.
+        path: name of the file.
         video: ``(C, F, h, w)`` as the transformer knows it (normalised), or None.
         audio: ``(8, L, 16)`` likewise, or None.
-        comment: Metadata entry ``comment``.
+        comment: metadata entry ``comment``.
 
     Raises:
-        ArgumentError: Both are None.
-        OutputError: The file cannot be written; nothing is left.
+        ArgumentError: both are None.
+        OutputError: the file cannot be written; nothing is left.
     """
     from safetensors.numpy import save
 
@@ -58,10 +58,10 @@ def read_latents(
     """Read what `write_latents` wrote.
 
     Returns:
-        Video ``(C, F, h, w)`` or None, audio ``(8, L, 16)`` or None, both float32.
+        video ``(C, F, h, w)`` or None, audio ``(8, L, 16)`` or None, both float32.
 
     Raises:
-        ArgumentError: Not such a file.
+        ArgumentError: not such a file.
     """
     from safetensors import SafetensorError, safe_open
 

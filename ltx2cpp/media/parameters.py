@@ -20,10 +20,10 @@ def to_json(parameters: Mapping[str, object]) -> str:
     """Write parameters as one line of ASCII JSON, the only text that all containers keep unchanged.
 
     Args:
-        parameters: Plain JSON types.
+        parameters: plain JSON types.
 
     Raises:
-        ArgumentError: A value has no JSON form.
+        ArgumentError: a value has no JSON form.
     """
     try:
         return json.dumps(dict(parameters), ensure_ascii=True, allow_nan=False)
@@ -35,14 +35,14 @@ def read_parameters(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read back what a generation stored in its output.
 
     Args:
-        path: An .mp4, .webp, .gif, .png, .wav, .m4a or .safetensors file, or a folder of numbered
+        path: an .mp4, .webp, .gif, .png, .wav, .m4a or .safetensors file, or a folder of numbered
             PNG files, written here.
 
     Returns:
-        The parameters by name.
+        the parameters by name.
 
     Raises:
-        ArgumentError: The file cannot be read or carries no such parameters.
+        ArgumentError: the file cannot be read or carries no such parameters.
     """
     source = Path(path)
     file_format = output_format(source)

@@ -42,7 +42,7 @@ def read_picture(path: str | os.PathLike[str]) -> Pixels:
         uint8 ``(height, width, 3)``.
 
     Raises:
-        ArgumentError: The file cannot be read as a picture.
+        ArgumentError: the file cannot be read as a picture.
     """
     from PIL import Image, ImageOps
 
@@ -115,8 +115,8 @@ def compress_picture(picture: Pixels, crf: int) -> Pixels:
         uint8 ``(height, width, 3)``, both sides cut to even numbers unless ``crf`` is 0.
 
     Raises:
-        ArgumentError: The picture is smaller than two pixels or too large to compress.
-        OutputError: This build of PyAV has no H.264 encoder.
+        ArgumentError: the picture is smaller than two pixels or too large to compress.
+        OutputError: this build of PyAV has no H.264 encoder.
     """
     if crf == 0:
         return picture

@@ -42,8 +42,8 @@ class SoundEncoder:
     """Feeds one stream in step with the pictures, so that the muxer has little to hold back.
 
     Args:
-        container: Open for writing.
-        audio: Sound from the beginning on: (2, n) in -1..1, what lies outside is clipped, at a
+        container: open for writing.
+        audio: sound from the beginning on: (2, n) in -1..1, what lies outside is clipped, at a
             sample rate that AAC knows.
         codec: "aac" or "pcm_s16le".
     """
@@ -66,7 +66,7 @@ class SoundEncoder:
         """Encode the rest.
 
         Args:
-            duration_s: Where the sound ends, to the nearest sample: it is cut there, or filled up
+            duration_s: where the sound ends, to the nearest sample: it is cut there, or filled up
                 with silence. None keeps its own length.
         """
         end = self._samples.shape[1] if duration_s is None else round(duration_s * self._rate)
@@ -105,14 +105,14 @@ def write_sound(path: str | os.PathLike[str], audio: Audio, *, comment: str) -> 
     """Write sound alone, whole or not at all.
 
     Args:
-        path: Name of the file; .wav takes 16-bit PCM, anything else AAC in MPEG-4.
-        audio: At least one sample.
-        comment: Tag ``comment``.
+        path: name of the file; .wav takes 16-bit PCM, anything else AAC in MPEG-4.
+        audio: at least one sample.
+        comment: tag ``comment``.
 
     Raises:
-        ArgumentError: There are no samples.
-        OutputError: The file cannot be written; nothing is left.
-        BackendError: The encoder failed.
+        ArgumentError: there are no samples.
+        OutputError: the file cannot be written; nothing is left.
+        BackendError: the encoder failed.
     """
     import av
 

@@ -45,21 +45,21 @@ def write_mp4(
     RGB is converted with the BT.709 matrix to limited-range 4:2:0, and the file is tagged so.
 
     Args:
-        path: Name of the file.
-        frames: Pictures ``(height, width, 3)`` RGB of one size, even in both directions.
-        frame_rate: Exact frames per second.
-        comment: Tag ``comment``.
-        audio: Sound from the first frame on, cut to the length of the pictures or filled up with
+        path: name of the file.
+        frames: pictures ``(height, width, 3)`` RGB of one size, even in both directions.
+        frame_rate: exact frames per second.
+        comment: tag ``comment``.
+        audio: sound from the first frame on, cut to the length of the pictures or filled up with
             silence.
 
     Returns:
-        How many frames were written.
+        how many frames were written.
 
     Raises:
-        OutputError: The file cannot be written, or this build of PyAV lacks the encoder; nothing is
+        OutputError: the file cannot be written, or this build of PyAV lacks the encoder; nothing is
             left.
-        ShapeError: A picture has an odd side.
-        BackendError: The encoder failed.
+        ShapeError: a picture has an odd side.
+        BackendError: the encoder failed.
     """
     import av
 
@@ -81,7 +81,7 @@ def check_encoder() -> None:
     """Check that H.264 can be written.
 
     Raises:
-        OutputError: This build of PyAV lacks the encoder.
+        OutputError: this build of PyAV lacks the encoder.
     """
     import av
 

@@ -56,10 +56,10 @@ class SavedMedia:
     """What was written.
 
     Attributes:
-        path: The file or folder.
-        format: Its format.
-        num_frames: Pixel frames in it; 0 for latents and sound.
-        size_bytes: Size of the file, or of all files of the folder.
+        path: the file or folder.
+        format: its format.
+        num_frames: pixel frames in it; 0 for latents and sound.
+        size_bytes: size of the file, or of all files of the folder.
     """
 
     path: Path
@@ -79,22 +79,22 @@ def save_video(
     """Write a clip as MP4, WebP, GIF, PNG or a folder of PNG files, whole or not at all.
 
     Args:
-        path: Output name; the extension chooses the format, see `output_format`.
+        path: output name; the extension chooses the format, see `output_format`.
         chunks: uint8 ``(frames, height, width, 3)`` RGB in order, any number of frames each, taken
         one at a time.
-        frame_rate: Frames per second, see `exact_frame_rate`.
-        parameters: Stored inside the output as JSON; `read_parameters` reads them back.
-        audio: Sound, for MP4 only, cut to the length of the pictures or filled up with silence;
+        frame_rate: frames per second, see `exact_frame_rate`.
+        parameters: stored inside the output as JSON; `read_parameters` reads them back.
+        audio: sound, for MP4 only, cut to the length of the pictures or filled up with silence;
             other formats are written without it.
 
     Returns:
-        What was written.
+        what was written.
 
     Raises:
-        ArgumentError: Unknown extension, or the format cannot hold this clip.
-        ShapeError: A chunk is not uint8 of the shape above, or frames differ in size.
-        OutputError: The output cannot be written; nothing is left.
-        BaseException: Whatever ``chunks`` raises, after removing what was begun.
+        ArgumentError: unknown extension, or the format cannot hold this clip.
+        ShapeError: a chunk is not uint8 of the shape above, or frames differ in size.
+        OutputError: the output cannot be written; nothing is left.
+        BaseException: whatever ``chunks`` raises, after removing what was begun.
     """
     file_format = output_format(path)
     if file_format is OutputFormat.LATENTS:
@@ -125,14 +125,14 @@ def save_latents(
     """Write latents as .safetensors, whole or not at all.
 
     Args:
-        path: Output name with the extension .safetensors.
+        path: output name with the extension .safetensors.
         video: ``(C, F, h, w)`` as the transformer knows it (normalised), or None.
         audio: ``(8, L, 16)`` likewise, or None.
-        parameters: Stored in the metadata as JSON.
+        parameters: stored in the metadata as JSON.
 
     Raises:
-        ArgumentError: Another extension, or both latents are None.
-        OutputError: The output cannot be written; nothing is left.
+        ArgumentError: another extension, or both latents are None.
+        OutputError: the output cannot be written; nothing is left.
     """
     file_format = output_format(path)
     if file_format is not OutputFormat.LATENTS:
@@ -150,13 +150,13 @@ def save_sound(
     """Write sound alone as WAV (16-bit PCM) or M4A (AAC), whole or not at all.
 
     Args:
-        path: Output name with the extension .wav or .m4a.
-        audio: At least one sample.
-        parameters: Stored inside the output as JSON; `read_parameters` reads them back.
+        path: output name with the extension .wav or .m4a.
+        audio: at least one sample.
+        parameters: stored inside the output as JSON; `read_parameters` reads them back.
 
     Raises:
-        ArgumentError: Another extension, or there are no samples.
-        OutputError: The output cannot be written; nothing is left.
+        ArgumentError: another extension, or there are no samples.
+        OutputError: the output cannot be written; nothing is left.
     """
     file_format = output_format(path)
     if not file_format.is_sound:
@@ -169,9 +169,9 @@ def save(output: _DecodedClip, path: str | os.PathLike[str]) -> SavedMedia:
     """Write what a generation gave; a name ending in .safetensors takes the latents.
 
     Raises:
-        ArgumentError: Unknown extension, the format cannot hold this clip, or pictures are asked
+        ArgumentError: unknown extension, the format cannot hold this clip, or pictures are asked
             for and none were decoded.
-        OutputError: The output cannot be written; nothing is left.
+        OutputError: the output cannot be written; nothing is left.
     """
     file_format = output_format(path)
     if file_format is OutputFormat.LATENTS:
@@ -196,9 +196,9 @@ def save_stream(stream: _StreamedClip, path: str | os.PathLike[str]) -> SavedMed
     """Decode a denoised clip into a file chunk by chunk; only what the format holds is decoded.
 
     Raises:
-        ArgumentError: Unknown extension, or the format cannot hold this clip.
-        OutputError: The output cannot be written; nothing is left.
-        BaseException: Whatever decoding raises, after removing what was begun.
+        ArgumentError: unknown extension, or the format cannot hold this clip.
+        OutputError: the output cannot be written; nothing is left.
+        BaseException: whatever decoding raises, after removing what was begun.
     """
     file_format = output_format(path)
     if file_format.is_sound:

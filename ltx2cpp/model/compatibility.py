@@ -17,7 +17,7 @@ def check_compatible(models: ModelSet) -> None:
     """Compare widths where one component hands over to the next.
 
     Raises:
-        ConfigError: Two components do not fit; the sentence names both files.
+        ConfigError: two components do not fit; the sentence names both files.
         UnsupportedError: LTX-2.5 with a Gemma 3 text encoder.
     """
     _check_text(models)

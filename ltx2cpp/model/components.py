@@ -13,9 +13,9 @@ class Component:
     """One network: its weights under canonical names, its configuration, and where it is from.
 
     Attributes:
-        tensors: Canonical name without component prefix -> weight.
-        config: One of the dataclasses of `ltx2cpp.config`.
-        source: The file or folder, for messages.
+        tensors: canonical name without component prefix -> weight.
+        config: one of the dataclasses of `ltx2cpp.config`.
+        source: the file or folder, for messages.
     """
 
     tensors: dict[str, WeightRef]

@@ -102,15 +102,15 @@ class Detection:
         family: "ltx-2" for anything of LTX-2, 2.3 or 2.5, also a VAE alone.
         version: None when no tensor and no metadata tells it.
         version_source: "tensors", "metadata" or "".
-        model_version: As the metadata spells it ("2.3.0", "2.3.rc1"); "" when absent.
+        model_version: as the metadata spells it ("2.3.0", "2.3.rc1"); "" when absent.
         variant: "dev" or "distilled"; None for files without a transformer.
         variant_source: "metadata", "file name" or "default"; "" without a variant.
-        components: Tensors per component ("video_decoder", ...), in the order of use.
-        layouts: Dialect of each group that is not in the official layout.
-        num_blocks: Transformer blocks; 0 without a transformer.
-        missing: Component -> sentence, for what generating needs and this file lacks.
-        ignored: Known names without a use.
-        unclaimed: Names that belong to nothing known.
+        components: tensors per component ("video_decoder", ...), in the order of use.
+        layouts: dialect of each group that is not in the official layout.
+        num_blocks: transformer blocks; 0 without a transformer.
+        missing: component -> sentence, for what generating needs and this file lacks.
+        ignored: known names without a use.
+        unclaimed: names that belong to nothing known.
     """
 
     family: Family
@@ -131,12 +131,12 @@ def detect(file: CheckpointFile, tensors: SortedTensors | None = None) -> Detect
     """Describe an opened file.
 
     Args:
-        file: The file.
-        tensors: Its sorted tensors, if they are at hand.
+        file: the file.
+        tensors: its sorted tensors, if they are at hand.
 
     Raises:
-        UnsupportedError: An LTX-Video file.
-        CheckpointError: Two tensors have one canonical name.
+        UnsupportedError: an LTX-Video file.
+        CheckpointError: two tensors have one canonical name.
     """
     tensors = tensors or sort_tensors(file)
     transformer = tensors.groups.get("transformer", {})

@@ -17,18 +17,18 @@ class ModelFiles:
     opens them.
 
     Attributes:
-        checkpoint: Any file that holds several components; safetensors or GGUF, file or folder.
+        checkpoint: any file that holds several components; safetensors or GGUF, file or folder.
         text_encoder: Gemma 3: a folder, a safetensors file or a llama.cpp GGUF.
-        transformer: The transformer, with or without connectors.
-        connectors: Both embeddings connectors.
-        text_projection: The projection of the text encoder's states.
-        video_vae: Video encoder and decoder.
-        audio_vae: Audio encoder, decoder and vocoder.
-        spatial_upsampler: Latent upsampler for height and width.
-        temporal_upsampler: Latent upsampler for frames.
+        transformer: the transformer, with or without connectors.
+        connectors: both embeddings connectors.
+        text_projection: the projection of the text encoder's states.
+        video_vae: video encoder and decoder.
+        audio_vae: audio encoder, decoder and vocoder.
+        spatial_upsampler: latent upsampler for height and width.
+        temporal_upsampler: latent upsampler for frames.
         tokenizer: tokenizer.json, tokenizer.model, a GGUF, or a folder with one of them; default:
             what lies in or beside the text encoder.
-        duration_head: Head that predicts the length of a clip (LTX-2.5).
+        duration_head: head that predicts the length of a clip (LTX-2.5).
         variant: "dev" or "distilled"; default: what metadata or file names say.
 
     Example:
@@ -52,7 +52,7 @@ class ModelFiles:
         """The paths that were given, by argument name.
 
         Raises:
-            ArgumentError: A value that is no path, or an unknown variant.
+            ArgumentError: a value that is no path, or an unknown variant.
         """
         if self.variant not in (None, "dev", "distilled"):
             raise ArgumentError(f"variant: expected dev or distilled, found {self.variant!r}")

@@ -39,14 +39,14 @@ class ComponentSummary:
     """What a file holds of one component.
 
     Attributes:
-        name: As `ModelFiles` and `ModelSet` call it.
-        tensors: Number of stored tensors, scales of fp8 weights included.
-        parameters: Elements of these tensors.
-        size_bytes: Their stored bytes.
-        dtypes: Stored type -> number of tensors, most frequent first.
-        complete: Whether it can be used, as far as headers tell; False has a reason in `problem`.
-        missing: Names that other blocks of the same kind have and one block lacks.
-        problem: One sentence, or "".
+        name: as `ModelFiles` and `ModelSet` call it.
+        tensors: number of stored tensors, scales of fp8 weights included.
+        parameters: elements of these tensors.
+        size_bytes: their stored bytes.
+        dtypes: stored type -> number of tensors, most frequent first.
+        complete: whether it can be used, as far as headers tell; False has a reason in `problem`.
+        missing: names that other blocks of the same kind have and one block lacks.
+        problem: one sentence, or "".
     """
 
     name: str
@@ -64,12 +64,12 @@ class LoraSummary:
     """What a LoRA changes.
 
     Attributes:
-        modules: Number of weights that it changes.
-        ranks: Smallest and largest rank of its factors.
-        factors: Smallest and largest alpha / rank; 1 where no alpha is known.
-        reference_downscale_factor: Of an IC-LoRA: how many times smaller its reference video is.
-        reference_temporal_scale_factor: How many times slower.
-        strangers: Keys that are no part of a low-rank pair, and are not used.
+        modules: number of weights that it changes.
+        ranks: smallest and largest rank of its factors.
+        factors: smallest and largest alpha / rank; 1 where no alpha is known.
+        reference_downscale_factor: of an IC-LoRA: how many times smaller its reference video is.
+        reference_temporal_scale_factor: how many times slower.
+        strangers: keys that are no part of a low-rank pair, and are not used.
     """
 
     modules: int
@@ -85,24 +85,24 @@ class Inspection:
     """What a file is.
 
     Attributes:
-        path: What was inspected.
+        path: what was inspected.
         kind: "safetensors", "sharded" or "gguf".
         family: "ltx-2", "gemma-3", "lora" or "unknown".
-        description: One line for people.
+        description: one line for people.
         version: "2.0", "2.3", "2.5", or "" when nothing tells it.
-        model_version: As the metadata spells it; "" when absent.
+        model_version: as the metadata spells it; "" when absent.
         variant: "dev" or "distilled" with a transformer; "" otherwise or when nothing tells it.
-        num_blocks: Transformer blocks.
-        components: In the order of use.
-        missing: What generating a clip needs beside a transformer and the file lacks, or the
+        num_blocks: transformer blocks.
+        components: in the order of use.
+        missing: what generating a clip needs beside a transformer and the file lacks, or the
             tokenizer of a text encoder -> sentence that says where it usually is.
-        metadata: Key -> value, long ones cut.
-        layouts: Dialect of the parts that do not have the official names.
-        ignored: Known names without a use here.
-        unknown: Names that belong to nothing known.
-        tensors: Number of stored tensors.
-        size_bytes: Their stored bytes.
-        lora: What a LoRA changes; None for models and for adapters that are not read.
+        metadata: key -> value, long ones cut.
+        layouts: dialect of the parts that do not have the official names.
+        ignored: known names without a use here.
+        unknown: names that belong to nothing known.
+        tensors: number of stored tensors.
+        size_bytes: their stored bytes.
+        lora: what a LoRA changes; None for models and for adapters that are not read.
     """
 
     path: Path
@@ -134,13 +134,13 @@ def inspect_file(path: str | Path) -> Inspection:
     """Describe a model file or folder; reads headers only.
 
     Args:
-        path: Anything `open_checkpoint` reads, also a LoRA or a file of an unknown model.
+        path: anything `open_checkpoint` reads, also a LoRA or a file of an unknown model.
 
     Returns:
-        The description. A component that could not be used is listed with the reason.
+        the description. A component that could not be used is listed with the reason.
 
     Raises:
-        CheckpointError: Not a model file, or damaged.
+        CheckpointError: not a model file, or damaged.
         UnsupportedError: LTX-Video, or an element type that is not read.
     """
     file = open_checkpoint(path)

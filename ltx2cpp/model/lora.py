@@ -57,13 +57,13 @@ class Lora:
     """A LoRA matched with a model.
 
     Attributes:
-        spec: What the user gave.
-        num_weights: Weights that it changes.
-        rank: Largest rank of its pairs.
-        unmatched: Keys and modules that nothing in the model answers to.
-        reference_downscale_factor: Of an IC-LoRA: the reference video is this much smaller than
+        spec: what the user gave.
+        num_weights: weights that it changes.
+        rank: largest rank of its pairs.
+        unmatched: keys and modules that nothing in the model answers to.
+        reference_downscale_factor: of an IC-LoRA: the reference video is this much smaller than
             the clip; 1 otherwise.
-        reference_temporal_scale_factor: The same for frames.
+        reference_temporal_scale_factor: the same for frames.
     """
 
     spec: LoraSpec
@@ -78,7 +78,7 @@ def check_lora_mode(mode: str) -> LoraMode:
     """Return the mode.
 
     Raises:
-        ArgumentError: Not one of `LORA_MODES`.
+        ArgumentError: not one of `LORA_MODES`.
     """
     if mode not in LORA_MODES:
         raise ArgumentError(f"lora_mode: expected one of {', '.join(LORA_MODES)}, found {mode!r}")
@@ -89,7 +89,7 @@ class AdaptedModels:
     """A model with LoRAs: each file is opened and matched with the model once.
 
     Args:
-        models: The model without LoRAs.
+        models: the model without LoRAs.
     """
 
     def __init__(self, models: ModelSet) -> None:
@@ -102,9 +102,9 @@ class AdaptedModels:
         """Return a description of each LoRA.
 
         Raises:
-            ArgumentError: Something else than a LoraSpec.
-            CheckpointError, UnsupportedError: A file cannot be read, or is no plain LoRA.
-            WeightError: A LoRA fits no module of the model, or not in shape, or is for another
+            ArgumentError: something else than a LoraSpec.
+            CheckpointError, UnsupportedError: a file cannot be read, or is no plain LoRA.
+            WeightError: a LoRA fits no module of the model, or not in shape, or is for another
                 generation.
         """
         if isinstance(specs, LoraSpec) or not all(isinstance(spec, LoraSpec) for spec in specs):
@@ -206,9 +206,9 @@ class _MatchedLora:
     """A LoRA file with the weights of a model that its pairs change.
 
     Attributes:
-        file: The file.
-        pairs: Component and weight -> the pair that changes it.
-        unmatched: Keys and modules that nothing in the model answers to.
+        file: the file.
+        pairs: component and weight -> the pair that changes it.
+        unmatched: keys and modules that nothing in the model answers to.
     """
 
     file: LoraFile

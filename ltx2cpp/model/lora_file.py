@@ -53,7 +53,7 @@ class StoredPair:
     """The two factors of one module.
 
     Attributes:
-        module: As stored, prefix included.
+        module: as stored, prefix included.
         down: (rank, in).
         up: (out, rank).
         factor: alpha / rank where an alpha is known, else 1.
@@ -70,11 +70,11 @@ class LoraFile:
     """An opened LoRA; no factor has been read yet.
 
     Attributes:
-        file: The file.
-        pairs: In the order of the file.
-        strangers: Keys that are no part of a low-rank pair, such as whole differences of biases.
-        reference_downscale_factor: How much smaller an IC-LoRA wants its reference video.
-        reference_temporal_scale_factor: How much slower.
+        file: the file.
+        pairs: in the order of the file.
+        strangers: keys that are no part of a low-rank pair, such as whole differences of biases.
+        reference_downscale_factor: how much smaller an IC-LoRA wants its reference video.
+        reference_temporal_scale_factor: how much slower.
     """
 
     file: CheckpointFile
@@ -106,7 +106,7 @@ def open_lora_file(path: Path) -> LoraFile:
     """Open a LoRA and sort its keys.
 
     Raises:
-        CheckpointError: Not a model file, not a LoRA, half of a pair missing, or a bad alpha.
+        CheckpointError: not a model file, not a LoRA, half of a pair missing, or a bad alpha.
         UnsupportedError: DoRA, LoKr, LoHa and other adapters that are more than low-rank pairs.
     """
     file = open_checkpoint(path)

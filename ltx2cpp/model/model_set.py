@@ -22,11 +22,11 @@ class ModelSet:
 
     Attributes:
         version: "2.0", "2.3" or "2.5"; "" when nothing tells it.
-        model_version: As the metadata spells it; "" when absent.
+        model_version: as the metadata spells it; "" when absent.
         variant: "dev" or "distilled".
         variant_source: "argument", "metadata", "file name" or "default".
-        audio_config: Of the audio parts; its members are None where the files lack them.
-        unclaimed: Per file, tensor names that belong to nothing known.
+        audio_config: of the audio parts; its members are None where the files lack them.
+        unclaimed: per file, tensor names that belong to nothing known.
     """
 
     transformer: Component | None
@@ -59,7 +59,7 @@ class ModelSet:
         """One sentence: which component the files lack, and where it is usually found.
 
         Args:
-            component: Attribute name, or "tokenizer".
+            component: attribute name, or "tokenizer".
         """
         files = " and ".join(path.name for path in self.searched) or "no file"
         verb = "together hold" if len(self.searched) > 1 else "holds"
@@ -78,7 +78,7 @@ class ModelSet:
         """Read the tokenizer.
 
         Raises:
-            CheckpointError: There is none, or it is malformed.
+            CheckpointError: there is none, or it is malformed.
         """
         if self.tokenizer_source is None:
             raise CheckpointError(self.why_missing("tokenizer"))

@@ -49,10 +49,10 @@ class SortedTensors:
     """The tensors of one file by component.
 
     Attributes:
-        groups: Component -> canonical name -> tensor.
-        ignored: Known names without a use here (vision tower, tied output head, markers).
-        unclaimed: Names that belong to nothing known.
-        layouts: Dialect of each component found.
+        groups: component -> canonical name -> tensor.
+        ignored: known names without a use here (vision tower, tied output head, markers).
+        unclaimed: names that belong to nothing known.
+        layouts: dialect of each component found.
     """
 
     groups: dict[Group, dict[str, TensorInfo]]
@@ -217,11 +217,11 @@ def sort_tensors(file: CheckpointFile) -> SortedTensors:
     """Sort all tensors of a file into components.
 
     Args:
-        file: An opened model file of any layout.
+        file: an opened model file of any layout.
 
     Raises:
-        UnsupportedError: An LTX-Video file (from before LTX-2).
-        CheckpointError: Two tensors have the same canonical name.
+        UnsupportedError: an LTX-Video file (from before LTX-2).
+        CheckpointError: two tensors have the same canonical name.
     """
     context = _look_around(file)
     groups: dict[Group, dict[str, TensorInfo]] = {}
@@ -257,7 +257,7 @@ def place_module(module: str) -> tuple[Group, str] | None:
     """Component and canonical weight name of a module that an adapter names, in any dialect.
 
     Args:
-        module: Dotted path with or without a prefix; not the kind with underscores for dots.
+        module: dotted path with or without a prefix; not the kind with underscores for dots.
     """
     for prefix in _ADAPTER_PREFIXES:
         module = module.removeprefix(prefix)

@@ -27,10 +27,10 @@ def files_of_model(path: str | os.PathLike[str]) -> list[Path]:
     """List what is read for a model that is given by one path.
 
     Args:
-        path: A model file, a shard, an index or a folder.
+        path: a model file, a shard, an index or a folder.
 
     Returns:
-        The path itself, and those that exist of the shards, configurations and tokenizers that
+        the path itself, and those that exist of the shards, configurations and tokenizers that
         belong to it. Nothing is opened but an index.
     """
     root = Path(path)
@@ -60,11 +60,11 @@ def refuse_overwriting(
     differ in case are seen through. A folder as an output stands for everything in it.
 
     Args:
-        outputs: For each output the option that names it, and its path.
-        inputs: For each input the option that names it, and the files that are read for it.
+        outputs: for each output the option that names it, and its path.
+        inputs: for each input the option that names it, and the files that are read for it.
 
     Raises:
-        ArgumentError: An output is an input. The sentence names both and the cure.
+        ArgumentError: an output is an input. The sentence names both and the cure.
     """
     read: dict[_Identity, tuple[str, str]] = {}
     for option, files in inputs:

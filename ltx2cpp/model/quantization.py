@@ -38,14 +38,14 @@ class WeightClass(Enum):
     """How a weight reacts to rounding.
 
     Attributes:
-        VECTOR: Norms, biases, modulation tables, statistics, filters: tiny, and often used in
+        VECTOR: norms, biases, modulation tables, statistics, filters: tiny, and often used in
             float32 arithmetic.
-        STEERING: Small matrices that every token or every block depends on.
-        KERNEL: Convolution kernels of the codecs and upsamplers.
-        LINEAR: The bulk: attention and feed-forward matrices.
-        SENSITIVE: Those of them that lose most at four and five bits.
-        PROJECTION: Text features to context; used once per prompt.
-        EMBEDDING: Token embeddings, of which only a few rows are read.
+        STEERING: small matrices that every token or every block depends on.
+        KERNEL: convolution kernels of the codecs and upsamplers.
+        LINEAR: the bulk: attention and feed-forward matrices.
+        SENSITIVE: those of them that lose most at four and five bits.
+        PROJECTION: text features to context; used once per prompt.
+        EMBEDDING: token embeddings, of which only a few rows are read.
     """
 
     VECTOR = "vector"
@@ -130,7 +130,7 @@ def parse_recipe(text: str | Recipe) -> Recipe:
     """The recipe of a user's word, in upper or lower case; q5_k and q4_k mean the _m forms.
 
     Raises:
-        ArgumentError: Not one of them.
+        ArgumentError: not one of them.
     """
     if isinstance(text, Recipe):
         return text
@@ -150,8 +150,8 @@ def weight_class(name: str, shape: Sequence[int]) -> WeightClass:
     """Class of a weight.
 
     Args:
-        name: Stored or canonical name.
-        shape: Extents, outermost first.
+        name: stored or canonical name.
+        shape: extents, outermost first.
     """
     if len(shape) <= 1:
         return WeightClass.VECTOR
@@ -172,17 +172,17 @@ def target_dtype(
     The 16-bit type of quantised recipes is bf16, which loses no range, unless the file has f16.
 
     Args:
-        name: Stored or canonical name.
-        shape: Extents, outermost first.
-        source_dtype: Stored type.
-        recipe: What the user asked for; quantised sources are allowed.
+        name: stored or canonical name.
+        shape: extents, outermost first.
+        source_dtype: stored type.
+        recipe: what the user asked for; quantised sources are allowed.
 
     Returns:
-        The type, which may be the stored one; None for bytes and integers, which are no weights
+        the type, which may be the stored one; None for bytes and integers, which are no weights
         and stay as they are.
 
     Raises:
-        ArgumentError: Unknown recipe.
+        ArgumentError: unknown recipe.
     """
     recipe = parse_recipe(recipe)
     if not (source_dtype.is_float or source_dtype.is_quantized):

@@ -85,13 +85,13 @@ def resolve(files: ModelFiles) -> ModelSet:
     when it is used.
 
     Args:
-        files: What the user gave.
+        files: what the user gave.
 
     Raises:
-        ArgumentError: No file given.
-        CheckpointError: A file is missing, malformed, or not what its role says.
-        ConfigError: Metadata out of range, or components that do not fit together.
-        UnsupportedError: A model, packing or configuration value that is not implemented.
+        ArgumentError: no file given.
+        CheckpointError: a file is missing, malformed, or not what its role says.
+        ConfigError: metadata out of range, or components that do not fit together.
+        UnsupportedError: a model, packing or configuration value that is not implemented.
     """
     paths = files.paths()
     role_paths = {role: path for role, path in paths.items() if role != "tokenizer"}

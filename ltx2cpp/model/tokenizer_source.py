@@ -26,10 +26,10 @@ class TokenizerSource:
     """Where the vocabulary is: in a file, in a tensor, or in the metadata of a GGUF.
 
     Attributes:
-        kind: Container of the vocabulary.
-        path: The file.
-        tensor: The tensor that holds it, for safetensors files with an embedded tokenizer.
-        gguf: The opened GGUF, for kind "gguf".
+        kind: container of the vocabulary.
+        path: the file.
+        tensor: the tensor that holds it, for safetensors files with an embedded tokenizer.
+        gguf: the opened GGUF, for kind "gguf".
     """
 
     kind: Literal["sentencepiece", "tokenizer_json", "gguf"]
@@ -55,14 +55,14 @@ def find_tokenizer(path: Path | None, sources: Mapping[str, Source]) -> Tokenize
     """Find the tokenizer of a model.
 
     Args:
-        path: What the user gave; None looks in and beside the text encoder.
-        sources: The opened files by role.
+        path: what the user gave; None looks in and beside the text encoder.
+        sources: the opened files by role.
 
     Returns:
         None when nothing was given and nothing was found.
 
     Raises:
-        CheckpointError: The given path holds no tokenizer.
+        CheckpointError: the given path holds no tokenizer.
     """
     if path is not None:
         return _source_at(path)

@@ -29,15 +29,15 @@ def attach_scales(tensors: Mapping[str, TensorInfo], where: str) -> dict[str, We
     """Turn the tensors of a component into weights, with scales folded in.
 
     Args:
-        tensors: Canonical names, scale tensors among them.
-        where: File, for messages.
+        tensors: canonical names, scale tensors among them.
+        where: file, for messages.
 
     Returns:
-        The weights alone. fp8 without a scale has scale 1.
+        the weights alone. fp8 without a scale has scale 1.
 
     Raises:
         UnsupportedError: NVFP4, INT8, MXFP8 or another block-scaled packing, by its name.
-        CheckpointError: A scale that is no positive finite number or has no weight.
+        CheckpointError: a scale that is no positive finite number or has no weight.
     """
     scales: dict[str, float] = {}
     weights: dict[str, TensorInfo] = {}

@@ -22,9 +22,9 @@ class Command(Protocol):
     """What the module of a command holds.
 
     Attributes:
-        SUMMARY: What it does, in the list of commands.
-        DESCRIPTION: The same at length, in its own help.
-        EPILOG: Examples that end its help; may be empty.
+        SUMMARY: what it does, in the list of commands.
+        DESCRIPTION: the same at length, in its own help.
+        EPILOG: examples that end its help; may be empty.
     """
 
     SUMMARY: str

@@ -60,7 +60,7 @@ def fill_from_clip(arguments: argparse.Namespace) -> LikeClip:
     """Fill what the command line leaves out with the parameters of the clip ``--like`` names.
 
     Raises:
-        ArgumentError: The file carries no parameters, or not those of a generation, or they name
+        ArgumentError: the file carries no parameters, or not those of a generation, or they name
             something else than regular files of this machine.
     """
     from ltx2cpp.media import read_parameters
@@ -100,8 +100,8 @@ def fill_from_clip(arguments: argparse.Namespace) -> LikeClip:
         )
         files += [path for path in paths if path is not None]
     lacking = None
-    given = arguments.loras or arguments.distilled_lora
-    if not given and isinstance(parameters.get("loras"), list):
+    has_loras = arguments.loras or arguments.distilled_lora
+    if not has_loras and isinstance(parameters.get("loras"), list):
         loras = ", ".join(str(entry) for entry in map(_spell_lora, parameters["loras"]))
         lacking = f"{arguments.like} was made with LoRAs; give them as --lora: {loras}"
     guidance = None

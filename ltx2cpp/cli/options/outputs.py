@@ -29,12 +29,12 @@ def keep_inputs(
     """Refuse outputs that would replace what the command reads, before any work is done.
 
     Args:
-        arguments: The parsed arguments of any command.
-        outputs: For each output the option that names it and its path; None is left out.
-        like_files: Files that a clip given as --like names.
+        arguments: the parsed arguments of any command.
+        outputs: for each output the option that names it and its path; None is left out.
+        like_files: files that a clip given as --like names.
 
     Raises:
-        ArgumentError: An output is an input, by any of its names.
+        ArgumentError: an output is an input, by any of its names.
     """
     targets = [(option, path) for option, path in outputs if path and os.fspath(path)]
     if targets:

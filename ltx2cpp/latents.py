@@ -184,7 +184,7 @@ def video_bounds(frames: int, height: int, width: int, *, causal: bool) -> Float
     """Return (3, N, 2): start and end of each token in pixel frames, pixels, pixels.
 
     Args:
-        frames, height, width: of the latent.
+        frames, height, width: size of the latent.
         causal: the first latent frame stands for one pixel frame; else for eight like the others.
     """
     f, y, x = np.meshgrid(

@@ -28,25 +28,27 @@ class Step:
 class Observer:
     """Receives what a pipeline is doing; every method may be overridden, none has to be.
 
-    Phases do not overlap: "load <component>", "encode prompt", "denoise", "decode video",
-    "encode audio", "decode audio". An exception raised by a method stops the generation and
-    reaches the caller.
+    Phases do not overlap. Their names are "look up prompt", "load <network>", "encode prompt",
+    "connect prompt", "encode pictures", "encode audio", "denoise" or "denoise, stage <number>",
+    "upsample", "upscale frames", "decode audio" and "decode video". An exception raised by a
+    method stops the generation and reaches the caller.
     """
 
     def phase_started(self, name: str, total: int | None = None) -> None:
-        """A phase begins; ``total`` counts its units (steps, frames) where known."""
+        """Hear that a phase begins; ``total`` counts its units (steps, frames) where known."""
 
     def phase_progress(self, name: str, done: int, total: int) -> None:
-        """``done`` of ``total`` units of the phase are finished."""
+        """Hear that ``done`` of ``total`` units of the phase are finished."""
 
     def phase_ended(self, name: str, seconds: float, peak_bytes: int) -> None:
-        """A phase ended well; ``peak_bytes`` is the process's highest resident memory so far.
+        """Hear that a phase ended well.
 
-        ``peak_bytes`` is 0 where the system does not tell.
+        ``peak_bytes`` is the process's highest resident memory so far, 0 where the system does not
+        tell.
         """
 
     def step(self, step: Step) -> None:
-        """A denoising step is finished."""
+        """Hear that a denoising step is finished."""
 
 
 @contextmanager
@@ -63,7 +65,7 @@ class PhaseRecord:
     """One finished phase.
 
     Attributes:
-        name: as the pipeline calls it, for example "denoise".
+        name: name that the pipeline gives it, for example "denoise".
         seconds: wall time.
         peak_bytes: highest resident memory of the process up to its end, or within it where
             `restart_peak_memory` was called at its start and works; 0 where unknown.

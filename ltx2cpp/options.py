@@ -151,7 +151,7 @@ class Sampling:
         flow_shift: exponent of the "flow_shift" scheduler; higher spends more steps on noise.
         eta: share of noise, 0..1, that a step of "euler_ancestral" (default 1) or "res_2s"
             (default 0.5) renews.
-        noise_seed: of the renewed noise; None takes the seed of the clip.
+        noise_seed: seed of the renewed noise; None takes the seed of the clip.
         stage_2_sigmas: noise levels of the second of two stages; None takes the official ones.
 
     Raises:

@@ -61,12 +61,12 @@ class GenerationStream(Protocol):
 
     Attributes:
         info: every value that was used; plain JSON types.
-        width, height: in pixels.
+        width, height: size in pixels.
         num_frames: pixel frames in total.
-        frame_rate: in frames per second.
-        video_latent: as in `GenerationOutput`.
-        audio_latent: as in `GenerationOutput`.
-        sound: or None; decoded when it is first read.
+        frame_rate: frames per second.
+        video_latent: see `GenerationOutput`.
+        audio_latent: see `GenerationOutput`.
+        sound: sound of the clip, or None; decoded when it is first read.
     """
 
     info: dict[str, Any]

@@ -197,7 +197,7 @@ class Audio:
 
     Attributes:
         samples: (2, n) float32 in -1..1.
-        sample_rate: in Hz.
+        sample_rate: samples per second.
     """
 
     samples: FloatArray

@@ -59,7 +59,11 @@ def open_checkpoint(path: str | Path) -> CheckpointFile:
 
 
 def read_head(path: Path, num_bytes: int) -> bytes:
-    """The first bytes of a file, fewer when it is shorter."""
+    """Read the first bytes of a file, fewer when it is shorter.
+
+    Raises:
+        CheckpointError: no such file, not a regular one, or not readable.
+    """
     try:
         with open_for_reading(path) as stream:
             return stream.read(num_bytes)
@@ -144,7 +148,7 @@ def _is_plain_name(shard: str) -> bool:
 
 
 def _open_unindexed(folder: Path, files: list[str]) -> CheckpointFile:
-    """Shards without an index are taken only if their numbering says that they are complete."""
+    """Open shards without an index, but only if their numbering says that they are complete."""
     matches = [_SHARD_NAME.fullmatch(name) for name in files]
     parts = [(m["stem"], int(m["index"]), int(m["total"])) for m in matches if m]
     stems = {(stem, total) for stem, _, total in parts}

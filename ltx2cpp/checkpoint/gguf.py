@@ -75,7 +75,7 @@ _OTHER_TENSOR_TYPES = {
     35: "TQ2_0",
 }
 
-# Scalar value types: struct format of one value.
+# Type of a scalar value -> its struct format.
 _SCALARS = {
     0: "B",
     1: "b",
@@ -122,8 +122,9 @@ class _Reader:
         self._file_bytes = stream.seek(0, 2)
         stream.seek(0)
         self._buffer = b""
-        self._position = 0  # in the buffer
-        self._base = 0  # of the buffer in the file
+        # Position in the buffer, and of the buffer in the file.
+        self._position = 0
+        self._base = 0
         self._items_left = _MAX_ARRAY_ITEMS
 
     def read(self) -> CheckpointFile:
@@ -264,7 +265,7 @@ class _Reader:
         return values.astype(np.bool_)
 
     def _strings(self, count: int, what: str) -> list[str]:
-        """Strings of a vocabulary: a quarter of a million, so the loop works on local names."""
+        """Read strings: a vocabulary has a quarter of a million, so the loop uses local names."""
         strings: list[str] = []
         append: Callable[[str], None] = strings.append
         unpack = struct.Struct("<Q").unpack_from

@@ -44,7 +44,7 @@ class OutputTensor:
     """A tensor to be written.
 
     Attributes:
-        name: at most 127 bytes of UTF-8.
+        name: name of at most 127 bytes of UTF-8.
         dtype: stored type; u8 and bool are stored as i8, which has the same bytes.
         shape: extents, outermost first, any number of them.
     """

@@ -48,7 +48,7 @@ class DuplicateKeyError(ValueError):
 
 
 def unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """`object_pairs_hook` for json that refuses repeated keys."""
+    """Build a dict from pairs and refuse repeated keys; an `object_pairs_hook` for json."""
     unique = dict(pairs)
     if len(unique) != len(pairs):
         names: set[str] = set()
@@ -80,7 +80,7 @@ def parse_json(text: str | bytes, where: str) -> Any:
 
 
 def show(value: object, limit: int = 60) -> str:
-    """A value from a file for an error sentence: printable, quoted and cut to `limit`."""
+    """Return a value from a file for an error sentence: printable, quoted, cut to `limit`."""
     if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 128:
         return f"an integer of {value.bit_length()} bits"
     # The text of an array has line breaks.
@@ -101,7 +101,7 @@ def check_name(name: str, where: str) -> None:
             f"{where} has a tensor name of {size_bytes} bytes ({show(name)}); "
             f"1 to {MAX_NAME_BYTES} are allowed"
         )
-    # Control and direction characters.
+    # This refuses control and direction characters.
     if not name.isprintable():
         raise CheckpointError(f"{where} has unprintable characters in the tensor name {show(name)}")
 
@@ -233,7 +233,7 @@ def _is_offset(value: object) -> bool:
 
 
 def _check_layout(tensors: list[TensorInfo], path: Path, data_start: int, file_bytes: int) -> None:
-    """The data section has to be covered exactly once, as the format demands."""
+    """Check that the data section is covered exactly once, as the format demands."""
     position = data_start
     for info in sorted(tensors, key=lambda info: (info.offset, info.size_bytes)):
         if info.offset + info.size_bytes > file_bytes:

@@ -72,7 +72,7 @@ class DType(str, Enum):
         return self.value
 
     def storage_bytes(self, shape: Iterable[int]) -> int:
-        """Bytes of a tensor of `shape`; the row length must be a multiple of the block."""
+        """Return the bytes of a tensor of `shape`, whose rows must be whole blocks."""
         return math.prod(shape) // self.block_elements * self.block_bytes
 
 
@@ -189,7 +189,7 @@ class CheckpointFile:
         kind: format; "sharded" is a folder or index of safetensors files.
         metadata: strings of a safetensors header, or typed values of a GGUF header (arrays of
             numbers as numpy arrays, arrays of strings as lists).
-        tensors: by stored name, in file order.
+        tensors: stored name -> tensor, in file order.
     """
 
     path: Path
@@ -212,7 +212,7 @@ def open_for_reading(path: Path) -> BinaryIO:
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
     except ValueError as error:
-        # A NUL byte in the name.
+        # The name holds a NUL byte.
         raise CheckpointError(f"{str(path)!r}: is not a file name") from error
     if stream is None:
         raise CheckpointError(f"{path}: is not a regular file")
@@ -273,7 +273,10 @@ def read_array(info: TensorInfo) -> npt.NDArray[Any]:
 
 
 def _fp8_values(exponent_bits: int, mantissa_bits: int) -> npt.NDArray[np.float32]:
-    """The 256 values of an 8-bit float; e4m3 has no infinity (the "fn" form), e5m2 is IEEE-like."""
+    """Return the 256 values of an 8-bit float.
+
+    e4m3 has no infinity (the "fn" form), e5m2 is IEEE-like.
+    """
     codes = np.arange(256)
     exponent = (codes >> mantissa_bits) & ((1 << exponent_bits) - 1)
     fraction = (codes & ((1 << mantissa_bits) - 1)) / (1 << mantissa_bits)

@@ -48,7 +48,7 @@ def condition_video(
 
     Args:
         state: nothing held yet.
-        shape: of the clip at this stage's size.
+        shape: shape of the clip in this stage.
         conditions: sources, then held frames, then keyframes, then references.
     """
     references: list[tuple[int, FloatArray]] = []
@@ -74,8 +74,8 @@ def condition_audio(state: LatentState, conditions: Sequence[Encoded]) -> Latent
     """Return the audio state with the sound of conditions that have some.
 
     The sound of a retaken clip is cut to the clip or filled up; what lies past its end is made
-    anew. That of held frames is held as long as they are. That of a reference is heard beside the
-    clip, as if it ended one latent frame before the clip begins.
+    anew. The sound of held frames is held as long as they are. The sound of a reference is heard
+    beside the clip, as if it ended one latent frame before the clip begins.
     """
     for condition in conditions:
         if condition.audio_latent is None:
@@ -160,8 +160,8 @@ def reference_attention(
     fully, and references do not see each other.
 
     Args:
-        tokens: of clip, keyframes and references.
-        references: first token and attention (n,) of each.
+        tokens: number of tokens of clip, keyframes and references.
+        references: pairs of a reference's first token and its attention (n,).
     """
     if all((attention == 1.0).all() for _, attention in references):
         return None

@@ -31,7 +31,7 @@ class Finish(Protocol):
         """Return frames, height and width of the finished clip.
 
         Args:
-            shape: of the clip as it is decoded.
+            shape: shape of the clip as it is decoded.
         """
 
     def frames(self, generated: Iterator[ByteArray], shape: ClipShape) -> Iterator[ByteArray]:
@@ -39,7 +39,7 @@ class Finish(Protocol):
 
         Args:
             generated: chunks of the decoded clip; not read where `decodes_video` is False.
-            shape: of that clip.
+            shape: shape of that clip.
         """
 
     def sound(self, generated: Audio) -> Audio:
@@ -50,7 +50,7 @@ class GivenClip(Finish, Protocol):
     """A finish that starts from a clip that was given.
 
     Attributes:
-        name: of the clip, for messages.
+        name: what messages call the clip.
         given_frames: its frames.
     """
 
@@ -81,12 +81,15 @@ class WholeClip:
     given_frames = None
 
     def size(self, shape: ClipShape) -> tuple[int, int, int]:
+        """Return frames, height and width of the generated clip."""
         return shape.num_frames, shape.height, shape.width
 
     def frames(self, generated: Iterator[ByteArray], shape: ClipShape) -> Iterator[ByteArray]:
+        """Return the generated frames."""
         return generated
 
     def sound(self, generated: Audio) -> Audio:
+        """Return the generated sound."""
         return generated
 
 
@@ -96,9 +99,9 @@ def read_given_clip(
     """Return the clip that is made longer, or that gets a sound; None where there is none.
 
     Args:
-        conditions: as given.
-        frame_rate: of the clip.
-        num_frames: that the caller asked for, or None.
+        conditions: conditions of the call.
+        frame_rate: frames per second of the clip.
+        num_frames: number that the caller asked for, or None.
 
     Raises:
         ArgumentError: it cannot be read, has another frame rate, or something stands against it.

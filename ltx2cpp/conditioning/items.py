@@ -240,7 +240,7 @@ Condition = ImageCondition | VideoCondition | ReferenceVideo | Retake | Extend |
 
 
 def as_conditions(conditions: object) -> list[Condition]:
-    """Return the conditions of a call: of a list, or of one alone.
+    """Return the conditions of a call, given as a list or one alone.
 
     Args:
         conditions: items of this module, and pictures as `as_pictures` takes them.
@@ -252,7 +252,7 @@ def as_conditions(conditions: object) -> list[Condition]:
 
 
 def as_pictures(images: object) -> list[ImageCondition]:
-    """Return pictures as conditions: of a list, or of one alone.
+    """Return pictures, given as a list or one alone, as conditions.
 
     Args:
         images: paths, uint8 (height, width, 3), (picture, frame[, strength[, crf]]) or

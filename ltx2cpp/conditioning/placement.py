@@ -1,4 +1,4 @@
-"""From conditions to pixels at their places: media are read and checked, nothing is encoded.
+"""Give conditions their pixels and places: media are read and checked, nothing is encoded.
 
 Source: Lightricks LTX-2, ltx_pipelines conditioning helpers.
 """
@@ -50,17 +50,18 @@ class Placement:
 
     Attributes:
         kind: what is done with it.
-        name: for messages.
+        name: what messages call it.
         frames: uint8 (n, height, width, 3) at their own size; n is 8k + 1.
         frame: pixel frame of the first.
         strength: 1 holds exactly.
-        downscale, temporal_scale: of a reference.
-        attention: of a reference: 0..1, or a mask (n, height, width).
-        mask: of a source: (n, height, width), 1 is made again.
-        region_s: of a source: the part in time that is made again; of other frames with sound: the
-            part in time that they are.
-        audio: of a source, of held frames, or heard with a reference.
-        new_video, new_audio: of a source: what is made again.
+        downscale: how many times smaller than the clip a reference is.
+        temporal_scale: how many frames of the clip one frame of a reference stands for.
+        attention: how much the clip looks at a reference: 0..1, or a mask (n, height, width).
+        mask: the part of a source's picture that is made again, 1 in (n, height, width).
+        region_s: the part in time, in seconds, that is made again of a source; for other frames
+            with sound the part that they fill.
+        audio: the sound of a source or of held frames, or what is heard with a reference.
+        new_video, new_audio: what is made again of a source.
     """
 
     kind: Kind
@@ -158,11 +159,11 @@ def place(
     """Read the media of all conditions and settle their places.
 
     Args:
-        conditions: as given.
-        shape: of the clip, at its final size.
+        conditions: conditions of the call.
+        shape: shape of the clip at its final size.
         image_crf: compression of pictures that name none.
-        first_shape: of the clip in the first stage, the only one that sees references; None: the
-            final one.
+        first_shape: shape of the clip in the first stage, the only one that sees references; None
+            takes the final one.
         reference_factors: how many times smaller, and slower, references are that do not say.
         placements: conditions that are read and placed already.
 
@@ -353,9 +354,9 @@ def read_source(
     """Return the first frames of a video, uint8 (n, height, width, 3), and with it its sound.
 
     Args:
-        name: for messages.
-        video: as given.
-        frame_rate: of the clip.
+        name: what messages call it.
+        video: file or frames.
+        frame_rate: frames per second of the clip.
         max_frames: how many are read; None reads all.
         same_rate: True refuses another rate and reads the sound; False warns and leaves it.
     """

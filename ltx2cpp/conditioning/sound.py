@@ -31,7 +31,7 @@ class AudioCondition:
 
     Attributes:
         sound: a file, or float32 (2, n), (1, n) or (n,) in -1..1; past its end the clip is silent.
-        sample_rate: of an array, in Hz; a file knows its own.
+        sample_rate: rate of an array, in Hz; a file knows its own.
         start_s: where in the sound the clip begins, in seconds.
 
     Raises:
@@ -61,7 +61,7 @@ class AudioCondition:
             )
 
     def describe(self) -> dict[str, Any]:
-        """Return plain JSON types; of an array only the shape."""
+        """Return plain JSON types; an array leaves only its shape."""
         array = isinstance(self.sound, np.ndarray)
         return {
             "sound": {"shape": list(np.shape(self.sound))} if array else os.fspath(self.sound),  # type: ignore[arg-type]

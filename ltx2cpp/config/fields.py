@@ -67,10 +67,15 @@ class Fields:
         return iter(self._values)
 
     def raw(self, key: str) -> Any:
+        """Return a value unchecked; None when absent."""
         return self._values.get(key)
 
     def nested(self, key: str) -> Fields:
-        """The nested object under `key`; empty when absent."""
+        """Return the nested object under `key`, empty when absent.
+
+        Raises:
+            ConfigError: the value is no object.
+        """
         value = self._values.get(key)
         if value is None:
             value = {}
@@ -79,6 +84,11 @@ class Fields:
         return Fields(value, f"{self.where}.{key}")
 
     def integer(self, key: str, default: int, *, low: int = 1, high: int = MAX_WIDTH) -> int:
+        """Return a whole number from `low` to `high`, which may be written as 2.0.
+
+        Raises:
+            ConfigError: the value is no such number.
+        """
         value = self._values.get(key)
         if value is None:
             return default
@@ -99,7 +109,11 @@ class Fields:
         high: float = 1e12,
         open_low: bool = True,
     ) -> float:
-        """A finite number above `low` (or from it on, without `open_low`) up to `high`."""
+        """Return a finite number above `low` (or from it on, without `open_low`) up to `high`.
+
+        Raises:
+            ConfigError: the value is no such number.
+        """
         value = self._values.get(key)
         if value is None:
             return default
@@ -113,6 +127,11 @@ class Fields:
         return result
 
     def flag(self, key: str, default: bool) -> bool:
+        """Return a switch.
+
+        Raises:
+            ConfigError: the value is neither true nor false.
+        """
         value = self._values.get(key)
         if value is None:
             return default
@@ -121,7 +140,11 @@ class Fields:
         return bool(value)
 
     def choice(self, key: str, default: str, allowed: Iterable[str]) -> str:
-        """A word; one that is not in `allowed` is a feature that is not implemented."""
+        """Return a word of a list.
+
+        Raises:
+            UnsupportedError: the word is not in `allowed`, so not implemented.
+        """
         value = self._values.get(key)
         if value is None:
             return default
@@ -143,6 +166,11 @@ class Fields:
         length: int | None = None,
         longest: int = 64,
     ) -> tuple[int, ...]:
+        """Return whole numbers from `low` to `high`: `length` of them, or up to `longest`.
+
+        Raises:
+            ConfigError: the value is no such list.
+        """
         value = self._values.get(key)
         if value is None:
             return default
@@ -186,6 +214,7 @@ class Fields:
         return tensor_value
 
     def error(self, message: str) -> ConfigError:
+        """Return an error that says where these fields are from."""
         return ConfigError(f"{self.where}: {message}")
 
     def _wrong(self, key: str, expected: str) -> ConfigError:
@@ -195,7 +224,7 @@ class Fields:
 
 
 def dim(shapes: Shapes, name: str, axis: int) -> int | None:
-    """One extent of a tensor, or None when it is absent or has too few dimensions."""
+    """Return one extent of a tensor, or None when it is absent or has too few dimensions."""
     shape = shapes.get(name)
     if shape is None or axis >= len(shape):
         return None
@@ -203,7 +232,7 @@ def dim(shapes: Shapes, name: str, axis: int) -> int | None:
 
 
 def count_blocks(names: Iterable[str], prefix: str) -> int:
-    """Highest number after `prefix` plus one; 0 when none."""
+    """Return the highest number that follows `prefix` in a name, plus one; 0 when none does."""
     highest = -1
     for name in names:
         if name.startswith(prefix):

@@ -115,7 +115,7 @@ class _Structure:
 
 
 def read_gemma_config(fields: Fields, shapes: Shapes) -> GemmaConfig:
-    """Configuration of a Hugging Face text encoder.
+    """Read the configuration of a Hugging Face text encoder.
 
     Args:
         fields: the whole config.json (or the metadata string `gemma_config`); empty when the
@@ -165,7 +165,16 @@ def read_gemma_config(fields: Fields, shapes: Shapes) -> GemmaConfig:
 
 
 def read_gemma_gguf_config(fields: Fields, shapes: Shapes) -> GemmaConfig:
-    """Configuration of llama.cpp's Gemma 3 GGUF; `fields` is its metadata, names are canonical."""
+    """Read the configuration of llama.cpp's Gemma 3 GGUF.
+
+    Args:
+        fields: metadata of the file.
+        shapes: canonical names, as `read_gemma_config` takes them.
+
+    Raises:
+        ConfigError: a value is out of range or contradicts the tensors.
+        UnsupportedError: a feature that is not implemented.
+    """
     structure = _Structure.read(shapes, fields.where)
 
     def key(suffix: str) -> str:
@@ -216,7 +225,7 @@ def _check_model_type(fields: Fields) -> None:
 
 
 def _rope(text: Fields, structure: _Structure) -> tuple[float, float, float]:
-    """(theta, factor) of global layers and theta of local ones, from either spelling."""
+    """Return theta and factor of global layers and theta of local ones, from either spelling."""
     if "rope_parameters" in text:
         per_kind = text.nested("rope_parameters")
         full = per_kind.nested("full_attention")
@@ -261,7 +270,7 @@ def _global_layers(text: Fields, layers: int) -> tuple[bool, ...]:
 
 
 def _gguf_global_layers(fields: Fields, key: str, layers: int) -> tuple[bool, ...]:
-    """The pattern as a period, or as one flag per layer that is true where attention is local."""
+    """Read a period, or one flag per layer that is true where attention is local."""
     flags = fields.raw(key)
     if isinstance(flags, np.ndarray) and flags.dtype == np.bool_:
         if flags.shape != (layers,):

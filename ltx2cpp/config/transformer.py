@@ -358,7 +358,7 @@ class _Rope:
 def _heads(
     fields: Fields, prefix: str, width: int | None, gate_rows: int | None, heads: int, size: int
 ) -> tuple[int, int]:
-    """Heads and head dimension whose product is the width the tensors have."""
+    """Return heads and head dimension, whose product is the width that the tensors have."""
     heads_key, size_key = f"{prefix}num_attention_heads", f"{prefix}attention_head_dim"
     configured = fields.integer(heads_key, gate_rows or heads, high=4096)
     num_heads = fields.agree(heads_key, configured, gate_rows)

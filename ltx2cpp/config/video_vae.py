@@ -260,7 +260,7 @@ def _config_block(fields: Fields, half: str, index: int, entry: Any) -> VaeBlock
 
 
 def _tensor_blocks(half: str, shapes: Shapes) -> tuple[VaeBlock, ...] | None:
-    """Blocks from the widths of the convolutions, in stored order; None when they do not fit."""
+    """Derive the blocks from the widths of the convolutions; None when they do not fit."""
     prefix = "up_blocks." if half == "decoder" else "down_blocks."
     count = count_blocks(shapes, prefix)
     if not 1 <= count <= 64:
@@ -287,7 +287,7 @@ def _tensor_blocks(half: str, shapes: Shapes) -> tuple[VaeBlock, ...] | None:
 
 
 def _width(shapes: Shapes, block: str) -> int | None:
-    """Width that the block at `block` takes; past the last one, that of conv_out."""
+    """Return the width that a block takes; past the last block, the width of conv_out."""
     for name in (
         block + "res_blocks.0.conv1.conv.weight",
         block + "conv.conv.weight",

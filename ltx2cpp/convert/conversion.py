@@ -74,7 +74,7 @@ _FILE_TYPES = {
     Recipe.Q5_K_M: gguf.LlamaFileType.MOSTLY_Q5_K_M,
     Recipe.Q4_K_M: gguf.LlamaFileType.MOSTLY_Q4_K_M,
 }
-# Said anew for the new file, or true of the old one only.
+# Keys that are written anew, or that are true of the source only.
 _REPLACED_KEYS = frozenset(
     (
         "general.architecture",
@@ -169,7 +169,7 @@ def convert(
             would suffer keep a wider type (see `ltx2cpp.model.quantization`).
         on_progress: called with (source bytes done, source bytes in all) many times a second; an
             exception it raises ends the conversion and leaves no file.
-        threads: for quantising; None takes the physical cores.
+        threads: how many threads quantise; None takes as many as there are physical cores.
 
     Returns:
         what was written.
@@ -297,7 +297,7 @@ def _plan_gemma(plan: _Plan, source: Source, recipe: Recipe) -> None:
 
 
 def _carried_metadata(source: Source) -> dict[str, Any]:
-    """Metadata of the source that stays true, and what the name of the source tells."""
+    """Return the metadata of the source that stays true, and what the source's name tells."""
     carried: dict[str, Any] = {}
     carried["general.name"] = source.path.name if source.path.is_dir() else source.path.stem
     if source.group("transformer"):
@@ -359,7 +359,7 @@ class _Reader:
         self._stack.close()
 
     def read(self, info: TensorInfo, offset: int, size_bytes: int) -> NDArray[np.uint8]:
-        """Bytes `offset` to `offset + size_bytes` of a tensor."""
+        """Read bytes `offset` to `offset + size_bytes` of a tensor."""
         part = np.empty(size_bytes, np.uint8)
         try:
             with self._lock:
@@ -449,7 +449,7 @@ def _check_values(values: NDArray[np.float32], item: _Item) -> None:
 
 
 def describe_types(dtypes: Mapping[DType, int]) -> str:
-    """Types and their share of the bytes, largest first: "q8_0 91 %, bf16 8 %, f32 1 %"."""
+    """Return types with their share of the bytes: "q8_0 91 %, bf16 8 %, f32 1 %"."""
     total = sum(dtypes.values()) or 1
     ordered = sorted(dtypes.items(), key=lambda entry: -entry[1])
     return ", ".join(f"{dtype} {100 * size / total:.0f} %" for dtype, size in ordered)

@@ -48,7 +48,7 @@ _LAYER_NAME = re.compile(r"layers\.(\d+)\.(.+)\.weight")
 
 
 def gguf_name(canonical: str) -> str:
-    """llama.cpp's name of a tensor.
+    """Return llama.cpp's name of a tensor.
 
     Raises:
         UnsupportedError: a tensor that Gemma 3 does not have.
@@ -62,18 +62,18 @@ def gguf_name(canonical: str) -> str:
 
 
 def norm_offset(canonical: str, config: GemmaConfig) -> float:
-    """What is added to a weight: the format keeps 1 + w of every norm, Hugging Face files w."""
+    """Return what is added to a weight: the format keeps 1 + w of a norm, Hugging Face files w."""
     return config.norm_weight_offset if canonical.endswith("norm.weight") else 0.0
 
 
 def read_config(source: Source) -> GemmaConfig:
-    """Configuration of the text model in `source`."""
+    """Read the configuration of the text model in `source`."""
     config: GemmaConfig = build_text_encoder(source).config
     return config
 
 
 def gemma_metadata(source: Source, config: GemmaConfig) -> dict[str, Any]:
-    """Keys that describe the model and its vocabulary.
+    """Return the keys that describe the model and its vocabulary.
 
     Args:
         source: a Hugging Face folder or single file.
@@ -111,7 +111,7 @@ def gemma_metadata(source: Source, config: GemmaConfig) -> dict[str, Any]:
 
 
 def _pattern(config: GemmaConfig, where: str) -> int:
-    """Every how many layers one is global; one past the last layer when none is."""
+    """Return every how many layers one is global; one past the last layer when none is."""
     layers = config.global_layers
     pattern = layers.index(True) + 1 if True in layers else len(layers) + 1
     if layers != tuple((layer + 1) % pattern == 0 for layer in range(len(layers))):
@@ -171,7 +171,7 @@ def _vocabulary(source: Source, rows: int) -> dict[str, Any]:
 
 
 def _sentencepiece(source: Source) -> TokenizerSource | None:
-    """The sentencepiece model if there is one: its scores are what the format is made for."""
+    """Find a sentencepiece model, whose scores are what the format is made for."""
     info = source.file.tensors.get("spiece_model")
     if info is not None:
         return TokenizerSource("sentencepiece", info.path, tensor=info)

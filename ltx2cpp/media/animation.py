@@ -36,7 +36,7 @@ def write_webp(
     Args:
         path: name of the file.
         frames: pictures ``(height, width, 3)`` RGB.
-        frame_rate: at most 1000 frames per second; each frame starts within half a millisecond of
+        frame_rate: frames per second, at most 1000; each frame starts within half a millisecond of
             its time.
         comment: Exif tag ImageDescription.
 
@@ -77,7 +77,7 @@ def write_gif(
     Args:
         path: name of the file.
         frames: pictures ``(height, width, 3)`` RGB.
-        frame_rate: at most 50 frames per second; each frame starts within half a hundredth of a
+        frame_rate: frames per second, at most 50; each frame starts within half a hundredth of a
             second of its time.
         comment: comment block.
 

@@ -14,7 +14,7 @@ from ltx2cpp.errors import ArgumentError
 from ltx2cpp.media.given import open_container
 from ltx2cpp.values import Audio
 
-# Code points of ITU-T H.273 that mean the matrix of BT.709.
+# Code point of ITU-T H.273 that means the matrix of BT.709.
 _BT709 = 1
 
 

@@ -47,10 +47,10 @@ def open_regular(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """
     name = os.fspath(path)
     try:
-        # Before it is opened, because opening alone may act on a device.
+        # The check comes first, because opening alone may act on a device.
         mode = os.stat(name).st_mode  # noqa: PTH116
     except ValueError as error:
-        # A NUL byte in the name.
+        # The name holds a NUL byte.
         raise ValueError("no file has such a name") from error
     _check_regular(mode)
     with open(name, "rb", opener=_open_at_once) as stream:
@@ -124,7 +124,7 @@ def _picture_formats() -> tuple[str, ...]:
     from PIL import Image, features
 
     Image.init()
-    # Asked only where the plugin is there: older versions do not know the word.
+    # Pillow is asked only where the plugin is there: older versions do not know the word.
     without = () if "AVIF" in Image.OPEN and features.check("avif") else ("AVIF",)
     return tuple(name for name in _PICTURE_FORMATS if name in Image.OPEN and name not in without)
 

@@ -106,7 +106,7 @@ def write_sound(path: str | os.PathLike[str], audio: Audio, *, comment: str) -> 
 
     Args:
         path: name of the file; .wav takes 16-bit PCM, anything else AAC in MPEG-4.
-        audio: at least one sample.
+        audio: sound of at least one sample.
         comment: tag ``comment``.
 
     Raises:

@@ -28,7 +28,7 @@ Frames = NDArray[np.uint8]
 
 
 class _Clip(Protocol):
-    """What is read of a clip, decoded or not."""
+    """What the writer reads from a clip, decoded or not."""
 
     @property
     def info(self) -> Mapping[str, object]: ...
@@ -81,7 +81,7 @@ def save_video(
     Args:
         path: output name; the extension chooses the format, see `output_format`.
         chunks: uint8 ``(frames, height, width, 3)`` RGB in order, any number of frames each, taken
-        one at a time.
+            one at a time.
         frame_rate: frames per second, see `exact_frame_rate`.
         parameters: stored inside the output as JSON; `read_parameters` reads them back.
         audio: sound, for MP4 only, cut to the length of the pictures or filled up with silence;
@@ -151,7 +151,7 @@ def save_sound(
 
     Args:
         path: output name with the extension .wav or .m4a.
-        audio: at least one sample.
+        audio: sound of at least one sample.
         parameters: stored inside the output as JSON; `read_parameters` reads them back.
 
     Raises:

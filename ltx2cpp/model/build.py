@@ -34,6 +34,7 @@ def _shapes(tensors: Mapping[str, TensorInfo]) -> dict[str, tuple[int, ...]]:
 
 
 def build_transformer(source: Source) -> Component:
+    """Build the transformer."""
     tensors = source.group("transformer")
     fields = source.config.nested("transformer")
     return source.component(tensors, read_transformer_config(fields, _shapes(tensors)))
@@ -51,6 +52,13 @@ def build_connector(
 def build_text_projection(
     source: Source, transformer: Source | None, hidden_size: int | None
 ) -> Component:
+    """Build the projection of the text encoder's states; see `build_connector`.
+
+    Args:
+        source: the file with the projection.
+        transformer: the file with the transformer, if there is one.
+        hidden_size: width of the text encoder where it is known.
+    """
     tensors = source.group("text_projection")
     fields = _text_fields(source, transformer)
     config = read_text_projection_config(fields, _shapes(tensors), hidden_size)
@@ -93,7 +101,7 @@ def _gemma_fields(source: Source) -> Fields:
 
 
 def build_video_vae(source: Source) -> tuple[Component | None, Component | None]:
-    """(decoder, encoder) of the video VAE; each carries the statistics."""
+    """Build decoder and encoder of the video VAE; each carries the statistics."""
     decoder = half_of(source.group("video_vae"), "decoder")
     encoder = half_of(source.group("video_vae"), "encoder")
     fields = source.config.nested("vae")
@@ -105,7 +113,7 @@ def build_video_vae(source: Source) -> tuple[Component | None, Component | None]
 
 
 def build_audio_vae(source: Source) -> tuple[Component | None, Component | None]:
-    """(decoder, encoder) of the audio VAE; each carries the statistics."""
+    """Build decoder and encoder of the audio VAE; each carries the statistics."""
     decoder = half_of(source.group("audio_vae"), "decoder")
     encoder = half_of(source.group("audio_vae"), "encoder")
     fields = source.config.nested("audio_vae")
@@ -117,11 +125,13 @@ def build_audio_vae(source: Source) -> tuple[Component | None, Component | None]
 
 
 def build_vocoder(source: Source) -> Component:
+    """Build the vocoder, with the bandwidth extension where the file has it."""
     tensors = source.group("vocoder")
     config = read_vocoder_config(source.config.nested("vocoder"), _shapes(tensors))
     return source.component(tensors, config)
 
 
 def build_upsampler(source: Source) -> Component:
+    """Build a latent upsampler of either kind."""
     tensors = source.group("upsampler")
     return source.component(tensors, read_upsampler_config(source.config, _shapes(tensors)))

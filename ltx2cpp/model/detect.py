@@ -102,7 +102,7 @@ class Detection:
         family: "ltx-2" for anything of LTX-2, 2.3 or 2.5, also a VAE alone.
         version: None when no tensor and no metadata tells it.
         version_source: "tensors", "metadata" or "".
-        model_version: as the metadata spells it ("2.3.0", "2.3.rc1"); "" when absent.
+        model_version: version as the metadata spells it ("2.3.0", "2.3.rc1"); "" when absent.
         variant: "dev" or "distilled"; None for files without a transformer.
         variant_source: "metadata", "file name" or "default"; "" without a variant.
         components: tensors per component ("video_decoder", ...), in the order of use.
@@ -175,7 +175,7 @@ def missing_sentence(component: str, where: str) -> str:
 
 
 def count_components(tensors: SortedTensors) -> dict[str, int]:
-    """Tensors per component; the halves of an autoencoder share its statistics."""
+    """Count the tensors of each component; the halves of an autoencoder share its statistics."""
     counts: dict[str, int] = {}
     for group, members in tensors.groups.items():
         if group in ("video_vae", "audio_vae"):
@@ -192,9 +192,9 @@ def count_components(tensors: SortedTensors) -> dict[str, int]:
 
 
 def half_of(members: Mapping[str, TensorInfo], half: str) -> dict[str, TensorInfo]:
-    """Decoder or encoder of an autoencoder without its prefix, with the statistics.
+    """Return the tensors of an autoencoder's decoder or encoder, without their prefix.
 
-    Empty when the half is absent.
+    The statistics come with them; the result is empty when the half is absent.
     """
     prefix = f"{half}."
     part = {name[len(prefix) :]: info for name, info in members.items() if name.startswith(prefix)}
@@ -205,14 +205,18 @@ def half_of(members: Mapping[str, TensorInfo], half: str) -> dict[str, TensorInf
 
 
 def upsampler_kind(members: Mapping[str, TensorInfo]) -> str:
-    """ "temporal_upsampler" when the upsampling convolution is 3-D, else "spatial_upsampler"."""
+    """Return "temporal_upsampler" for a 3-D upsampling convolution, else "spatial_upsampler"."""
     kernel = members.get("upsampler.0.weight")
     temporal = kernel is not None and len(kernel.shape) == 5
     return "temporal_upsampler" if temporal else "spatial_upsampler"
 
 
 def find_version(file: CheckpointFile, tensors: SortedTensors) -> tuple[Version | None, str]:
-    """Version by tensors, else by metadata; a conflict is logged and the tensors win."""
+    """Find the version by tensors, else by metadata, and what told it; the tensors win.
+
+    Returns:
+        version and "tensors", "metadata" or ""; None and "" when nothing tells it.
+    """
     by_tensors = _version_by_tensors(tensors.groups)
     by_metadata = stated_version(file)
     if by_tensors is None:
@@ -258,12 +262,13 @@ def _version_by_tensors(groups: Mapping[Group, Mapping[str, TensorInfo]]) -> Ver
 
 
 def model_version(file: CheckpointFile) -> str:
+    """Return the version as the metadata spells it, at most 64 characters; "" when absent."""
     version = file.metadata.get("model_version")
     return version[:64] if isinstance(version, str) else ""
 
 
 def stated_version(file: CheckpointFile) -> Version | None:
-    """Version that the metadata states: "2.3.0", "2.3.rc1", "v2.3-dev", by two numbers."""
+    """Return the version that the metadata states: "2.3.0", "2.3.rc1", "v2.3-dev"."""
     match = re.match(r"v?(\d{1,4})(?:\.(\d{1,4}))?", model_version(file))
     if match is None:
         return None
@@ -277,7 +282,11 @@ def stated_version(file: CheckpointFile) -> Version | None:
 
 
 def find_variant(file: CheckpointFile) -> tuple[Variant, str]:
-    """Dev or distilled, which tensors do not show, and what said so."""
+    """Find out whether a model is dev or distilled, which tensors do not show.
+
+    Returns:
+        variant and "metadata", "file name" or "default".
+    """
     for key in ("model_version", "variant", "general.name", "general.finetune"):
         text = file.metadata.get(key)
         if isinstance(text, str) and (variant := _variant_in(text)) is not None:

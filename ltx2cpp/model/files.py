@@ -49,7 +49,7 @@ class ModelFiles:
     variant: Variant | None = None
 
     def paths(self) -> dict[str, Path]:
-        """The paths that were given, by argument name.
+        """Return the paths that were given, by argument name.
 
         Raises:
             ArgumentError: a value that is no path, or an unknown variant.

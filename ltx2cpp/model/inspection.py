@@ -39,7 +39,7 @@ class ComponentSummary:
     """What a file holds of one component.
 
     Attributes:
-        name: as `ModelFiles` and `ModelSet` call it.
+        name: attribute of `ModelSet`, or "tokenizer", "duration_head" or "lora".
         tensors: number of stored tensors, scales of fp8 weights included.
         parameters: elements of these tensors.
         size_bytes: their stored bytes.
@@ -67,8 +67,8 @@ class LoraSummary:
         modules: number of weights that it changes.
         ranks: smallest and largest rank of its factors.
         factors: smallest and largest alpha / rank; 1 where no alpha is known.
-        reference_downscale_factor: of an IC-LoRA: how many times smaller its reference video is.
-        reference_temporal_scale_factor: how many times slower.
+        reference_downscale_factor: how many times smaller an IC-LoRA wants its reference video.
+        reference_temporal_scale_factor: how many times slower it wants it.
         strangers: keys that are no part of a low-rank pair, and are not used.
     """
 
@@ -90,10 +90,10 @@ class Inspection:
         family: "ltx-2", "gemma-3", "lora" or "unknown".
         description: one line for people.
         version: "2.0", "2.3", "2.5", or "" when nothing tells it.
-        model_version: as the metadata spells it; "" when absent.
+        model_version: version as the metadata spells it; "" when absent.
         variant: "dev" or "distilled" with a transformer; "" otherwise or when nothing tells it.
         num_blocks: transformer blocks.
-        components: in the order of use.
+        components: what the file holds, in the order of use.
         missing: what generating a clip needs beside a transformer and the file lacks, or the
             tokenizer of a text encoder -> sentence that says where it usually is.
         metadata: key -> value, long ones cut.
@@ -124,7 +124,7 @@ class Inspection:
     lora: LoraSummary | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain JSON types."""
+        """Return the same as plain JSON types."""
         plain = dataclasses.asdict(self)
         plain["path"] = str(self.path)
         return plain
@@ -175,7 +175,7 @@ def inspect_file(path: str | Path) -> Inspection:
 
 
 def lora_kind(names: Iterable[str]) -> str | None:
-    """What kind of adapter the names belong to ("LoRA", "LoKr adapter"); None for a model."""
+    """Return the kind of adapter that has such names ("LoRA", "LoKr adapter"); None for a model."""
     for name in names:
         lowered = f".{name.lower()}."
         for marks, kind in _LORA_MARKS:
@@ -185,7 +185,7 @@ def lora_kind(names: Iterable[str]) -> str | None:
 
 
 def summarise_metadata(metadata: Mapping[str, Any]) -> dict[str, str]:
-    """Metadata for people: long texts cut, lists counted."""
+    """Return metadata for people: long texts are cut, lists counted."""
     summary: dict[str, str] = {}
     for key, value in metadata.items():
         if isinstance(value, str):
@@ -267,7 +267,7 @@ def _describe(
 
 
 def _missing(detection: Detection, models: ModelSet | None) -> dict[str, str]:
-    """What a file lacks of what its kind usually holds; parts are not blamed for being parts."""
+    """Return what a file lacks of what its kind usually holds; a part need not be a whole."""
     if detection.family == "gemma-3":
         components = ["tokenizer"]
     elif "transformer" in detection.components:
@@ -289,7 +289,7 @@ def _members(component: str, tensors: SortedTensors) -> Mapping[str, TensorInfo]
 
 
 def _gaps(names: Iterable[str]) -> tuple[str, ...]:
-    """Names that a block lacks although its siblings have them."""
+    """Return the names that a block lacks although its siblings have them."""
     stacks: dict[str, dict[int, set[str]]] = {}
     for name in names:
         match = _BLOCK.match(name)
@@ -310,7 +310,7 @@ def _gaps(names: Iterable[str]) -> tuple[str, ...]:
 def _try_resolve(
     path: Path, tensors: SortedTensors, variant: Variant | None
 ) -> tuple[ModelSet | None, str]:
-    """The components as the pipeline would see them, or the sentence that says why not."""
+    """Return the components as the pipeline would see them, or the sentence that says why not."""
     only_text = "text_encoder" in tensors.groups and "transformer" not in tensors.groups
     role = "text_encoder" if only_text else "checkpoint"
     try:

@@ -61,8 +61,8 @@ class Lora:
         num_weights: weights that it changes.
         rank: largest rank of its pairs.
         unmatched: keys and modules that nothing in the model answers to.
-        reference_downscale_factor: of an IC-LoRA: the reference video is this much smaller than
-            the clip; 1 otherwise.
+        reference_downscale_factor: how many times smaller than the clip an IC-LoRA wants its
+            reference video; 1 for other LoRAs.
         reference_temporal_scale_factor: the same for frames.
     """
 
@@ -118,14 +118,14 @@ class AdaptedModels:
         without any are the same objects as in the bare model, and equal LoRAs give the same model.
 
         Raises:
-            as `match`.
+            Error: as `match`.
         """
         if specs not in self._adapted:
             self._adapted[specs] = self._attach(specs)
         return self._adapted[specs]
 
     def changes_text(self, spec: LoraSpec) -> bool:
-        """Whether a LoRA changes more than the transformer."""
+        """Return whether a LoRA changes more than the transformer."""
         return any(component != "transformer" for component, _ in self._match(spec).pairs)
 
     def _match(self, spec: LoraSpec) -> _MatchedLora:
@@ -171,7 +171,7 @@ class _Names:
         self._flat: dict[str, _Place] | None = None
 
     def place(self, module: str) -> _Place | None:
-        """Component and canonical name of the weight, whether or not the model has it."""
+        """Return component and canonical name of the weight, whether or not the model has it."""
         for prefix in _FLAT_PREFIXES:
             if module.startswith(prefix):
                 return self._place_flat(module[len(prefix) :])
@@ -301,7 +301,7 @@ def _check_generation(
         )
     if claim is None:
         claim = _version_in_name(path)
-        # What modules prove beats a name; 2.3 and 2.5 share their modules.
+        # Modules prove more than a name does; 2.3 and 2.5 share their modules.
         if by_modules is not None and claim == "2.0":
             claim = None
     if claim is not None and claim != version:
@@ -330,7 +330,7 @@ def _version_in_name(path: Path) -> str | None:
 
 
 def _generation_of_modules(pairs: Iterable[tuple[_Place, StoredPair]]) -> _Generation | None:
-    """The generation that has all these modules; "2.3" stands for everything since."""
+    """Return the generation that has all these modules; "2.3" stands for everything since."""
     for (component, weight), pair in pairs:
         stem = weight.partition(".")[0]
         rows, columns = pair.up.shape[0], pair.down.shape[1]

@@ -53,7 +53,7 @@ class StoredPair:
     """The two factors of one module.
 
     Attributes:
-        module: as stored, prefix included.
+        module: its stored name, prefix included.
         down: (rank, in).
         up: (out, rank).
         factor: alpha / rank where an alpha is known, else 1.
@@ -71,10 +71,10 @@ class LoraFile:
 
     Attributes:
         file: the file.
-        pairs: in the order of the file.
+        pairs: the factors of each module, in the order of the file.
         strangers: keys that are no part of a low-rank pair, such as whole differences of biases.
         reference_downscale_factor: how much smaller an IC-LoRA wants its reference video.
-        reference_temporal_scale_factor: how much slower.
+        reference_temporal_scale_factor: how much slower it wants it.
     """
 
     file: CheckpointFile
@@ -220,7 +220,7 @@ def _checked_alpha(value: Any, where: str) -> float:
 
 
 def _configured_alphas(file: CheckpointFile, path: Path) -> dict[str, _Alphas]:
-    """alpha by the first part of a module's name, "" for any; empty when nothing states it."""
+    """Read alpha by the first part of a module's name, "" for any; empty when nothing states it."""
     text = file.metadata.get(_METADATA_KEY)
     if text is not None:
         where = f"{path}: {_METADATA_KEY}"
@@ -232,7 +232,7 @@ def _configured_alphas(file: CheckpointFile, path: Path) -> dict[str, _Alphas]:
             prefix, _, name = key.rpartition(".")
             configs.setdefault(prefix, {})[name] = value
         return {prefix: _read_alphas(config, where) for prefix, config in configs.items()}
-    # The other file of a peft folder.
+    # A peft folder has the configuration in a file of its own.
     folder = path if path.is_dir() else path.parent
     beside = folder / _CONFIG_NAME
     if (path.is_dir() or path.name == _PEFT_FILE) and beside.is_file():

@@ -22,11 +22,11 @@ class ModelSet:
 
     Attributes:
         version: "2.0", "2.3" or "2.5"; "" when nothing tells it.
-        model_version: as the metadata spells it; "" when absent.
+        model_version: version as the metadata spells it; "" when absent.
         variant: "dev" or "distilled".
         variant_source: "argument", "metadata", "file name" or "default".
-        audio_config: of the audio parts; its members are None where the files lack them.
-        unclaimed: per file, tensor names that belong to nothing known.
+        audio_config: what the files say about sound; its members are None where they lack a part.
+        unclaimed: file -> names of its tensors that belong to nothing known.
     """
 
     transformer: Component | None
@@ -51,12 +51,12 @@ class ModelSet:
     searched: tuple[Path, ...]
 
     def components(self) -> dict[str, Component]:
-        """The components present, by attribute name."""
+        """Return the components that the files hold, by attribute name."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
         return {name: value for name, value in values.items() if isinstance(value, Component)}
 
     def why_missing(self, component: str) -> str:
-        """One sentence: which component the files lack, and where it is usually found.
+        """Say which component the files lack, and where it is usually found.
 
         Args:
             component: attribute name, or "tokenizer".
@@ -68,7 +68,14 @@ class ModelSet:
         return f"{files} {verb} no {title}; {place}"
 
     def require(self, component: str) -> Component:
-        """The component, or CheckpointError with the sentence of `why_missing`."""
+        """Return a component.
+
+        Args:
+            component: attribute name.
+
+        Raises:
+            CheckpointError: the files lack it; the sentence is that of `why_missing`.
+        """
         value: Component | None = getattr(self, component)
         if value is None:
             raise CheckpointError(self.why_missing(component))

@@ -170,7 +170,7 @@ _LLAMA_CPP_LAYER = {
     "post_ffw_norm": "post_feedforward_layernorm",
 }
 _LLAMA_CPP_TOP = {"token_embd": "embed_tokens", "output_norm": "norm"}
-# In this order: a multimodal file also holds names that start with the shorter ones.
+# The order matters: a multimodal file also holds names that start with the shorter ones.
 _GEMMA_PREFIXES = ("language_model.model.", "model.language_model.", "model.", "")
 _GEMMA_NAME = re.compile(r"(layers\.\d+\.|embed_tokens\.|norm\.)")
 _GEMMA_MARKER = re.compile(r"(.*?)layers\.\d+\.self_attn\.q_proj\.weight")
@@ -201,9 +201,9 @@ class _Context:
 
     gemma_prefix: str | None
     llama_cpp: bool
-    # Component that bare encoder., decoder. and per_channel_statistics. belong to.
+    # Component to which bare encoder., decoder. and per_channel_statistics. belong.
     autoencoder: Group | None
-    # The vocoder's own prefix is gone: of its names, vocoder. is then the inner generator.
+    # The vocoder's own prefix is gone; vocoder. then names the inner generator.
     vocoder_stripped: bool
     vocoder_diffusers: bool
 
@@ -254,10 +254,11 @@ def sort_tensors(file: CheckpointFile) -> SortedTensors:
 
 
 def place_module(module: str) -> tuple[Group, str] | None:
-    """Component and canonical weight name of a module that an adapter names, in any dialect.
+    """Return component and canonical weight name of a module that an adapter names.
 
     Args:
-        module: dotted path with or without a prefix; not the kind with underscores for dots.
+        module: dotted path in any dialect, with or without a prefix; not the kind with underscores
+            for dots.
     """
     for prefix in _ADAPTER_PREFIXES:
         module = module.removeprefix(prefix)
@@ -266,7 +267,7 @@ def place_module(module: str) -> tuple[Group, str] | None:
 
 
 def spell_module(group: Group, module: str) -> tuple[str, ...]:
-    """Full paths, official and diffusers', of a module of a component under its canonical name."""
+    """Return the full paths, official and diffusers', of a module given by its canonical name."""
     if group == "transformer":
         inverse = {official: name for name, official in _DIFFUSERS_TRANSFORMER.items()}
         return module, _renamed(module, inverse)
@@ -289,7 +290,7 @@ def _look_around(file: CheckpointFile) -> _Context:
 
 
 def _bare_autoencoder(tensors: Mapping[str, TensorInfo]) -> Group | None:
-    """Video and audio VAE share their outer names; the levels inside are spelt differently."""
+    """Tell video from audio VAE: they share their outer names and spell the levels differently."""
     for name, info in tensors.items():
         if name.startswith(("encoder.", "decoder.")):
             inner = name.partition(".")[2]
@@ -356,7 +357,7 @@ def _component(
 
 
 def _within(group: Group, name: str) -> tuple[Group, str, Layout] | Literal["ignored"]:
-    """Canonical name of a tensor whose component is known and whose prefix is gone."""
+    """Return the claim on a tensor whose component is known and whose prefix is gone."""
     canonical = name
     if group == "transformer":
         canonical = _renamed(name, _DIFFUSERS_TRANSFORMER)
@@ -402,7 +403,7 @@ def _llama_cpp(name: str) -> tuple[Group, str, Layout] | None:
     return "text_encoder", f"layers.{layer}.{_LLAMA_CPP_LAYER[part]}.weight", "llama.cpp"
 
 
-# The video VAE as diffusers numbers it
+# -- the video VAE as diffusers numbers it --------------------------------------------------------
 
 _DIFFUSERS_VAE = re.compile(
     r"(encoder|decoder)\.(?:(mid_block)|(down_blocks|up_blocks)\.(\d{1,4}))"
@@ -437,7 +438,7 @@ def _number_vae_blocks(tensors: dict[str, TensorInfo]) -> dict[str, TensorInfo]:
     return renamed
 
 
-# Kernels that a converter flattened
+# -- kernels that a converter flattened -----------------------------------------------------------
 
 
 def _unflatten(tensors: dict[str, TensorInfo]) -> dict[str, TensorInfo]:

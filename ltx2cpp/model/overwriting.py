@@ -60,8 +60,8 @@ def refuse_overwriting(
     differ in case are seen through. A folder as an output stands for everything in it.
 
     Args:
-        outputs: for each output the option that names it, and its path.
-        inputs: for each input the option that names it, and the files that are read for it.
+        outputs: pairs of the option that names an output, and its path.
+        inputs: pairs of the option that names an input, and the files that are read for it.
 
     Raises:
         ArgumentError: an output is an input. The sentence names both and the cure.

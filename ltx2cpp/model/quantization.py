@@ -57,7 +57,7 @@ class WeightClass(Enum):
     EMBEDDING = "embedding"
 
 
-# The first pattern that is found decides. Official, diffusers and llama.cpp spellings.
+# The first pattern that matches decides. Official, diffusers and llama.cpp spellings.
 _CLASSES: tuple[tuple[re.Pattern[str], WeightClass], ...] = tuple(
     (re.compile(pattern), weight_class)
     for pattern, weight_class in (
@@ -127,7 +127,9 @@ _ALIASES = {"q5_k": Recipe.Q5_K_M, "q4_k": Recipe.Q4_K_M}
 
 
 def parse_recipe(text: str | Recipe) -> Recipe:
-    """The recipe of a user's word, in upper or lower case; q5_k and q4_k mean the _m forms.
+    """Return the recipe that a user's word means, in upper or lower case.
+
+    q5_k and q4_k mean the _m forms.
 
     Raises:
         ArgumentError: not one of them.
@@ -147,7 +149,7 @@ def parse_recipe(text: str | Recipe) -> Recipe:
 
 
 def weight_class(name: str, shape: Sequence[int]) -> WeightClass:
-    """Class of a weight.
+    """Return the class of a weight.
 
     Args:
         name: stored or canonical name.
@@ -166,7 +168,7 @@ def weight_class(name: str, shape: Sequence[int]) -> WeightClass:
 def target_dtype(
     name: str, shape: Sequence[int], source_dtype: DType, recipe: Recipe | str
 ) -> DType | None:
-    """Type that a weight is converted to.
+    """Return the type that a weight is converted to.
 
     A type whose blocks do not divide the rows gives way to q8_0, and that to the 16-bit type.
     The 16-bit type of quantised recipes is bf16, which loses no range, unless the file has f16.

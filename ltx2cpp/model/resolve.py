@@ -211,7 +211,7 @@ def _audio_config(parts: dict[str, Component | None]) -> AudioConfig:
 
 
 def _version(sources: dict[str, Source], leading: Source) -> str:
-    """The version of the file with the transformer, else of the first file that has one."""
+    """Return the version of the file with the transformer, else the first that a file has."""
     for source in (leading, *sources.values()):
         version, _ = find_version(source.file, source.tensors)
         if version is not None:

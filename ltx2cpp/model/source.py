@@ -17,7 +17,13 @@ from ltx2cpp.model.weight_scales import attach_scales, check_header_formats
 
 @dataclass(frozen=True)
 class Source:
-    """One opened file with its tensors sorted."""
+    """One opened file with its tensors sorted.
+
+    Attributes:
+        role: argument of `ModelFiles` that names the file.
+        file: its header.
+        tensors: the tensors by component.
+    """
 
     role: str
     file: CheckpointFile
@@ -32,6 +38,7 @@ class Source:
         return self.file.path
 
     def group(self, name: Group) -> dict[str, TensorInfo]:
+        """Return the tensors of a component by canonical name; empty when there are none."""
         return self.tensors.groups.get(name, {})
 
     @cached_property
@@ -41,4 +48,5 @@ class Source:
         return Fields(parse_config(self.file.metadata.get("config"), where), where)
 
     def component(self, tensors: Mapping[str, TensorInfo], config: Any) -> Component:
+        """Return tensors of this file as a component, scales of fp8 weights folded in."""
         return Component(attach_scales(tensors, str(self.path)), config, str(self.path))

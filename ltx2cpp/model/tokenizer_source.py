@@ -56,7 +56,7 @@ def find_tokenizer(path: Path | None, sources: Mapping[str, Source]) -> Tokenize
 
     Args:
         path: what the user gave; None looks in and beside the text encoder.
-        sources: the opened files by role.
+        sources: role -> opened file.
 
     Returns:
         None when nothing was given and nothing was found.

@@ -133,7 +133,7 @@ def _work(phase: BenchmarkPhase, result: Benchmark) -> tuple[str, str, str]:
     if phase.stored_bytes and phase.seconds:
         size, rate = spell_bytes(phase.stored_bytes), phase.stored_bytes / phase.seconds
         if rate > result.peak_bytes_per_s:
-            # Used where the file is mapped, and read when it is first computed with.
+            # Such weights are used where the file is mapped, and read by the first computation.
             return size, "mapped", ""
         return size, f"{rate / 1e9:.3g} GB/s", f"{100 * rate / result.peak_bytes_per_s:.1f} %"
     return "", "", ""

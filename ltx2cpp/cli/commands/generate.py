@@ -176,8 +176,8 @@ class Call:
 
     Attributes:
         prompt: text or contexts.
-        arguments: of the call, without guidance.
-        output_format: of --output; None where nothing is written.
+        arguments: keyword arguments of the call, without guidance.
+        output_format: format of --output; None where nothing is written.
         like: what a clip given as --like adds.
         uses_demo: whether the demo model makes it.
     """

@@ -27,7 +27,7 @@ _PARAMETERS = {
     "seed": "seed",
     "sigmas": "sigmas",
 }
-# Of conditions: what names a file, and what is on or off; all else is a number or left out.
+# Fields of conditions that name a file, or are on or off; all others are numbers or left out.
 _FILE_FIELDS = ("picture", "video", "audio")
 _SWITCH_FIELDS = ("append", "new_video", "new_audio")
 # A scheme has at least two letters, since one letter is a drive. Two slashes name a machine of the

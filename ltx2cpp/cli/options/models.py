@@ -135,7 +135,7 @@ def model_files(arguments: argparse.Namespace) -> ModelFiles:
 
 
 def names_no_model(arguments: argparse.Namespace) -> bool:
-    """Whether no option says anything about model files."""
+    """Return whether no option says anything about model files."""
     names = ("model", "text_encoder", "variant", *COMPONENTS)
     return all(getattr(arguments, name) is None for name in names)
 

@@ -30,7 +30,7 @@ def keep_inputs(
 
     Args:
         arguments: the parsed arguments of any command.
-        outputs: for each output the option that names it and its path; None is left out.
+        outputs: pairs of the option that names an output, and its path; None is left out.
         like_files: files that a clip given as --like names.
 
     Raises:
@@ -73,7 +73,7 @@ def _demo() -> Iterator[_Read]:
     try:
         paths = demo_files().paths()
     except CheckpointError:
-        # The pipeline says so.
+        # The pipeline says that the demo is missing.
         return
     for path in paths.values():
         yield "the demo model", files_of_model(path)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ltx2cpp.checkpoint.gguf import MAGIC, open_gguf
 from ltx2cpp.checkpoint.safetensors import open_safetensors, parse_json, show
-from ltx2cpp.checkpoint.tensors import CheckpointFile, TensorInfo, open_for_reading
+from ltx2cpp.checkpoint.tensors import CheckpointFile, TensorInfo, open_for_reading, reading
 from ltx2cpp.errors import CheckpointError
 
 logger = logging.getLogger("ltx2cpp")
@@ -64,11 +64,8 @@ def read_head(path: Path, num_bytes: int) -> bytes:
     Raises:
         CheckpointError: no such file, not a regular one, or not readable.
     """
-    try:
-        with open_for_reading(path) as stream:
-            return stream.read(num_bytes)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
+    with reading(path), open_for_reading(path) as stream:
+        return stream.read(num_bytes)
 
 
 def read_json_file(path: Path) -> object:
@@ -84,10 +81,8 @@ def read_json_file(path: Path) -> object:
 
 
 def _open_folder(folder: Path) -> CheckpointFile:
-    try:
+    with reading(folder):
         names = sorted(entry.name for entry in folder.iterdir())
-    except OSError as error:
-        raise CheckpointError(f"{folder}: cannot be read: {error.strerror or error}") from error
     indices = [name for name in names if name.endswith(INDEX_SUFFIX)]
     files = [name for name in names if name.endswith(".safetensors")]
     ggufs = [name for name in names if name.endswith(".gguf")]

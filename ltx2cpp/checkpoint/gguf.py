@@ -16,7 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ltx2cpp.checkpoint.safetensors import MAX_EXTENT, check_name, show
-from ltx2cpp.checkpoint.tensors import CheckpointFile, DType, TensorInfo, open_for_reading
+from ltx2cpp.checkpoint.tensors import (
+    CheckpointFile,
+    DType,
+    TensorInfo,
+    open_for_reading,
+    reading,
+)
 from ltx2cpp.errors import CheckpointError
 
 MAGIC = b"GGUF"
@@ -106,11 +112,8 @@ def open_gguf(path: Path) -> CheckpointFile:
     Raises:
         CheckpointError: not GGUF, another version or byte order, cut, or wrong in any number.
     """
-    try:
-        with open_for_reading(path) as stream:
-            return _Reader(path, stream).read()
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
+    with reading(path), open_for_reading(path) as stream:
+        return _Reader(path, stream).read()
 
 
 class _Reader:

@@ -10,7 +10,13 @@ import math
 from pathlib import Path
 from typing import Any
 
-from ltx2cpp.checkpoint.tensors import CheckpointFile, DType, TensorInfo, open_for_reading
+from ltx2cpp.checkpoint.tensors import (
+    CheckpointFile,
+    DType,
+    TensorInfo,
+    open_for_reading,
+    reading,
+)
 from ltx2cpp.errors import CheckpointError, UnsupportedError
 
 # The limit of the format's own library.
@@ -132,30 +138,27 @@ def open_safetensors(path: Path) -> CheckpointFile:
 
 
 def _read_header(path: Path) -> tuple[dict[str, Any], int, int]:
-    try:
-        with open_for_reading(path) as stream:
-            file_bytes = stream.seek(0, 2)
-            stream.seek(0)
-            prefix = stream.read(8)
-            if len(prefix) < 8:
-                raise CheckpointError(
-                    f"{path}: {file_bytes} bytes are too few for a safetensors file; "
-                    "is the download complete?"
-                )
-            header_bytes = int.from_bytes(prefix, "little")
-            if header_bytes > MAX_HEADER_BYTES:
-                raise CheckpointError(
-                    f"{path}: not a safetensors file, or a damaged one: it announces a header of "
-                    f"{header_bytes} bytes (at most {MAX_HEADER_BYTES})"
-                )
-            if 8 + header_bytes > file_bytes:
-                raise CheckpointError(
-                    f"{path}: the header needs {header_bytes} bytes, but the file has only "
-                    f"{file_bytes}; is the download complete?"
-                )
-            raw = stream.read(header_bytes)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
+    with reading(path), open_for_reading(path) as stream:
+        file_bytes = stream.seek(0, 2)
+        stream.seek(0)
+        prefix = stream.read(8)
+        if len(prefix) < 8:
+            raise CheckpointError(
+                f"{path}: {file_bytes} bytes are too few for a safetensors file; "
+                "is the download complete?"
+            )
+        header_bytes = int.from_bytes(prefix, "little")
+        if header_bytes > MAX_HEADER_BYTES:
+            raise CheckpointError(
+                f"{path}: not a safetensors file, or a damaged one: it announces a header of "
+                f"{header_bytes} bytes (at most {MAX_HEADER_BYTES})"
+            )
+        if 8 + header_bytes > file_bytes:
+            raise CheckpointError(
+                f"{path}: the header needs {header_bytes} bytes, but the file has only "
+                f"{file_bytes}; is the download complete?"
+            )
+        raw = stream.read(header_bytes)
     if not raw.startswith(b"{"):
         raise CheckpointError(
             f"{path}: the header of a safetensors file is a JSON object, not this"

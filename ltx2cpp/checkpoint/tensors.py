@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -198,6 +199,21 @@ class CheckpointFile:
     tensors: Mapping[str, TensorInfo]
 
 
+@contextlib.contextmanager
+def reading(path: Path, part: str = "") -> Iterator[None]:
+    """Turn an OSError of the body into a CheckpointError.
+
+    Args:
+        path: file or folder that is read.
+        part: words for what is read of it; "" for all.
+    """
+    try:
+        yield
+    except OSError as error:
+        where = f"{path}: {part}".rstrip()
+        raise CheckpointError(f"{where} cannot be read: {error.strerror or error}") from error
+
+
 def open_for_reading(path: Path) -> BinaryIO:
     """Open a regular file; a pipe or device could block or never end.
 
@@ -234,19 +250,19 @@ def read_bytes(info: TensorInfo) -> bytes:
             f"{info.path}: tensor '{info.name}' has {info.size_bytes} bytes, too many for a value "
             f"that is read whole (at most {_MAX_ARRAY_BYTES})"
         )
-    try:
-        with open_for_reading(info.path) as stream:
-            stream.seek(info.offset)
-            data = stream.read(info.size_bytes)
-    except OSError as error:
-        raise CheckpointError(
-            f"{info.path}: tensor '{info.name}' cannot be read: {error.strerror or error}"
-        ) from error
+    with reading(info.path, f"tensor '{info.name}'"), open_for_reading(info.path) as stream:
+        stream.seek(info.offset)
+        data = stream.read(info.size_bytes)
     if len(data) != info.size_bytes:
-        raise CheckpointError(
-            f"{info.path}: the file ends inside tensor '{info.name}'; it was cut after opening"
-        )
+        raise cut_error(info)
     return data
+
+
+def cut_error(info: TensorInfo) -> CheckpointError:
+    """Return the error for a tensor with fewer bytes than its header said."""
+    return CheckpointError(
+        f"{info.path}: the file ends inside tensor '{info.name}'; it was cut after opening"
+    )
 
 
 def read_array(info: TensorInfo) -> npt.NDArray[Any]:

@@ -26,6 +26,7 @@ from ltx2cpp.atomic import atomic_file, final_file
 from ltx2cpp.checkpoint import DType, TensorInfo, WeightRef, open_checkpoint
 from ltx2cpp.checkpoint.gguf import ORIGINAL_SHAPE_KEY
 from ltx2cpp.checkpoint.gguf_writer import GgufWriter, OutputTensor
+from ltx2cpp.checkpoint.tensors import cut_error, reading
 from ltx2cpp.convert import gemma_gguf
 from ltx2cpp.errors import ArgumentError, CheckpointError, OutputError, UnsupportedError
 from ltx2cpp.model.detect import find_variant
@@ -361,21 +362,14 @@ class _Reader:
     def read(self, info: TensorInfo, offset: int, size_bytes: int) -> NDArray[np.uint8]:
         """Read bytes `offset` to `offset + size_bytes` of a tensor."""
         part = np.empty(size_bytes, np.uint8)
-        try:
-            with self._lock:
-                stream = self._open(info.path)
-                stream.seek(info.offset + offset)
-                done = 0
-                while done < size_bytes and (count := stream.readinto(part[done:].data)):
-                    done += count
-        except OSError as error:
-            raise CheckpointError(
-                f"{info.path}: tensor '{info.name}' cannot be read: {error.strerror or error}"
-            ) from error
+        with reading(info.path, f"tensor '{info.name}'"), self._lock:
+            stream = self._open(info.path)
+            stream.seek(info.offset + offset)
+            done = 0
+            while done < size_bytes and (count := stream.readinto(part[done:].data)):
+                done += count
         if done != size_bytes:
-            raise CheckpointError(
-                f"{info.path}: the file ends inside tensor '{info.name}'; it was cut after opening"
-            )
+            raise cut_error(info)
         return part
 
     def _open(self, path: Path) -> FileIO:

@@ -9,12 +9,12 @@ import json
 import logging
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ltx2cpp.checkpoint import read_bytes
+from ltx2cpp.checkpoint.tensors import reading
 from ltx2cpp.config import GemmaConfig
 from ltx2cpp.errors import CheckpointError, UnsupportedError
 from ltx2cpp.model.build import build_text_encoder
@@ -132,11 +132,9 @@ def _vocabulary(source: Source, rows: int) -> dict[str, Any]:
         )
         return {}
     where = str(tokenizer.path)
-    payload = (
-        read_bytes(tokenizer.tensor)
-        if tokenizer.tensor is not None
-        else _file_bytes(tokenizer.path)
-    )
+    with reading(tokenizer.path):
+        tensor = tokenizer.tensor
+        payload = tokenizer.path.read_bytes() if tensor is None else read_bytes(tensor)
     if tokenizer.kind == "sentencepiece":
         entries = _from_pieces(payload, where)
     else:
@@ -181,13 +179,6 @@ def _sentencepiece(source: Source) -> TokenizerSource | None:
     if "tokenizer_json" in source.file.tensors or not path.is_file():
         return None
     return TokenizerSource("sentencepiece", path)
-
-
-def _file_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def _from_pieces(payload: bytes, where: str) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 from ltx2cpp.checkpoint import TensorInfo
 from ltx2cpp.checkpoint.files import read_json_file
@@ -21,9 +21,11 @@ from ltx2cpp.config import (
     read_video_vae_config,
     read_vocoder_config,
 )
+from ltx2cpp.config.fields import Shapes
 from ltx2cpp.errors import ConfigError
 from ltx2cpp.model.components import Component
 from ltx2cpp.model.detect import half_of
+from ltx2cpp.model.names import Group
 from ltx2cpp.model.source import Source
 
 logger = logging.getLogger("ltx2cpp")
@@ -102,22 +104,24 @@ def _gemma_fields(source: Source) -> Fields:
 
 def build_video_vae(source: Source) -> tuple[Component | None, Component | None]:
     """Build decoder and encoder of the video VAE; each carries the statistics."""
-    decoder = half_of(source.group("video_vae"), "decoder")
-    encoder = half_of(source.group("video_vae"), "encoder")
-    fields = source.config.nested("vae")
-    config = read_video_vae_config(fields, _shapes(decoder), _shapes(encoder))
-    return (
-        source.component(decoder, config) if decoder else None,
-        source.component(encoder, config) if encoder else None,
-    )
+    return _build_vae(source, "video_vae", source.config.nested("vae"), read_video_vae_config)
 
 
 def build_audio_vae(source: Source) -> tuple[Component | None, Component | None]:
     """Build decoder and encoder of the audio VAE; each carries the statistics."""
-    decoder = half_of(source.group("audio_vae"), "decoder")
-    encoder = half_of(source.group("audio_vae"), "encoder")
     fields = source.config.nested("audio_vae")
-    config = read_audio_vae_config(fields, _shapes(decoder), _shapes(encoder))
+    return _build_vae(source, "audio_vae", fields, read_audio_vae_config)
+
+
+def _build_vae(
+    source: Source,
+    group: Group,
+    fields: Fields,
+    read_config: Callable[[Fields, Shapes, Shapes], Any],
+) -> tuple[Component | None, Component | None]:
+    decoder = half_of(source.group(group), "decoder")
+    encoder = half_of(source.group(group), "encoder")
+    config = read_config(fields, _shapes(decoder), _shapes(encoder))
     return (
         source.component(decoder, config) if decoder else None,
         source.component(encoder, config) if encoder else None,

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from ltx2cpp.text.tokenizer import Tokenizer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelSet:
-    """The components found; one that the files lack is None.
+    """The components of a model; one that the files lack is None.
 
     Attributes:
         version: "2.0", "2.3" or "2.5"; "" when nothing tells it.
@@ -29,18 +29,18 @@ class ModelSet:
         unclaimed: file -> names of its tensors that belong to nothing known.
     """
 
-    transformer: Component | None
-    video_connector: Component | None
-    audio_connector: Component | None
-    text_projection: Component | None
-    text_encoder: Component | None
-    video_decoder: Component | None
-    video_encoder: Component | None
-    audio_decoder: Component | None
-    audio_encoder: Component | None
-    vocoder: Component | None
-    spatial_upsampler: Component | None
-    temporal_upsampler: Component | None
+    transformer: Component | None = None
+    video_connector: Component | None = None
+    audio_connector: Component | None = None
+    text_projection: Component | None = None
+    text_encoder: Component | None = None
+    video_decoder: Component | None = None
+    video_encoder: Component | None = None
+    audio_decoder: Component | None = None
+    audio_encoder: Component | None = None
+    vocoder: Component | None = None
+    spatial_upsampler: Component | None = None
+    temporal_upsampler: Component | None = None
     tokenizer_source: TokenizerSource | None
     audio_config: AudioConfig
     version: str

@@ -157,23 +157,7 @@ def _pick(sources: dict[str, Source], group: Group) -> Source | None:
 
 
 def _build(sources: dict[str, Source]) -> dict[str, Component | None]:
-    parts: dict[str, Component | None] = {
-        name: None
-        for name in (
-            "transformer",
-            "video_connector",
-            "audio_connector",
-            "text_projection",
-            "text_encoder",
-            "video_decoder",
-            "video_encoder",
-            "audio_decoder",
-            "audio_encoder",
-            "vocoder",
-            "spatial_upsampler",
-            "temporal_upsampler",
-        )
-    }
+    parts: dict[str, Component | None] = {}
     transformer = _pick(sources, "transformer")
     if transformer:
         parts["transformer"] = build_transformer(transformer)
@@ -185,7 +169,8 @@ def _build(sources: dict[str, Source]) -> dict[str, Component | None]:
     if text_encoder := _pick(sources, "text_encoder"):
         parts["text_encoder"] = build_text_encoder(text_encoder)
     if projection := _pick(sources, "text_projection"):
-        hidden = parts["text_encoder"].config.hidden_size if parts["text_encoder"] else None
+        encoder = parts.get("text_encoder")
+        hidden = encoder.config.hidden_size if encoder else None
         parts["text_projection"] = build_text_projection(projection, transformer, hidden)
     if video := _pick(sources, "video_vae"):
         parts["video_decoder"], parts["video_encoder"] = build_video_vae(video)
@@ -199,14 +184,14 @@ def _build(sources: dict[str, Source]) -> dict[str, Component | None]:
     whole = sources.get("checkpoint")
     if whole and whole.group("upsampler"):
         kind = upsampler_kind(whole.group("upsampler"))
-        if parts[kind] is None:
+        if kind not in parts:
             parts[kind] = build_upsampler(whole)
     return parts
 
 
 def _audio_config(parts: dict[str, Component | None]) -> AudioConfig:
-    vae = parts["audio_decoder"] or parts["audio_encoder"]
-    vocoder = parts["vocoder"]
+    vae = parts.get("audio_decoder") or parts.get("audio_encoder")
+    vocoder = parts.get("vocoder")
     return AudioConfig(vae.config if vae else None, vocoder.config if vocoder else None)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltx2cpp.errors import ArgumentError
-from ltx2cpp.media.given import open_container
+from ltx2cpp.media.given import decoding, open_container
 from ltx2cpp.values import Audio
 
 
@@ -36,25 +36,18 @@ def read_audio(
     import av
 
     name = os.fspath(path)
-    try:
-        with open_container(path) as container:
-            if not container.streams.audio:
-                raise ArgumentError(f"sound {name}: holds no audio stream")
-            stream = container.streams.audio[0]
-            channels, rate = int(stream.channels), int(stream.rate)
-            if channels > 2:
-                raise ArgumentError(
-                    f"sound {name}: has {channels} channels, expected one or two; mix it down first"
-                )
-            start = round(start_s * rate)
-            end = None if duration_s is None else start + round(duration_s * rate)
-            samples, length = _cut(_blocks(container, stream), start, end)
-    except ArgumentError:
-        raise
-    except FileNotFoundError as error:
-        raise ArgumentError(f"sound {name}: does not exist") from error
-    except (OSError, ValueError, av.FFmpegError) as error:
-        raise ArgumentError(f"sound {name}: cannot be decoded: {error}") from error
+    with decoding(f"sound {name}", av.FFmpegError), open_container(path) as container:
+        if not container.streams.audio:
+            raise ArgumentError(f"sound {name}: holds no audio stream")
+        stream = container.streams.audio[0]
+        channels, rate = int(stream.channels), int(stream.rate)
+        if channels > 2:
+            raise ArgumentError(
+                f"sound {name}: has {channels} channels, expected one or two; mix it down first"
+            )
+        start = round(start_s * rate)
+        end = None if duration_s is None else start + round(duration_s * rate)
+        samples, length = _cut(_blocks(container, stream), start, end)
     if length == 0:
         raise ArgumentError(f"sound {name}: holds no samples")
     if samples is None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltx2cpp.errors import ArgumentError
-from ltx2cpp.media.given import open_container
+from ltx2cpp.media.given import decoding, open_container
 from ltx2cpp.values import Audio
 
 # Code point of ITU-T H.273 that means the matrix of BT.709.
@@ -51,7 +51,7 @@ def read_video(
     import av
 
     name = os.fspath(path)
-    try:
+    with decoding(f"video {name}", av.FFmpegError):
         with open_container(path) as container:
             if not container.streams.video:
                 raise ArgumentError(f"video {name}: holds no video stream")
@@ -63,12 +63,6 @@ def read_video(
                 if max_frames is not None and len(frames) >= max_frames:
                     break
         audio = _read_audio(name) if with_audio else None
-    except ArgumentError:
-        raise
-    except FileNotFoundError as error:
-        raise ArgumentError(f"video {name}: does not exist") from error
-    except (OSError, ValueError, av.FFmpegError) as error:
-        raise ArgumentError(f"video {name}: cannot be decoded: {error}") from error
     if not frames:
         raise ArgumentError(f"video {name}: holds no frames")
     if any(frame.shape != frames[0].shape for frame in frames):

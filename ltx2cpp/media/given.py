@@ -13,6 +13,8 @@ import stat
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from ltx2cpp.errors import ArgumentError
+
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
 
@@ -117,6 +119,28 @@ def open_picture(path: str | os.PathLike[str]) -> Iterator[PilImage]:
             raise ValueError(str(error)) from error
         with image:
             yield image
+
+
+@contextlib.contextmanager
+def decoding(what: str, *errors: type[Exception]) -> Iterator[None]:
+    """Turn failures to decode a given file in the body into one sentence.
+
+    Args:
+        what: kind and name of the file, as in "video fox.mp4".
+        errors: what the decoder raises besides OSError and ValueError.
+
+    Raises:
+        ArgumentError: the file is missing or cannot be decoded.
+    """
+    failures: tuple[type[Exception], ...] = (OSError, ValueError, *errors)
+    try:
+        yield
+    except ArgumentError:
+        raise
+    except FileNotFoundError as error:
+        raise ArgumentError(f"{what}: does not exist") from error
+    except failures as error:
+        raise ArgumentError(f"{what}: cannot be decoded: {error}") from error
 
 
 def _picture_formats() -> tuple[str, ...]:

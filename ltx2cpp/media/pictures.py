@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltx2cpp.errors import ArgumentError, OutputError, ShapeError
-from ltx2cpp.media.given import open_picture
+from ltx2cpp.media.given import decoding, open_picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -47,16 +47,12 @@ def read_picture(path: str | os.PathLike[str]) -> Pixels:
     from PIL import Image, ImageOps
 
     name = os.fspath(path)
-    try:
-        with open_picture(path) as picture:
-            picture.load()
-            profile = picture.info.get("icc_profile")
-            image = ImageOps.exif_transpose(picture)
-            rgb = _to_rgb(image, profile, name)
-    except FileNotFoundError as error:
-        raise ArgumentError(f"picture {name}: does not exist") from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ArgumentError(f"picture {name}: cannot be decoded: {error}") from error
+    failures = (SyntaxError, Image.DecompressionBombError)
+    with decoding(f"picture {name}", *failures), open_picture(path) as picture:
+        picture.load()
+        profile = picture.info.get("icc_profile")
+        image = ImageOps.exif_transpose(picture)
+        rgb = _to_rgb(image, profile, name)
     return np.asarray(rgb, dtype=np.uint8)
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ltx2cpp.atomic import atomic_file
-from ltx2cpp.errors import ArgumentError, BackendError, OutputError, ShapeError
+from ltx2cpp.errors import ArgumentError, ShapeError
+from ltx2cpp.media.containers import FAST_START, encoder_errors, new_container, read_back
 from ltx2cpp.values import Audio
 
 AAC_SAMPLE_RATES = (
@@ -114,46 +113,16 @@ def write_sound(path: str | os.PathLike[str], audio: Audio, *, comment: str) -> 
         OutputError: the file cannot be written; nothing is left.
         BackendError: the encoder failed.
     """
-    import av
-
     check_sound(audio)
     if audio.samples.shape[1] == 0:
         raise ArgumentError(f"{os.fspath(path)}: the sound has no samples")
     wav = os.fspath(path).lower().endswith(".wav")
-    with atomic_file(path) as temporary:
-        try:
-            _encode(temporary, audio, comment, wav=wav)
-            _check_complete(temporary, final=path)
-        except av.FFmpegError as error:
-            if isinstance(error, OSError):
-                raise
-            raise BackendError(f"{os.fspath(path)}: the sound encoder failed: {error}") from error
-
-
-def _encode(path: Path, audio: Audio, comment: str, *, wav: bool) -> None:
-    import av
-
-    options = {} if wav else {"movflags": "+faststart"}
-    container = av.open(str(path), mode="w", format="wav" if wav else "ipod", options=options)
-    try:
-        container.metadata["comment"] = comment
-        SoundEncoder(container, audio, codec="pcm_s16le" if wav else "aac").finish()
-    except BaseException:
-        # Closing fails again on a full disk; the first failure is the one to report.
-        with contextlib.suppress(av.FFmpegError, OSError):
-            container.close()
-        raise
-    container.close()
-
-
-def _check_complete(path: Path, *, final: str | os.PathLike[str]) -> None:
-    """Read the header back: libav may drop a failed write of its last buffer without a word."""
-    import av
-
-    try:
-        with av.open(str(path)) as container:
+    container_format, codec = ("wav", "pcm_s16le") if wav else ("ipod", "aac")
+    options = {} if wav else FAST_START
+    with atomic_file(path) as temporary, encoder_errors(path, "sound"):
+        with new_container(
+            temporary, container_format=container_format, comment=comment, options=options
+        ) as container:
+            SoundEncoder(container, audio, codec=codec).finish()
+        with read_back(temporary, final=path) as container:
             container.streams.audio[0]
-    except (av.FFmpegError, IndexError) as error:
-        raise OutputError(
-            f"{os.fspath(final)}: cannot be read back after writing; is the disk full? ({error})"
-        ) from error

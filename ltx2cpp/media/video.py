@@ -6,7 +6,6 @@ does not grow with the clip.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterable
 from fractions import Fraction
@@ -17,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltx2cpp.atomic import atomic_file
-from ltx2cpp.errors import ArgumentError, BackendError, OutputError, ShapeError
+from ltx2cpp.errors import ArgumentError, OutputError, ShapeError
+from ltx2cpp.media.containers import FAST_START, encoder_errors, new_container, read_back
 from ltx2cpp.media.sound import SoundEncoder, check_sound
 from ltx2cpp.values import Audio
 
@@ -28,8 +28,6 @@ _H264_OPTIONS = {"crf": "19", "preset": "veryfast"}
 # limited one.
 _BT709 = 1
 _LIMITED_RANGE = 1
-# The index goes to the front of the file, so that a browser plays it before it has all of it.
-_MUXER_OPTIONS = {"movflags": "+faststart"}
 
 
 def write_mp4(
@@ -61,19 +59,15 @@ def write_mp4(
         ShapeError: a picture has an odd side.
         BackendError: the encoder failed.
     """
-    import av
-
     check_encoder()
     if audio is not None:
         check_sound(audio)
-    with atomic_file(path) as temporary:
-        try:
-            count = _encode(temporary, frames, frame_rate, comment, audio)
-            _check_complete(temporary, count, final=path)
-        except av.FFmpegError as error:
-            if isinstance(error, OSError):
-                raise
-            raise BackendError(f"{os.fspath(path)}: the video encoder failed: {error}") from error
+    with atomic_file(path) as temporary, encoder_errors(path, "video"):
+        with new_container(
+            temporary, container_format="mp4", comment=comment, options=FAST_START
+        ) as container:
+            count = _encode(container, frames, frame_rate, audio)
+        _check_complete(temporary, count, final=path)
     return count
 
 
@@ -93,29 +87,6 @@ def check_encoder() -> None:
 
 
 def _encode(
-    path: Path,
-    frames: Iterable[NDArray[np.uint8]],
-    frame_rate: Fraction,
-    comment: str,
-    audio: Audio | None,
-) -> int:
-    import av
-
-    container = av.open(str(path), mode="w", format="mp4", options=_MUXER_OPTIONS)
-    try:
-        container.metadata["comment"] = comment
-        count = _encode_streams(container, frames, frame_rate, audio)
-    except BaseException:
-        # Closing writes the index, which fails again on a full disk; the first failure is the one
-        # to report.
-        with contextlib.suppress(av.FFmpegError, OSError):
-            container.close()
-        raise
-    container.close()
-    return count
-
-
-def _encode_streams(
     container: Any,
     frames: Iterable[NDArray[np.uint8]],
     frame_rate: Fraction,
@@ -171,16 +142,8 @@ def _to_yuv(frame: NDArray[np.uint8], index: int, time_base: Fraction) -> Any:
 
 
 def _check_complete(path: Path, count: int, *, final: str | os.PathLike[str]) -> None:
-    """Read the index back: libav may drop a failed write of its last buffer without a word."""
-    import av
-
-    try:
-        with av.open(str(path)) as container:
-            num_frames = container.streams.video[0].frames
-    except (av.FFmpegError, IndexError) as error:
-        raise OutputError(
-            f"{os.fspath(final)}: cannot be read back after writing; is the disk full? ({error})"
-        ) from error
+    with read_back(path, final=final) as container:
+        num_frames = container.streams.video[0].frames
     if num_frames != count:
         raise OutputError(
             f"{os.fspath(final)}: only {num_frames} of {count} frames reached the file; "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import (
@@ -15,7 +16,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from ltx2cpp.cli.interrupt import Interrupt
+from ltx2cpp.cli.interrupt import Interrupt, Result, run_interruptibly
+from ltx2cpp.cli.log import level_of, logging_to
 from ltx2cpp.cli.text import spell_bytes, spell_seconds
 from ltx2cpp.cli.time_left import TimeLeft
 from ltx2cpp.observing import PhaseRecord, PhaseRecorder, Step
@@ -30,22 +32,15 @@ class Display(PhaseRecorder):
     A context manager; between the phases and outside of it `note` prints single lines.
     """
 
-    def __init__(
-        self,
-        interrupt: Interrupt,
-        *,
-        quiet: bool = False,
-        spell_count: Callable[[int], str] = str,
-    ) -> None:
+    def __init__(self, *, quiet: bool = False, spell_count: Callable[[int], str] = str) -> None:
         """Prepare the display.
 
         Args:
-            interrupt: checked at each event.
             quiet: print nothing but what `insist` is given.
             spell_count: gives the words for a number of units.
         """
         super().__init__()
-        self._interrupt = interrupt
+        self._interrupt = Interrupt()
         self._spell_count = spell_count
         self._quiet = quiet
         self._console = Console(stderr=True, highlight=False)
@@ -71,6 +66,25 @@ class Display(PhaseRecorder):
         if self._bars is not None:
             self._bars.stop()
             self._bars = None
+
+    def run(
+        self, work: Callable[[], Result], *, verbose: bool, output_folders: Sequence[Path] = ()
+    ) -> Result:
+        """Run the work of a command and show it; Ctrl-C stops it at its next step.
+
+        Args:
+            work: reports its phases to this display.
+            verbose: show the whole log, not only warnings.
+            output_folders: where unfinished outputs may lie when the process ends at once.
+
+        Raises:
+            Cancelled: the user asked to stop.
+            BaseException: what `work` raised.
+        """
+        with self, logging_to(self.insist, level=level_of(verbose)):
+            return run_interruptibly(
+                work, self._interrupt, notice=self.insist, output_folders=output_folders
+            )
 
     def note(self, line: str) -> None:
         """Print one line, unless asked to be quiet."""

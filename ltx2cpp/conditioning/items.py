@@ -9,7 +9,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -203,8 +203,7 @@ class Extend:
         _check_source("extend video", self.video, 4)
         for name in ("seconds", "overlap_s"):
             value = getattr(self, name)
-            number = isinstance(value, (int, float, np.integer, np.floating))
-            if isinstance(value, bool) or not number or not math.isfinite(value):
+            if not is_number(value) or not math.isfinite(value):
                 raise ArgumentError(f"extend {name}: expected a number, found {value!r}")
         if self.seconds == 0:
             raise ArgumentError("extend seconds: expected more or less than 0, found 0")
@@ -334,6 +333,12 @@ def as_mask(name: str, mask: object) -> NDArray[np.float32]:
     return result
 
 
+def is_number(value: object) -> TypeGuard[float]:
+    """Return whether a value is a number of Python or numpy; booleans are none."""
+    numeric = isinstance(value, (int, float, np.integer, np.floating))
+    return numeric and not isinstance(value, bool)
+
+
 def _check_source(name: str, value: object, axes: int) -> None:
     if isinstance(value, np.ndarray):
         if value.dtype != np.uint8 or value.ndim != axes or value.shape[-1] != 3 or not value.size:
@@ -352,6 +357,5 @@ def _check_whole(name: str, value: object) -> None:
 
 
 def _check_share(name: str, value: object) -> None:
-    numeric = isinstance(value, (int, float, np.integer, np.floating))
-    if isinstance(value, bool) or not numeric or not 0.0 <= float(value) <= 1.0:  # type: ignore[arg-type]
+    if not is_number(value) or not 0.0 <= value <= 1.0:
         raise ArgumentError(f"{name}: expected 0 to 1, found {value!r}")

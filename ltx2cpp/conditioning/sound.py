@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ltx2cpp.conditioning.items import is_number
 from ltx2cpp.conditioning.state import LatentState
 from ltx2cpp.errors import ArgumentError, ShapeError
 from ltx2cpp.latents import ClipShape, pack_audio
@@ -46,10 +47,8 @@ class AudioCondition:
     start_s: float = 0.0
 
     def __post_init__(self) -> None:
-        start = self.start_s
-        number = isinstance(start, (int, float, np.integer, np.floating))
-        if not number or isinstance(start, bool) or not 0 <= start < math.inf:
-            raise ArgumentError(f"audio start: expected 0 or more seconds, found {start!r}")
+        if not is_number(self.start_s) or not 0 <= self.start_s < math.inf:
+            raise ArgumentError(f"audio start: expected 0 or more seconds, found {self.start_s!r}")
         if isinstance(self.sound, (str, os.PathLike)):
             if self.sample_rate is not None:
                 raise ArgumentError("audio sample_rate: a file has its own; leave it out")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +66,15 @@ class SavedMedia:
     format: OutputFormat
     num_frames: int
     size_bytes: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the same as plain JSON types."""
+        return {
+            "output": str(self.path),
+            "format": self.format.value,
+            "num_frames": self.num_frames,
+            "size_bytes": self.size_bytes,
+        }
 
 
 def save_video(

@@ -54,15 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Generate and print the table."""
     from ltx2cpp.cli.display import Display
-    from ltx2cpp.cli.interrupt import Interrupt, run_interruptibly
-    from ltx2cpp.cli.log import level_of, logging_to
 
-    interrupt = Interrupt()
-    display = Display(interrupt, quiet=arguments.quiet)
-    with display, logging_to(display.insist, level=level_of(arguments.verbose)):
-        result = run_interruptibly(
-            lambda: _benchmark(arguments, display), interrupt, notice=display.insist
-        )
+    display = Display(quiet=arguments.quiet)
+    result = display.run(lambda: _benchmark(arguments, display), verbose=arguments.verbose)
     if arguments.json:
         print(json.dumps(dataclasses.asdict(result), indent=2))
         return

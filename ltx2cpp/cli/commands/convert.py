@@ -43,13 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Convert and print what was written."""
     from ltx2cpp.cli.display import Display
-    from ltx2cpp.cli.interrupt import Interrupt, run_interruptibly
-    from ltx2cpp.cli.log import level_of, logging_to
     from ltx2cpp.cli.text import spell_bytes
     from ltx2cpp.convert import convert
 
-    interrupt = Interrupt()
-    display = Display(interrupt, quiet=arguments.quiet, spell_count=spell_bytes)
+    display = Display(quiet=arguments.quiet, spell_count=spell_bytes)
 
     def on_progress(done: int, total: int) -> None:
         display.phase_progress("convert", done, total)
@@ -58,13 +55,11 @@ def run(arguments: argparse.Namespace) -> None:
         display.phase_started("convert")
         return convert(arguments.input, arguments.output, arguments.type, on_progress)
 
-    with display, logging_to(display.insist, level=level_of(arguments.verbose)):
-        report = run_interruptibly(
-            work,
-            interrupt,
-            notice=display.insist,
-            output_folders=[arguments.output.resolve().parent],
-        )
+    report = display.run(
+        work,
+        verbose=arguments.verbose,
+        output_folders=[arguments.output.resolve().parent],
+    )
     if arguments.json:
         print(json.dumps(_plain(report), indent=2))
     else:

@@ -65,19 +65,14 @@ def run(arguments: argparse.Namespace) -> None:
     _check(arguments)
 
     from ltx2cpp.cli.display import Display
-    from ltx2cpp.cli.interrupt import Interrupt, run_interruptibly
-    from ltx2cpp.cli.log import level_of, logging_to
 
     started_s = time.perf_counter()
-    interrupt = Interrupt()
-    display = Display(interrupt, quiet=arguments.quiet)
-    with display, logging_to(display.insist, level=level_of(arguments.verbose)):
-        run_interruptibly(
-            lambda: _encode(arguments, display),
-            interrupt,
-            notice=display.insist,
-            output_folders=[path.resolve().parent for path in arguments.outputs],
-        )
+    display = Display(quiet=arguments.quiet)
+    display.run(
+        lambda: _encode(arguments, display),
+        verbose=arguments.verbose,
+        output_folders=[path.resolve().parent for path in arguments.outputs],
+    )
     display.print_table(time.perf_counter() - started_s)
     outputs = [str(path) for path in arguments.outputs]
     if arguments.json:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ltx2cpp.cli.options.cache import add_cache_option
-from ltx2cpp.cli.options.common import add_output_options, frame_rate, number_list
+from ltx2cpp.cli.options.common import add_frame_rate_option, add_output_options, number_list
 from ltx2cpp.cli.options.conditions import add_condition_options, conditions_of
 from ltx2cpp.cli.options.guidance import add_guidance_options, guidance_of
 from ltx2cpp.cli.options.models import (
@@ -106,14 +106,7 @@ def _add_clip_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="frames, 8 k + 1: 1, 9, 17 ... 121 ...; 1 for a .png",
     )
-    clip.add_argument(
-        "--fps",
-        "--frame-rate",
-        dest="frame_rate",
-        type=frame_rate,
-        metavar="R",
-        help="frames per second, also 23.976 or 24000/1001",
-    )
+    add_frame_rate_option(clip, "frames per second, also 23.976 or 24000/1001")
     clip.add_argument("--no-audio", action="store_true", help="make the pictures only")
     add_sound_options(clip)
     add_pipeline_options(parser)
@@ -148,23 +141,18 @@ class _Result:
 def run(arguments: argparse.Namespace) -> None:
     """Generate, write, and print the result."""
     from ltx2cpp.cli.display import Display
-    from ltx2cpp.cli.interrupt import Interrupt, run_interruptibly
-    from ltx2cpp.cli.log import level_of, logging_to
 
     started_s = time.perf_counter()
-    interrupt = Interrupt()
-    display = Display(interrupt, quiet=arguments.quiet)
+    display = Display(quiet=arguments.quiet)
     call = settle_call(arguments, display.note)
     if call.like.lacking is not None:
         display.insist(call.like.lacking)
     outputs = (arguments.output, arguments.latents_out)
-    with display, logging_to(display.insist, level=level_of(arguments.verbose)):
-        result = run_interruptibly(
-            lambda: _generate(arguments, call, display),
-            interrupt,
-            notice=display.insist,
-            output_folders=[Path(path).resolve().parent for path in outputs if path],
-        )
+    result = display.run(
+        lambda: _generate(arguments, call, display),
+        verbose=arguments.verbose,
+        output_folders=[Path(path).resolve().parent for path in outputs if path],
+    )
     total_s = time.perf_counter() - started_s
     display.print_table(total_s)
     _print_result(arguments, result, display, total_s)
@@ -364,10 +352,7 @@ def _print_result(
             for p in display.phases
         ]
         report = {
-            "output": str(saved.path),
-            "format": saved.format.value,
-            "num_frames": saved.num_frames,
-            "size_bytes": saved.size_bytes,
+            **saved.to_dict(),
             "latents": latents,
             "parameters": info,
             "seconds": round(total_s, 3),

@@ -34,11 +34,10 @@ def run(arguments: argparse.Namespace) -> None:
         DeviceMemoryError: it does not fit; the plan has been printed then.
     """
     from ltx2cpp.cli.display import Display
-    from ltx2cpp.cli.interrupt import Interrupt
     from ltx2cpp.cli.options.memory import print_plan
     from ltx2cpp.observing import Observer
 
-    display = Display(Interrupt(), quiet=arguments.quiet)
+    display = Display(quiet=arguments.quiet)
     call = generate.settle_call(arguments, display.note)
     with generate.open_for(arguments, call, Observer()) as pipe:
         keywords = generate.guided(arguments, call, pipe)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ltx2cpp.cli.options.common import add_output_options, frame_rate
+from ltx2cpp.cli.options.common import add_frame_rate_option, add_output_options
 from ltx2cpp.cli.options.models import add_model_options, open_pipeline
 from ltx2cpp.cli.options.outputs import keep_inputs
 from ltx2cpp.errors import ArgumentError
@@ -53,14 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="spatial: larger pictures; temporal: twice the frames and frame rate "
         "(default: spatial)",
     )
-    parser.add_argument(
-        "--fps",
-        "--frame-rate",
-        dest="frame_rate",
-        type=frame_rate,
-        metavar="R",
-        help="frames per second of IN (default: what IN says)",
-    )
+    add_frame_rate_option(parser, "frames per second of IN (default: what IN says)")
     add_model_options(parser)
     add_output_options(parser)
 
@@ -79,8 +72,6 @@ class _Source:
 def run(arguments: argparse.Namespace) -> None:
     """Enlarge, write, and print the result."""
     from ltx2cpp.cli.display import Display
-    from ltx2cpp.cli.interrupt import Interrupt, run_interruptibly
-    from ltx2cpp.cli.log import level_of, logging_to
     from ltx2cpp.media import check_output
 
     started_s = time.perf_counter()
@@ -88,15 +79,12 @@ def run(arguments: argparse.Namespace) -> None:
     source = _read(arguments)
     rate = source.frame_rate * (2 if arguments.kind == "temporal" else 1)
     check_output(arguments.output, frame_rate=rate)
-    interrupt = Interrupt()
-    display = Display(interrupt, quiet=arguments.quiet)
-    with display, logging_to(display.insist, level=level_of(arguments.verbose)):
-        saved = run_interruptibly(
-            lambda: _upscale(arguments, source, rate, display),
-            interrupt,
-            notice=display.insist,
-            output_folders=[Path(arguments.output).resolve().parent],
-        )
+    display = Display(quiet=arguments.quiet)
+    saved = display.run(
+        lambda: _upscale(arguments, source, rate, display),
+        verbose=arguments.verbose,
+        output_folders=[Path(arguments.output).resolve().parent],
+    )
     display.print_table(time.perf_counter() - started_s)
     _print(arguments, saved)
 
@@ -179,13 +167,7 @@ def _print(arguments: argparse.Namespace, saved: SavedMedia) -> None:
     from ltx2cpp.cli.text import count_noun, spell_bytes
 
     if arguments.json:
-        report = {
-            "output": str(saved.path),
-            "format": saved.format.value,
-            "num_frames": saved.num_frames,
-            "size_bytes": saved.size_bytes,
-        }
-        print(json.dumps(report, indent=2))
+        print(json.dumps(saved.to_dict(), indent=2))
         return
     content = "latents" if not saved.num_frames else count_noun(saved.num_frames, "frame")
     print(f"{saved.path}: {content}, {spell_bytes(saved.size_bytes)}")

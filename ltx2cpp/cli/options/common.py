@@ -28,6 +28,20 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_frame_rate_option(
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup, help_text: str
+) -> None:
+    """Add the frame rate under both of its names."""
+    parser.add_argument(
+        "--fps",
+        "--frame-rate",
+        dest="frame_rate",
+        type=frame_rate,
+        metavar="R",
+        help=help_text,
+    )
+
+
 def number_list(text: str) -> tuple[float, ...]:
     """Parse comma-separated numbers."""
     try:

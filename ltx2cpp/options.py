@@ -91,12 +91,12 @@ class BinnedGuidance:
 
     def at(self, sigma: float) -> ModalityGuidance:
         """Return the strengths at a noise level."""
-        chosen = self.bins[0][1]
+        result = self.bins[0][1]
         for level, strengths in self.bins[1:]:
             if sigma > level:
                 break
-            chosen = strengths
-        return chosen
+            result = strengths
+        return result
 
     @property
     def all_strengths(self) -> tuple[ModalityGuidance, ...]:
@@ -123,7 +123,7 @@ class Guidance:
     def __post_init__(self) -> None:
         object.__setattr__(self, "stg_blocks", tuple(int(block) for block in self.stg_blocks))
         strengths = (*self.video.all_strengths, *self.audio.all_strengths)
-        if any(each.stg for each in strengths) and not self.stg_blocks:
+        if any(strength.stg for strength in strengths) and not self.stg_blocks:
             raise ArgumentError(
                 "guidance stg_blocks: stg is on but no block is named; give for example (28,)"
             )

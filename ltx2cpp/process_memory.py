@@ -16,8 +16,8 @@ def resident_bytes() -> int:
 
 def peak_memory_bytes() -> int:
     """Return the highest resident memory of this process so far, 0 where unknown."""
-    if recorded := _field(Path("/proc/self/status"), "VmHWM:"):
-        return recorded
+    if peak := _field(Path("/proc/self/status"), "VmHWM:"):
+        return peak
     if sys.platform == "win32":
         return 0
     import resource
@@ -42,10 +42,10 @@ def available_bytes() -> int:
     available = _field(Path("/proc/meminfo"), "MemAvailable:")
     try:
         limit = int((_CGROUP / "memory.max").read_text())
-        used = int((_CGROUP / "memory.current").read_text())
+        usage = int((_CGROUP / "memory.current").read_text())
     except (OSError, ValueError):
         return available
-    return min(available, max(limit - used, 0))
+    return min(available, max(limit - usage, 0))
 
 
 def _field(path: Path, name: str) -> int:

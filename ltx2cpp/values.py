@@ -24,21 +24,21 @@ def as_float32(array: object, name: str, ndim: int) -> FloatArray:
     Args:
         array: anything numpy turns into a real-valued array.
         name: what to call it in the error.
-        ndim: number of axes that is expected.
+        ndim: expected number of axes.
 
     Raises:
         ShapeError: not numeric, other number of axes, or values that are not finite.
     """
     try:
-        given = np.asarray(array)
+        raw = np.asarray(array)
     except ValueError as error:
         raise ShapeError(f"{name}: expected an array of {ndim} axes ({error})") from error
-    if given.dtype.kind not in "fiu":
-        raise ShapeError(f"{name}: expected real numbers, found dtype {given.dtype}")
-    if given.ndim != ndim:
-        raise ShapeError(f"{name}: expected {ndim} axes, found shape {given.shape}")
+    if raw.dtype.kind not in "fiu":
+        raise ShapeError(f"{name}: expected real numbers, found dtype {raw.dtype}")
+    if raw.ndim != ndim:
+        raise ShapeError(f"{name}: expected {ndim} axes, found shape {raw.shape}")
     with np.errstate(over="ignore"):  # what overflows is refused below
-        values = np.ascontiguousarray(given, dtype=np.float32)
+        values = np.ascontiguousarray(raw, dtype=np.float32)
     if not np.isfinite(values).all():
         raise ShapeError(f"{name}: holds values that are not finite")
     return values
@@ -182,8 +182,7 @@ class PromptEmbedding:
             tensors = load_file(Path(path))
         except (OSError, SafetensorError) as error:
             raise CheckpointError(f"{path}: not a readable prompt embedding ({error})") from error
-        missing = {"video", "audio"} - set(tensors)
-        if missing:
+        if not {"video", "audio"} <= set(tensors):
             raise CheckpointError(
                 f"{path}: expected the tensors 'video' and 'audio' of a prompt embedding, "
                 f"found {sorted(tensors)[:8]}"

@@ -74,7 +74,11 @@ class VocoderConfig:
         bwe: generator of the extension; None for LTX-2.
         base_sample_rate_hz: rate of `generator`'s output.
         sample_rate_hz: rate of the final wave.
-        bwe_hop_length: hop of the mel between the two, as are the next three; 0 without `bwe`.
+        bwe_hop_length: hop of the spectrogram between the two generators, in samples; this and the
+            other values of that spectrogram are 0 without `bwe`.
+        bwe_n_fft: length of its transform, in samples.
+        bwe_win_length: length of its window, in samples.
+        bwe_mel_bins: its mel bins.
     """
 
     generator: GeneratorConfig

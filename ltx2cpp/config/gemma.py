@@ -19,9 +19,9 @@ class GemmaConfig:
     """Structure of the text model.
 
     Attributes:
-        global_layers: per layer: True where attention is global and uses the global rope.
-        rope_factor_global: positions are divided by this in global layers.
-        norm_weight_offset: added to every norm weight: 1.0 for Hugging Face files, 0.0 for
+        global_layers: one flag per layer, True where attention is global and uses the global rope.
+        rope_factor_global: divisor of positions in global layers.
+        norm_weight_offset: addend of every norm weight: 1.0 for Hugging Face files, 0.0 for
             llama.cpp's, whose converter has already added it.
         embedding_scale: sqrt(hidden_size), rounded to float32.
     """

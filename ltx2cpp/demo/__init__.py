@@ -95,7 +95,7 @@ def warn_of_unknown(prompt: str, width: int, height: int, num_frames: int) -> No
     """Log what `understood` says, and whether the demo model knows clips of this size."""
     if hint := understood(prompt):
         logger.warning("%s", hint)
-    known, asked = (DEMO.num_frames, DEMO.width, DEMO.height), (num_frames, width, height)
-    if asked != known:
-        sizes = tuple("{} frames of {} x {}".format(*one) for one in (known, asked))
+    demo_size, size = (DEMO.num_frames, DEMO.width, DEMO.height), (num_frames, width, height)
+    if size != demo_size:
+        sizes = tuple("{} frames of {} x {}".format(*numbers) for numbers in (demo_size, size))
         logger.warning("the demo model only knows clips of %s; %s may show anything", *sizes)

@@ -52,7 +52,7 @@ class SortedTensors:
         groups: component -> canonical name -> tensor.
         ignored: known names without a use here (vision tower, tied output head, markers).
         unclaimed: names that belong to nothing known.
-        layouts: dialect of each component found.
+        layouts: dialect of each component in the file.
     """
 
     groups: dict[Group, dict[str, TensorInfo]]

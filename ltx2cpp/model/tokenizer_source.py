@@ -59,7 +59,7 @@ def find_tokenizer(path: Path | None, sources: Mapping[str, Source]) -> Tokenize
         sources: role -> opened file.
 
     Returns:
-        None when nothing was given and nothing was found.
+        the tokenizer; None when no path was given and none was found.
 
     Raises:
         CheckpointError: the given path holds no tokenizer.

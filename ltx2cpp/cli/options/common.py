@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Callable
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ltx2cpp.errors import ArgumentError
 
 if TYPE_CHECKING:
     from ltx2cpp.options import LoraSpec
+
+T = TypeVar("T")
 
 # What does not look like a strength or a stage belongs to the path.
 _LORA = re.compile(
@@ -44,12 +47,7 @@ def add_frame_rate_option(
 
 def number_list(text: str) -> tuple[float, ...]:
     """Parse comma-separated numbers."""
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"expected numbers separated by commas, as in 1,0.9,0.4,0; got {text!r}"
-        ) from None
+    return _parse_list(text, float, "numbers separated by commas, as in 1,0.9,0.4,0")
 
 
 def frame_rate(text: str) -> float:
@@ -64,12 +62,14 @@ def frame_rate(text: str) -> float:
 
 def whole_number_list(text: str) -> tuple[int, ...]:
     """Parse comma-separated whole numbers."""
+    return _parse_list(text, int, "whole numbers separated by commas, as in 28 or 14,28")
+
+
+def _parse_list(text: str, parse: Callable[[str], T], expectation: str) -> tuple[T, ...]:
     try:
-        return tuple(int(part) for part in text.split(","))
+        return tuple(parse(part) for part in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"expected whole numbers separated by commas, as in 28 or 14,28; got {text!r}"
-        ) from None
+        raise argparse.ArgumentTypeError(f"expected {expectation}; got {text!r}") from None
 
 
 def lora(text: str) -> LoraSpec:

@@ -42,10 +42,10 @@ class LikeClip:
     """What a clip given as --like adds to the options that it fills.
 
     Attributes:
-        preset: name of the preset it was made with, None where it does not tell.
-        conditions: what it was held to.
-        guidance: it was made with, or None.
-        lacking: a sentence that names LoRAs it was made with and that are not given, or None.
+        preset: name of the clip's preset, None where the clip does not tell.
+        conditions: what the clip was held to.
+        guidance: guidance of the clip, or None.
+        lacking: a sentence that names the LoRAs which the clip had and the options lack, or None.
         files: local files that are read because the clip names them.
     """
 

@@ -83,7 +83,7 @@ def add_memory_options(parser: argparse.ArgumentParser) -> None:
         "--offload",
         default="auto",
         choices=OFFLOADS,
-        help="stage: free each network after its phase; stream: also let weights go block by "
+        help="phase: free each network after its phase; stream: also let weights go block by "
         "block, for models larger than memory; disk: the same, out of the system's cache too; "
         "none: keep everything; auto (default): the first that fits",
     )

@@ -1,4 +1,4 @@
-"""Opens what a user gives: regular files of known formats, which start nothing and lead nowhere.
+"""Open what a user gives: regular files of known formats, which start nothing and lead nowhere.
 
 Pillow hands some formats to other programs, and FFmpeg takes names for addresses and follows
 playlists. Given files therefore reach either as an open file, with a list of formats.

@@ -43,7 +43,7 @@ class Benchmark:
     """What one generation took, and what the device could do.
 
     Attributes:
-        phases: in the order in which they ended.
+        phases: the phases in the order in which they ended.
         peak_flop_per_s: measured rate of a 16-bit product in the caches.
         peak_bytes_per_s: measured rate of a copy, read and written.
         info: the parameters of the clip.
@@ -70,11 +70,11 @@ def benchmark(
 
     Args:
         files: the model; None takes the demo.
-        prompt: to encode.
+        prompt: the prompt to encode.
         recorder: receives the phases.
-        options: of the pipeline, without an observer.
+        options: options of the pipeline, without an observer.
         profile: time each operation, which costs some microseconds for each.
-        arguments: of the generation; the demo has no sound unless asked for it.
+        arguments: arguments of the generation; the demo has no sound unless asked for it.
 
     Raises:
         Error: what the pipeline raises.

@@ -18,7 +18,7 @@ class Clip:
     """A denoised clip; see `GenerationStream`.
 
     Args:
-        plan: of the generation.
+        plan: the settled generation.
         run: its phases, of which those that decode are still to come.
     """
 

@@ -20,9 +20,9 @@ class PlannedNeeds:
     """The needs of a plan; see `ltx2cpp.memory.fit.GenerationNeeds`.
 
     Attributes:
-        prompt, arguments: of the call.
-        model: that runs it.
-        networks: of that model.
+        prompt, arguments: what the call was given.
+        model: what settling knows of the model.
+        networks: the networks of that model.
         plan: settled from them.
         known: prompts whose contexts are there already.
     """

@@ -27,9 +27,9 @@ class PipelineSpec:
         variant: the only kind of model it is for, "dev" or "distilled"; "" for both.
         two_stage: whether the clip is made at half size first.
         size: width and height of the finished clip in pixels; None takes the preset's.
-        num_inference_steps: of full models; None takes the preset's.
-        guidance: of full models; None takes the preset's.
-        sampler: of all stages; None takes the preset's in the first, Euler in the second.
+        num_inference_steps: steps of full models; None takes the preset's.
+        guidance: strengths for full models; None takes the preset's.
+        sampler: sampler of all stages; None takes the preset's in the first, Euler in the second.
         scheduler_tokens: see `Sampling`.
         distilled_lora: strength in each stage of the LoRA that makes a full model a distilled one.
         lora_stages: stages in which other LoRAs act.
@@ -166,7 +166,7 @@ def find_pipeline(name: str | None, two_stage: bool | None, preset: Preset) -> P
     """Return the pipeline that a call asks for.
 
     Args:
-        name: of the pipeline; None takes the one that ``two_stage`` and the model mean.
+        name: name of the pipeline; None takes the one that ``two_stage`` and the model mean.
         two_stage: whether to work in two stages; None as the pipeline does.
         preset: the model's defaults.
 

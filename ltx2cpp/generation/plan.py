@@ -27,7 +27,7 @@ class ModelDefaults:
         audio_channels: values of an audio token.
         max_seconds: end of the position range on the time axis.
         info: what `GenerationOutput.info` tells of the model; plain JSON types.
-        loras: in use, each in all stages or in one.
+        loras: LoRAs in use, each in all stages or in one.
         distilled_lora: what makes a full model a distilled one, or None.
         reference_factors: how much smaller, and slower, the LoRAs want their reference video.
     """
@@ -47,14 +47,14 @@ class Stage:
     """One denoising run of a generation.
 
     Attributes:
-        shape: of the clip at this stage.
+        shape: size of the clip at this stage.
         sigmas: (steps + 1,) noise levels; the first is the share of noise it starts from.
-        guidance: of both streams.
-        sampler: with its options.
+        guidance: strengths of both streams.
+        sampler: the sampler with its options.
         placements: what the clip is held to.
         noise: video tokens (T, C), appended conditions included, and audio tokens (L, C'), or None
             to draw them.
-        loras: that change the transformer in it.
+        loras: LoRAs that change the transformer in it.
         keeps_sound: whether the sound it starts from stays as it is.
     """
 
@@ -73,13 +73,13 @@ class Plan:
     """A generation with every value settled.
 
     Attributes:
-        prompt: to encode, or encoded already.
+        prompt: text to encode, or contexts.
         negative: the same for the negative prompt; None when guidance does not use it.
         pipeline: the official pipeline it follows.
         preset: defaults it took.
-        model: that runs it.
+        model: what settling knew of the model.
         stages: one, or two where the first runs at half size.
-        seed: of the noise; None when noise was given.
+        seed: seed of the noise; None when noise was given.
         video, audio: whether the stream runs; at least one does.
         decodes: whether pictures and sound are decoded.
         conditions: as given.

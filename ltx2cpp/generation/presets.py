@@ -26,14 +26,14 @@ class Preset:
 
     Attributes:
         name: version and variant, "2.3-distilled".
-        seed: of the noise.
+        seed: seed of the noise.
         width, height: pixels.
         num_frames: pixel frames.
         frame_rate: frames per second.
         num_inference_steps: denoising steps.
         distilled: True uses the fixed noise levels, False the LTX2 scheduler.
-        guidance: of both streams.
-        negative_prompt: for guided models.
+        guidance: strengths of both streams.
+        negative_prompt: what guided models avoid.
         sampler: name of the sampler.
         image_crf: compression of pictures that a clip starts from, 0 to 51; 0 is none.
         audio: whether clips have sound.

@@ -33,7 +33,7 @@ class GenerationArguments(TypedDict, total=False):
         sigmas: noise levels instead of the scheduler's: descending, in 0..1, ending with 0.
         guidance_scale: classifier-free guidance alone, for both streams; 1 is off.
         guidance: all guidance strengths; default from the preset.
-        seed: of the noise, 0 to 2**64 - 1; default from the preset.
+        seed: seed of the noise, 0 to 2**64 - 1; default from the preset.
         images: pictures that the clip shows: paths, uint8 (height, width, 3), (picture, frame,
             strength) or `ImageCondition`; one alone or a list.
         conditions: whatever the clip is held to: `ImageCondition`, `VideoCondition`,

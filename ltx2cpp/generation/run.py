@@ -19,10 +19,10 @@ class Run:
     """The phases of one generation on their way.
 
     Args:
-        phases: in their order.
-        state: before the first one.
+        phases: the phases in their order.
+        state: what is there before the first one.
         keeping: which components stay loaded after their last phase.
-        backend: where they compute.
+        backend: the device they compute on, and its observer.
     """
 
     def __init__(

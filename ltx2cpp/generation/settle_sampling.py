@@ -41,9 +41,9 @@ class Denoising:
 
     Attributes:
         sigmas: (steps + 1,) noise levels.
-        guidance: of both streams.
-        seed: of the noise; None when noise was given.
-        sampler: with its options.
+        guidance: strengths of both streams.
+        seed: seed of the noise; None when noise was given.
+        sampler: the sampler with its options.
         negative: negative prompt; None where guidance does not use it.
     """
 
@@ -67,9 +67,9 @@ def settle_denoising(
 
     Args:
         arguments: as given.
-        pipeline: that is followed.
+        pipeline: the official pipeline that is followed.
         preset: defaults of model and pipeline.
-        shape: of the first stage.
+        shape: size of the first stage.
         video, audio: whether anything of the stream is generated.
 
     Raises:

@@ -68,7 +68,7 @@ class Device:
 
     Attributes:
         name: "cpu", "cuda:0".
-        process_bytes: of the process before anything is loaded.
+        process_bytes: memory of the process before anything is loaded.
     """
 
     name: str
@@ -81,10 +81,10 @@ def fit(
     """Return the plan that changes least and keeps the budget, or else the smallest one.
 
     Args:
-        needs: of the generation.
+        needs: what the generation needs.
         offload: what the user chose.
         budget_bytes: None for no limit.
-        device: that runs it.
+        device: the device that runs it.
     """
     plan: MemoryPlan | None = None
     for plan in _plans(needs, offload, budget_bytes, device):
@@ -141,9 +141,9 @@ def advice_for(
     """Return what would make a plan fit, as ends of a sentence.
 
     Args:
-        plan: that does not fit.
+        plan: the plan that does not fit.
         streamed: the same with weights streamed, where they are not yet.
-        num_frames: that would fit with the same options, or None.
+        num_frames: number that would fit with the same options, or None.
     """
     phase = plan.largest
     advice = []
@@ -166,8 +166,8 @@ class MemoryPolicy:
 
     Args:
         offload: what the user chose.
-        max_memory: in GiB, or None.
-        device: that computes.
+        max_memory: limit in GiB, or None.
+        device: name of the device that computes.
 
     Raises:
         ArgumentError: an unknown mode, or no positive number.
@@ -199,8 +199,8 @@ class MemoryPolicy:
         """Return how a generation is run, and what each phase takes then.
 
         Args:
-            needs: of the generation.
-            flop_per_second: of the networks; None leaves times open.
+            needs: what the generation needs.
+            flop_per_second: rate of the networks; None leaves times open.
         """
         plan = self._fit(needs, self._offload, self._budget_bytes)
         if not plan.fits:
@@ -213,8 +213,8 @@ class MemoryPolicy:
         Without a budget a plan is only made where the files alone may be too much for the machine.
 
         Args:
-            needs: of the generation.
-            stored_bytes: of all weights.
+            needs: what the generation needs.
+            stored_bytes: bytes of all weights as stored.
 
         Raises:
             DeviceMemoryError: the budget cannot be kept.

@@ -46,11 +46,11 @@ class NetworkNeeds:
     Attributes:
         own_weight_bytes: weights that were converted on load, or copied to the device.
         mapped_weight_bytes: weights that are read where their file is mapped.
-        mapped_part_bytes: of these, what the largest part of the network reads.
-        slot_bytes: of a device, for weights that pass through its slots when they are streamed; 0
+        mapped_part_bytes: bytes of these that the largest part of the network reads.
+        slot_bytes: memory of a device's slots, which weights pass when they are streamed; 0
             where they are used in place.
         activation_bytes: intermediate results.
-        scratch_bytes: of the device, which keeps the largest so far for all networks.
+        scratch_bytes: scratch memory of the device, which keeps the largest so far for all.
         output_bytes: results of one run.
         state_bytes: kept between the chunks of a clip.
     """
@@ -81,8 +81,8 @@ class PhaseNeeds:
 
     Attributes:
         name: as the observer hears it.
-        component: whose networks run, for example "transformer"; phases of one component share
-            its weights.
+        component: the component that runs, for example "transformer"; its phases share its
+            weights.
         networks: loaded together.
         host_bytes: arrays of Python and of the core beside the networks.
         flop: operations of the whole phase.
@@ -169,12 +169,12 @@ class MemoryPlan:
     """What a generation takes, phase by phase, and how it is made to fit.
 
     Attributes:
-        device: that computes.
+        device: name of the device that computes.
         offload: "none", "phase", "stream" or "disk".
         keeps_transformer: whether the transformer stays loaded after its phase.
         chunk_latents, tile_latents: how pictures are decoded; None leaves it to the decoder.
         budget_bytes: what was asked for, or None.
-        phases: in the order of the run.
+        phases: one line per phase, in the order of the run.
         advice: what would make it fit, as ends of a sentence; empty where it fits.
     """
 
@@ -265,9 +265,9 @@ def add_up(
     """Return what each phase takes.
 
     Args:
-        needs: in the order of the run.
+        needs: needs of the phases, in the order of the run.
         keeping: which components stay loaded.
-        process_bytes: of the process before anything is loaded.
+        process_bytes: memory of the process before anything is loaded.
         counts_host: whether the device computes in the memory of this process.
     """
     phases: list[PhaseMemory] = []

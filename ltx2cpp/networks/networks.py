@@ -38,7 +38,7 @@ class Networks:
 
     Args:
         models: the components found in the model files.
-        backend: where to compute.
+        backend: the device, and what all networks share.
         loras: LoRAs to apply; several add up.
         distilled_lora: what makes a full model a distilled one, or None.
         prompt_cache: folder that keeps encoded prompts for other runs, or None.
@@ -47,7 +47,7 @@ class Networks:
         CheckpointError, WeightError, UnsupportedError: a LoRA cannot be used.
 
     Attributes:
-        backend: where to compute.
+        backend: the device, and what all networks share.
         prompt_encoder, transformer, video_encoder, video_decoder, audio_encoder, audio_decoder:
             the networks.
         spatial_upsampler, temporal_upsampler: likewise.
@@ -232,7 +232,7 @@ class Networks:
 
         Args:
             samples: (2, n), -1..1, or one channel as (1, n) or (n,), which goes to both sides.
-            sample_rate: in Hz; other rates than the model's 16000 are resampled.
+            sample_rate: rate in Hz; other rates than the model's 16000 are resampled.
 
         Raises:
             ShapeError: another shape, no samples, or values that are not finite.
@@ -244,7 +244,7 @@ class Networks:
         """Enlarge a normalised latent (C, F, h, w).
 
         Args:
-            latent: to enlarge.
+            latent: the latent to enlarge.
             kind: "spatial" doubles height and width (or enlarges them by the factor of the file);
                 "temporal" gives 2 F - 1 latent frames.
 

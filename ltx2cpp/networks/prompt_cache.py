@@ -118,7 +118,7 @@ def text_identity(components: Mapping[str, Component], **settings: str) -> bytes
     single rows of one tensor would pass for the original.
 
     Args:
-        components: by name.
+        components: the components by name.
         settings: what else changes the results.
 
     Raises:

@@ -36,8 +36,8 @@ class PromptEncoder:
 
     Args:
         models: the weights.
-        backend: where to compute.
-        cache_folder: where contexts are kept for other runs; None keeps none.
+        backend: the device, and what all networks share.
+        cache_folder: folder that keeps contexts for other runs; None keeps none.
     """
 
     def __init__(

@@ -86,7 +86,7 @@ class Transformer:
         """Return what one call takes, whatever is loaded now; that stays as it is.
 
         Args:
-            models: whose weights it would use.
+            models: the components whose weights it would use.
             video, audio: sizes of the streams; an absent one is None.
         """
         streams = _names(video=video is not None, audio=audio is not None)

@@ -140,7 +140,7 @@ class Upsampler:
     Args:
         kind: "spatial" for height and width, "temporal" for frames.
         models: the model's components.
-        backend: where to compute.
+        backend: the device, and what all networks share.
     """
 
     def __init__(self, kind: str, models: ModelSet, backend: Backend) -> None:

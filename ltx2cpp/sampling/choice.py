@@ -27,7 +27,7 @@ class SamplerChoice:
     Attributes:
         name: one of `ltx2cpp.sampling.samplers.SAMPLERS`.
         eta: share of noise that a step renews; None takes the sampler's own.
-        noise_seed: of that noise.
+        noise_seed: seed of that noise.
 
     Raises:
         ArgumentError: unknown name.

@@ -50,7 +50,7 @@ def combine(estimates: Mapping[Pass, FloatArray], strengths: ModalityGuidance) -
 
     Args:
         estimates: one (tokens, channels) estimate per pass, at least the conditional one.
-        strengths: of this stream.
+        strengths: strengths of this stream.
     """
     plain = estimates[Pass.CONDITIONAL]
     guided = plain

@@ -30,8 +30,8 @@ def phases_of(
     """Return the phases of a generation in their order.
 
     Args:
-        plan: of the generation.
-        networks: of the model.
+        plan: the settled generation.
+        networks: the networks of the model.
         known: prompts whose contexts are there already.
         pieces: how the video decoder takes the clip apart.
     """

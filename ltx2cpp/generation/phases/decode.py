@@ -67,8 +67,8 @@ class DecodeVideo(Phase):
     """Video latent to frames, in chunks.
 
     Args:
-        plan: of the generation.
-        networks: of the model.
+        plan: the settled generation.
+        networks: the networks of the model.
         pieces: how the decoder takes the clip apart.
     """
 

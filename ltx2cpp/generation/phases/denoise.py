@@ -45,9 +45,9 @@ class Denoise(Phase):
     """One stage through the transformer.
 
     Args:
-        plan: of the generation.
-        networks: of the model.
-        index: of the stage, from 0.
+        plan: the settled generation.
+        networks: the networks of the model.
+        index: number of the stage, from 0.
     """
 
     component = TRANSFORMER
@@ -157,8 +157,8 @@ def start_stage(
     """Return the noised starting states of video and audio.
 
     Args:
-        plan: of the generation.
-        index: of the stage, from 0.
+        plan: the settled generation.
+        index: number of the stage, from 0.
         state: conditions encoded at its size, and from the second stage on the latents it starts
             from, at its size.
     """

@@ -24,12 +24,12 @@ class State:
     """What the phases so far have made.
 
     Attributes:
-        contexts: of the prompts given as text.
+        contexts: what the prompts given as text became.
         noise: where the stages draw their noise from, in turn; None where it was given.
         on_step: called after each denoising step, or None.
-        features: of each prompt, between text encoder and connectors.
+        features: each prompt between text encoder and connectors.
         picture_latents: per stage, of its conditions in order: (C, F, h, w), normalised.
-        sound_latents: by the id of the `Audio` that was encoded: (C, L, M), normalised.
+        sound_latents: latents (C, L, M), normalised, by the id of the `Audio` that was encoded.
         video_latent: (C, F, h, w) of the last stage, normalised, or None.
         audio_latent: (C, L, M) of the last stage, normalised, or None.
         kept_audio_latent: the audio latent that the clip carries.
@@ -61,7 +61,7 @@ class Phase(ABC):
 
     Attributes:
         name: as the observer hears it.
-        component: whose weights it loads; phases of one component share them.
+        component: the component whose weights it loads; its phases share them.
         is_deferred: whether it waits until its result is asked for.
     """
 

@@ -19,8 +19,8 @@ class _TextPhase(Phase):
     """What both phases share.
 
     Args:
-        plan: of the generation.
-        networks: of the model.
+        plan: the settled generation.
+        networks: the networks of the model.
         texts: prompts whose contexts are not known yet.
     """
 

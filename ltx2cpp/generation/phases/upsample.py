@@ -22,9 +22,9 @@ class Upsample(Phase):
     """The latents of one stage brought to the size of the next.
 
     Args:
-        plan: of the generation.
-        networks: of the model.
-        index: of the stage that starts from them, from 1.
+        plan: the settled generation.
+        networks: the networks of the model.
+        index: number of the stage that starts from them, from 1.
     """
 
     name = "upsample"

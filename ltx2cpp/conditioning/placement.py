@@ -195,11 +195,15 @@ def place(
     return Placements(tuple(sorted(items, key=lambda item: order.index(item.kind))))
 
 
-def source_size(conditions: Sequence[Condition]) -> tuple[int, int, int] | None:
+def source_size(conditions: Sequence[Condition], frame_rate: float) -> tuple[int, int, int] | None:
     """Return width, height and frames of a clip to retake, cut to what a model can hold.
 
+    Args:
+        conditions: conditions of the call.
+        frame_rate: frames per second of the clip, at which frames with a variable rate are taken.
+
     Returns:
-        None without a retake; 0 frames where the file does not tell how many it has.
+        None without a retake.
 
     Raises:
         ArgumentError: the file cannot be read, or is smaller than one latent cell.
@@ -212,10 +216,10 @@ def source_size(conditions: Sequence[Condition]) -> tuple[int, int, int] | None:
     if isinstance(condition.video, np.ndarray):
         frames, (height, width) = len(condition.video), condition.video.shape[1:3]
     else:
-        first = read_video(condition.video, max_frames=1)
+        first = read_video(condition.video, max_frames=1, frame_rate=frame_rate)
         frames, (height, width) = first.num_frames, first.frames.shape[1:3]
     width, height = whole_cells(name_of("retake", condition.video), width, height)
-    return width, height, (frames - 1) // TIME_FACTOR * TIME_FACTOR + 1 if frames else 0
+    return width, height, (frames - 1) // TIME_FACTOR * TIME_FACTOR + 1
 
 
 def whole_cells(name: str, width: int, height: int) -> tuple[int, int]:
@@ -359,10 +363,17 @@ def read_source(
         frame_rate: frames per second of the clip.
         max_frames: how many are read; None reads all.
         same_rate: True refuses another rate and reads the sound; False warns and leaves it.
+
+    Frames of a file with a variable rate are taken at the clip's.
     """
     if isinstance(video, np.ndarray):
         return video[:max_frames], None
-    source = read_video(video, max_frames=max_frames, with_audio=same_rate)
+    source = read_video(
+        video,
+        max_frames=max_frames,
+        with_audio=same_rate,
+        frame_rate=frame_rate,
+    )
     rate = float(source.frame_rate)
     if abs(rate - frame_rate) > _RATE_SHARE * frame_rate:
         if same_rate:

@@ -248,11 +248,12 @@ def _settle_size(
             own_width, own_height = whole_cells(inputs.clip.name, own[2], own[1])
             width = own_width if width is None else width
             height = own_height if height is None else height
-    elif None in (width, height, num_frames) and (own_size := source_size(inputs.conditions)):
+    elif None in (width, height, num_frames) and (
+        own_size := source_size(inputs.conditions, arguments.get("frame_rate", DEFAULT_FRAME_RATE))
+    ):
         width = own_size[0] if width is None else width
         height = own_size[1] if height is None else height
-        # A file that does not tell its number of frames gives none.
-        num_frames = own_size[2] or None if num_frames is None else num_frames
+        num_frames = own_size[2] if num_frames is None else num_frames
     shape = ClipShape(
         preset.width if width is None else width,
         preset.height if height is None else height,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -11,8 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltx2cpp.errors import ArgumentError
+from ltx2cpp.media.frame_times import read_frame_times
 from ltx2cpp.media.given import decoding, open_container
 from ltx2cpp.values import Audio
+
+logger = logging.getLogger("ltx2cpp")
 
 # Code point of ITU-T H.273 that means the matrix of BT.709.
 _BT709 = 1
@@ -25,7 +31,7 @@ class SourceVideo:
     Attributes:
         frames: uint8 ``(frames, height, width, 3)`` RGB, turned as the file says.
         frame_rate: frames per second.
-        num_frames: how many frames the file says it holds, 0 where it does not.
+        num_frames: how many frames a whole reading gives.
         audio: its sound as stereo, or None.
     """
 
@@ -36,14 +42,22 @@ class SourceVideo:
 
 
 def read_video(
-    path: str | os.PathLike[str], *, max_frames: int | None = None, with_audio: bool = False
+    path: str | os.PathLike[str],
+    *,
+    max_frames: int | None = None,
+    with_audio: bool = False,
+    frame_rate: float | Fraction | None = None,
 ) -> SourceVideo:
     """Decode a video file.
+
+    Frames with a variable rate are repeated or left out, so that the clip lasts as long as it did.
 
     Args:
         path: a regular file in any usual container, with any codec that FFmpeg reads.
         max_frames: stop after so many frames; None reads all.
         with_audio: decode the sound too.
+        frame_rate: the rate that frames with a variable rate are taken at, None for one near that
+            of most of them; frames with a steady rate are taken as they are.
 
     Raises:
         ArgumentError: the file cannot be read, or holds no pictures.
@@ -53,21 +67,39 @@ def read_video(
     name = os.fspath(path)
     with decoding(f"video {name}", av.FFmpegError):
         with open_container(path) as container:
-            if not container.streams.video:
-                raise ArgumentError(f"video {name}: holds no video stream")
-            stream = container.streams.video[0]
-            rate, count = stream.average_rate or stream.guessed_rate, stream.frames
-            frames = []
-            for frame in container.decode(stream):
-                frames.append(_to_rgb(frame))
-                if max_frames is not None and len(frames) >= max_frames:
-                    break
+            times = read_frame_times(container, _video_stream(container, name), frame_rate)
+        # Not every container can be read again from its beginning.
+        with open_container(path) as container:
+            stream = _video_stream(container, name)
+            frames = list(_pictures(times.taken(container.decode(stream)), max_frames))
         audio = _read_audio(name) if with_audio else None
     if not frames:
         raise ArgumentError(f"video {name}: holds no frames")
     if any(frame.shape != frames[0].shape for frame in frames):
         raise ArgumentError(f"video {name}: its frames differ in size")
-    return SourceVideo(np.stack(frames), Fraction(rate or 24), count, audio)
+    if not times.steady:
+        logger.info(
+            "video %s: has a variable frame rate, its frames are taken at %g per second",
+            name,
+            times.frame_rate,
+        )
+    count = times.num_frames or len(frames)
+    return SourceVideo(np.stack(frames), times.frame_rate, count, audio)
+
+
+def _video_stream(container: Any, name: str) -> Any:
+    if not container.streams.video:
+        raise ArgumentError(f"video {name}: holds no video stream")
+    return container.streams.video[0]
+
+
+def _pictures(frames: Iterator[Any], max_frames: int | None) -> Iterator[NDArray[np.uint8]]:
+    """Yield the first frames as RGB; one that is shown again is converted once."""
+    last: tuple[Any, NDArray[np.uint8]] | None = None
+    for frame in itertools.islice(frames, max_frames):
+        if last is None or last[0] is not frame:
+            last = frame, _to_rgb(frame)
+        yield last[1]
 
 
 def _to_rgb(frame: Any) -> NDArray[np.uint8]:

@@ -300,8 +300,8 @@ def test_videos_are_read_from_files(tmp_path: Path, caplog: pytest.LogCaptureFix
         (item,) = placed(VideoCondition(path)).items
     assert "of its 12 frames the first 9" in caplog.text
     assert item.frames.shape == (9, 64, 96, 3)
-    assert source_size([VideoCondition(path)]) is None
-    assert source_size([Retake(path)]) == (96, 64, 9)
+    assert source_size([VideoCondition(path)], 24.0) is None
+    assert source_size([Retake(path)], 24.0) == (96, 64, 9)
     np.testing.assert_allclose(item.frames[:, 32, 48, 0], ramp[:9, 0, 0, 0], atol=3)
     with caplog.at_level(logging.WARNING, "ltx2cpp"):
         placed(VideoCondition(path), shape=ClipShape(96, 64, 25, 30.0))

@@ -102,7 +102,7 @@ def _read(arguments: argparse.Namespace) -> _Source:
     if path.suffix.lower() in _PICTURES:
         pixels = _cropped(media.read_picture(path)[None], path)
         return _Source(pixels, None, None, None, arguments.frame_rate or 24.0)
-    clip = media.read_video(path, with_audio=True)
+    clip = media.read_video(path, with_audio=True, frame_rate=arguments.frame_rate)
     rate = arguments.frame_rate or float(clip.frame_rate)
     return _Source(_cropped(clip.frames, path), None, None, clip.audio, rate)
 

@@ -5,6 +5,7 @@ Source: Lightricks LTX-2, frozen modality; no official pipeline does this alone.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from ltx2cpp.conditioning.placement import Kind, Placement, name_of, read_source
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.latents import TIME_FACTOR, ClipShape
 from ltx2cpp.values import Audio, ByteArray
+
+logger = logging.getLogger("ltx2cpp")
 
 # Frames handed on at a time.
 _CHUNK = 8
@@ -84,4 +87,20 @@ def read_footage(
     frames, _ = read_source(name, foleys[0].video, frame_rate, num_frames, same_rate=True)
     if num_frames is not None and len(frames) < num_frames:
         raise ArgumentError(f"{name}: has {len(frames)} frames, {num_frames} are asked for")
-    return Footage(name, frames)
+    return Footage(name, _even(name, frames))
+
+
+def _even(name: str, frames: ByteArray) -> ByteArray:
+    """Return frames without their last row and column where those are odd.
+
+    The pictures are written at their own size, and video halves the resolution of colours.
+    """
+    height, width = frames.shape[1:3]
+    if not (height % 2 or width % 2):
+        return frames
+    new_height, new_width = height // 2 * 2, width // 2 * 2
+    logger.warning(
+        "%s: %d x %d is cut to %d x %d, as video needs even sides",
+        *(name, width, height, new_width, new_height),
+    )
+    return frames[:, :new_height, :new_width]

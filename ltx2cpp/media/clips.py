@@ -14,14 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltx2cpp.errors import ArgumentError
+from ltx2cpp.media.frame_pixels import pixel_aspect, shown_pixels
 from ltx2cpp.media.frame_times import read_frame_times
 from ltx2cpp.media.given import decoding, open_container
 from ltx2cpp.values import Audio
 
 logger = logging.getLogger("ltx2cpp")
-
-# Code point of ITU-T H.273 that means the matrix of BT.709.
-_BT709 = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +27,8 @@ class SourceVideo:
     """A decoded video.
 
     Attributes:
-        frames: uint8 ``(frames, height, width, 3)`` RGB, turned as the file says.
+        frames: uint8 ``(frames, height, width, 3)`` RGB as players show them, turned as
+            the file says and of square pixels.
         frame_rate: frames per second.
         num_frames: how many frames a whole reading gives.
         audio: its sound as stereo, or None.
@@ -71,7 +70,9 @@ def read_video(
         # Not every container can be read again from its beginning.
         with open_container(path) as container:
             stream = _video_stream(container, name)
-            frames = list(_pictures(times.taken(container.decode(stream)), max_frames))
+            aspect = pixel_aspect(stream, name)
+            shown = itertools.islice(times.taken(container.decode(stream)), max_frames)
+            frames = list(_pictures(shown, aspect))
         audio = _read_audio(name) if with_audio else None
     if not frames:
         raise ArgumentError(f"video {name}: holds no frames")
@@ -93,21 +94,13 @@ def _video_stream(container: Any, name: str) -> Any:
     return container.streams.video[0]
 
 
-def _pictures(frames: Iterator[Any], max_frames: int | None) -> Iterator[NDArray[np.uint8]]:
-    """Yield the first frames as RGB; one that is shown again is converted once."""
+def _pictures(frames: Iterator[Any], aspect: Fraction) -> Iterator[NDArray[np.uint8]]:
+    """Yield frames as RGB; one that is shown again is converted once."""
     last: tuple[Any, NDArray[np.uint8]] | None = None
-    for frame in itertools.islice(frames, max_frames):
+    for frame in frames:
         if last is None or last[0] is not frame:
-            last = frame, _to_rgb(frame)
+            last = frame, shown_pixels(frame, aspect)
         yield last[1]
-
-
-def _to_rgb(frame: Any) -> NDArray[np.uint8]:
-    # Without the name the scaler takes the matrix of BT.601 for files tagged otherwise.
-    source = "ITU709" if frame.colorspace == _BT709 else None
-    rgb: NDArray[np.uint8] = frame.reformat(format="rgb24", src_colorspace=source).to_ndarray()
-    quarter_turns = round(getattr(frame, "rotation", 0) / 90) % 4
-    return np.ascontiguousarray(np.rot90(rgb, quarter_turns))
 
 
 def _read_audio(name: str) -> Audio | None:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltx2cpp.errors import ArgumentError
+from ltx2cpp.media import as_frames, as_picture, holds_pixels
 from ltx2cpp.values import Audio
 
 # A file, or uint8 (height, width, 3).
@@ -34,7 +35,9 @@ class ImageCondition:
     the clip, which follows it without being cut to it. Several pictures make an interpolation.
 
     Attributes:
-        picture: a file, or uint8 (height, width, 3); scaled and cropped to the clip.
+        picture: a file, a Pillow picture, or an array or tensor, uint8 or uint16: (height, width)
+            for grey, (height, width, channels) with 3 for RGB or 4 with alpha, which is laid on
+            white; scaled and cropped to the clip. Kept as uint8 (height, width, 3).
         frame: pixel frame, 0 the first, -1 the last.
         strength: 1 holds the picture exactly, 0 ignores it.
         crf: video compression applied to it first, 0 (none) to 51; None takes the model's default.
@@ -55,7 +58,7 @@ class ImageCondition:
     append: bool = False
 
     def __post_init__(self) -> None:
-        _check_source("picture", self.picture, 3)
+        _take_source(self, "picture", 3)
         _check_whole("image frame", self.frame)
         _check_share("image strength", self.strength)
         if self.crf is not None:
@@ -72,7 +75,8 @@ class VideoCondition:
     to the model beside the clip.
 
     Attributes:
-        video: a file, or uint8 (frames, height, width, 3); the first 8k + 1 frames are used.
+        video: a file, uint8 (frames, height, width, 3), or a list of pictures; the first
+            8k + 1 frames are used.
         frame: pixel frame of its first frame; -1 lets it end with the clip.
         strength: 1 holds the frames exactly, 0 ignores them.
 
@@ -85,7 +89,7 @@ class VideoCondition:
     strength: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_source("video", self.video, 4)
+        _take_source(self, "video", 4)
         _check_whole("video frame", self.frame)
         _check_share("video strength", self.strength)
 
@@ -118,7 +122,7 @@ class ReferenceVideo:
     audio: Audio | str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
-        _check_source("reference video", self.video, 4)
+        _take_source(self, "reference video", 4)
         if self.audio is not None and not isinstance(self.audio, (Audio, str, os.PathLike)):
             raise ArgumentError(
                 f"reference audio: expected a file or an Audio, found {type(self.audio).__name__}"
@@ -165,7 +169,7 @@ class Retake:
     new_audio: bool = True
 
     def __post_init__(self) -> None:
-        _check_source("retake video", self.video, 4)
+        _take_source(self, "retake video", 4)
         if not 0.0 <= self.start_s < self.end_s:
             raise ArgumentError(
                 f"retake: expected 0 <= start < end in seconds, found {self.start_s} to "
@@ -200,7 +204,7 @@ class Extend:
     audio: Audio | None = None
 
     def __post_init__(self) -> None:
-        _check_source("extend video", self.video, 4)
+        _take_source(self, "extend video", 4)
         for name in ("seconds", "overlap_s"):
             value = getattr(self, name)
             if not is_number(value) or not math.isfinite(value):
@@ -232,7 +236,7 @@ class Foley:
     video: Video
 
     def __post_init__(self) -> None:
-        _check_source("foley video", self.video, 4)
+        _take_source(self, "foley video", 4)
 
 
 Condition = ImageCondition | VideoCondition | ReferenceVideo | Retake | Extend | Foley
@@ -254,8 +258,8 @@ def as_pictures(images: object) -> list[ImageCondition]:
     """Return pictures, given as a list or one alone, as conditions.
 
     Args:
-        images: paths, uint8 (height, width, 3), (picture, frame[, strength[, crf]]) or
-            ImageCondition.
+        images: paths, pictures in memory as `ImageCondition` takes them,
+            (picture, frame[, strength[, crf]]) or ImageCondition.
 
     Raises:
         ArgumentError: something else.
@@ -271,7 +275,7 @@ def as_pictures(images: object) -> list[ImageCondition]:
 
 
 def _as_list(name: str, value: object) -> Sequence[object]:
-    if isinstance(value, (Condition, str, os.PathLike, np.ndarray)):
+    if isinstance(value, (Condition, str, os.PathLike)) or holds_pixels(value):
         return [value]
     if not isinstance(value, (tuple, list)):
         raise ArgumentError(f"{name}: expected a list, found {type(value).__name__}")
@@ -281,8 +285,8 @@ def _as_list(name: str, value: object) -> Sequence[object]:
 def _as_condition(name: str, value: object) -> Condition:
     if isinstance(value, Condition):
         return value
-    if isinstance(value, (str, os.PathLike, np.ndarray)):
-        return ImageCondition(value)
+    if isinstance(value, (str, os.PathLike)) or holds_pixels(value):
+        return ImageCondition(value)  # type: ignore[arg-type]
     if isinstance(value, (tuple, list)) and 1 <= len(value) <= 4:
         return ImageCondition(*value)
     kinds = "" if name == "images" else " or conditions"
@@ -339,16 +343,16 @@ def is_number(value: object) -> TypeGuard[float]:
     return numeric and not isinstance(value, bool)
 
 
-def _check_source(name: str, value: object, axes: int) -> None:
-    if isinstance(value, np.ndarray):
-        if value.dtype != np.uint8 or value.ndim != axes or value.shape[-1] != 3 or not value.size:
-            shape = "(height, width, 3)" if axes == 3 else "(frames, height, width, 3)"
-            raise ArgumentError(
-                f"{name}: expected a file or uint8 {shape}, found {value.dtype} of shape "
-                f"{value.shape}"
-            )
-    elif not isinstance(value, (str, os.PathLike)):
+def _take_source(condition: Condition, name: str, axes: int) -> None:
+    """Check a field for a file or pixels; pixels become uint8 RGB."""
+    attribute = "picture" if axes == 3 else "video"
+    value = getattr(condition, attribute)
+    if isinstance(value, (str, os.PathLike)):
+        return
+    if not (holds_pixels(value) or (axes == 4 and isinstance(value, (list, tuple)))):
         raise ArgumentError(f"{name}: expected a file or an array, found {type(value).__name__}")
+    pixels = as_picture(name, value) if axes == 3 else as_frames(name, value)
+    object.__setattr__(condition, attribute, pixels)
 
 
 def _check_whole(name: str, value: object) -> None:

@@ -34,8 +34,9 @@ class GenerationArguments(TypedDict, total=False):
         guidance_scale: classifier-free guidance alone, for both streams; 1 is off.
         guidance: all guidance strengths; default from the preset.
         seed: seed of the noise, 0 to 2**64 - 1; default from the preset.
-        images: pictures that the clip shows: paths, uint8 (height, width, 3), (picture, frame,
-            strength) or `ImageCondition`; one alone or a list.
+        images: pictures that the clip shows: paths, pictures of Pillow, arrays or tensors of bytes
+            (grey, RGB or with alpha), (picture, frame, strength) or `ImageCondition`; one alone or
+            a list.
         conditions: whatever the clip is held to: `ImageCondition`, `VideoCondition`,
             `ReferenceVideo`, `Retake`, `Extend`, `Foley` or a picture; one alone or a list.
         pipeline: one of the official pipelines, which sets the defaults of the rest; see

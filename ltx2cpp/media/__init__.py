@@ -6,6 +6,7 @@ from ltx2cpp.media.audio_files import read_audio
 from ltx2cpp.media.clips import SourceVideo, read_video
 from ltx2cpp.media.formats import OutputFormat, check_output, output_format
 from ltx2cpp.media.frame_rate import exact_frame_rate
+from ltx2cpp.media.given_pixels import as_frames, as_picture, holds_pixels
 from ltx2cpp.media.latents_io import read_latents
 from ltx2cpp.media.levels import to_uint8
 from ltx2cpp.media.parameters import read_parameters
@@ -23,10 +24,13 @@ __all__ = [
     "OutputFormat",
     "SavedMedia",
     "SourceVideo",
+    "as_frames",
+    "as_picture",
     "check_output",
     "compress_picture",
     "exact_frame_rate",
     "fit_frames",
+    "holds_pixels",
     "output_format",
     "read_audio",
     "read_latents",

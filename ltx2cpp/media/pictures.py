@@ -44,16 +44,48 @@ def read_picture(path: str | os.PathLike[str]) -> Pixels:
     Raises:
         ArgumentError: the file cannot be read as a picture.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
-    name = os.fspath(path)
+    name = f"picture {os.fspath(path)}"
     failures = (SyntaxError, Image.DecompressionBombError)
-    with decoding(f"picture {name}", *failures), open_picture(path) as picture:
-        picture.load()
-        profile = picture.info.get("icc_profile")
-        image = ImageOps.exif_transpose(picture)
-        rgb = _to_rgb(image, profile, name)
-    return np.asarray(rgb, dtype=np.uint8)
+    with decoding(name, *failures), open_picture(path) as picture:
+        return read_image(picture, name)
+
+
+def read_image(picture: Image, name: str) -> Pixels:
+    """Return a picture of Pillow as it is meant to be seen; see `read_picture`.
+
+    Args:
+        picture: decoded or not.
+        name: what messages call it.
+
+    Raises:
+        ValueError, OSError: it cannot be decoded, or holds values of an unknown range.
+    """
+    from PIL import ImageOps
+
+    picture.load()
+    profile = picture.info.get("icc_profile")
+    image = ImageOps.exif_transpose(picture)
+    return np.array(_to_rgb(image, profile, name), dtype=np.uint8)
+
+
+def flat_rgb(pixels: Pixels, name: str) -> Pixels:
+    """Lay pixels with alpha on white.
+
+    Args:
+        pixels: uint8 ``(..., 4)``, colours not multiplied by alpha.
+        name: what messages call them.
+
+    Returns:
+        uint8 ``(..., 3)``.
+    """
+    if pixels[..., 3].min() == 255:
+        return pixels[..., :3]
+    logger.warning("%s: its transparent parts are laid on white", name)
+    alpha = pixels[..., 3:].astype(np.uint16)
+    mixed = (pixels[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255
+    return mixed.astype(np.uint8)
 
 
 def _to_rgb(image: Image, profile: bytes | None, name: str) -> Image:
@@ -74,7 +106,7 @@ def _to_rgb(image: Image, profile: bytes | None, name: str) -> Image:
         alpha, image = straight.getchannel("A"), straight.convert("RGB")
     rgb = _apply_profile(image, profile, name) if profile else image.convert("RGB")
     if alpha is not None and alpha.getextrema() != (255, 255):
-        logger.warning("picture %s: its transparent parts are laid on white", name)
+        logger.warning("%s: its transparent parts are laid on white", name)
         white = Image.new("RGB", rgb.size, (255, 255, 255))
         white.paste(rgb, mask=alpha)
         return white
@@ -92,7 +124,7 @@ def _apply_profile(image: Image, profile: bytes, name: str) -> Image:
             image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
         )
     except (ImageCms.PyCMSError, OSError, ImportError) as error:
-        logger.warning("picture %s: its colour profile is ignored: %s", name, error)
+        logger.warning("%s: its colour profile is ignored: %s", name, error)
         return image.convert("RGB")
     assert converted is not None
     return converted

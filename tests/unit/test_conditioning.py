@@ -225,7 +225,7 @@ def test_appended_tokens_are_checked() -> None:
         (lambda: ImageCondition(picture(), frame=1.5), "image frame: expected a whole number"),
         (lambda: ImageCondition(picture(), crf=52), "image crf: expected 0 to 51"),
         (lambda: ImageCondition(picture().astype(float)), r"picture: expected a file or uint8"),
-        (lambda: ImageCondition(picture()[..., :1]), r"picture: expected a file or uint8"),
+        (lambda: ImageCondition(picture()[..., :2]), r"picture: expected a file or uint8"),
         (lambda: ImageCondition(None), "picture: expected a file or an array, found NoneType"),
         (lambda: VideoCondition(picture()), r"video: expected a file or uint8 \(frames"),
         (lambda: ReferenceVideo(clip(), attention=2.0), "reference attention: expected 0 to 1"),

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltx2cpp.errors import ArgumentError
-from ltx2cpp.media.frame_pixels import pixel_aspect, shown_pixels
+from ltx2cpp.media.frame_pixels import check_brightness, pixel_aspect, shown_pixels
 from ltx2cpp.media.frame_times import read_frame_times
 from ltx2cpp.media.given import decoding, open_container
 from ltx2cpp.values import Audio
@@ -59,7 +59,7 @@ def read_video(
             of most of them; frames with a steady rate are taken as they are.
 
     Raises:
-        ArgumentError: the file cannot be read, or holds no pictures.
+        ArgumentError: the file cannot be read, holds no pictures, or is HDR.
     """
     import av
 
@@ -72,7 +72,7 @@ def read_video(
             stream = _video_stream(container, name)
             aspect = pixel_aspect(stream, name)
             shown = itertools.islice(times.taken(container.decode(stream)), max_frames)
-            frames = list(_pictures(shown, aspect))
+            frames = list(_pictures(shown, aspect, name))
         audio = _read_audio(name) if with_audio else None
     if not frames:
         raise ArgumentError(f"video {name}: holds no frames")
@@ -94,10 +94,12 @@ def _video_stream(container: Any, name: str) -> Any:
     return container.streams.video[0]
 
 
-def _pictures(frames: Iterator[Any], aspect: Fraction) -> Iterator[NDArray[np.uint8]]:
+def _pictures(frames: Iterator[Any], aspect: Fraction, name: str) -> Iterator[NDArray[np.uint8]]:
     """Yield frames as RGB; one that is shown again is converted once."""
     last: tuple[Any, NDArray[np.uint8]] | None = None
     for frame in frames:
+        if last is None:
+            check_brightness(frame, name)
         if last is None or last[0] is not frame:
             last = frame, shown_pixels(frame, aspect)
         yield last[1]

@@ -9,10 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ltx2cpp.errors import ArgumentError
+
 logger = logging.getLogger("ltx2cpp")
 
-# Code point of ITU-T H.273 that means the matrix of BT.709.
-_BT709 = 1
+# Code points of ITU-T H.273 for matrices: those that the scaler has a name for, and no word.
+_MATRICES = {1: "ITU709", 5: "ITU601", 6: "ITU601"}
+_UNTAGGED = (0, 2)
+# Players take clips without a word for BT.709 from this height on, and for BT.601 below.
+_HD_LINES = 720
+# Code points for the transfer functions of HDR.
+_HDR_TRANSFERS = {16: "PQ, SMPTE ST 2084", 18: "HLG, ARIB STD-B67"}
 # Pixels further from square than this stand in damaged files only.
 _MAX_ASPECT = 8
 
@@ -44,13 +51,49 @@ def shown_pixels(frame: Any, aspect: Fraction) -> NDArray[np.uint8]:
     Returns:
         uint8 ``(height, width, 3)`` RGB.
     """
-    # Without the name the scaler takes the matrix of BT.601 for files tagged otherwise.
-    source = "ITU709" if frame.colorspace == _BT709 else None
     rgb: NDArray[np.uint8] = frame.reformat(
         width=round(frame.width * max(aspect, Fraction(1))),
         height=round(frame.height / min(aspect, Fraction(1))),
         format="rgb24",
-        src_colorspace=source,
+        src_colorspace=_matrix(frame),
     ).to_ndarray()
-    quarter_turns = round(getattr(frame, "rotation", 0) / 90) % 4
-    return np.ascontiguousarray(np.rot90(rgb, quarter_turns))
+    return np.ascontiguousarray(_upright(rgb, frame))
+
+
+def check_brightness(frame: Any, name: str) -> None:
+    """Check that a frame's brightness is that of usual screens.
+
+    Args:
+        frame: a video frame of PyAV.
+        name: what messages call the file.
+
+    Raises:
+        ArgumentError: it is HDR, which would come out grey and dim.
+    """
+    transfer = _HDR_TRANSFERS.get(getattr(frame, "color_trc", 0))
+    if transfer is not None:
+        raise ArgumentError(
+            f"video {name}: is HDR ({transfer}), which is not read; map it to SDR (BT.709) with a "
+            "video editor or FFmpeg's filters zscale and tonemap first"
+        )
+
+
+def _matrix(frame: Any) -> str | None:
+    """Return the name of the matrix between RGB and a frame's values, None as FFmpeg has it."""
+    tag = frame.colorspace
+    if tag in _UNTAGGED:
+        return "ITU709" if frame.height >= _HD_LINES else "ITU601"
+    # Older versions of PyAV do not look at the tag themselves.
+    return _MATRICES.get(tag)
+
+
+def _upright(pixels: NDArray[np.uint8], frame: Any) -> NDArray[np.uint8]:
+    """Return pixels (height, width, 3) turned and mirrored by quarters as the frame says."""
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return pixels
+    # A place (x, y) is shown at (a x + c y, b x + d y), y downwards; libavutil's display.h.
+    a, b, _, c, d = (int(value) for value in np.frombuffer(bytes(data), np.int32)[:5])
+    if abs(b) > abs(a):
+        pixels, a, d = pixels.swapaxes(0, 1), c, b
+    return pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]

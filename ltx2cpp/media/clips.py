@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltx2cpp.errors import ArgumentError
+from ltx2cpp.media.audio_files import read_stereo
 from ltx2cpp.media.frame_pixels import check_brightness, pixel_aspect, shown_pixels
 from ltx2cpp.media.frame_times import read_frame_times
 from ltx2cpp.media.given import decoding, open_container
@@ -106,18 +107,9 @@ def _pictures(frames: Iterator[Any], aspect: Fraction, name: str) -> Iterator[ND
 
 
 def _read_audio(name: str) -> Audio | None:
-    import av
-
     with open_container(name) as container:
         if not container.streams.audio:
             return None
         stream = container.streams.audio[0]
-        resampler = av.AudioResampler(format="fltp", layout="stereo", rate=stream.rate)
-        chunks = [
-            part.to_ndarray()
-            for frame in (*container.decode(stream), None)
-            for part in resampler.resample(frame)
-        ]
-    if not chunks:
-        return None
-    return Audio(np.concatenate(chunks, axis=1).astype(np.float32), int(stream.rate))
+        samples, _ = read_stereo(container, stream, f"video {name}")
+        return None if samples is None else Audio(samples, int(stream.rate))

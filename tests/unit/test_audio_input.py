@@ -83,6 +83,68 @@ def test_compressed_sound_is_read(tmp_path: Path, name: str) -> None:
     assert np.sqrt(np.mean((sound.samples[:, inner] - given[:, inner]) ** 2)) < 0.02
 
 
+# FL, FR, FC, LFE and two surrounds; the shares of BS.775.
+SHARES = np.array([[1, 0, 0.5**0.5, 0, 0.5**0.5, 0], [0, 1, 0.5**0.5, 0, 0, 0.5**0.5]])
+
+
+def write_surround(path: Path, levels: list[float], layout: str = "5.1") -> Path:
+    """Write constant channels; an unnamed layout is that of a plain WAV."""
+    samples = np.repeat(np.array(levels, np.float32)[:, None], 4800, axis=1)
+    if layout == "unnamed":
+        return write_pcm(path, samples, 48000)
+    with av.open(str(path), "w") as container:
+        if path.suffix == ".mkv":
+            video: Any = container.add_stream("ffv1", rate=25)
+            video.width, video.height, video.pix_fmt = 64, 64, "yuv444p"
+            picture = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), "rgb24")
+        stream: Any = container.add_stream("pcm_f32le", rate=48000, layout=layout)
+        packed = np.ascontiguousarray(samples.T).reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(packed, format="flt", layout=layout)
+        frame.sample_rate = 48000
+        if path.suffix == ".mkv":
+            container.mux(video.encode(picture))
+            container.mux(video.encode(None))
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def both_readings(path: Path) -> list[NDArray[np.float32]]:
+    """Return the sound of a file as a sound, and where it is a clip, as its sound."""
+    readings = [media.read_audio(path).samples]
+    if path.suffix == ".mkv":
+        audio = media.read_video(path, with_audio=True).audio
+        assert audio is not None
+        readings.append(audio.samples)
+    return readings
+
+
+@pytest.mark.parametrize("channel", range(6))
+@pytest.mark.parametrize(
+    ("name", "layout"),
+    [("a.wav", "5.1"), ("a.wav", "5.1(side)"), ("a.wav", "unnamed"), ("a.mkv", "5.1")],
+)
+def test_surround_is_mixed_down(tmp_path: Path, name: str, layout: str, channel: int) -> None:
+    levels = [0.5 if index == channel else 0.0 for index in range(6)]
+    for samples in both_readings(write_surround(tmp_path / name, levels, layout)):
+        assert samples.shape == (2, 4800)
+        np.testing.assert_allclose(samples[:, 2000], SHARES @ levels, atol=1e-4)
+
+
+def test_a_loud_mix_does_not_clip(tmp_path: Path) -> None:
+    levels = [0.9, 0.45, 0.9, 0.0, 0.9, 0.0]
+    (samples,) = both_readings(write_surround(tmp_path / "a.wav", levels))
+    mixed = SHARES @ levels
+    np.testing.assert_allclose(samples[:, 2000], mixed / mixed.max(), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.mkv"])
+def test_one_channel_keeps_its_level(tmp_path: Path, name: str) -> None:
+    for samples in both_readings(write_surround(tmp_path / name, [0.5], "mono")):
+        np.testing.assert_allclose(samples, 0.5, atol=1e-6)
+        assert samples.shape == (2, 4800)
+
+
 def bad_file(folder: Path, kind: str) -> Path:
     path = folder / "bad.wav"
     if kind == "corrupt":
@@ -110,7 +172,7 @@ def bad_file(folder: Path, kind: str) -> Path:
         ("corrupt", "cannot be decoded"),
         ("no stream", "holds no audio stream"),
         ("empty", "holds no samples|cannot be decoded"),
-        ("three channels", "has 3 channels, expected one or two"),
+        ("three channels", "has 3 channels and does not say which"),
         ("nan", "not finite"),
         ("short", "lasts 0.5 seconds, so nothing starts at 0.75"),
     ],

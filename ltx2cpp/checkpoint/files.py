@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import logging
-import re
 from dataclasses import replace
 from pathlib import Path
 
-from ltx2cpp.checkpoint.gguf import MAGIC, open_gguf
-from ltx2cpp.checkpoint.safetensors import open_safetensors, parse_json, show
-from ltx2cpp.checkpoint.tensors import CheckpointFile, TensorInfo, open_for_reading, reading
+from ltx2cpp.checkpoint.parts import (
+    MAX_PARTS,
+    PartName,
+    join_parts,
+    open_split_gguf,
+    part_paths,
+    split_count,
+)
+from ltx2cpp.checkpoint.safetensors import parse_json, show
+from ltx2cpp.checkpoint.single import HEAD_BYTES, open_single, read_head, refuse_stranger
+from ltx2cpp.checkpoint.tensors import CheckpointFile, TensorInfo, reading
 from ltx2cpp.errors import CheckpointError
 
 logger = logging.getLogger("ltx2cpp")
 
 INDEX_SUFFIX = ".safetensors.index.json"
 MAX_JSON_BYTES = 64 << 20
-_MAX_SHARDS = 1000
-
-_SHARD_NAME = re.compile(r"(?P<stem>.+)-(?P<index>\d{5})-of-(?P<total>\d{5})\.safetensors")
-
-# First bytes of files that people mistake for model files.
-_STRANGERS = (
-    (b"PK\x03\x04", "a PyTorch (.pt, .ckpt, .bin) or zip file, which is not read; use safetensors"),
-    (b"\x80\x02", "a Python pickle, which is not read; use safetensors"),
-    (b"version https://git-lfs", "a Git LFS pointer; fetch the real file with `git lfs pull`"),
-    (b"<!", "a web page; download the file itself"),
-    (b"<html", "a web page; download the file itself"),
-)
 
 
 def open_checkpoint(path: str | Path) -> CheckpointFile:
@@ -35,7 +30,8 @@ def open_checkpoint(path: str | Path) -> CheckpointFile:
 
     Args:
         path: a `.safetensors` or `.gguf` file, a `.safetensors.index.json`, or a folder holding
-            one model in any of these forms. The content decides, not the suffix.
+            one model in any of these forms. The content decides, not the suffix. A part of a
+            model in several files stands for all of them.
 
     Returns:
         metadata and tensor descriptions. Folders keep the metadata of the first shard.
@@ -49,34 +45,25 @@ def open_checkpoint(path: str | Path) -> CheckpointFile:
         return _open_folder(path)
     if path.name.endswith(INDEX_SUFFIX):
         return _open_index(path)
-    head = read_head(path, 32)
-    if head.startswith(MAGIC):
-        return open_gguf(path)
-    for start, what in _STRANGERS:
-        if head.lower().startswith(start.lower()):
-            raise CheckpointError(f"{path}: this is {what}")
-    return open_safetensors(path)
-
-
-def read_head(path: Path, num_bytes: int) -> bytes:
-    """Read the first bytes of a file, fewer when it is shorter.
-
-    Raises:
-        CheckpointError: no such file, not a regular one, or not readable.
-    """
-    with reading(path), open_for_reading(path) as stream:
-        return stream.read(num_bytes)
+    file = open_single(path)
+    if split_count(file) > 1:
+        return open_split_gguf(file)
+    part = PartName.parse(path.name)
+    if part is not None and file.kind == "safetensors":
+        return _open_shard(path, part)
+    return file
 
 
 def read_json_file(path: Path) -> object:
     """Read a JSON file of unknown origin (an index, a config.json).
 
     Raises:
-        CheckpointError: unreadable, over 64 MiB, or not JSON.
+        CheckpointError: unreadable, over 64 MiB, a Git LFS pointer, or not JSON.
     """
     raw = read_head(path, MAX_JSON_BYTES + 1)
     if len(raw) > MAX_JSON_BYTES:
         raise CheckpointError(f"{path}: over {MAX_JSON_BYTES >> 20} MiB, too large for this file")
+    refuse_stranger(path, raw[:HEAD_BYTES])
     return parse_json(raw, str(path))
 
 
@@ -92,14 +79,36 @@ def _open_folder(folder: Path) -> CheckpointFile:
         raise CheckpointError(f"{folder}: holds {len(indices)} index files; name one of {indices}")
     if len(files) == 1:
         # The folder stays the path: a text encoder's config.json and tokenizer belong to it.
-        return replace(open_safetensors(folder / files[0]), path=folder)
+        return replace(open_checkpoint(folder / files[0]), path=folder)
     if files:
         return _open_unindexed(folder, files)
-    if len(ggufs) == 1:
-        return open_gguf(folder / ggufs[0])
     if ggufs:
-        raise CheckpointError(f"{folder}: holds {len(ggufs)} GGUF files; name one of {ggufs}")
+        return _open_gguf_of(folder, ggufs)
     raise CheckpointError(f"{folder}: holds no .safetensors or .gguf file")
+
+
+def _open_gguf_of(folder: Path, names: list[str]) -> CheckpointFile:
+    """Open the only GGUF of a folder; the parts of a split one count as one."""
+    wholes: dict[object, str] = {}
+    for name in names:
+        part = PartName.parse(name)
+        wholes.setdefault(part.whole if part else name, name)
+    if len(wholes) == 1:
+        file = open_single(folder / names[0])
+        if split_count(file) > 1:
+            return open_split_gguf(file)
+        if len(names) == 1:
+            return file
+    raise CheckpointError(f"{folder}: holds {len(names)} GGUF files; name one of {names}")
+
+
+def _open_shard(path: Path, part: PartName) -> CheckpointFile:
+    """Open the model that a shard belongs to: by its index, else by the numbers in the names."""
+    index = path.with_name(part.stem + INDEX_SUFFIX)
+    if index.is_file():
+        return _open_index(index)
+    paths = part_paths(path.parent, part, str(path))
+    return join_parts(path, [open_single(shard) for shard in paths])
 
 
 def _open_index(index: Path, folder: Path | None = None) -> CheckpointFile:
@@ -114,9 +123,9 @@ def _open_index(index: Path, folder: Path | None = None) -> CheckpointFile:
                 "safetensors file in this folder"
             )
     shards = list(dict.fromkeys(weight_map.values()))
-    if len(shards) > _MAX_SHARDS:
-        raise CheckpointError(f"{index}: names {len(shards)} files (at most {_MAX_SHARDS})")
-    opened_shards = {shard: open_safetensors(index.parent / shard) for shard in shards}
+    if len(shards) > MAX_PARTS:
+        raise CheckpointError(f"{index}: names {len(shards)} files (at most {MAX_PARTS})")
+    opened_shards = {shard: open_single(index.parent / shard) for shard in shards}
     tensors: dict[str, TensorInfo] = {}
     for name, shard in weight_map.items():
         info = opened_shards[shard].tensors.get(name)
@@ -144,26 +153,12 @@ def _is_plain_name(shard: str) -> bool:
 
 def _open_unindexed(folder: Path, files: list[str]) -> CheckpointFile:
     """Open shards without an index, but only if their numbering says that they are complete."""
-    matches = [_SHARD_NAME.fullmatch(name) for name in files]
-    parts = [(m["stem"], int(m["index"]), int(m["total"])) for m in matches if m]
-    stems = {(stem, total) for stem, _, total in parts}
-    if len(parts) != len(files) or len(stems) != 1:
+    parts = [PartName.parse(name) for name in files]
+    first = parts[0]
+    if first is None or any(part is None or part.whole != first.whole for part in parts):
         listing = ", ".join(files[:4]) + (", ..." if len(files) > 4 else "")
         raise CheckpointError(
             f"{folder}: holds {len(files)} safetensors files; name one ({listing})"
         )
-    total = parts[0][2]
-    gaps = sorted(set(range(1, total + 1)) - {index for _, index, _ in parts})
-    if gaps:
-        raise CheckpointError(f"{folder}: shard {gaps[0]} of {total} is missing")
-    tensors: dict[str, TensorInfo] = {}
-    shards = [open_safetensors(folder / name) for name in files]
-    for shard in shards:
-        for name, info in shard.tensors.items():
-            if name in tensors:
-                raise CheckpointError(
-                    f"{folder}: tensor '{name}' occurs in {tensors[name].path.name} and in "
-                    f"{shard.path.name}"
-                )
-            tensors[name] = info
-    return CheckpointFile(folder, "sharded", shards[0].metadata, tensors)
+    paths = part_paths(folder, first, str(folder))
+    return join_parts(folder, [open_single(path) for path in paths])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -158,9 +158,7 @@ class _Reader:
                 raise CheckpointError(f"{self._path}: tensor '{info.name}' occurs twice")
             names.add(info.name)
         infos = self._place(tensors, data_start, alignment)
-        tensors_by_name = {
-            name: self._original_shape(info, metadata) for name, info in infos.items()
-        }
+        tensors_by_name = {name: original_shape(info, metadata) for name, info in infos.items()}
         return CheckpointFile(self._path, "gguf", metadata, tensors_by_name)
 
     # -- cursor ---------------------------------------------------------------------------------
@@ -355,22 +353,28 @@ class _Reader:
             stop = info.offset + info.size_bytes
         return {info.name: replace(info, offset=data_start + info.offset) for info in tensors}
 
-    def _original_shape(self, info: TensorInfo, metadata: dict[str, Any]) -> TensorInfo:
-        extents = metadata.get(ORIGINAL_SHAPE_KEY + info.name)
-        if extents is None:
-            return info
-        where = f"{self._path}: the shape recorded for tensor '{info.name}'"
-        if not isinstance(extents, np.ndarray) or extents.dtype.kind not in "iu":
-            raise CheckpointError(f"{where} is not a list of integers")
-        shape = tuple(int(extent) for extent in extents)
-        if not 1 <= len(shape) <= 8 or not all(1 <= extent <= MAX_EXTENT for extent in shape):
-            raise CheckpointError(f"{where} is out of range: {show(list(shape))}")
-        if math.prod(shape) != info.num_elements:
-            raise CheckpointError(
-                f"{where}, {list(shape)}, does not have the {info.num_elements} elements stored"
-            )
-        if shape[-1] % info.dtype.block_elements:
-            raise CheckpointError(
-                f"{where}, {list(shape)}, has rows that do not fill blocks of {info.dtype}"
-            )
-        return replace(info, shape=shape)
+
+def original_shape(info: TensorInfo, metadata: Mapping[str, Any]) -> TensorInfo:
+    """Return a tensor in the shape that the metadata record for it; as it is where they do not.
+
+    Raises:
+        CheckpointError: the recorded shape is no shape, or not of as many elements.
+    """
+    extents = metadata.get(ORIGINAL_SHAPE_KEY + info.name)
+    if extents is None:
+        return info
+    where = f"{info.path}: the shape recorded for tensor '{info.name}'"
+    if not isinstance(extents, np.ndarray) or extents.dtype.kind not in "iu":
+        raise CheckpointError(f"{where} is not a list of integers")
+    shape = tuple(int(extent) for extent in extents)
+    if not 1 <= len(shape) <= 8 or not all(1 <= extent <= MAX_EXTENT for extent in shape):
+        raise CheckpointError(f"{where} is out of range: {show(list(shape))}")
+    if math.prod(shape) != info.num_elements:
+        raise CheckpointError(
+            f"{where}, {list(shape)}, does not have the {info.num_elements} elements stored"
+        )
+    if shape[-1] % info.dtype.block_elements:
+        raise CheckpointError(
+            f"{where}, {list(shape)}, has rows that do not fill blocks of {info.dtype}"
+        )
+    return replace(info, shape=shape)

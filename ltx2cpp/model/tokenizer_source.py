@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ltx2cpp.checkpoint import CheckpointFile, TensorInfo, open_checkpoint, read_bytes
-from ltx2cpp.checkpoint.files import read_head
-from ltx2cpp.checkpoint.gguf import MAGIC, open_gguf
+from ltx2cpp.checkpoint.gguf import MAGIC
+from ltx2cpp.checkpoint.single import HEAD_BYTES, read_head, refuse_stranger
 from ltx2cpp.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -84,11 +84,11 @@ def _source_at(path: Path) -> TokenizerSource:
         if tokenizer is None:
             raise CheckpointError(f"{path}: holds neither {' nor '.join(_FILE_NAMES)}")
         return tokenizer
-    head = read_head(path, 16)
+    head = read_head(path, HEAD_BYTES)
     if not head:
         raise CheckpointError(f"{path}: is empty, so no tokenizer")
     if head.startswith(MAGIC):
-        return TokenizerSource("gguf", path, gguf=open_gguf(path))
+        return TokenizerSource("gguf", path, gguf=open_checkpoint(path))
     if path.suffix == ".safetensors":
         tokenizer = _inside(open_checkpoint(path))
         if tokenizer is None:
@@ -98,6 +98,7 @@ def _source_at(path: Path) -> TokenizerSource:
 
 
 def _from_file(path: Path, head: bytes) -> TokenizerSource:
+    refuse_stranger(path, head)
     json = head.lstrip().startswith(b"{")
     return TokenizerSource("tokenizer_json" if json else "sentencepiece", path)
 
@@ -126,5 +127,5 @@ def _in_folder(folder: Path) -> TokenizerSource | None:
     for name in _FILE_NAMES:
         path = folder / name
         if path.is_file():
-            return _from_file(path, read_head(path, 16))
+            return _from_file(path, read_head(path, HEAD_BYTES))
     return None

@@ -58,7 +58,8 @@ USUAL_PLACES: dict[str, str] = {
         "it is in the whole checkpoint, or in a file named *audio_vae*; give audio_vae="
     ),
     "vocoder": (
-        "it is in the whole checkpoint, or beside the audio VAE (*audio_vae*); give audio_vae="
+        "it is in the whole checkpoint, beside the audio VAE (*audio_vae*), or in a file named "
+        "*vocoder*; give audio_vae= or vocoder="
     ),
     "spatial_upsampler": ("it is a file of its own (*spatial-upscaler*); give spatial_upsampler="),
     "temporal_upsampler": (

@@ -23,7 +23,8 @@ class ModelFiles:
         connectors: both embeddings connectors.
         text_projection: the projection of the text encoder's states.
         video_vae: video encoder and decoder.
-        audio_vae: audio encoder, decoder and vocoder.
+        audio_vae: audio encoder and decoder, with or without the vocoder.
+        vocoder: the vocoder, where it is a file of its own.
         spatial_upsampler: latent upsampler for height and width.
         temporal_upsampler: latent upsampler for frames.
         tokenizer: tokenizer.json, tokenizer.model, a GGUF, or a folder with one of them; default:
@@ -42,6 +43,7 @@ class ModelFiles:
     text_projection: str | Path | None = None
     video_vae: str | Path | None = None
     audio_vae: str | Path | None = None
+    vocoder: str | Path | None = None
     spatial_upsampler: str | Path | None = None
     temporal_upsampler: str | Path | None = None
     tokenizer: str | Path | None = None

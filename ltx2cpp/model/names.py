@@ -7,7 +7,7 @@ ComfyUI's single files.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -191,7 +191,13 @@ _GEMMA_IGNORED = (
 _TOKENIZER_NAMES = frozenset(("spiece_model", "tokenizer_json"))
 _TOKENIZER_PREFIX = "hf_asset__"
 _MARKERS = frozenset(("scaled_fp8",))
-_LTX_2_MARKER = "audio_adaln_single.linear.weight"
+# Parts of names that only LTX-2 and its successors have.
+_ONLY_LTX_2 = re.compile(
+    r"^audio_|[._]audio_|^av_ca_|_a2v_ca_|\.to_gate_logits\.|\bprompt_(adaln_single|scale_shift)"
+)
+_GEMMA_WIDTH = 3840
+# What each stream of a transformer begins with.
+VIDEO_INPUT, AUDIO_INPUT = "patchify_proj.weight", "audio_patchify_proj.weight"
 _LTX_VIDEO_MARKER = "adaln_single.emb.timestep_embedder.linear_1.bias"
 
 
@@ -462,9 +468,13 @@ def _unflatten(tensors: dict[str, TensorInfo]) -> dict[str, TensorInfo]:
     return repaired
 
 
-def _refuse_ltx_video(file: CheckpointFile, transformer: Iterable[str]) -> None:
-    names = set(transformer)
-    if _LTX_VIDEO_MARKER in names and _LTX_2_MARKER not in names:
+def _refuse_ltx_video(file: CheckpointFile, transformer: Mapping[str, TensorInfo]) -> None:
+    """Refuse the model before LTX-2, but not an LTX-2 whose audio stream a converter left out."""
+    if _LTX_VIDEO_MARKER not in transformer or any(map(_ONLY_LTX_2.search, transformer)):
+        return
+    # Before LTX-2, captions came from T5, whose states are wider than those of Gemma 3.
+    caption = transformer.get("caption_projection.linear_1.weight")
+    if caption is None or caption.shape[-1] != _GEMMA_WIDTH:
         raise UnsupportedError(
             f"{file.path}: this is LTX-Video, the model before LTX-2 (it has no audio stream), "
             "which is not implemented"

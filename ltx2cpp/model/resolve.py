@@ -47,6 +47,7 @@ _ROLE_GROUPS: dict[str, tuple[Group, ...]] = {
     "text_projection": ("text_projection",),
     "video_vae": ("video_vae",),
     "audio_vae": ("audio_vae", "vocoder"),
+    "vocoder": ("vocoder",),
     "spatial_upsampler": ("upsampler",),
     "temporal_upsampler": ("upsampler",),
     "duration_head": ("duration_head",),
@@ -71,8 +72,8 @@ _GROUP_ROLES: dict[Group, tuple[str, ...]] = {
     ),
     "text_encoder": ("text_encoder", "checkpoint"),
     "video_vae": ("video_vae", "checkpoint", "audio_vae", "transformer"),
-    "audio_vae": ("audio_vae", "checkpoint", "video_vae", "transformer"),
-    "vocoder": ("audio_vae", "checkpoint", "video_vae", "transformer"),
+    "audio_vae": ("audio_vae", "checkpoint", "vocoder", "video_vae", "transformer"),
+    "vocoder": ("vocoder", "audio_vae", "checkpoint", "video_vae", "transformer"),
 }
 
 _ADAPTER_NAME = re.compile(r"(\.lora_(A|B|down|up)\b|^lora_unet_)")

@@ -1,0 +1,95 @@
+"""Files of other tools are read, or refused with what they are and what to take instead."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from helpers.checkpoint_writers import write_safetensors
+from helpers.model_writers import (
+    DIT,
+    Tensors,
+    released_part,
+    released_transformer,
+    write_model,
+)
+
+from ltx2cpp.cli.main import main
+from ltx2cpp.errors import CheckpointError, UnsupportedError
+from ltx2cpp.model.files import ModelFiles
+from ltx2cpp.model.inspection import inspect_file
+from ltx2cpp.model.resolve import resolve
+
+# -- the vocoder in a file of its own -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", ["2.0", "2.3"])
+@pytest.mark.parametrize("prefixed", [True, False])
+def test_vocoder_in_a_file_of_its_own(version: str, prefixed: bool, tmp_path: Path) -> None:
+    whole = released_part(version, "audio_vae.", "vocoder.")
+    vocoder = {name: value for name, value in whole.items() if name.startswith("vocoder.")}
+    vae = {name: value for name, value in whole.items() if name.startswith("audio_vae.")}
+    if not prefixed:
+        vocoder = {name.removeprefix("vocoder."): value for name, value in vocoder.items()}
+    paths = [
+        write_model(tmp_path / f"{name}.safetensors", part, version)
+        for name, part in (("vae", vae), ("vocoder", vocoder), ("whole", whole))
+    ]
+    models = resolve(ModelFiles(audio_vae=paths[0], vocoder=paths[1]))
+    assert models.require("vocoder").source == str(paths[1])
+    assert models.require("audio_decoder").source == str(paths[0])
+    wanted = resolve(ModelFiles(audio_vae=paths[2]))
+    assert models.audio_config == wanted.audio_config
+    # It wins over the one beside the audio VAE, as every component given by itself does.
+    models = resolve(ModelFiles(audio_vae=paths[2], vocoder=paths[1]))
+    assert models.require("vocoder").source == str(paths[1])
+
+
+def test_vocoder_option_refuses_other_parts(tmp_path: Path) -> None:
+    path = write_model(tmp_path / "vae.safetensors", released_part("2.3", "audio_vae."))
+    with pytest.raises(CheckpointError, match="given as vocoder, but it holds no vocoder, only"):
+        resolve(ModelFiles(vocoder=path))
+    with pytest.raises(CheckpointError, match="vocoder="):
+        resolve(ModelFiles(audio_vae=path)).require("vocoder")
+
+
+def test_vocoder_option_of_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "none.safetensors"
+    assert main(["generate", "a", "--vocoder", str(path), "-o", str(tmp_path / "a.mp4")]) == 3
+    assert f"{path}: no such file" in capsys.readouterr().err
+
+
+# -- a transformer without its audio stream -------------------------------------------------------
+
+_AUDIO = ("audio_", ".audio", "av_ca", "a2v", "v2a")
+
+
+def _video_only(version: str) -> Tensors:
+    tensors = released_transformer(version)
+    return {
+        name: value for name, value in tensors.items() if not any(part in name for part in _AUDIO)
+    }
+
+
+@pytest.mark.parametrize("version", ["2.0", "2.3"])
+def test_transformer_without_audio_stream_is_no_ltx_video(version: str, tmp_path: Path) -> None:
+    tensors = _video_only(version)
+    assert f"{DIT}patchify_proj.weight" in tensors
+    path = write_model(tmp_path / "video-dev.safetensors", tensors, None)
+    with pytest.raises(UnsupportedError, match=r"no audio stream .*--no-audio") as caught:
+        resolve(ModelFiles(path))
+    assert "before LTX-2" not in str(caught.value)
+    found = inspect_file(path)
+    assert found.version == version
+    transformer = next(part for part in found.components if part.name == "transformer")
+    assert "no audio stream" in transformer.problem
+
+
+def test_ltx_video_is_still_named(tmp_path: Path) -> None:
+    tensors = _video_only("2.0")
+    tensors[f"{DIT}caption_projection.linear_1.weight"] = ("BF16", (4096, 4096))
+    path = write_safetensors(tmp_path / "ltxv-13b.safetensors", tensors)
+    with pytest.raises(UnsupportedError, match="LTX-Video"):
+        resolve(ModelFiles(path))

@@ -28,6 +28,9 @@ class DType(str, Enum):
     F8_E5M2 = "f8_e5m2"
     I8 = "i8"
     U8 = "u8"
+    U16 = "u16"
+    U32 = "u32"
+    U64 = "u64"
     I16 = "i16"
     I32 = "i32"
     I64 = "i64"
@@ -87,6 +90,9 @@ _BLOCKS: dict[DType, tuple[int, int]] = {
     DType.F8_E5M2: (1, 1),
     DType.I8: (1, 1),
     DType.U8: (1, 1),
+    DType.U16: (1, 2),
+    DType.U32: (1, 4),
+    DType.U64: (1, 8),
     DType.I16: (1, 2),
     DType.I32: (1, 4),
     DType.I64: (1, 8),
@@ -112,6 +118,9 @@ _NUMPY: dict[DType, str] = {
     DType.F64: "<f8",
     DType.I8: "i1",
     DType.U8: "u1",
+    DType.U16: "<u2",
+    DType.U32: "<u4",
+    DType.U64: "<u8",
     DType.I16: "<i2",
     DType.I32: "<i4",
     DType.I64: "<i8",

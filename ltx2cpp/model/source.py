@@ -12,6 +12,7 @@ from ltx2cpp.checkpoint import CheckpointFile, TensorInfo
 from ltx2cpp.config import Fields, parse_config
 from ltx2cpp.model.components import Component
 from ltx2cpp.model.names import Group, SortedTensors, sort_tensors
+from ltx2cpp.model.packing import refuse_packed
 from ltx2cpp.model.weight_scales import attach_scales, check_header_formats
 
 
@@ -30,6 +31,7 @@ class Source:
     tensors: SortedTensors = field(init=False)
 
     def __post_init__(self) -> None:
+        refuse_packed(self.file)
         check_header_formats(self.file)
         object.__setattr__(self, "tensors", sort_tensors(self.file))
 

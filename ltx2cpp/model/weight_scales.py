@@ -14,6 +14,7 @@ import numpy as np
 from ltx2cpp.checkpoint import CheckpointFile, DType, TensorInfo, WeightRef, read_array, read_bytes
 from ltx2cpp.checkpoint.safetensors import parse_json, show
 from ltx2cpp.errors import CheckpointError, UnsupportedError
+from ltx2cpp.model.packing import CURE
 
 _WEIGHT_SCALES = (".weight_scale", ".scale_weight")
 # Only needed to multiply in fp8, which is not done here.
@@ -22,7 +23,8 @@ _SECOND_SCALE = ".weight_scale_2"
 _FORMAT_TAG = ".comfy_quant"
 _FP8_FORMATS = ("float8_e4m3fn", "float8_e5m2")
 _HEADER_KEY = "_quantization_metadata"
-_CURE = "use the bf16, fp8 or a GGUF file of this model"
+# Weights in these hold several values in one number.
+_PACKED = (DType.I8, DType.U8, DType.I16, DType.U16, DType.I32, DType.U32, DType.I64, DType.U64)
 
 
 def attach_scales(tensors: Mapping[str, TensorInfo], where: str) -> dict[str, WeightRef]:
@@ -45,7 +47,7 @@ def attach_scales(tensors: Mapping[str, TensorInfo], where: str) -> dict[str, We
         stem, suffix = _split(name)
         if suffix == _SECOND_SCALE:
             raise UnsupportedError(
-                f"{where}: '{stem}' is packed as NVFP4, which is not implemented; {_CURE}"
+                f"{where}: '{stem}' is packed as NVFP4, which is not implemented; {CURE}"
             )
         if suffix == _FORMAT_TAG:
             _check_format(_tag_format(info), f"{where}: '{stem}'")
@@ -57,10 +59,11 @@ def attach_scales(tensors: Mapping[str, TensorInfo], where: str) -> dict[str, We
         elif suffix not in _INPUT_SCALES:
             weights[name] = info
     for name, info in weights.items():
-        if info.dtype in (DType.I8, DType.U8):
+        if info.dtype in _PACKED:
+            kind = " (INT8 or NVFP4)" if info.dtype in (DType.I8, DType.U8) else ""
             raise UnsupportedError(
-                f"{where}: '{name}' is stored as packed {info.dtype} (INT8 or NVFP4), which is not "
-                f"implemented; {_CURE}"
+                f"{where}: '{name}' is stored as packed {info.dtype}{kind}, which is not "
+                f"implemented; {CURE}"
             )
     return {name: WeightRef(info, scale=scales.get(name, 1.0)) for name, info in weights.items()}
 
@@ -99,7 +102,7 @@ def _check_format(name: object, where: str) -> None:
     if name not in _FP8_FORMATS:
         raise UnsupportedError(
             f"{where} is quantised as {show(name)}, which is not implemented (of ComfyUI's "
-            f"formats, {' and '.join(_FP8_FORMATS)} are); {_CURE}"
+            f"formats, {' and '.join(_FP8_FORMATS)} are); {CURE}"
         )
 
 
@@ -107,15 +110,15 @@ def _scale(name: str, info: TensorInfo, weight: TensorInfo, where: str) -> float
     if weight.dtype is DType.I8:
         raise UnsupportedError(
             f"{where}: '{weight.name}' is stored as INT8 with scales, which is not implemented; "
-            f"{_CURE}"
+            f"{CURE}"
         )
     if weight.dtype is DType.U8 or info.dtype.is_fp8:
         raise UnsupportedError(
-            f"{where}: '{weight.name}' is packed as NVFP4, which is not implemented; {_CURE}"
+            f"{where}: '{weight.name}' is packed as NVFP4, which is not implemented; {CURE}"
         )
     if info.dtype is DType.U8:
         raise UnsupportedError(
-            f"{where}: '{weight.name}' has block scales (MXFP8), which is not implemented; {_CURE}"
+            f"{where}: '{weight.name}' has block scales (MXFP8), which is not implemented; {CURE}"
         )
     if info.num_elements != 1 or not info.dtype.is_float:
         raise UnsupportedError(

@@ -93,3 +93,45 @@ def test_ltx_video_is_still_named(tmp_path: Path) -> None:
     path = write_safetensors(tmp_path / "ltxv-13b.safetensors", tensors)
     with pytest.raises(UnsupportedError, match="LTX-Video"):
         resolve(ModelFiles(path))
+
+
+# -- weights packed by other runtimes -------------------------------------------------------------
+
+_PACKINGS: dict[str, Tensors] = {
+    "MLX": {"weight": ("U32", (64, 8)), "scales": ("BF16", (64, 2)), "biases": ("BF16", (64, 2))},
+    "GPTQ,": {"qweight": ("I32", (8, 64)), "qzeros": ("I32", (1, 8)), "scales": ("F16", (1, 64))},
+    "AWQ,": {"qweight": ("I32", (64, 8)), "qzeros": ("I32", (1, 8)), "scales": ("F16", (1, 64))},
+    "GPTQ or AWQ": {"qweight": ("I32", (64, 8))},
+    "Nunchaku": {"qweight": ("I8", (64, 8)), "wscales": ("BF16", (1, 64))},
+    "compressed-tensors": {"weight_packed": ("I32", (64, 8)), "weight_shape": ("I64", (2,))},
+    "a scale per block": {"weight": ("F8_E4M3", (64, 64)), "weight_scale_inv": ("F32", (1, 1))},
+    "bitsandbytes": {"weight": ("U8", (2048, 1)), "weight.absmax": ("F32", (64,))},
+    "bitsandbytes, INT8": {"weight": ("I8", (64, 64)), "SCB": ("F32", (64,))},
+    "HQQ": {"W_q": ("U8", (32, 64)), "meta": ("U8", (9,))},
+    "quanto": {"weight._data": ("I8", (64, 64)), "weight._scale": ("F32", (64, 1))},
+    "EXL2": {"q_weight": ("I32", (8, 64)), "q_scale": ("I32", (1, 8))},
+    "EXL3": {"trellis": ("I16", (4, 4, 64))},
+}
+
+
+@pytest.mark.parametrize("packing", _PACKINGS)
+@pytest.mark.parametrize(
+    "module", ["model.layers.0.self_attn.q_proj", f"{DIT}transformer_blocks.0.attn1.to_q"]
+)
+def test_packings_are_named_with_a_cure(packing: str, module: str, tmp_path: Path) -> None:
+    tensors = {f"{module}.{name}": value for name, value in _PACKINGS[packing].items()}
+    path = write_safetensors(tmp_path / "model.safetensors", tensors)
+    for files in (ModelFiles(text_encoder=path), ModelFiles(path)):
+        with pytest.raises(UnsupportedError, match=f"{packing}.*; use the bf16.*GGUF"):
+            resolve(files)
+    with pytest.raises(UnsupportedError, match=packing):
+        inspect_file(path)
+
+
+@pytest.mark.parametrize("dtype", ["U16", "U32", "U64", "I16", "I32", "I64"])
+def test_weights_in_integers_are_refused(dtype: str, tmp_path: Path) -> None:
+    tensors = released_transformer("2.3")
+    name = "transformer_blocks.0.attn1.to_q.weight"
+    tensors[DIT + name] = (dtype, (4096, 512))
+    with pytest.raises(UnsupportedError, match=rf"'{name}' is stored as packed {dtype.lower()}, "):
+        resolve(ModelFiles(write_model(tmp_path / "x-dev.safetensors", tensors)))

@@ -17,7 +17,7 @@ from ltx2cpp.model.files import ModelFiles
 from ltx2cpp.model.lora import lora_generation
 from ltx2cpp.model.lora_file import LoraFile, open_lora_file
 from ltx2cpp.model.model_set import ModelSet
-from ltx2cpp.model.names import SortedTensors
+from ltx2cpp.model.names import SortedTensors, is_text_encoder_module
 from ltx2cpp.model.resolve import resolve
 from ltx2cpp.model.source import Source
 
@@ -208,6 +208,8 @@ def _inspect_lora(file: CheckpointFile, kind: str) -> Inspection:
             problem = str(error)
         else:
             lora, version = _summarise_lora(lora_file), lora_generation(lora_file)
+            if all(is_text_encoder_module(pair.module) for pair in lora_file.pairs):
+                problem = "it is for the text encoder, whose LoRAs are not implemented"
     modules = len({_lora_module(name) for name in file.tensors}) if lora is None else lora.modules
     made_for = f" of LTX-{version}" if version else ""
     return Inspection(

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from ltx2cpp.checkpoint import LowRankPair
-from ltx2cpp.errors import ArgumentError, CheckpointError, WeightError
+from ltx2cpp.errors import ArgumentError, CheckpointError, UnsupportedError, WeightError
 from ltx2cpp.model.components import Component
 from ltx2cpp.model.detect import COMPONENT_TITLES, stated_version
 from ltx2cpp.model.lora_file import LoraFile, StoredPair, open_lora_file
-from ltx2cpp.model.names import Group, place_module, spell_module
+from ltx2cpp.model.names import Group, is_text_encoder_module, place_module, spell_module
 from ltx2cpp.options import LORA_MODES, LoraMode, LoraSpec
 
 if TYPE_CHECKING:
@@ -245,6 +245,12 @@ def _match(file: LoraFile, names: _Names) -> _MatchedLora:
             )
         _check_shape(path, place, pair, names.shape(place))
         pairs[place] = pair
+    text_modules = [pair.module for pair in file.pairs if is_text_encoder_module(pair.module)]
+    if not pairs and text_modules:
+        raise UnsupportedError(
+            f"{path}: this LoRA is for the text encoder ('{text_modules[0]}'); LoRAs of text "
+            "encoders are not implemented, leave it out"
+        )
     if not pairs:
         raise WeightError(
             f"{path}: none of the {len(file.pairs)} modules of this LoRA is in the model (the "
@@ -257,6 +263,13 @@ def _match(file: LoraFile, names: _Names) -> _MatchedLora:
             path,
             len(unmatched),
             _listed(unmatched),
+        )
+    if text_modules:
+        logger.warning(
+            "%s: %d of its modules are of the text encoder, whose LoRAs are not implemented; it "
+            "may show less than it was trained to",
+            path,
+            len(text_modules),
         )
     return _MatchedLora(file, pairs, tuple(unmatched))
 

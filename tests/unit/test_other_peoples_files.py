@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
 from helpers.checkpoint_writers import write_safetensors
+from helpers.lora_cases import apply_loras, make_model
 from helpers.model_writers import (
     DIT,
     Tensors,
@@ -14,6 +16,7 @@ from helpers.model_writers import (
     write_model,
 )
 
+from ltx2cpp import LoraSpec
 from ltx2cpp.cli.main import main
 from ltx2cpp.errors import CheckpointError, UnsupportedError
 from ltx2cpp.model.files import ModelFiles
@@ -135,3 +138,46 @@ def test_weights_in_integers_are_refused(dtype: str, tmp_path: Path) -> None:
     tensors[DIT + name] = (dtype, (4096, 512))
     with pytest.raises(UnsupportedError, match=rf"'{name}' is stored as packed {dtype.lower()}, "):
         resolve(ModelFiles(write_model(tmp_path / "x-dev.safetensors", tensors)))
+
+
+# -- LoRAs of the text encoder --------------------------------------------------------------------
+
+
+def _lora(path: Path, *modules: str) -> Path:
+    tensors: Tensors = {}
+    for module in modules:
+        tensors[f"{module}.lora_A.weight"] = ("BF16", (4, 4096))
+        tensors[f"{module}.lora_B.weight"] = ("BF16", (4096, 4))
+    return write_safetensors(path, tensors)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "text_encoders.model.layers.0.self_attn.q_proj",
+        "base_model.model.model.layers.47.mlp.down_proj",
+        "language_model.model.layers.0.self_attn.o_proj",
+        "lora_te_model_layers_0_self_attn_q_proj",
+        "blk.0.attn_q",
+    ],
+)
+def test_lora_of_the_text_encoder_is_named(module: str, tmp_path: Path) -> None:
+    path = _lora(tmp_path / "lora.safetensors", module)
+    with pytest.raises(UnsupportedError, match=r"LoRA is for the text encoder .*leave it out"):
+        apply_loras(make_model(tmp_path, "2.3"), [LoraSpec(path)])
+    found = inspect_file(path)
+    assert "for the text encoder" in found.components[0].problem
+
+
+def test_lora_that_changes_the_text_encoder_too(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = _lora(
+        tmp_path / "lora.safetensors",
+        "diffusion_model.transformer_blocks.0.attn1.to_k",
+        "text_encoders.model.layers.0.self_attn.q_proj",
+    )
+    with caplog.at_level(logging.WARNING, "ltx2cpp"):
+        apply_loras(make_model(tmp_path, "2.3"), [LoraSpec(path)])
+    assert "1 of its modules are of the text encoder" in caplog.text
+    assert inspect_file(path).components[0].problem == ""

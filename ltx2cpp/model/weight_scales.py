@@ -24,7 +24,7 @@ _FORMAT_TAG = ".comfy_quant"
 _FP8_FORMATS = ("float8_e4m3fn", "float8_e5m2")
 _HEADER_KEY = "_quantization_metadata"
 # Weights in these hold several values in one number.
-_PACKED = (DType.I8, DType.U8, DType.I16, DType.U16, DType.I32, DType.U32, DType.I64, DType.U64)
+_PACKED = (DType.I16, DType.U16, DType.I32, DType.U32, DType.I64, DType.U64)
 
 
 def attach_scales(tensors: Mapping[str, TensorInfo], where: str) -> dict[str, WeightRef]:
@@ -59,8 +59,9 @@ def attach_scales(tensors: Mapping[str, TensorInfo], where: str) -> dict[str, We
         elif suffix not in _INPUT_SCALES:
             weights[name] = info
     for name, info in weights.items():
-        if info.dtype in _PACKED:
-            kind = " (INT8 or NVFP4)" if info.dtype in (DType.I8, DType.U8) else ""
+        eight_bits = info.dtype in (DType.I8, DType.U8)
+        if eight_bits or (info.dtype in _PACKED and name.endswith(".weight")):
+            kind = " (INT8 or NVFP4)" if eight_bits else ""
             raise UnsupportedError(
                 f"{where}: '{name}' is stored as packed {info.dtype}{kind}, which is not "
                 f"implemented; {CURE}"

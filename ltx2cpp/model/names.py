@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ltx2cpp.checkpoint import CheckpointFile, TensorInfo
 from ltx2cpp.errors import CheckpointError, UnsupportedError
+from ltx2cpp.model.stored_shapes import restore_shapes
 
 Group = Literal[
     "transformer",
@@ -257,9 +258,8 @@ def sort_tensors(file: CheckpointFile) -> SortedTensors:
             if layouts.get(group, "official") == "official":
                 layouts[group] = layout
     _refuse_ltx_video(file, groups.get("transformer", {}))
-    for group in ("video_vae", "upsampler"):
-        if group in groups:
-            groups[group] = _unflatten(groups[group])
+    if file.kind == "gguf":
+        groups = {group: restore_shapes(group, members) for group, members in groups.items()}
     if layouts.get("video_vae") == "diffusers":
         groups["video_vae"] = _number_vae_blocks(groups["video_vae"])
     return SortedTensors(groups, tuple(ignored), tuple(unclaimed), layouts)
@@ -453,30 +453,6 @@ def _number_vae_blocks(tensors: dict[str, TensorInfo]) -> dict[str, TensorInfo]:
             raise CheckpointError(f"{info.path}: two tensors name '{canonical}' of the video VAE")
         renamed[canonical] = info
     return renamed
-
-
-# -- kernels that a converter flattened -----------------------------------------------------------
-
-
-def _unflatten(tensors: dict[str, TensorInfo]) -> dict[str, TensorInfo]:
-    """Give 3-D kernels their fifth dimension back where a converter merged the two slowest.
-
-    The bias tells the output channels. Other files are left alone: a 2-D kernel has its bias'
-    length as first extent already.
-    """
-    repaired = dict(tensors)
-    for name, info in tensors.items():
-        if not name.endswith(".weight") or len(info.shape) != 4:
-            continue
-        bias = tensors.get(name[: -len("weight")] + "bias")
-        if bias is None or len(bias.shape) != 1:
-            continue
-        merged, *kernel = info.shape
-        outputs = bias.shape[0]
-        if merged != outputs and merged % outputs == 0:
-            shape = (outputs, merged // outputs, *kernel)
-            repaired[name] = replace(info, shape=shape)
-    return repaired
 
 
 def _refuse_ltx_video(file: CheckpointFile, transformer: Mapping[str, TensorInfo]) -> None:

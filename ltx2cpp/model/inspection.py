@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,8 @@ class ComponentSummary:
         size_bytes: their stored bytes.
         dtypes: stored type -> number of tensors, most frequent first.
         complete: whether it can be used, as far as headers tell; False has a reason in `problem`.
-        missing: names that other blocks of the same kind have and one block lacks.
+        missing: names that other blocks of the same kind have and one block lacks; no more than the
+            file has tensors of the component.
         problem: one sentence, or "".
     """
 
@@ -290,8 +292,15 @@ def _members(component: str, tensors: SortedTensors) -> Mapping[str, TensorInfo]
     return next(members for group, members in tensors.groups.items() if group == component)
 
 
-def _gaps(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the names that a block lacks although its siblings have them."""
+def _gaps(names: Collection[str]) -> tuple[tuple[str, ...], int]:
+    """Find the names that a block lacks although its siblings have them.
+
+    A single high block number makes any number of them, so at most as many are listed as there are
+    names.
+
+    Returns:
+        the first of them, and their number.
+    """
     stacks: dict[str, dict[int, set[str]]] = {}
     for name in names:
         match = _BLOCK.match(name)
@@ -299,14 +308,21 @@ def _gaps(names: Iterable[str]) -> tuple[str, ...]:
             blocks = stacks.setdefault(match[1], {})
             blocks.setdefault(int(match[2]), set()).add(name[match.end() :])
     gaps: list[str] = []
+    total = 0
     for stack, blocks in stacks.items():
         counts = Counter(part for parts in blocks.values() for part in parts)
         # A part of a single block is a stranger to it, not a gap of all the others.
-        common = [part for part, count in counts.items() if 2 * count > len(blocks)]
-        for index in range(max(blocks) + 1):
-            own = blocks.get(index, set())
-            gaps += (f"{stack}.{index}.{part}" for part in common if part not in own)
-    return tuple(gaps)
+        common = sorted(part for part, count in counts.items() if 2 * count > len(blocks))
+        present = sum(counts[part] for part in common)
+        total += (max(blocks) + 1) * len(common) - present
+        missing = (
+            f"{stack}.{index}.{part}"
+            for index in range(max(blocks) + 1)
+            for part in common
+            if part not in blocks.get(index, ())
+        )
+        gaps += islice(missing, len(names) - len(gaps))
+    return tuple(gaps), total
 
 
 def _try_resolve(
@@ -331,9 +347,9 @@ def _problem(component: str, models: ModelSet | None, problem: str) -> str:
 
 def _summary(name: str, tensors: Mapping[str, TensorInfo], problem: str) -> ComponentSummary:
     members = list(tensors.values())
-    gaps = _gaps(tensors)
+    gaps, total = _gaps(tensors)
     if gaps and not problem:
-        problem = f"{len(gaps)} tensors are missing, such as '{gaps[0]}'"
+        problem = f"{total} tensors are missing, such as '{gaps[0]}'"
     dtypes = Counter(str(info.dtype) for info in members)
     return ComponentSummary(
         name=name,

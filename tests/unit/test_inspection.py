@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -173,3 +174,49 @@ def test_summarise_metadata_cuts_long_values() -> None:
     )
     assert summary["config"] == "x" * 200 + "... (50 more characters)"
     assert (summary["tokens"], summary["short"], summary["n"]) == ("9 values", "[1, 2]", "3")
+
+
+@pytest.mark.parametrize(
+    "stem",
+    [
+        "model.diffusion_model.transformer_blocks.9999",
+        "model.diffusion_model.video_embeddings_connector.transformer_1d_blocks.9999",
+        "model.layers.9999",
+        "model.layers.9999999999",
+        "model.language_model.layers.9999",
+        "vae.decoder.up_blocks.9999999999",
+        "vae.encoder.down_blocks.9999.resnets.0",
+        "audio_vae.decoder.up.9999999999.block",
+        "audio_vae.encoder.down.0.block.9999999999",
+        "vocoder.ups.9999999999",
+        "vocoder.resblocks.9999999999",
+        "res_blocks.9999999999",
+    ],
+)
+def test_inspect_costs_no_more_than_the_file_is_large(stem: str, tmp_path: Path) -> None:
+    names = [f"{stem}.x{number}.weight" for number in range(1000)]
+    names += [f"{stem}.self_attn.q_proj.weight", f"{stem.replace('9999', '0')}.x0.weight"]
+    path = write_safetensors(
+        tmp_path / "m.safetensors", {name: ("U8", (1,)) for name in dict.fromkeys(names)}
+    )
+    tracemalloc.start()
+    try:
+        found = inspect_file(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 64 * path.stat().st_size + (4 << 20)
+    assert all(len(part.missing) <= part.tensors for part in found.components)
+    assert not any(part.complete for part in found.components)
+
+
+def test_inspect_counts_gaps_that_it_does_not_list(tmp_path: Path) -> None:
+    names = [
+        f"transformer_blocks.{block}.x{number}.weight" for block in (7, 99) for number in (1, 2)
+    ]
+    names.append("transformer_blocks.99.stranger.weight")
+    found = inspect_file(
+        write_safetensors(tmp_path / "m.safetensors", {name: ("F32", (1,)) for name in names})
+    )
+    missing = found.components[0].missing
+    assert len(missing) == 5 and missing[0] == "transformer_blocks.0.x1.weight"

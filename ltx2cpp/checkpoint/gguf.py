@@ -79,6 +79,7 @@ _OTHER_TENSOR_TYPES = {
     29: "IQ1_M",
     34: "TQ1_0",
     35: "TQ2_0",
+    40: "NVFP4",
 }
 
 # Type of a scalar value -> its struct format.
@@ -320,8 +321,14 @@ class _Reader:
         dtype = _TENSOR_TYPES.get(kind)
         if dtype is None:
             label = _OTHER_TENSOR_TYPES.get(kind)
-            type_name = f"{label} (type {kind})" if label else f"the unknown type {kind}"
-            raise CheckpointError(f"{where} is stored as {type_name}, which is not read")
+            if label is None:
+                raise CheckpointError(
+                    f"{where} is stored as the unknown type {kind}, which is not read"
+                )
+            raise CheckpointError(
+                f"{where} is stored as {label} (type {kind}), which is not read; use a file "
+                "in q2_k, q3_k, iq4_xs or a larger type"
+            )
         if extents[0] % dtype.block_elements:
             raise CheckpointError(
                 f"{where} has rows of {extents[0]} elements, but {dtype} stores blocks of "

@@ -11,6 +11,7 @@ from typing import Any
 from ltx2cpp.checkpoint import CheckpointFile, TensorInfo
 from ltx2cpp.config import Fields, parse_config
 from ltx2cpp.model.components import Component
+from ltx2cpp.model.families import refuse_other_family
 from ltx2cpp.model.names import Group, SortedTensors, sort_tensors
 from ltx2cpp.model.packing import refuse_packed
 from ltx2cpp.model.weight_scales import attach_scales, check_header_formats
@@ -31,6 +32,7 @@ class Source:
     tensors: SortedTensors = field(init=False)
 
     def __post_init__(self) -> None:
+        refuse_other_family(self.file)
         refuse_packed(self.file)
         check_header_formats(self.file)
         object.__setattr__(self, "tensors", sort_tensors(self.file))

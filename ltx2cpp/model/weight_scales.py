@@ -23,8 +23,9 @@ _SECOND_SCALE = ".weight_scale_2"
 _FORMAT_TAG = ".comfy_quant"
 _FP8_FORMATS = ("float8_e4m3fn", "float8_e5m2")
 _HEADER_KEY = "_quantization_metadata"
-# Weights in these hold several values in one number.
-_PACKED = (DType.I16, DType.U16, DType.I32, DType.U32, DType.I64, DType.U64)
+# Weights in these hold several values in one number; signed ones also count and number.
+_UNSIGNED = (DType.U16, DType.U32, DType.U64)
+_SIGNED = (DType.I16, DType.I32, DType.I64)
 
 
 def attach_scales(tensors: Mapping[str, TensorInfo], where: str) -> dict[str, WeightRef]:
@@ -60,7 +61,8 @@ def attach_scales(tensors: Mapping[str, TensorInfo], where: str) -> dict[str, We
             weights[name] = info
     for name, info in weights.items():
         eight_bits = info.dtype in (DType.I8, DType.U8)
-        if eight_bits or (info.dtype in _PACKED and name.endswith(".weight")):
+        packed = info.dtype in _UNSIGNED or (info.dtype in _SIGNED and name.endswith(".weight"))
+        if eight_bits or packed:
             kind = " (INT8 or NVFP4)" if eight_bits else ""
             raise UnsupportedError(
                 f"{where}: '{name}' is stored as packed {info.dtype}{kind}, which is not "

@@ -6,7 +6,14 @@ import logging
 from pathlib import Path
 
 import pytest
-from helpers.checkpoint_writers import write_safetensors
+from helpers.checkpoint_writers import (
+    STRING,
+    gguf_bytes,
+    gguf_key,
+    gguf_tensor,
+    write_gguf,
+    write_safetensors,
+)
 from helpers.lora_cases import apply_loras, make_model
 from helpers.model_writers import (
     DIT,
@@ -181,3 +188,61 @@ def test_lora_that_changes_the_text_encoder_too(
         apply_loras(make_model(tmp_path, "2.3"), [LoraSpec(path)])
     assert "1 of its modules are of the text encoder" in caplog.text
     assert inspect_file(path).components[0].problem == ""
+
+
+# -- models of other families ---------------------------------------------------------------------
+
+_LANGUAGE: Tensors = {
+    "token_embd.weight": ("F32", (64, 32)),
+    "blk.0.attn_norm.weight": ("F32", (32,)),
+    "blk.0.attn_q.weight": ("F32", (32, 32)),
+}
+_DIFFUSION: Tensors = {
+    "blocks.0.self_attn.q.weight": ("F32", (32, 32)),
+    "proj_out.weight": ("F32", (32, 32)),
+}
+
+
+@pytest.mark.parametrize(
+    ("family", "tensors"),
+    [
+        ("llama", _LANGUAGE),
+        ("gemma2", _LANGUAGE),
+        ("gemma4", _LANGUAGE),
+        ("qwen3", _LANGUAGE),
+        ("wan", _DIFFUSION),
+        ("flux", _DIFFUSION),
+    ],
+)
+def test_other_families_are_told_by_their_metadata(
+    family: str, tensors: Tensors, tmp_path: Path
+) -> None:
+    keys = [gguf_key("general.architecture", STRING, family)]
+    path = write_gguf(tmp_path / "m.gguf", tensors, keys)
+    for files in (ModelFiles(path), ModelFiles(text_encoder=path), ModelFiles(transformer=path)):
+        with pytest.raises(UnsupportedError, match=f"family '{family}'"):
+            resolve(files)
+    with pytest.raises(UnsupportedError, match=f"family '{family}'"):
+        inspect_file(path)
+
+
+@pytest.mark.parametrize("family", ["ltxv", "pig", "any"])
+def test_names_of_families_that_publishers_make_up_are_no_obstacle(
+    family: str, tmp_path: Path
+) -> None:
+    tensors = {name.removeprefix(DIT): value for name, value in released_transformer("2.3").items()}
+    keys = [gguf_key("general.architecture", STRING, family)]
+    path = write_gguf(tmp_path / "ltx-dev.gguf", tensors, keys)
+    assert resolve(ModelFiles(path)).version == "2.3"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(16, "IQ2_XXS"), (19, "IQ1_S"), (21, "IQ3_S"), (35, "TQ2_0"), (40, "NVFP4")]
+)
+def test_types_that_are_not_read_are_named_with_a_cure(
+    kind: int, name: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "m.gguf"
+    path.write_bytes(gguf_bytes([], [gguf_tensor("a", [256], kind, 0)], 256))
+    with pytest.raises(CheckpointError, match=rf"stored as {name} .*; use a file in q2_k"):
+        inspect_file(path)

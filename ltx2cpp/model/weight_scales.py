@@ -126,7 +126,7 @@ def _scale(name: str, info: TensorInfo, weight: TensorInfo, where: str) -> float
     if info.num_elements != 1 or not info.dtype.is_float:
         raise UnsupportedError(
             f"{where}: '{name}' is {info.dtype} {list(info.shape)}; only one scale per weight is "
-            "implemented"
+            f"implemented; {CURE}"
         )
     value = float(np.asarray(read_array(info), dtype=np.float64).reshape(()))
     if not math.isfinite(value) or value <= 0:

@@ -246,3 +246,13 @@ def test_types_that_are_not_read_are_named_with_a_cure(
     path.write_bytes(gguf_bytes([], [gguf_tensor("a", [256], kind, 0)], 256))
     with pytest.raises(CheckpointError, match=rf"stored as {name} .*; use a file in q2_k"):
         inspect_file(path)
+
+
+def test_fp8_with_a_scale_per_row_is_named_with_a_cure(tmp_path: Path) -> None:
+    tensors = released_transformer("2.3")
+    name = "transformer_blocks.0.attn1.to_q.weight"
+    tensors[DIT + name] = ("F8_E4M3", (4096, 4096))
+    tensors[f"{DIT}{name}_scale"] = ("F32", (4096, 1))
+    path = write_model(tmp_path / "x-dev.safetensors", tensors)
+    with pytest.raises(UnsupportedError, match=r"only one scale per weight .*; use the bf16"):
+        resolve(ModelFiles(path))

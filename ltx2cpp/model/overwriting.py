@@ -125,7 +125,10 @@ def _shards_of(path: Path) -> list[Path]:
     if numbered is None:
         return []
     others = ((entry, _NUMBERED.fullmatch(entry.name)) for entry in _entries(path.parent))
-    return [entry for entry, match in others if match and match.groups() == numbered.groups()]
+    siblings = [entry for entry, match in others if match and match.groups() == numbered.groups()]
+    # A shard stands for its model, which its index describes.
+    index = path.with_name(numbered["stem"] + _INDEX_SUFFIX)
+    return [*siblings, index, *_named_by(index)]
 
 
 def _named_by(index: Path) -> list[Path]:

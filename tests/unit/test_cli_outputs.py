@@ -213,8 +213,10 @@ def test_files_of_a_model(files: Path) -> None:
     sides = {"gemma/config.json", "gemma/tokenizer.model"}
     shards = {f"gemma/{name}" for name in SHARDS}
     assert names("m.safetensors") == {"m.safetensors", "tokenizer.json"}
-    assert names("gemma") == {"gemma", *shards, *sides, "gemma/model.safetensors.index.json"}
-    assert names(f"gemma/{SHARDS[0]}") == {*shards, *sides}
+    index = "gemma/model.safetensors.index.json"
+    assert names("gemma") == {"gemma", *shards, *sides, index}
+    # A shard stands for its model, and the index says what that is.
+    assert names(f"gemma/{SHARDS[0]}") == {*shards, *sides, index}
     both = {"split-00001-of-00002.gguf", "split-00002-of-00002.gguf"}
     assert names("split-00002-of-00002.gguf") == {*both, "tokenizer.json"}
     assert names("nothing.safetensors") == {"nothing.safetensors", "tokenizer.json"}

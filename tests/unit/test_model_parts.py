@@ -23,6 +23,7 @@ from ltx2cpp.checkpoint.gguf import ORIGINAL_SHAPE_KEY
 from ltx2cpp.errors import CheckpointError
 from ltx2cpp.model.files import ModelFiles
 from ltx2cpp.model.inspection import inspect_file
+from ltx2cpp.model.overwriting import files_of_model
 from ltx2cpp.model.resolve import resolve
 
 _LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 49799\n"
@@ -167,3 +168,12 @@ def test_pointers_without_an_index_are_named(tmp_path: Path) -> None:
     (tmp_path / "m.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(CheckpointError, match="Git LFS pointer"):
         open_checkpoint(tmp_path)
+
+
+def test_all_that_a_shard_stands_for_counts_as_read(tmp_path: Path) -> None:
+    shard = write_safetensors(tmp_path / "m-00001-of-00002.safetensors", {"a": ("BF16", (4,))})
+    other = write_safetensors(tmp_path / "rest.safetensors", {"b": ("BF16", (4,))})
+    index = tmp_path / "m.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": shard.name, "b": other.name}}))
+    assert list(open_checkpoint(shard).tensors) == ["a", "b"]
+    assert {shard, other, index} <= set(files_of_model(shard))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
 from ltx2cpp.cli.commands import COMMANDS
+from ltx2cpp.cli.streams import lasting_streams
 from ltx2cpp.errors import Error
 
 EXIT_BUG = 1
@@ -62,6 +61,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         the exit code.
     """
+    with lasting_streams() as out:
+        code = _run(argv)
+        out.flush()
+        if out.failure is not None and code == 0:
+            _complain(f"the result cannot be printed: {out.failure.strerror or out.failure}")
+            return EXIT_USAGE
+        return code
+
+
+def _run(argv: Sequence[str] | None) -> int:
     parser = build_parser()
     arguments = parser.parse_args(argv)
     if arguments.version:
@@ -73,11 +82,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     verbose = getattr(arguments, "verbose", False)
     try:
         arguments.run(arguments)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader of the results has what it wanted. Python would complain once more at exit.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Error as error:
         _complain(str(error))
         return error.exit_code

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ltx2cpp.cli.options.cache import add_cache_option
+from ltx2cpp.cli.options.cache import add_cache_option, prompt_folder
 from ltx2cpp.cli.options.common import add_output_options
 from ltx2cpp.cli.options.models import (
     add_lora_options,
@@ -92,6 +92,8 @@ def _check(arguments: argparse.Namespace) -> None:
         )
     if not outputs and arguments.no_prompt_cache:
         raise ArgumentError("--no-prompt-cache without --output leaves nothing of the work")
+    if not outputs and prompt_folder() is None:
+        raise ArgumentError("--output: expected a file; there is no home folder to keep prompts in")
     for path in outputs:
         if check_output(path) is not OutputFormat.LATENTS:
             raise ArgumentError(f"--output {str(path)!r}: embeddings are written as {_SUFFIX}")

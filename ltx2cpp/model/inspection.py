@@ -25,6 +25,12 @@ from ltx2cpp.model.source import Source
 # Longest metadata value shown, in characters; vocabularies are only counted.
 _MAX_VALUE = 200
 
+# Metadata entry "format" of files written here that are no models -> what they are.
+_OWN_FORMATS = {
+    "ltx2cpp-prompt-embedding": "an encoded prompt of ltx2cpp, no model",
+    "ltx2cpp latents 1": "latents of ltx2cpp, no model",
+}
+
 _BLOCK = re.compile(r"(transformer_blocks|transformer_1d_blocks|layers)\.(\d{1,4})\.")
 
 # Parts of a name -> the kind of adapter that uses it.
@@ -153,11 +159,13 @@ def inspect_file(path: str | Path) -> Inspection:
     detection = detect(file, source.tensors)
     variant = detection.variant if detection.variant_source not in ("", "default") else None
     models, problem = _try_resolve(Path(path), source.tensors, detection.variant)
+    own = _OWN_FORMATS.get(str(file.metadata.get("format")))
     return Inspection(
         path=Path(path),
         kind=file.kind,
         family=detection.family,
-        description=_describe(detection.family, detection.version, variant, detection.components),
+        description=own
+        or _describe(detection.family, detection.version, variant, detection.components),
         version=detection.version or "",
         model_version=detection.model_version,
         variant=variant or "",

@@ -15,6 +15,7 @@ from ltx2cpp import media
 from ltx2cpp.cli.main import main
 from ltx2cpp.cli.text import spell_bytes, spell_count, spell_seconds
 from ltx2cpp.model.inspection import ComponentSummary, Inspection
+from ltx2cpp.values import Audio, PromptEmbedding
 
 
 def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,6 +64,35 @@ def test_inspect_shows_the_parameters_of_a_clip(
     media.save_video(path, [frames], frame_rate=24, parameters={"prompt": "湖", "seed": 3})
     assert main(["inspect", str(path)]) == 0
     assert json.loads(capsys.readouterr().out) == {"prompt": "湖", "seed": 3}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a.mp4", "a.WEBP", "a.gif", "a.png", "a.wav", "a.m4a", "a.safetensors", "frames/"],
+)
+def test_inspect_shows_the_parameters_of_every_output(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    path, told = f"{tmp_path}/{name}", {"prompt": "a fox", "seed": 3}
+    kind = media.output_format(path)
+    if kind is media.OutputFormat.LATENTS:
+        media.save_latents(path, np.zeros((4, 1, 1, 1), np.float32), parameters=told)
+    elif kind.is_sound:
+        media.save_sound(path, Audio(np.zeros((2, 4800), np.float32), 48000), parameters=told)
+    else:
+        media.save_video(path, [np.zeros((1, 32, 32, 3), np.uint8)], frame_rate=24, parameters=told)
+    assert main(["inspect", path]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == told == media.read_parameters(path.rstrip("/"))
+
+
+def test_inspect_knows_an_encoded_prompt(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    context = np.zeros((4, 8), np.float32)
+    PromptEmbedding(context, context).save(tmp_path / "a.safetensors")
+    assert main(["inspect", str(tmp_path / "a.safetensors")]) == 0
+    assert "an encoded prompt of ltx2cpp" in capsys.readouterr().out
 
 
 def test_results_may_be_piped_into_a_reader_that_stops(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import sys
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ltx2cpp.cli.log import logging_to
 from ltx2cpp.cli.text import count_noun, spell_bytes, spell_count
+from ltx2cpp.errors import ArgumentError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,13 +26,13 @@ DESCRIPTION = """\
 Show what a file holds.
 
 For a model file or folder: family, version, components with their types and sizes, and what is
-missing. For a LoRA: what it changes, its rank, and what it says of its reference video. For a clip
-or latents made by ltx2cpp: the parameters to make it again."""
+missing. For a LoRA: what it changes, its rank, and what it says of its reference video. For a clip,
+sound, folder of frames or latents made by ltx2cpp: the parameters to make it again."""
 
 EPILOG = ""
 
 _SHOWN_NAMES = 8
-_MEDIA_SUFFIXES = (".mp4", ".webp", ".gif", ".png")
+_MODEL_SUFFIXES = (".safetensors", ".gguf")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,10 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Print what the file holds."""
     path: Path = arguments.file
-    if path.suffix.lower() in _MEDIA_SUFFIXES:
-        from ltx2cpp.media import read_parameters
-
-        print(json.dumps(read_parameters(path), indent=2, ensure_ascii=False))
+    if _is_clip(path):
+        _print_parameters(path)
         return
     from ltx2cpp.model.inspection import inspect_file
 
@@ -56,10 +56,35 @@ def run(arguments: argparse.Namespace) -> None:
     level = logging.DEBUG if arguments.verbose else logging.ERROR
     with logging_to(lambda line: print(line, file=sys.stderr), level=level):
         inspection = inspect_file(path)
+    if inspection.family == "unknown" and path.is_file():
+        # Latents are safetensors too, and only what they hold tells them from a model.
+        with contextlib.suppress(ArgumentError):
+            _print_parameters(path)
+            return
     if arguments.json:
         print(json.dumps(inspection.to_dict(), indent=2, ensure_ascii=False))
     else:
         _print(inspection)
+
+
+def _is_clip(path: Path) -> bool:
+    """Tell whether a name is that of an output which is no safetensors file."""
+    from ltx2cpp.media import OutputFormat, output_format
+
+    try:
+        file_format = output_format(path)
+    except ArgumentError:
+        return False
+    if file_format is not OutputFormat.PNG_FOLDER:
+        return file_format is not OutputFormat.LATENTS
+    suffixes = {entry.suffix.lower() for entry in path.iterdir()}
+    return ".png" in suffixes and suffixes.isdisjoint(_MODEL_SUFFIXES)
+
+
+def _print_parameters(path: Path) -> None:
+    from ltx2cpp.media import read_parameters
+
+    print(json.dumps(read_parameters(path), indent=2, ensure_ascii=False))
 
 
 def _print(inspection: Inspection) -> None:

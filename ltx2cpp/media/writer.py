@@ -60,12 +60,15 @@ class SavedMedia:
         format: its format.
         num_frames: pixel frames in it; 0 for latents and sound.
         size_bytes: size of the file, or of all files of the folder.
+        length_s: length in seconds of the pictures, or of sound alone; None for latents and
+            single pictures.
     """
 
     path: Path
     format: OutputFormat
     num_frames: int
     size_bytes: int
+    length_s: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the same as plain JSON types."""
@@ -74,6 +77,7 @@ class SavedMedia:
             "format": self.format.value,
             "num_frames": self.num_frames,
             "size_bytes": self.size_bytes,
+            "length_s": self.length_s,
         }
 
 
@@ -121,7 +125,8 @@ def save_video(
         if source.error is not None:
             raise source.error from None
         raise
-    return _saved(path, file_format, count)
+    seconds = None if file_format is OutputFormat.PNG else float(count / rate)
+    return _saved(path, file_format, count, seconds)
 
 
 def save_latents(
@@ -171,7 +176,7 @@ def save_sound(
     if not file_format.is_sound:
         raise ArgumentError(f"{os.fspath(path)}: sound alone is written as .wav or .m4a")
     write_sound(path, audio, comment=to_json(parameters or {}))
-    return _saved(path, file_format, 0)
+    return _saved(path, file_format, 0, audio.samples.shape[1] / audio.sample_rate)
 
 
 def save(output: _DecodedClip, path: str | os.PathLike[str]) -> SavedMedia:
@@ -292,8 +297,13 @@ class _FrameSource:
                 yield chunk
 
 
-def _saved(path: str | os.PathLike[str], file_format: OutputFormat, count: int) -> SavedMedia:
+def _saved(
+    path: str | os.PathLike[str],
+    file_format: OutputFormat,
+    count: int,
+    seconds: float | None = None,
+) -> SavedMedia:
     output = Path(path)
     files = list(output.iterdir()) if file_format is OutputFormat.PNG_FOLDER else [output]
     size = sum(file.stat().st_size for file in files)
-    return SavedMedia(path=output, format=file_format, num_frames=count, size_bytes=size)
+    return SavedMedia(output, file_format, count, size, seconds)

@@ -16,6 +16,7 @@ from ltx2cpp.generation.pipelines import find_pipeline
 from ltx2cpp.generation.presets import Preset, find_preset
 from ltx2cpp.observing import Observer, Step
 from ltx2cpp.output import GenerationOutput
+from ltx2cpp.values import Audio
 
 CALLS: list[dict[str, Any]] = []
 
@@ -126,14 +127,20 @@ class FakePipeline:
 
 
 class FakeStream:
-    """Stands for the stream of a clip, whose frames grow brighter."""
+    """Stands for the stream of a clip, whose frames grow brighter.
+
+    Attributes:
+        heard: sound of the clip.
+    """
+
+    heard: Audio | None = None
 
     def __init__(self, pipe: FakePipeline, prompt: str, call: dict[str, Any]) -> None:
         self._pipe = pipe
         self.width, self.height = call.get("width", 64), call.get("height", 32)
         self.num_frames = call.get("num_frames", 9)
         self.frame_rate = call.get("frame_rate", 24.0)
-        self.sound = self.audio_latent = None
+        self.sound, self.audio_latent = self.heard, None
         self.video_latent: NDArray[np.float32] = np.zeros((4, 2, 1, 2), np.float32)
         self.info: dict[str, Any] = {
             "prompt": prompt,

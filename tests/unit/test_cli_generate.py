@@ -10,11 +10,13 @@ import av
 import numpy as np
 import pytest
 from helpers import fake_pipeline
+from helpers.fake_pipeline import FakeStream
 
 from ltx2cpp import media
 from ltx2cpp.cli.main import main
 from ltx2cpp.conditioning import ImageCondition, ReferenceVideo, Retake, describe
 from ltx2cpp.options import Guidance, LoraSpec, ModalityGuidance, Sampling
+from ltx2cpp.values import Audio
 
 
 @pytest.fixture(autouse=True)
@@ -171,6 +173,16 @@ def test_generate_json_tells_all(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert report["size_bytes"] == (tmp_path / "a.mp4").stat().st_size
     assert report["parameters"] == media.read_parameters(tmp_path / "a.mp4")
     assert [phase["name"] for phase in report["phases"]] == ["denoise", "decode video"]
+
+
+def test_generate_prints_the_length_of_the_sound_in_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Latents of sound do not divide a second as frames do.
+    sound = Audio(np.zeros((2, 16_560), np.float32), 24_000)
+    monkeypatch.setattr(FakeStream, "heard", sound)
+    assert generate("a bell", "--num-frames", 17, "-q", "-o", tmp_path / "a.wav") == 0
+    assert "sound of 0.69 s," in capsys.readouterr().out
 
 
 def test_generate_writes_latents_without_decoding(tmp_path: Path) -> None:

@@ -323,3 +323,20 @@ def test_the_same_clip_is_written_as_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a.mp4", "b.mp4"):
         media.save_video(tmp_path / name, [clip()], frame_rate=24, parameters=PARAMETERS)
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["bell.wav", "bell.m4a"])
+def test_saved_sound_tells_the_length_of_the_file(tmp_path: Path, name: str) -> None:
+    samples = np.zeros((2, 16_560), np.float32)
+    saved = media.save_sound(tmp_path / name, Audio(samples, 24_000))
+    assert saved.length_s == 0.69 == saved.to_dict()["length_s"]
+    with av.open(str(saved.path)) as container:
+        stream = container.streams.audio[0]
+        assert float(stream.duration * stream.time_base) == pytest.approx(saved.length_s, abs=1e-4)
+
+
+def test_saved_clip_tells_the_length_of_the_pictures(tmp_path: Path) -> None:
+    assert media.save_video(tmp_path / "a.mp4", [clip(12)], frame_rate=24).length_s == 0.5
+    assert media.save_video(tmp_path / "a.png", [clip(1)], frame_rate=24).length_s is None
+    latent = np.zeros((4, 1, 1, 1), np.float32)
+    assert media.save_latents(tmp_path / "a.safetensors", latent).length_s is None

@@ -365,7 +365,7 @@ def _print_result(
         content = count_noun(saved.num_frames, "frame")
     size = f"{info['width']} x {info['height']}, {result.frame_rate:g} fps"
     if saved.format.is_sound:
-        size = f"{info['num_frames'] / info['frame_rate']:.3g} s"
+        size = f"{round(saved.length_s or 0.0, 3):g} s"
     print(
         f"{saved.path}: {content} of {size}, {spell_bytes(saved.size_bytes)}, seed {info['seed']}"
     )

@@ -11,13 +11,16 @@ from ltx2cpp.atomic import check_writable, final_file, final_folder
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.media.frame_rate import exact_frame_rate
 from ltx2cpp.media.images import is_frame_file
-from ltx2cpp.media.video import check_encoder
+from ltx2cpp.media.video import VIDEO_KINDS, check_encoder
 
 
 class OutputFormat(enum.Enum):
     """What a generation can be written as."""
 
     MP4 = "mp4"
+    MOV = "mov"
+    MKV = "mkv"
+    WEBM = "webm"
     WEBP = "webp"
     GIF = "gif"
     PNG = "png"
@@ -29,7 +32,12 @@ class OutputFormat(enum.Enum):
     @property
     def has_sound(self) -> bool:
         """Whether sound is written at all."""
-        return self is OutputFormat.MP4 or self.is_sound
+        return self.is_video or self.is_sound
+
+    @property
+    def is_video(self) -> bool:
+        """Whether pictures and sound are written together."""
+        return self.value in VIDEO_KINDS
 
     @property
     def is_sound(self) -> bool:
@@ -39,6 +47,9 @@ class OutputFormat(enum.Enum):
 
 _BY_SUFFIX = {
     ".mp4": OutputFormat.MP4,
+    ".mov": OutputFormat.MOV,
+    ".mkv": OutputFormat.MKV,
+    ".webm": OutputFormat.WEBM,
     ".webp": OutputFormat.WEBP,
     ".gif": OutputFormat.GIF,
     ".png": OutputFormat.PNG,
@@ -47,10 +58,14 @@ _BY_SUFFIX = {
     ".m4a": OutputFormat.M4A,
 }
 _KNOWN = ", ".join(_BY_SUFFIX) + ", or a folder name ending in '/' for numbered PNG files"
-# Players slow down a GIF whose frames are shorter than two hundredths of a second.
-_GIF_MAX_FRAME_RATE = 50
-# One millisecond is the shortest duration of a WebP frame.
-_WEBP_MAX_FRAME_RATE = 1000
+_MAX_FRAME_RATES = {
+    # Players slow down frames that are shorter than two hundredths of a second.
+    OutputFormat.GIF: 50,
+    # These count milliseconds.
+    OutputFormat.WEBP: 1000,
+    OutputFormat.MKV: 1000,
+    OutputFormat.WEBM: 1000,
+}
 
 
 def output_format(path: str | os.PathLike[str]) -> OutputFormat:
@@ -96,8 +111,8 @@ def check_output(
     file_format = output_format(path)
     rate = None if frame_rate is None else exact_frame_rate(frame_rate)
     check_fits(file_format, path, num_frames=num_frames, frame_rate=rate)
-    if file_format is OutputFormat.MP4:
-        check_encoder()
+    if file_format.is_video:
+        check_encoder(file_format.value)
     if file_format is OutputFormat.PNG_FOLDER:
         final = final_folder(path, may_replace=is_frame_file)
     else:
@@ -123,9 +138,7 @@ def check_fits(
             f"output {os.fspath(path)!r} holds one frame but the clip has {num_frames}; "
             "give a folder name ending in '/' for numbered PNG files"
         )
-    limit = {OutputFormat.GIF: _GIF_MAX_FRAME_RATE, OutputFormat.WEBP: _WEBP_MAX_FRAME_RATE}.get(
-        file_format
-    )
+    limit = _MAX_FRAME_RATES.get(file_format)
     if limit is not None and frame_rate is not None and frame_rate > limit:
         raise ArgumentError(
             f"output {os.fspath(path)!r} holds at most {limit} frames per second but the clip has "

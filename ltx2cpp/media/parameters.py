@@ -35,8 +35,8 @@ def read_parameters(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read back what a generation stored in its output.
 
     Args:
-        path: an .mp4, .webp, .gif, .png, .wav, .m4a or .safetensors file, or a folder of numbered
-            PNG files, written here.
+        path: an .mp4, .mov, .mkv, .webm, .webp, .gif, .png, .wav, .m4a or .safetensors file, or a
+            folder of numbered PNG files, written here.
 
     Returns:
         the parameters by name.
@@ -71,7 +71,9 @@ def _container_comment(path: Path) -> str | None:
 
     try:
         with open_container(path) as container:
-            comment: str | None = container.metadata.get("comment")
+            # Matroska spells the names of its tags in capitals.
+            tags = {name.lower(): text for name, text in container.metadata.items()}
+            comment: str | None = tags.get("comment")
             return comment
     except av.FFmpegError as error:
         raise ValueError(str(error)) from error

@@ -1,4 +1,4 @@
-"""Sound in files: the AAC track of an MP4, and M4A and WAV files of their own, through PyAV."""
+"""Sound in files: the track of a clip, and M4A and WAV files of their own, through PyAV."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import numpy as np
 from ltx2cpp.atomic import atomic_file
 from ltx2cpp.errors import ArgumentError, ShapeError
 from ltx2cpp.media.containers import FAST_START, encoder_errors, new_container, read_back
+from ltx2cpp.media.resampling import resample
 from ltx2cpp.values import Audio
 
 AAC_SAMPLE_RATES = (
     7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000,
 )  # fmt: skip
-_AAC_BIT_RATE = 192_000
+_OPUS_SAMPLE_RATES = (8000, 12000, 16000, 24000, 48000)
+_BIT_RATES = {"aac": 192_000, "libopus": 160_000}
 _CHUNK = 4096
 _PCM_FULL_SCALE = 32767
 
@@ -37,14 +39,27 @@ def check_sound(audio: Audio) -> None:
         )
 
 
+def encodable(audio: Audio, codec: str) -> Audio:
+    """Return a sound as a codec takes it: Opus knows few sample rates, others become 48 kHz.
+
+    Raises:
+        ShapeError, ArgumentError: as `check_sound`.
+    """
+    check_sound(audio)
+    if codec != "libopus" or audio.sample_rate in _OPUS_SAMPLE_RATES:
+        return audio
+    highest = _OPUS_SAMPLE_RATES[-1]
+    return Audio(resample(audio.samples, audio.sample_rate, highest), highest)
+
+
 class SoundEncoder:
     """Feeds one stream in step with the pictures, so that the muxer has little to hold back.
 
     Args:
         container: open for writing.
         audio: sound from the beginning on: (2, n) in -1..1, what lies outside is clipped, at a
-            sample rate that AAC knows.
-        codec: "aac" or "pcm_s16le".
+            sample rate that the codec knows.
+        codec: "aac", "libopus" or "pcm_s16le".
     """
 
     def __init__(self, container: Any, audio: Audio, *, codec: str) -> None:
@@ -55,7 +70,7 @@ class SoundEncoder:
         self._pcm = codec == "pcm_s16le"
         self._stream = container.add_stream(codec, rate=self._rate, layout="stereo")
         if not self._pcm:
-            self._stream.bit_rate = _AAC_BIT_RATE
+            self._stream.bit_rate = _BIT_RATES[codec]
 
     def encode_until(self, time_s: Fraction) -> None:
         """Encode what lies before a time, in whole chunks."""

@@ -1,4 +1,4 @@
-"""H.264 and AAC in an MP4 file through PyAV.
+"""Video with sound in MP4, QuickTime, Matroska and WebM files through PyAV.
 
 Frames are taken one at a time and leave the process as soon as the encoder gives them up, so memory
 does not grow with the clip.
@@ -7,7 +7,8 @@ does not grow with the clip.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,22 +19,55 @@ from numpy.typing import NDArray
 from ltx2cpp.atomic import atomic_file
 from ltx2cpp.errors import ArgumentError, OutputError, ShapeError
 from ltx2cpp.media.containers import FAST_START, encoder_errors, new_container, read_back
-from ltx2cpp.media.sound import SoundEncoder, check_sound
+from ltx2cpp.media.sound import SoundEncoder, encodable
 from ltx2cpp.values import Audio
 
-_ENCODER = "libx264"
+
+@dataclass(frozen=True, slots=True)
+class VideoKind:
+    """How one kind of file is written.
+
+    Attributes:
+        muxer: FFmpeg's name of the container.
+        encoder: FFmpeg's name of the encoder of pictures.
+        encoder_options: its options.
+        sound: codec of sound.
+        options: options of the muxer.
+    """
+
+    muxer: str
+    encoder: str
+    encoder_options: Mapping[str, str]
+    sound: str
+    options: Mapping[str, str]
+
+
 # Same quality and speed as the model authors' own writer.
-_H264_OPTIONS = {"crf": "19", "preset": "veryfast"}
+_H264 = {"crf": "19", "preset": "veryfast"}
+# About the same quality; without a bit rate of 0 the quality would be an upper bound only.
+_VP9 = {"crf": "24", "b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1"}
+# Matroska numbers its parts at random otherwise, and no two files would be equal.
+_REPEATABLE = {"fflags": "+bitexact"}
+# The plain comment of QuickTime ends at 64 KiB.
+_QUICKTIME = {"movflags": "+faststart+use_metadata_tags"}
+# Extension without the dot -> kind.
+VIDEO_KINDS = {
+    "mp4": VideoKind("mp4", "libx264", _H264, "aac", FAST_START),
+    "mov": VideoKind("mov", "libx264", _H264, "aac", _QUICKTIME),
+    "mkv": VideoKind("matroska", "libx264", _H264, "aac", _REPEATABLE),
+    "webm": VideoKind("webm", "libvpx-vp9", _VP9, "libopus", _REPEATABLE),
+}
 # Code point 1 of ITU-T H.273 names BT.709 for primaries, transfer and matrix alike; range 1 is the
 # limited one.
 _BT709 = 1
 _LIMITED_RANGE = 1
 
 
-def write_mp4(
+def write_video(
     path: str | os.PathLike[str],
     frames: Iterable[NDArray[np.uint8]],
     *,
+    kind: str,
     frame_rate: Fraction,
     comment: str,
     audio: Audio | None = None,
@@ -45,6 +79,7 @@ def write_mp4(
     Args:
         path: name of the file.
         frames: pictures ``(height, width, 3)`` RGB of one size, even in both directions.
+        kind: key of `VIDEO_KINDS`.
         frame_rate: exact frames per second.
         comment: tag ``comment``.
         audio: sound from the first frame on, cut to the length of the pictures or filled up with
@@ -59,31 +94,37 @@ def write_mp4(
         ShapeError: a picture has an odd side.
         BackendError: the encoder failed.
     """
-    check_encoder()
+    check_encoder(kind)
+    form = VIDEO_KINDS[kind]
     if audio is not None:
-        check_sound(audio)
+        audio = encodable(audio, form.sound)
     with atomic_file(path) as temporary, encoder_errors(path, "video"):
         with new_container(
-            temporary, container_format="mp4", comment=comment, options=FAST_START
+            temporary, container_format=form.muxer, comment=comment, options=form.options
         ) as container:
-            count = _encode(container, frames, frame_rate, audio)
+            count = _encode(container, frames, frame_rate, audio, form)
         _check_complete(temporary, count, final=path)
     return count
 
 
-def check_encoder() -> None:
-    """Check that H.264 can be written.
+def check_encoder(kind: str = "mp4") -> None:
+    """Check that pictures and sound of a kind can be encoded.
+
+    Args:
+        kind: key of `VIDEO_KINDS`.
 
     Raises:
-        OutputError: this build of PyAV lacks the encoder.
+        OutputError: this build of PyAV lacks an encoder.
     """
     import av
 
-    if _ENCODER not in av.codecs_available:
-        raise OutputError(
-            f"this build of PyAV ({av.__version__}) has no {_ENCODER}, which MP4 needs; install "
-            "the wheel of the package 'av', or write .webp, .gif or PNG files"
-        )
+    form = VIDEO_KINDS[kind]
+    for encoder in (form.encoder, form.sound):
+        if encoder not in av.codecs_available:
+            raise OutputError(
+                f"this build of PyAV ({av.__version__}) has no {encoder}, which .{kind} needs; "
+                "install the wheel of the package 'av', or write .webp, .gif or PNG files"
+            )
 
 
 def _encode(
@@ -91,14 +132,15 @@ def _encode(
     frames: Iterable[NDArray[np.uint8]],
     frame_rate: Fraction,
     audio: Audio | None,
+    form: VideoKind,
 ) -> int:
     video_stream: Any = None
-    sound = SoundEncoder(container, audio, codec="aac") if audio is not None else None
+    sound = SoundEncoder(container, audio, codec=form.sound) if audio is not None else None
     count = 0
     for frame in frames:
         if video_stream is None:
             height, width = frame.shape[:2]
-            video_stream = _add_video(container, width=width, height=height, frame_rate=frame_rate)
+            video_stream = _add_video(container, form, (width, height), frame_rate)
         if sound is not None:
             sound.encode_until(count / frame_rate)
         for packet in video_stream.encode(_to_yuv(frame, count, 1 / frame_rate)):
@@ -113,12 +155,13 @@ def _encode(
     return count
 
 
-def _add_video(container: Any, *, width: int, height: int, frame_rate: Fraction) -> Any:
+def _add_video(container: Any, form: VideoKind, size: tuple[int, int], frame_rate: Fraction) -> Any:
+    width, height = size
     if width % 2 or height % 2:
         raise ShapeError(f"4:2:0 video needs even sides, got {width} x {height} (width x height)")
-    stream = container.add_stream(_ENCODER, rate=frame_rate)
+    stream = container.add_stream(form.encoder, rate=frame_rate)
     stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-    stream.options = dict(_H264_OPTIONS)
+    stream.options = dict(form.encoder_options)
     context = stream.codec_context
     context.color_primaries = context.color_trc = context.colorspace = _BT709
     context.color_range = _LIMITED_RANGE
@@ -143,7 +186,9 @@ def _to_yuv(frame: NDArray[np.uint8], index: int, time_base: Fraction) -> Any:
 
 def _check_complete(path: Path, count: int, *, final: str | os.PathLike[str]) -> None:
     with read_back(path, final=final) as container:
-        num_frames = container.streams.video[0].frames
+        stream = container.streams.video[0]
+        # Matroska stores no count.
+        num_frames = stream.frames or sum(packet.size > 0 for packet in container.demux(stream))
     if num_frames != count:
         raise OutputError(
             f"{os.fspath(final)}: only {num_frames} of {count} frames reached the file; "

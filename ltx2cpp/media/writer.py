@@ -21,7 +21,7 @@ from ltx2cpp.media.images import write_png, write_png_folder
 from ltx2cpp.media.latents_io import write_latents
 from ltx2cpp.media.parameters import to_json
 from ltx2cpp.media.sound import write_sound
-from ltx2cpp.media.video import write_mp4
+from ltx2cpp.media.video import write_video
 from ltx2cpp.values import Audio, ByteArray, FloatArray
 
 Frames = NDArray[np.uint8]
@@ -89,7 +89,7 @@ def save_video(
     parameters: Mapping[str, object] | None = None,
     audio: Audio | None = None,
 ) -> SavedMedia:
-    """Write a clip as MP4, WebP, GIF, PNG or a folder of PNG files, whole or not at all.
+    """Write a clip as a video, WebP, GIF, PNG or a folder of PNG files, whole or not at all.
 
     Args:
         path: output name; the extension chooses the format, see `output_format`.
@@ -97,8 +97,8 @@ def save_video(
             one at a time.
         frame_rate: frames per second, see `exact_frame_rate`.
         parameters: stored inside the output as JSON; `read_parameters` reads them back.
-        audio: sound, for MP4 only, cut to the length of the pictures or filled up with silence;
-            other formats are written without it.
+        audio: sound, for MP4, MOV, MKV and WebM, cut to the length of the pictures or filled up
+            with silence; other formats are written without it.
 
     Returns:
         what was written.
@@ -242,8 +242,17 @@ def _write(
     comment: str,
     audio: Audio | None,
 ) -> int:
-    if file_format is OutputFormat.MP4:
-        return write_mp4(path, source.frames(), frame_rate=rate, comment=comment, audio=audio)
+    if file_format is not OutputFormat.PNG:
+        check_fits(file_format, path, frame_rate=rate)
+    if file_format.is_video:
+        return write_video(
+            path,
+            source.frames(),
+            kind=file_format.value,
+            frame_rate=rate,
+            comment=comment,
+            audio=audio,
+        )
     if file_format is OutputFormat.PNG_FOLDER:
         return write_png_folder(path, source.frames(), comment=comment)
     if file_format is OutputFormat.PNG:
@@ -251,7 +260,6 @@ def _write(
         check_fits(file_format, path, num_frames=len(frames))
         write_png(path, frames[0], comment=comment)
         return 1
-    check_fits(file_format, path, frame_rate=rate)
     write = write_gif if file_format is OutputFormat.GIF else write_webp
     return write(path, source.frames(), frame_rate=rate, comment=comment)
 

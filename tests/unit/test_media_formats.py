@@ -15,6 +15,9 @@ from ltx2cpp.media import OutputFormat, check_output, output_format
     [
         ("a.mp4", OutputFormat.MP4),
         ("a.b.MP4", OutputFormat.MP4),
+        ("a.mov", OutputFormat.MOV),
+        ("a.MKV", OutputFormat.MKV),
+        ("a.webm", OutputFormat.WEBM),
         ("a.webp", OutputFormat.WEBP),
         ("a.gif", OutputFormat.GIF),
         ("a.png", OutputFormat.PNG),
@@ -32,7 +35,9 @@ def test_output_format_takes_an_existing_folder_for_png_files(tmp_path: Path) ->
 
 @pytest.mark.parametrize("name", ["a.avi", "a", "", ".mp4"])
 def test_output_format_lists_the_known_extensions(name: str) -> None:
-    with pytest.raises(ArgumentError, match=r"\.mp4, \.webp, \.gif, \.png, \.safetensors"):
+    with pytest.raises(
+        ArgumentError, match=r"\.mp4, \.mov, \.mkv, \.webm, \.webp, \.gif, \.png, \.safetensors"
+    ):
         output_format(name)
 
 
@@ -62,12 +67,25 @@ def test_check_output_refuses_a_folder_with_other_files(tmp_path: Path) -> None:
         check_output(tmp_path, num_frames=9, frame_rate=24.0)
 
 
+@pytest.mark.parametrize(
+    ("name", "available", "missing"),
+    [
+        ("a.mp4", {"mpeg4"}, "libx264"),
+        ("a.mkv", {"libx264"}, "aac"),
+        ("a.webm", {"libx264", "aac"}, "libvpx-vp9"),
+        ("a.webm", {"libvpx-vp9", "aac"}, "libopus"),
+    ],
+)
 def test_check_output_says_that_the_encoder_is_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    available: set[str],
+    missing: str,
 ) -> None:
-    monkeypatch.setattr("av.codecs_available", {"mpeg4"})
-    with pytest.raises(OutputError, match="has no libx264"):
-        check_output(tmp_path / "a.mp4")
+    monkeypatch.setattr("av.codecs_available", available)
+    with pytest.raises(OutputError, match=f"has no {missing}"):
+        check_output(tmp_path / name)
     assert check_output(tmp_path / "a.webp") is OutputFormat.WEBP
 
 

@@ -55,8 +55,9 @@ examples:
       --output fox.mp4
   ltx2cpp-cli generate -m ltx-2.3-q8_0.gguf --text-encoder gemma-3-12b-it -p "a bell" -o frames/
 
-formats of --output: .mp4, .webp, .gif, .png (one frame), a folder name ending in / (numbered
-PNG files), .wav and .m4a (the sound alone), .safetensors (the latents, not decoded)"""
+formats of --output: .mp4, .mov, .mkv, .webm, .webp, .gif, .png (one frame), a folder name ending
+in / (numbered PNG files), .wav and .m4a (the sound alone), .safetensors (the latents, not
+decoded)"""
 
 _RANDOM_SEED_LIMIT = 2**32
 _DEMO_PRESET = "demo"

@@ -24,7 +24,12 @@ from ltx2cpp.cli.options.models import (
 )
 from ltx2cpp.cli.options.outputs import keep_inputs
 from ltx2cpp.cli.options.pipelines import add_pipeline_options
-from ltx2cpp.cli.options.prompts import add_embedding_options, negative_prompt_of, prompt_of
+from ltx2cpp.cli.options.prompts import (
+    add_embedding_options,
+    foreign_words,
+    negative_prompt_of,
+    prompt_of,
+)
 from ltx2cpp.cli.options.sampler import add_sampler_options, sampling_of
 from ltx2cpp.cli.options.sound import add_sound_options, foley_of, frame_rate_of, sound_of
 from ltx2cpp.errors import ArgumentError
@@ -146,8 +151,9 @@ def run(arguments: argparse.Namespace) -> None:
     started_s = time.perf_counter()
     display = Display(quiet=arguments.quiet)
     call = settle_call(arguments, display.note)
-    if call.like.lacking is not None:
-        display.insist(call.like.lacking)
+    for hint in (call.like.lacking, foreign_words(call.prompt, arguments.negative_prompt)):
+        if hint is not None:
+            display.insist(hint)
     outputs = (arguments.output, arguments.latents_out)
     result = display.run(
         lambda: _generate(arguments, call, display),

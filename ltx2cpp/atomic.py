@@ -2,15 +2,19 @@
 
 A file or folder is written under a hidden temporary name in the folder of its final name, so that
 the last step is a rename within one file system. Whatever goes wrong before that, a full disk or
-Ctrl-C included, removes it again.
+Ctrl-C included, removes it again. What a killed process leaves is removed by the next one that
+writes there: the system unlocks a file when its process ends, whatever ended it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import shutil
+import stat
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +22,10 @@ from ltx2cpp.errors import OutputError
 
 # The second part tells this process's files from those of others that write into the same folder.
 _TEMPORARY_PREFIX = f".ltx2cpp-{secrets.token_hex(4)}-"
+_TEMPORARY_NAME = re.compile(r"\.ltx2cpp-[0-9a-f]{8}-[0-9a-f]{12}(\..*)?", re.DOTALL)
+# A folder that is being replaced is still the user's until the new one has its name.
+_REPLACED_PREFIX = ".ltx2cpp-replaced-"
+_ATTEMPTS = 10
 
 
 @contextlib.contextmanager
@@ -34,9 +42,9 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         OutputError: the file cannot be created, written (any OSError of the block) or renamed.
     """
     final = final_file(path)
-    temporary = _temporary_name(final)
+    remove_abandoned(final.parent)
     with _output_errors(final):
-        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        temporary, lock = _begin(final, _new_file)
     try:
         with _output_errors(final):
             yield temporary
@@ -45,6 +53,8 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    finally:
+        _close(lock)
 
 
 @contextlib.contextmanager
@@ -66,9 +76,9 @@ def atomic_folder(
             the existing folder holds something that would be lost.
     """
     final = final_folder(path, may_replace=may_replace)
-    temporary = _temporary_name(final)
+    remove_abandoned(final.parent)
     with _output_errors(final):
-        temporary.mkdir()
+        temporary, lock = _begin(final, _new_folder)
     try:
         with _output_errors(final):
             yield temporary
@@ -80,6 +90,8 @@ def atomic_folder(
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+    finally:
+        _close(lock)
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
@@ -92,18 +104,29 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     final = Path(path)
     with _output_errors(final):
         _check_parent(final)
-        probe = _temporary_name(final)
-        os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        remove_abandoned(final.parent)
+        probe, lock = _begin(final, _new_file)
         probe.unlink()
+        _close(lock)
 
 
 def remove_unfinished(folder: Path) -> None:
     """Remove what this process has begun in ``folder``, before it ends at once."""
     for entry in folder.glob(f"{_TEMPORARY_PREFIX}*"):
-        if entry.is_dir():
-            shutil.rmtree(entry, ignore_errors=True)
-        else:
-            entry.unlink(missing_ok=True)
+        _remove(entry)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove what processes that ended have begun in ``folder`` and not finished.
+
+    Nothing is removed that another process may still write to, that belongs to another user, or
+    that lies where there are no locks: on some network file systems, and on Windows.
+    """
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if _TEMPORARY_NAME.fullmatch(entry.name) is not None:
+                with contextlib.suppress(OSError):
+                    _remove_if_abandoned(Path(entry.path))
 
 
 def final_file(path: str | os.PathLike[str]) -> Path:
@@ -150,6 +173,89 @@ def _temporary_name(final: Path) -> Path:
     return final.with_name(f"{_TEMPORARY_PREFIX}{secrets.token_hex(6)}{final.suffix}")
 
 
+def _begin(final: Path, make: Callable[[Path], int | None]) -> tuple[Path, int | None]:
+    """Make a temporary file or folder and lock it; return its name and the descriptor of the lock.
+
+    Another process that removes abandoned files may come in between both; then there is another
+    attempt.
+    """
+    for _ in range(_ATTEMPTS):
+        temporary = _temporary_name(final)
+        lock = make(temporary)
+        if lock is None or (_lock(lock) is not False and _is_open_as(lock, temporary)):
+            return temporary, lock
+        os.close(lock)
+        _remove(temporary)
+    raise OSError("temporary files vanish as soon as they are made")
+
+
+def _new_file(path: Path) -> int | None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    if sys.platform != "win32":
+        return descriptor
+    # Windows renames no open files, and opens no folders.
+    os.close(descriptor)
+    return None
+
+
+def _new_folder(path: Path) -> int | None:
+    path.mkdir()
+    return None if sys.platform == "win32" else os.open(path, os.O_RDONLY)
+
+
+def _close(descriptor: int | None) -> None:
+    if descriptor is not None:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool | None:
+    """Lock a file until its descriptor is closed.
+
+    Returns:
+        whether it is locked now, or None where the system knows no locks.
+    """
+    if sys.platform == "win32":
+        return None
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _is_open_as(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except FileNotFoundError:
+        return False
+
+
+def _remove_if_abandoned(path: Path) -> None:
+    if sys.platform == "win32":
+        return
+    status = path.lstat()
+    ours = status.st_uid == os.geteuid()
+    if not ours or not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        if _lock(descriptor) and _is_open_as(descriptor, path):
+            _remove(path)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def _flush_to_disk(path: Path) -> None:
     # Some file systems report a full disk only here.
     descriptor = os.open(path, os.O_RDWR)
@@ -163,14 +269,17 @@ def _replace_folder(temporary: Path, final: Path) -> None:
     if not final.is_dir():
         temporary.rename(final)
         return
-    old = _temporary_name(final)
+    old = final.with_name(f"{_REPLACED_PREFIX}{secrets.token_hex(6)}")
     final.rename(old)
     try:
         temporary.rename(final)
     except BaseException:
         old.rename(final)
         raise
-    shutil.rmtree(old)
+    # From here on it may be removed by anyone, should this process end.
+    doomed = _temporary_name(final)
+    old.rename(doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
 
 
 @contextlib.contextmanager

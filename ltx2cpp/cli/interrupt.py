@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -54,7 +55,8 @@ def run_interruptibly(
 ) -> Result:
     """Run ``work`` and return its result; Ctrl-C or SIGTERM sets ``interrupt``, which it polls.
 
-    A second Ctrl-C ends the process at once with exit code 130.
+    So does a terminal that closes, unless the process was started to outlive it (nohup). A second
+    Ctrl-C ends the process at once with exit code 130.
 
     Args:
         work: calls ``interrupt.check()`` between its steps.
@@ -77,11 +79,19 @@ def run_interruptibly(
         # No clean exit: the worker may hold locks for as long as its step lasts.
         os._exit(_INTERRUPTED)
 
-    with _handling((signal.SIGINT, signal.SIGTERM), on_signal):
+    with _handling(_requests(), on_signal):
         thread.start()
         while thread.is_alive():
             thread.join(_POLL_S)
     return thread.result()
+
+
+def _requests() -> list[signal.Signals]:
+    """Return the signals that ask the process to stop."""
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    return numbers
 
 
 class _Worker(threading.Thread, Generic[Result]):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from ltx2cpp.atomic import atomic_file, atomic_folder, check_writable
+from ltx2cpp.atomic import atomic_file, atomic_folder, check_writable, remove_abandoned
 from ltx2cpp.errors import OutputError
 
 
@@ -167,3 +170,57 @@ def test_check_writable_leaves_nothing(tmp_path: Path) -> None:
 def test_check_writable_refuses_a_file_system_that_takes_no_files() -> None:
     with pytest.raises(OutputError, match="cannot be written"):
         check_writable("/proc/self/clip.mp4")
+
+
+def test_abandoned_files_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    abandoned = ".ltx2cpp-0123abcd-0123456789ab"
+    (tmp_path / f"{abandoned}.mp4").write_bytes(b"half")
+    (tmp_path / abandoned).mkdir()
+    (tmp_path / abandoned / "00000.png").write_bytes(b"half")
+    kept = [".ltx2cpp", ".ltx2cpp-notes.txt", ".ltx2cpp-replaced-0123456789ab", "clip.mp4"]
+    for name in kept:
+        (tmp_path / name).write_bytes(b"mine")
+    link = ".ltx2cpp-0123abcd-ba9876543210"
+    (tmp_path / link).symlink_to(tmp_path / "clip.mp4")
+    remove_abandoned(tmp_path)
+    assert names(tmp_path) == sorted([*kept, link])
+
+
+def test_files_that_are_being_written_are_not_abandoned(tmp_path: Path) -> None:
+    with (
+        atomic_file(tmp_path / "a.mp4") as first,
+        atomic_folder(tmp_path / "frames", may_replace=is_numbered) as second,
+    ):
+        remove_abandoned(tmp_path)
+        check_writable(tmp_path / "b.mp4")
+        with atomic_file(tmp_path / "b.mp4"):
+            assert first.exists() and second.exists()
+    assert names(tmp_path) == ["a.mp4", "b.mp4", "frames"]
+
+
+def test_another_process_tells_what_is_being_written(tmp_path: Path) -> None:
+    program = f"""
+from ltx2cpp.atomic import atomic_file
+with atomic_file({str(tmp_path / "b.mp4")!r}):
+    pass
+"""
+    with atomic_file(tmp_path / "a.mp4"):
+        subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+    assert names(tmp_path) == ["a.mp4", "b.mp4"]
+
+
+def test_a_missing_folder_has_nothing_abandoned(tmp_path: Path) -> None:
+    remove_abandoned(tmp_path / "nowhere")
+
+
+def test_outputs_are_written_where_nothing_can_be_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    (tmp_path / ".ltx2cpp-0123abcd-0123456789ab").write_bytes(b"whose?")
+    with atomic_file(tmp_path / "a.mp4"):
+        pass
+    assert names(tmp_path) == [".ltx2cpp-0123abcd-0123456789ab", "a.mp4"]

@@ -12,6 +12,7 @@ import pytest
 from helpers import fake_pipeline
 from helpers.fake_pipeline import FakePipeline
 
+from ltx2cpp.cli.interrupt import Interrupt, run_interruptibly
 from ltx2cpp.cli.main import main
 from ltx2cpp.errors import (
     ArgumentError,
@@ -91,7 +92,7 @@ sys.exit(main(["generate", "a boat", "-o", {out!r}, "--steps", {steps!r}, "--num
 """
 
 
-def start(out: Path, *, steps: int, step_seconds: float) -> subprocess.Popen[str]:
+def start(out: Path | str, *, steps: int, step_seconds: float) -> subprocess.Popen[str]:
     program = INTERRUPTED.format(
         here=str(Path(__file__).parents[1]),
         out=str(out),
@@ -111,7 +112,7 @@ def wait_for_line(process: subprocess.Popen[str], word: str) -> None:
     raise AssertionError(f"ended without {word!r}")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_generate_stops_at_the_next_step_when_interrupted(
     tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -124,6 +125,31 @@ def test_generate_stops_at_the_next_step_when_interrupted(
     assert error.splitlines()[-1] == "error: interrupted" and "Traceback" not in error
     assert out == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_closed_terminal_is_not_heard_where_nohup_says_so() -> None:
+    old = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        interrupt = Interrupt()
+        run_interruptibly(lambda: signal.raise_signal(signal.SIGHUP), interrupt, notice=print)
+        interrupt.check()
+    finally:
+        signal.signal(signal.SIGHUP, old)
+
+
+def test_generate_after_a_kill_leaves_only_the_clip(tmp_path: Path) -> None:
+    for name in ("a.mp4", "frames/"):
+        # A Path would lose the slash.
+        process = start(f"{tmp_path}/{name}", steps=1, step_seconds=0.02)
+        wait_for_line(process, "denoise:")
+        while not list(tmp_path.glob(".ltx2cpp-*")):
+            time.sleep(0.01)
+        time.sleep(0.1)
+        process.kill()
+        process.communicate(timeout=20)
+    assert len(list(tmp_path.iterdir())) == 1
+    assert generate("a boat", "-q", "-o", tmp_path / "b.mp4") == 0
+    assert [entry.name for entry in tmp_path.iterdir()] == ["b.mp4"]
 
 
 def test_generate_interrupted_while_writing_leaves_nothing(tmp_path: Path) -> None:

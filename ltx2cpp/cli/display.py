@@ -18,7 +18,7 @@ from rich.table import Table
 
 from ltx2cpp.cli.interrupt import Interrupt, Result, run_interruptibly
 from ltx2cpp.cli.log import level_of, logging_to
-from ltx2cpp.cli.text import spell_bytes, spell_seconds
+from ltx2cpp.cli.text import spell_bytes, spell_seconds, without_controls
 from ltx2cpp.cli.time_left import TimeLeft
 from ltx2cpp.observing import PhaseRecord, PhaseRecorder, Step
 from ltx2cpp.process_memory import restart_peak_memory
@@ -93,7 +93,7 @@ class Display(PhaseRecorder):
 
     def insist(self, line: str) -> None:
         """Print one line in any case."""
-        self._console.print(line, markup=False, soft_wrap=True)
+        self._console.print(without_controls(line), markup=False, soft_wrap=True)
 
     def phase_started(self, name: str, total: int | None = None) -> None:
         """Open a bar."""

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from ltx2cpp.cli.commands import COMMANDS
 from ltx2cpp.cli.streams import lasting_streams
+from ltx2cpp.cli.text import without_controls
 from ltx2cpp.errors import Error
 
 EXIT_BUG = 1
@@ -24,7 +25,7 @@ class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, as all other errors are said."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(EXIT_USAGE, f"error: {message}; see '{self.prog} --help'\n")
+        self.exit(EXIT_USAGE, f"error: {without_controls(message)}; see '{self.prog} --help'\n")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -108,11 +109,12 @@ def _print_traceback(error: Exception) -> None:
     """Print the traceback of an error."""
     import traceback
 
-    traceback.print_exception(error)
+    lines = "".join(traceback.format_exception(error))
+    print(without_controls(lines), end="", file=sys.stderr)
 
 
 def _complain(sentence: str) -> None:
-    print(f"error: {' '.join(sentence.split())}", file=sys.stderr)
+    print(f"error: {without_controls(' '.join(sentence.split()))}", file=sys.stderr)
 
 
 def _version() -> str:

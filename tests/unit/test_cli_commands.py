@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 
 from ltx2cpp import media
 from ltx2cpp.cli.main import main
-from ltx2cpp.cli.text import spell_bytes, spell_count, spell_seconds
+from ltx2cpp.cli.text import spell_bytes, spell_count, spell_seconds, without_controls
 from ltx2cpp.model.inspection import ComponentSummary, Inspection
 from ltx2cpp.values import Audio, PromptEmbedding
 
@@ -236,3 +236,40 @@ def test_spell_seconds(seconds: float, text: str) -> None:
 )
 def test_spell_count(count: int, text: str) -> None:
     assert spell_count(count) == text
+
+
+# Clears the screen, in seven and in eight bits; sounds the bell; turns the direction of writing.
+HOSTILE = "\x1b[2J \x9b2J \x07 \x7f \u202egnp.exe"
+
+
+def test_without_controls_keeps_lines_and_letters() -> None:
+    assert without_controls("ä\t湖\n\u200d😀") == "ä\t湖\n\u200d😀"
+    assert without_controls(HOSTILE) == ("\\u001b[2J \\u009b2J \\u0007 \\u007f \\u202egnp.exe")
+
+
+def test_nothing_in_a_clip_reaches_the_terminal_as_a_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = {"prompt": HOSTILE, "seed": 1, "conditions": [{"kind": HOSTILE}]}
+    path = tmp_path / "a.png"
+    media.save_video(path, [np.zeros((1, 32, 32, 3), np.uint8)], frame_rate=24, parameters=told)
+    assert main(["inspect", str(path)]) == 0
+    shown = capsys.readouterr().out
+    assert json.loads(shown) == told
+    assert main(["generate", "--like", str(path), "-o", str(tmp_path / "b.png")]) == 2
+    error = capsys.readouterr().err
+    assert not set(shown + error) & set("\x1b\x9b\x07\x7f\u202e")
+
+
+@pytest.mark.parametrize("options", [[], ["--json"], ["--verbose"]])
+def test_nothing_in_a_model_file_reaches_the_terminal_as_a_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    path = tmp_path / "a.safetensors"
+    metadata = {HOSTILE: HOSTILE, "model_version": HOSTILE, "config": HOSTILE}
+    save_file({"transformer_blocks.0": np.zeros(2, np.float32)}, path, metadata=metadata)
+    main(["inspect", str(path), *options])
+    printed = capsys.readouterr()
+    if options == ["--json"]:
+        assert HOSTILE in json.loads(printed.out)["metadata"]
+    assert not set(printed.out + printed.err) & set("\x1b\x9b\x07\x7f\u202e")

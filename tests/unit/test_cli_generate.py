@@ -355,6 +355,23 @@ def test_generate_like_names_the_loras_of_the_clip(
     assert "give them as" not in capsys.readouterr().err
 
 
+def test_generate_like_prints_no_commands_of_a_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hostile = "\x1b[2J\x9b2J\x07\u202e"
+    told = {
+        "prompt": f"a boat {hostile} <lora:{hostile}:1>",
+        "seed": 3,
+        "loras": [{"file": f"{hostile}.safetensors", "strength": 1.0}],
+    }
+    frames = np.zeros((1, 32, 64, 3), np.uint8)
+    media.save_video(tmp_path / "a.mp4", [frames], frame_rate=24, parameters=told)
+    assert generate("--like", tmp_path / "a.mp4", "-o", tmp_path / "b.mp4") == 0
+    error = capsys.readouterr().err
+    assert "\\u001b[2J\\u009b2J\\u0007\\u202e.safetensors" in error
+    assert not set(error) & set(hostile) - set("[2J")
+
+
 def test_generate_like_refuses_a_file_without_parameters(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,6 +18,7 @@ from ltx2cpp.cli.options.models import (
 )
 from ltx2cpp.cli.options.outputs import keep_inputs
 from ltx2cpp.cli.options.prompts import foreign_words
+from ltx2cpp.cli.text import without_controls
 from ltx2cpp.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def run(arguments: argparse.Namespace) -> None:
         print(json.dumps({"prompts": arguments.prompts, "outputs": outputs}, indent=2))
         return
     for index, prompt in enumerate(arguments.prompts):
-        print(f"{outputs[index] if outputs else 'kept'}: {prompt}")
+        print(without_controls(f"{outputs[index] if outputs else 'kept'}: {prompt}"))
 
 
 def _check(arguments: argparse.Namespace) -> None:

@@ -7,17 +7,15 @@ import contextlib
 import json
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ltx2cpp.cli.log import logging_to
-from ltx2cpp.cli.text import count_noun, spell_bytes, spell_count
+from ltx2cpp.cli.text import count_noun, spell_bytes, spell_count, without_controls
 from ltx2cpp.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from ltx2cpp.model.inspection import Inspection, LoraSummary
 
 SUMMARY = "show what a model file or a clip holds"
@@ -54,7 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     # The warnings of a pipeline, what it assumes and why, say no more than the result does.
     level = logging.DEBUG if arguments.verbose else logging.ERROR
-    with logging_to(lambda line: print(line, file=sys.stderr), level=level):
+    with logging_to(lambda line: print(without_controls(line), file=sys.stderr), level=level):
         inspection = inspect_file(path)
     if inspection.family == "unknown" and path.is_file():
         # Latents are safetensors too, and only what they hold tells them from a model.
@@ -62,7 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
             _print_parameters(path)
             return
     if arguments.json:
-        print(json.dumps(inspection.to_dict(), indent=2, ensure_ascii=False))
+        _print_json(inspection.to_dict())
     else:
         _print(inspection)
 
@@ -84,7 +82,11 @@ def _is_clip(path: Path) -> bool:
 def _print_parameters(path: Path) -> None:
     from ltx2cpp.media import read_parameters
 
-    print(json.dumps(read_parameters(path), indent=2, ensure_ascii=False))
+    _print_json(read_parameters(path))
+
+
+def _print_json(value: object) -> None:
+    print(without_controls(json.dumps(value, indent=2, ensure_ascii=False)))
 
 
 def _print(inspection: Inspection) -> None:
@@ -92,8 +94,12 @@ def _print(inspection: Inspection) -> None:
     from rich.table import Table
 
     console = Console(highlight=False, markup=False, soft_wrap=True)
-    console.print(f"{inspection.path}: {inspection.description}")
-    console.print(
+
+    def say(line: str) -> None:
+        console.print(without_controls(line))
+
+    say(f"{inspection.path}: {inspection.description}")
+    say(
         f"{inspection.kind}, {count_noun(inspection.tensors, 'tensor')}, "
         f"{spell_bytes(inspection.size_bytes)}"
     )
@@ -108,35 +114,35 @@ def _print(inspection: Inspection) -> None:
             str(part.tensors),
             spell_count(part.parameters),
             spell_bytes(part.size_bytes),
-            ", ".join(f"{dtype} ({count})" for dtype, count in part.dtypes.items()),
+            without_controls(
+                ", ".join(f"{dtype} ({count})" for dtype, count in part.dtypes.items())
+            ),
         )
     console.print(table, soft_wrap=False)
     if inspection.lora is not None:
-        _print_lora(console, inspection.lora)
+        _print_lora(say, inspection.lora)
     problems = dict.fromkeys(part.problem for part in inspection.components if part.problem)
     for problem in problems:
-        console.print(f"cannot be used: {problem}")
+        say(f"cannot be used: {problem}")
     for sentence in inspection.missing.values():
-        console.print(f"missing: {sentence.removeprefix(f'{inspection.path} has no ')}")
-    _print_names(console, "not used here", inspection.ignored)
-    _print_names(console, "unknown", inspection.unknown)
+        say(f"missing: {sentence.removeprefix(f'{inspection.path} has no ')}")
+    _print_names(say, "not used here", inspection.ignored)
+    _print_names(say, "unknown", inspection.unknown)
 
 
-def _print_lora(console: Console, lora: LoraSummary) -> None:
+def _print_lora(say: Callable[[str], None], lora: LoraSummary) -> None:
     def spell(values: tuple[float, float]) -> str:
         low, high = values
         return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
-    console.print(f"rank {spell(lora.ranks)}, alpha / rank {spell(lora.factors)}")
+    say(f"rank {spell(lora.ranks)}, alpha / rank {spell(lora.factors)}")
     smaller, slower = lora.reference_downscale_factor, lora.reference_temporal_scale_factor
     if (smaller, slower) != (1, 1):
-        console.print(
-            f"an IC-LoRA: its reference video is {smaller} times smaller and {slower} times slower"
-        )
+        say(f"an IC-LoRA: its reference video is {smaller} times smaller and {slower} times slower")
 
 
-def _print_names(console: Console, heading: str, names: Sequence[str]) -> None:
+def _print_names(say: Callable[[str], None], heading: str, names: Sequence[str]) -> None:
     if names:
         more = len(names) - _SHOWN_NAMES
         listing = ", ".join(names[:_SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")
-        console.print(f"{heading}: {listing}")
+        say(f"{heading}: {listing}")

@@ -38,6 +38,12 @@ class UnsupportedError(Error, NotImplementedError):
     exit_code = 3
 
 
+class NonFiniteError(Error, ArithmeticError):
+    """A network gave numbers that are not finite: its file is damaged, or a type is too narrow."""
+
+    exit_code = 3
+
+
 class ArgumentError(Error, ValueError):
     """An argument of a call or an option of the command line is wrong."""
 

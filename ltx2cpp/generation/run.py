@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
+from ltx2cpp.errors import NonFiniteError
 from ltx2cpp.generation.phases import Phase, State
 from ltx2cpp.generation.phases.decode import DecodeSound, DecodeVideo
 from ltx2cpp.memory.plan import Keeping
@@ -55,10 +57,11 @@ class Run:
         seconds, start = 0.0, time.perf_counter()
         self.state = phase.run(self.state)
         assert self.state.pictures is not None
-        for chunk in self.state.pictures:
-            seconds += time.perf_counter() - start
-            yield chunk
-            start = time.perf_counter()
+        with _named(phase):
+            for chunk in self.state.pictures:
+                seconds += time.perf_counter() - start
+                yield chunk
+                start = time.perf_counter()
         seconds += time.perf_counter() - start
         if self._leaving[index]:
             phase.release()
@@ -73,7 +76,7 @@ class Run:
         phase = self._phases[index]
         phase.open()
         self._read_ahead(index)
-        with observed_phase(self._backend.observer, phase.name, phase.units):
+        with observed_phase(self._backend.observer, phase.name, phase.units), _named(phase):
             self.state = phase.run(self.state)
         if self._leaving[index]:
             phase.release()
@@ -85,3 +88,12 @@ class Run:
         phase, following = self._phases[index], self._phases[index + 1]
         if following.component != phase.component:
             prefetch(following.weights)
+
+
+@contextmanager
+def _named(phase: Phase) -> Iterator[None]:
+    """Add the phase to what a network says of numbers that are not finite."""
+    try:
+        yield
+    except NonFiniteError as error:
+        raise NonFiniteError(f"{phase.name}: {error}") from error

@@ -23,7 +23,7 @@ class AudioDecoder:
     """Audio latent to wave: the decoder of the audio VAE, then the vocoder."""
 
     def __init__(self, models: ModelSet, backend: Backend) -> None:
-        self._models = models
+        self._models, self._backend = models, backend
         self._decoder = backend.lazy(
             "audio decoder",
             ["audio_decoder"],
@@ -75,7 +75,8 @@ class AudioDecoder:
             raise ShapeError(
                 f"audio latent: expected ({expected[0]}, L, {expected[1]}), found {values.shape}"
             )
-        return self._decoder.open().decode(values)
+        mel = self._decoder.open().decode(values)
+        return self._backend.finite(mel, "audio decoder", self._models.require("audio_decoder"))
 
     def vocode(self, mel: FloatArray) -> FloatArray:
         config: VocoderConfig = self._models.require("vocoder").config
@@ -86,7 +87,11 @@ class AudioDecoder:
             raise ShapeError(
                 f"mel: expected ({expected[0]}, steps, {expected[1]}), found {values.shape}"
             )
-        return self._vocoder.open().vocode(values)
+        samples = self._vocoder.open().vocode(values)
+        # The clamp at its end turns NaN into full scale: a channel that holds nothing else.
+        if (np.abs(samples) == 1.0).all(axis=1).any():
+            samples = np.full_like(samples, np.nan)
+        return self._backend.finite(samples, "vocoder", self._models.require("vocoder"))
 
     def decode(self, latent: FloatArray) -> Audio:
         """Return the wave of a latent (8, L, 16)."""
@@ -113,7 +118,7 @@ class AudioEncoder:
     """Wave to audio latent: resampling, log-mel spectrum, the encoder of the audio VAE."""
 
     def __init__(self, models: ModelSet, backend: Backend) -> None:
-        self._models = models
+        self._models, self._backend = models, backend
         self._encoder = backend.lazy(
             "audio encoder",
             ["audio_encoder"],
@@ -128,7 +133,9 @@ class AudioEncoder:
         config: AudioVaeConfig = self._models.require("audio_encoder").config
         rate = check_sample_rate(sample_rate)
         mel = log_mel(resample(to_stereo(samples), rate, config.sample_rate_hz), config)
-        return self._encoder.open().encode(np.ascontiguousarray(mel))
+        latent = self._encoder.open().encode(np.ascontiguousarray(mel))
+        component = self._models.require("audio_encoder")
+        return self._backend.finite(latent, "audio encoder", component)
 
     def measure(self, samples: int, sample_rate: int) -> NetworkNeeds:
         """Return what a wave of so many samples takes."""

@@ -13,6 +13,7 @@ from ltx2cpp.checkpoint import WeightRef
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.model.lora import check_lora_mode
 from ltx2cpp.model.quantization import target_dtype
+from ltx2cpp.networks.finite import check_finite
 from ltx2cpp.networks.lazy import LazyNetwork
 from ltx2cpp.options import WEIGHT_TYPES, LoraMode, Offload
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ltx2cpp.model.components import Component
     from ltx2cpp.model.model_set import ModelSet
     from ltx2cpp.observing import Observer
+    from ltx2cpp.values import FloatArray
 
 logger = logging.getLogger("ltx2cpp")
 
@@ -133,6 +135,10 @@ class Backend:
         if any(ref.low_rank for ref in component.tensors.values()):
             table.set_low_rank_mode(self.lora_mode)
         return table
+
+    def finite(self, values: FloatArray, network: str, *components: Component | None) -> FloatArray:
+        """Return what a network gave, or raise `NonFiniteError`; see `check_finite`."""
+        return check_finite(values, network, components, self.weight_type)
 
     def peak(self) -> tuple[float, float]:
         """Return flop/s of a 16-bit product and bytes/s of a copy, measured once in a process."""

@@ -91,7 +91,8 @@ class PromptEncoder:
 
     def hidden_states(self, ids: NDArray[np.int32] | Sequence[int]) -> FloatArray:
         """Return (layers + 1, n, hidden) for ids (n,)."""
-        return self._encoder.open().hidden_states(self._checked_ids(ids))
+        states = self._encoder.open().hidden_states(self._checked_ids(ids))
+        return self._backend.finite(states, "text encoder", self._models.require("text_encoder"))
 
     def find(self, prompt: str) -> PromptEmbedding | None:
         """Return the contexts that this or an earlier run kept, or None; loads no weights."""
@@ -113,19 +114,27 @@ class PromptEncoder:
 
     def features(self, prompt: str) -> Features:
         """Return what the connectors take of a prompt, (n, width) for each stream."""
-        return self._encoder.open().encode(self._ids(prompt))
+        video, audio = self._encoder.open().encode(self._ids(prompt))
+        parts = self._models.require("text_encoder"), self._models.text_projection
+        for features in (video, audio):
+            self._backend.finite(features, "text encoder with its projection", *parts)
+        return video, audio
 
     def connect(self, prompt: str, features: Features) -> PromptEmbedding:
         """Compute both contexts from what `features` gave, and keep them."""
         video, audio = features
         embedding = PromptEmbedding(
-            video=self._connectors["video"].open().run(video, MAX_TOKENS),
-            audio=self._connectors["audio"].open().run(audio, MAX_TOKENS),
+            video=self._connect("video", video), audio=self._connect("audio", audio)
         )
         if self._cache is not None:
             self._cache.keep(self._key(self._ids(prompt)), embedding)
         self._remember(prompt, embedding)
         return embedding
+
+    def _connect(self, kind: str, features: FloatArray) -> FloatArray:
+        context = self._connectors[kind].open().run(features, MAX_TOKENS)
+        component = self._models.require(f"{kind}_connector")
+        return self._backend.finite(context, f"{kind} connector", component)
 
     def measure_encoder(self, tokens: int) -> NetworkNeeds:
         """Return what the text encoder takes for a prompt of so many ids."""

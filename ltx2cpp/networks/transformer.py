@@ -70,6 +70,10 @@ class Transformer:
         network = self._open(_names(video=video is not None, audio=audio is not None))
         names = matching_probes(probes, network.probe_names) if probes else []
         result = network.velocity(video, audio, blocks, bool(isolate), names)
+        for stream in ("video", "audio"):
+            if result[stream] is not None:
+                component = self._models.require("transformer")
+                self._backend.finite(result[stream], "transformer", component)
         return Velocity(
             video=result["video"] if video is not None else None,
             audio=result["audio"] if audio is not None else None,

@@ -26,7 +26,7 @@ class VideoDecoder:
     """Video latent to frames."""
 
     def __init__(self, models: ModelSet, backend: Backend) -> None:
-        self._models = models
+        self._models, self._backend = models, backend
         self._decoder = backend.lazy(
             "video decoder",
             ["video_decoder"],
@@ -58,14 +58,15 @@ class VideoDecoder:
 
     def decode(self, latent: FloatArray) -> FloatArray:
         checked = self.checked(latent)
-        return self._decoder.open().decode(checked)
+        return self._finite(self._decoder.open().decode(checked))
 
     def stream(self, latent: FloatArray, pieces: DecodePieces = WHOLE) -> Iterator[FloatArray]:
         """Return an iterator over chunks; the latent is checked before it is made."""
         checked = self.checked(latent)
-        return self._decoder.open().stream(
+        chunks = self._decoder.open().stream(
             checked, chunk_latents=pieces.chunk_latents, tile_latents=pieces.tile_latents
         )
+        return map(self._finite, chunks)
 
     def measure(self, latent: Sequence[int], pieces: DecodePieces) -> NetworkNeeds:
         """Return what a latent of the shape (C, F, h, w) takes, decoded in pieces."""
@@ -85,6 +86,9 @@ class VideoDecoder:
     def release(self) -> None:
         self._decoder.release()
 
+    def _finite(self, frames: FloatArray) -> FloatArray:
+        return self._backend.finite(frames, "video decoder", self._component())
+
     def _component(self) -> Component:
         return self._models.require("video_decoder")
 
@@ -93,7 +97,7 @@ class VideoEncoder:
     """Frames to video latent."""
 
     def __init__(self, models: ModelSet, backend: Backend) -> None:
-        self._models = models
+        self._models, self._backend = models, backend
         self._encoder = backend.lazy(
             "video encoder",
             ["video_encoder"],
@@ -124,7 +128,9 @@ class VideoEncoder:
         if values.dtype == np.float32 and not (values.min() >= 0.0 and values.max() <= 255.0):
             raise ShapeError("frames: expected levels of 0 to 255, found others")
         ClipShape(values.shape[2], values.shape[1], values.shape[0], 24.0, max_seconds=math.inf)
-        return self._encoder.open().encode(np.ascontiguousarray(values))
+        latent = self._encoder.open().encode(np.ascontiguousarray(values))
+        component = self._models.require("video_encoder")
+        return self._backend.finite(latent, "video encoder", component)
 
     def measure(self, frames: Sequence[int]) -> NetworkNeeds:
         """Return what pictures of the shape (n, height, width, 3) take."""
@@ -144,7 +150,7 @@ class Upsampler:
     """
 
     def __init__(self, kind: str, models: ModelSet, backend: Backend) -> None:
-        self._models, self._kind = models, kind
+        self._models, self._backend, self._kind = models, backend, kind
         self._network = backend.lazy(
             f"{kind} upsampler",
             [f"{kind}_upsampler"],
@@ -170,7 +176,11 @@ class Upsampler:
         values = as_float32(latent, "video latent", 4)
         network = self._network.open()
         mean, deviation = self._statistics(values.shape[0])
-        return (network.upsample(values * deviation + mean) - mean) / deviation
+        with np.errstate(all="ignore"):  # what is not finite is refused below
+            latent = (network.upsample(values * deviation + mean) - mean) / deviation
+        return self._backend.finite(
+            latent, f"{self._kind} upsampler", self._component(), self._vae()
+        )
 
     def measure(self, latent: Sequence[int]) -> NetworkNeeds:
         """Return what a latent of the shape (C, F, h, w) takes."""
@@ -182,9 +192,12 @@ class Upsampler:
     def _component(self) -> Component:
         return self._models.require(f"{self._kind}_upsampler")
 
+    def _vae(self) -> Component:
+        return self._models.video_encoder or self._models.require("video_decoder")
+
     def _statistics(self, channels: int) -> tuple[FloatArray, FloatArray]:
         """Return mean and deviation per latent channel, each (channels, 1, 1, 1)."""
-        vae = self._models.video_encoder or self._models.require("video_decoder")
+        vae = self._vae()
         statistics = []
         for name in ("mean-of-means", "std-of-means"):
             ref = vae.tensors.get(f"per_channel_statistics.{name}")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, TypedDict
+from types import NoneType, TracebackType
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ltx2cpp.demo import DEMO, demo_files, warn_of_unknown
+from ltx2cpp.errors import ArgumentError
 from ltx2cpp.generation.clip import Clip
 from ltx2cpp.generation.needs import PlannedNeeds
 from ltx2cpp.generation.phases import State, phases_of
@@ -85,6 +86,18 @@ class PipelineOptions(TypedDict, total=False):
     preset: Preset | None
 
 
+# What an option may be; what it may say is checked by those who use it.
+_KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
+    "device": ("the name of a device", (str,)),
+    "observer": ("an Observer", (Observer, NoneType)),
+    "loras": ("a sequence of LoraSpec", (Sequence,)),
+    "distilled_lora": ("the path of a LoRA", (str, Path, NoneType)),
+    "prompt_cache": ("the path of a folder", (str, Path, NoneType)),
+    "max_memory": ("GiB as a number", (int, float, NoneType)),
+    "preset": ("a Preset", (Preset, NoneType)),
+}
+
+
 class LTX2Pipeline:
     """Runs an LTX-2 model from its files.
 
@@ -92,7 +105,7 @@ class LTX2Pipeline:
     freed by `release` or at the end of a ``with`` block. One pipeline runs one job at a time.
 
     Args:
-        files: the model files.
+        files: the model files; a path alone stands for ``ModelFiles(checkpoint=path)``.
         options: see `PipelineOptions`.
 
     Raises:
@@ -109,8 +122,9 @@ class LTX2Pipeline:
         ...     out.save("fox.mp4")
     """
 
-    def __init__(self, files: ModelFiles, **options: Unpack[PipelineOptions]) -> None:
+    def __init__(self, files: ModelFiles | str | Path, **options: Unpack[PipelineOptions]) -> None:
         check_names("LTX2Pipeline", options, PipelineOptions)
+        _check_kinds(options)
         backend = Backend(
             options.get("device", "auto"),
             options.get("weight_type", "file"),
@@ -120,7 +134,7 @@ class LTX2Pipeline:
         )
         distilled_lora = options.get("distilled_lora")
         self.networks = Networks(
-            resolve(files),
+            resolve(_model_files(files)),
             backend,
             loras=options.get("loras", ()),
             distilled_lora=None if distilled_lora is None else Path(distilled_lora),
@@ -395,3 +409,30 @@ class LTX2Pipeline:
     def upsample(self, latent: FloatArray, kind: str = "spatial") -> FloatArray:
         """Enlarge a latent; kind "spatial" or "temporal"; see `Networks.upsample`."""
         return self.networks.upsample(latent, kind)
+
+
+def _model_files(files: object) -> ModelFiles:
+    """Return the model files that a pipeline was given.
+
+    Raises:
+        ArgumentError: something else was given.
+    """
+    if isinstance(files, (str, Path)):
+        return ModelFiles(checkpoint=files)
+    if isinstance(files, ModelFiles):
+        return files
+    raise ArgumentError(
+        "files: expected ModelFiles(checkpoint=..., text_encoder=...) or the path of a checkpoint, "
+        f"found {type(files).__name__}"
+    )
+
+
+def _check_kinds(options: Mapping[str, Any]) -> None:
+    """Raise for options that are values of another kind.
+
+    Raises:
+        ArgumentError: the first of them.
+    """
+    for name, (expected, kinds) in _KINDS.items():
+        if name in options and not isinstance(options[name], kinds):
+            raise ArgumentError(f"{name}: expected {expected}, found {options[name]!r:.60}")

@@ -33,7 +33,12 @@ from ltx2cpp.generation.request import (
     GenerationArguments,
     check_names,
 )
-from ltx2cpp.generation.settle_sampling import Denoising, settle_denoising, settle_loras
+from ltx2cpp.generation.settle_sampling import (
+    Denoising,
+    settle_denoising,
+    settle_loras,
+    settled_sampling,
+)
 from ltx2cpp.latents import SPACE_FACTOR, ClipShape
 from ltx2cpp.options import Guidance, LoraSpec, Sampling
 from ltx2cpp.sampling.choice import SamplerChoice
@@ -320,7 +325,7 @@ def _settle_stages(
     )
     if not pipeline.two_stage:
         return (first,)
-    sampling = arguments.get("sampling") or Sampling()
+    sampling = settled_sampling(arguments)
     return (first, _second_stage(pipeline, size.final, sampling, first, loras[1]))
 
 

@@ -75,7 +75,7 @@ def settle_denoising(
     Raises:
         ArgumentError: a value is out of range, or two contradict each other.
     """
-    sampling = arguments.get("sampling") or Sampling()
+    sampling = settled_sampling(arguments)
     guidance = _settle_guidance(arguments, preset)
     if not video:
         guidance = dataclasses.replace(guidance, video=ModalityGuidance())
@@ -90,6 +90,20 @@ def settle_denoising(
         _settle_sampler(sampling, preset, sigmas, seed),
         _settle_negative(arguments, preset, guidance),
     )
+
+
+def settled_sampling(arguments: GenerationArguments) -> Sampling:
+    """Return the sampler and scheduler options of a call.
+
+    Raises:
+        ArgumentError: something else was given.
+    """
+    sampling = arguments.get("sampling")
+    if sampling is None:
+        return Sampling()
+    if not isinstance(sampling, Sampling):
+        raise ArgumentError(f"sampling: expected a Sampling, found {sampling!r:.60}")
+    return sampling
 
 
 def _settle_guidance(arguments: GenerationArguments, preset: Preset) -> Guidance:

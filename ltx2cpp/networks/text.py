@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,11 +16,13 @@ from ltx2cpp.memory.plan import NetworkNeeds
 from ltx2cpp.networks.backend import Backend, config_dict
 from ltx2cpp.networks.prompt_cache import PromptCache, prompt_key, text_identity
 from ltx2cpp.observing import observed_phase
-from ltx2cpp.text.tokenizer import MAX_TOKENS, Tokenizer
+from ltx2cpp.text.tokenizer import MAX_TOKENS, Cut, Tokenizer
 from ltx2cpp.values import FloatArray, PromptEmbedding
 
 if TYPE_CHECKING:
     from ltx2cpp.model.model_set import ModelSet
+
+logger = logging.getLogger("ltx2cpp")
 
 _PARTS = ("text_encoder", "text_projection", "video_connector", "audio_connector")
 
@@ -47,6 +50,8 @@ class PromptEncoder:
         self._cache = None if cache_folder is None else PromptCache(cache_folder)
         self._identity: bytes | None = None
         self._tokenizer: Tokenizer | None = None
+        # Prompts whose end was looked at, so that each is warned of once.
+        self._cut_prompts: set[str] = set()
         # Contexts of the last prompts, oldest first.
         self._contexts: dict[str, PromptEmbedding] = {}
         self._encoder = backend.lazy(
@@ -87,7 +92,12 @@ class PromptEncoder:
     def tokenize(self, prompt: str) -> NDArray[np.int32]:
         if self._tokenizer is None:
             self._tokenizer = self._models.open_tokenizer()
-        return self._tokenizer.encode(prompt)
+        ids = self._tokenizer.encode(prompt)
+        if len(ids) == MAX_TOKENS and prompt not in self._cut_prompts:
+            self._cut_prompts.add(prompt)
+            if (cut := self._tokenizer.cut(prompt)) is not None:
+                _warn_of_cut(cut)
+        return ids
 
     def hidden_states(self, ids: NDArray[np.int32] | Sequence[int]) -> FloatArray:
         """Return (layers + 1, n, hidden) for ids (n,)."""
@@ -211,3 +221,16 @@ class PromptEncoder:
     def _claim_connector(self, kind: str) -> _core.TextConnector:
         component = self._models.require(f"{kind}_connector")
         return self._backend.stream_if_asked(self._backend.claim(_core.TextConnector, component))
+
+
+def _warn_of_cut(cut: Cut) -> None:
+    logger.warning(
+        "the prompt has %d tokens and the text encoder takes %d: the last %d have no effect, from "
+        "word %d of %d on, %r",
+        cut.num_tokens,
+        MAX_TOKENS,
+        cut.num_tokens - MAX_TOKENS,
+        cut.word,
+        cut.num_words,
+        f"{cut.text[:40]}..." if len(cut.text) > 40 else cut.text,
+    )

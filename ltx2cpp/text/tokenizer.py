@@ -9,7 +9,10 @@ Source: Hugging Face transformers, Gemma tokenizer; Google sentencepiece, model 
 
 from __future__ import annotations
 
+import re
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,6 +30,27 @@ MAX_TOKENS = 1024  # BOS included; the length of the connector's input
 _BOS = "<bos>"
 _SPACE = "\u2581"  # how pieces spell a space
 _MAX_CHARACTERS = 1 << 20
+
+
+# Scripts without spaces have words of any length; of these, pieces count.
+_WORD = re.compile(r"\S{1,40}")
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What of a prompt is past the tokens that the text encoder takes.
+
+    Attributes:
+        num_tokens: tokens of the whole prompt, BOS included.
+        word: number of the first word that is not seen whole, from 1.
+        num_words: words of the whole prompt.
+        text: the prompt from there on.
+    """
+
+    num_tokens: int
+    word: int
+    num_words: int
+    text: str
 
 
 class _Subwords(Protocol):
@@ -208,15 +232,40 @@ class Tokenizer:
             ArgumentError: not a string, longer than a million characters, or not valid Unicode.
         """
         text = self._checked(prompt).strip()
+        return np.asarray(self._ids(text)[:MAX_TOKENS], np.int32)
+
+    def cut(self, prompt: str) -> Cut | None:
+        """Return what `encode` cuts off a prompt, None where all of it fits.
+
+        Raises:
+            ArgumentError: as `encode`.
+        """
+        text = self._checked(prompt).strip()
+        num_tokens = len(self._ids(text))
+        if num_tokens <= MAX_TOKENS:
+            return None
+        words = list(_WORD.finditer(text))
+        # The first word up to whose end the text has too many tokens.
+        first = bisect_left(
+            words, MAX_TOKENS + 1, key=lambda word: len(self._ids(text[: word.end()]))
+        )
+        start = words[min(first, len(words) - 1)].start()
+        return Cut(
+            num_tokens=num_tokens,
+            word=len(text[: start + 1].split()),
+            num_words=len(text.split()),
+            text=text[start:],
+        )
+
+    def _ids(self, text: str) -> list[int]:
+        """Return all ids of a text, <bos> first."""
         ids = [self._bos_id]
         for part in self._parts(text):
             if isinstance(part, int):
                 ids.append(part)
             else:
                 ids.extend(self._subwords.ids(part))
-            if len(ids) >= MAX_TOKENS:
-                break
-        return np.asarray(ids[:MAX_TOKENS], np.int32)
+        return ids
 
     @staticmethod
     def _checked(prompt: str) -> str:

@@ -172,3 +172,13 @@ def test_identity_of_a_missing_file(tmp_path: Path) -> None:
     (tmp_path / "a.safetensors").unlink()
     with pytest.raises(CheckpointError, match="cannot be read: No such file"):
         text_identity({"text_encoder": files})
+
+
+def test_the_end_of_a_long_prompt_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    prompt = f"{PROMPT}, " * 300
+    with LTX2Pipeline.demo("cpu", threads=1) as pipe:
+        assert len(pipe.tokenize(prompt)) == len(pipe.tokenize(prompt)) == 1024
+    (said,) = (record.getMessage() for record in caplog.records)
+    assert "the text encoder takes 1024" in said
+    assert "have no effect, from word " in said
+    assert " of 2700 on, '" in said

@@ -14,7 +14,7 @@ import pytest
 
 from ltx2cpp.errors import ArgumentError, CheckpointError, UnsupportedError
 from ltx2cpp.text.sentencepiece_model import Piece, PieceType, read_pieces, write_model
-from ltx2cpp.text.tokenizer import MAX_TOKENS, Tokenizer
+from ltx2cpp.text.tokenizer import MAX_TOKENS, Cut, Tokenizer
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "tokenizer"
 PROMPTS: list[dict[str, Any]] = json.loads((GOLDEN / "prompts.json").read_text())["prompts"]
@@ -125,6 +125,22 @@ def test_long_prompts_keep_the_first_ids() -> None:
         np.testing.assert_array_equal(
             ids[:100], tokenizer(container).encode("the dog " * 200)[:100]
         )
+
+
+def test_what_is_cut_off_is_told() -> None:
+    # Each word is one token, and <bos> another.
+    kept = "the dog " * 511 + "the"
+    for container in CONTAINERS:
+        cut = tokenizer(container).cut
+        assert cut(kept) is None
+        assert cut(f"  {kept} dog the") == Cut(1026, word=1024, num_words=1025, text="dog the")
+    # The text is in the cut where its end has no space and many tokens.
+    found = tokenizer("tokenizer.model").cut("\u6771\u4eac" * 3000)
+    assert found is not None
+    assert (found.word, found.num_words) == (1, 1)
+    kept = "\u6771\u4eac" * 3000
+    kept = kept[: len(kept) - len(found.text)]
+    assert 0 <= MAX_TOKENS - len(tokenizer("tokenizer.model").encode(kept)) <= 40
 
 
 @pytest.mark.parametrize(

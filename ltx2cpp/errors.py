@@ -8,10 +8,25 @@ the same classes.
 from __future__ import annotations
 
 
+def _printable(text: str) -> str:
+    """Return a text with its control characters escaped; names out of files may hold some."""
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() or each in "\n\t" else each.encode("unicode_escape").decode()
+        for each in text
+    )
+
+
 class Error(Exception):
     """Base of all ltx2cpp errors; ``exit_code`` is what the command line ends with."""
 
     exit_code = 1
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(
+            *(_printable(each) if isinstance(each, str) else each for each in arguments)
+        )
 
 
 class CheckpointError(Error, ValueError):

@@ -14,16 +14,14 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ltx2cpp.errors import ArgumentError, CheckpointError, UnsupportedError
+from ltx2cpp.text.fast_tokenizer import LARGEST_ID, FastSubwords, read_json, refusing
 from ltx2cpp.text.sentencepiece_model import Piece, PieceType, read_pieces, write_model
-
-if TYPE_CHECKING:
-    import tokenizers
 
 MAX_TOKENS = 1024  # BOS included; the length of the connector's input
 
@@ -148,19 +146,16 @@ class Tokenizer:
         Raises:
             CheckpointError: malformed, or no ``<bos>``.
         """
-        import tokenizers
-
-        try:
-            tokenizer = tokenizers.Tokenizer.from_str(payload.decode("utf-8"))
-        except Exception as error:  # the package raises a bare Exception
-            raise CheckpointError(f"{where}: not a readable tokenizer.json ({error})") from error
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
+        tokenizer = read_json(payload, where)
         bos_id = tokenizer.token_to_id(_BOS)
         if bos_id is None:
             raise CheckpointError(f"{where}: the vocabulary has no {_BOS}; not a Gemma tokenizer")
         # The package cuts its added tokens out of the raw text itself.
-        return cls(_FastSubwords(tokenizer), {}, bos_id)
+        if bos_id > LARGEST_ID:
+            raise CheckpointError(
+                f"{where}: {_BOS} has the id {bos_id}, expected at most {LARGEST_ID}"
+            )
+        return cls(FastSubwords(tokenizer, where), {}, bos_id)
 
     @classmethod
     def _from_pieces(
@@ -208,7 +203,7 @@ class Tokenizer:
                 raise CheckpointError(f"{where}: merge {line[:60]!r} is not a pair of pieces")
             merges.append((left, right))
         unknown = [t for t, kind in zip(tokens, kinds, strict=True) if kind is PieceType.UNKNOWN]
-        try:
+        with refusing(f"{where}: vocabulary and merges do not fit"):
             model = models.BPE(
                 vocab={token: index for index, token in enumerate(tokens)},
                 merges=merges,
@@ -216,11 +211,9 @@ class Tokenizer:
                 fuse_unk=True,
                 byte_fallback=True,
             )
-        except Exception as error:  # the package raises a bare Exception
-            raise CheckpointError(f"{where}: vocabulary and merges do not fit ({error})") from error
         tokenizer = tokenizers.Tokenizer(model)
         tokenizer.normalizer = normalizers.Replace(" ", _SPACE)
-        return cls(_FastSubwords(tokenizer), special, bos_id)
+        return cls(FastSubwords(tokenizer, where), special, bos_id)
 
     def encode(self, prompt: str) -> NDArray[np.int32]:
         """Return the ids of ``prompt``, int32 (n,) with n in 1..1024.
@@ -329,23 +322,16 @@ class _PieceSubwords:
         return ids
 
 
-class _FastSubwords:
-    """The Hugging Face tokenizers package."""
-
-    def __init__(self, tokenizer: tokenizers.Tokenizer) -> None:
-        self._tokenizer = tokenizer
-
-    def ids(self, text: str) -> list[int]:
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
-        return ids
-
-
 def _strings(metadata: Mapping[str, Any], key: str, where: str) -> Sequence[str]:
     values = metadata.get(key)
     if not isinstance(values, (list, tuple)) or not values:
         raise CheckpointError(f"{where}: {key} is missing or not a list")
     if not all(isinstance(value, str) for value in values):
         raise CheckpointError(f"{where}: {key} holds values that are not text")
+    try:
+        "".join(values).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise CheckpointError(f"{where}: {key} holds text that is not valid Unicode") from error
     return values
 
 
@@ -355,8 +341,10 @@ def _numbers(metadata: Mapping[str, Any], key: str, count: int, where: str) -> S
         amount = "nothing" if values is None else f"{len(values)} values"
         raise CheckpointError(f"{where}: {key} should hold {count} values, found {amount}")
     numbers = np.asarray(values)
-    if numbers.dtype.kind not in "fiu" or not np.isfinite(numbers).all():
-        raise CheckpointError(f"{where}: {key} holds values that are not finite numbers")
+    with np.errstate(over="ignore"):  # what overflows is refused
+        fits = numbers.dtype.kind in "fiu" and np.isfinite(numbers.astype(np.float32)).all()
+    if not fits or numbers.ndim != 1:
+        raise CheckpointError(f"{where}: {key} holds values that are not finite float32 numbers")
     listed: list[float] = numbers.tolist()
     return listed
 

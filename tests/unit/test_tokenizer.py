@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from ltx2cpp.errors import ArgumentError, CheckpointError, UnsupportedError
+from ltx2cpp.text.fast_tokenizer import refusing
 from ltx2cpp.text.sentencepiece_model import Piece, PieceType, read_pieces, write_model
 from ltx2cpp.text.tokenizer import MAX_TOKENS, Cut, Tokenizer
 
@@ -188,6 +189,43 @@ def test_broken_json_is_refused(payload: bytes) -> None:
         Tokenizer.from_json(payload, "tokenizer.json")
 
 
+_WORDS = {"type": "WordLevel", "vocab": {"<bos>": 2, "a": 1}, "unk_token": "x"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"normalizer": {"type": "Precompiled", "precompiled_charsmap": "AA"}}, "Precompiled"),
+        ({"pre_tokenizer": {"type": "FixedLength", "length": 0}}, "FixedLength"),
+        (
+            {"model": {"type": "BPE", "continuing_subword_prefix": "abc"}},
+            "continuing_subword_prefix",
+        ),
+        ({"model": _WORDS}, r"the vocabulary fails at the prompt .*\[UNK\]"),
+        ({"model": {**_WORDS, "vocab": {"<bos>": 2**32 - 1}}}, "<bos> has the id 4294967295"),
+        ({"model": {**_WORDS, "vocab": {"<bos>": 1, "fox": 2**31}}}, "gives the id 2147483648"),
+    ],
+)
+def test_json_that_fails_late_or_panics_is_refused(
+    change: dict[str, Any], message: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings = {**json.loads(JSON), "added_tokens": [], "pre_tokenizer": None, **change}
+    with pytest.raises(CheckpointError, match=f"^tokenizer.json: .*{message}"):
+        Tokenizer.from_json(json.dumps(settings).encode(), "tokenizer.json").encode("fox")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_panics_are_errors_too() -> None:
+    class Panic(BaseException):
+        pass
+
+    message = r"^it fails \(index out of bounds\)$"
+    with pytest.raises(CheckpointError, match=message), refusing("it fails"):
+        raise Panic("index out of bounds")
+    with pytest.raises(KeyboardInterrupt), refusing("it fails"):
+        raise KeyboardInterrupt
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"no\.model: cannot be read"):
         Tokenizer.from_file(tmp_path / "no.model")
@@ -209,6 +247,9 @@ def test_vocabularies_without_bos_are_refused() -> None:
         ({"tokenizer.ggml.scores": None}, CheckpointError, "scores should hold 900"),
         ({"tokenizer.ggml.scores": [1.0]}, CheckpointError, "found 1 values"),
         ({"tokenizer.ggml.scores": [float("nan")] * 900}, CheckpointError, "not finite"),
+        ({"tokenizer.ggml.scores": [-1e300] * 900}, CheckpointError, "not finite"),
+        ({"tokenizer.ggml.scores": [[1.0]] * 900}, CheckpointError, "not finite"),
+        ({"tokenizer.ggml.tokens": ["\udc80"] * 900}, CheckpointError, "not valid Unicode"),
         ({"tokenizer.ggml.token_type": [9] * 900}, CheckpointError, "holds 9, expected 1 to 6"),
         ({"tokenizer.ggml.bos_token_id": 900}, CheckpointError, "expected 0 to 899"),
         ({"tokenizer.ggml.bos_token_id": "2"}, CheckpointError, "expected 0 to 899"),

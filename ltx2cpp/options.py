@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -23,6 +24,16 @@ OFFLOADS: tuple[str, ...] = get_args(OffloadChoice)
 
 _MAX_SCALE = 100.0
 _MAX_FLOW_SHIFT = 20.0
+
+
+def check_number(name: str, value: object) -> None:
+    """Raise unless a value is a real number.
+
+    Raises:
+        ArgumentError: text, a truth value, or something else.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise ArgumentError(f"{name}: expected a number, found {value!r:.60}")
 
 
 @dataclass(frozen=True)
@@ -46,12 +57,15 @@ class ModalityGuidance:
     def __post_init__(self) -> None:
         for name in ("cfg", "stg", "modality"):
             value = getattr(self, name)
+            check_number(f"guidance {name}", value)
             if not math.isfinite(value) or abs(value) > _MAX_SCALE:
                 raise ArgumentError(
                     f"guidance {name}: expected -{_MAX_SCALE:g} to {_MAX_SCALE:g}, found {value}"
                 )
+        check_number("guidance rescale", self.rescale)
         if not 0.0 <= self.rescale <= 1.0:
             raise ArgumentError(f"guidance rescale: expected 0 to 1, found {self.rescale}")
+        check_number("guidance skip_step", self.skip_step)
         if self.skip_step < 0:
             raise ArgumentError(f"guidance skip_step: expected 0 or more, found {self.skip_step}")
 
@@ -81,7 +95,14 @@ class BinnedGuidance:
     bins: tuple[tuple[float, ModalityGuidance], ...]
 
     def __post_init__(self) -> None:
-        bins = tuple((float(level), strengths) for level, strengths in self.bins)
+        try:
+            bins = tuple((float(level), strengths) for level, strengths in self.bins)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ArgumentError(
+                "guidance bins: expected pairs of a noise level and a ModalityGuidance"
+            ) from error
+        if any(not isinstance(strengths, ModalityGuidance) for _, strengths in bins):
+            raise ArgumentError("guidance bins: expected a ModalityGuidance behind each level")
         levels = [level for level, _ in bins]
         if not bins or any(not 0.0 <= level <= 1.0 for level in levels):
             raise ArgumentError(f"guidance bins: expected noise levels in 0..1, found {levels}")
@@ -121,7 +142,20 @@ class Guidance:
     stg_blocks: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "stg_blocks", tuple(int(block) for block in self.stg_blocks))
+        for name in ("video", "audio"):
+            stream = getattr(self, name)
+            if not isinstance(stream, (ModalityGuidance, BinnedGuidance)):
+                raise ArgumentError(
+                    f"guidance {name}: expected a ModalityGuidance or BinnedGuidance, "
+                    f"found {type(stream).__name__}"
+                )
+        try:
+            blocks = tuple(int(block) for block in self.stg_blocks)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ArgumentError(
+                f"guidance stg_blocks: expected numbers of blocks, found {self.stg_blocks!r:.60}"
+            ) from error
+        object.__setattr__(self, "stg_blocks", blocks)
         strengths = (*self.video.all_strengths, *self.audio.all_strengths)
         if any(strength.stg for strength in strengths) and not self.stg_blocks:
             raise ArgumentError(
@@ -176,13 +210,16 @@ class Sampling:
             raise ArgumentError(
                 f"scheduler_tokens: expected 'constant' or 'clip', found {self.scheduler_tokens!r}"
             )
+        check_number("flow_shift", self.flow_shift)
         if not math.isfinite(self.flow_shift) or abs(self.flow_shift) > _MAX_FLOW_SHIFT:
             raise ArgumentError(
                 f"flow_shift: expected -{_MAX_FLOW_SHIFT:g} to {_MAX_FLOW_SHIFT:g}, "
                 f"found {self.flow_shift}"
             )
-        if self.eta is not None and not 0.0 <= self.eta <= 1.0:
-            raise ArgumentError(f"eta: expected 0 to 1, found {self.eta}")
+        if self.eta is not None:
+            check_number("eta", self.eta)
+            if not 0.0 <= self.eta <= 1.0:
+                raise ArgumentError(f"eta: expected 0 to 1, found {self.eta}")
 
 
 LoraMode = Literal["auto", "merge", "runtime"]
@@ -211,8 +248,7 @@ class LoraSpec:
     def __post_init__(self) -> None:
         if not isinstance(self.path, (str, Path)) or not str(self.path):
             raise ArgumentError(f"lora: expected a path, found {self.path!r}")
-        if isinstance(self.strength, bool) or not isinstance(self.strength, (int, float)):
-            raise ArgumentError(f"lora strength: expected a number, found {self.strength!r}")
+        check_number("lora strength", self.strength)
         if not math.isfinite(self.strength) or abs(self.strength) > _MAX_SCALE:
             raise ArgumentError(
                 f"lora strength: expected -{_MAX_SCALE:g} to {_MAX_SCALE:g}, found {self.strength}"

@@ -180,14 +180,21 @@ class PromptEmbedding:
 
         try:
             tensors = load_file(Path(path))
-        except (OSError, SafetensorError) as error:
+        except (OSError, ValueError, SafetensorError) as error:
             raise CheckpointError(f"{path}: not a readable prompt embedding ({error})") from error
+        except (TypeError, AttributeError) as error:  # numpy has no such type
+            raise CheckpointError(
+                f"{path}: not a readable prompt embedding: expected float32 or float16 ({error})"
+            ) from error
         if not {"video", "audio"} <= set(tensors):
             raise CheckpointError(
                 f"{path}: expected the tensors 'video' and 'audio' of a prompt embedding, "
                 f"found {sorted(tensors)[:8]}"
             )
-        return cls(video=tensors["video"], audio=tensors["audio"])
+        try:
+            return cls(video=tensors["video"], audio=tensors["audio"])
+        except ShapeError as error:
+            raise ShapeError(f"{path}: {error}") from error
 
 
 @dataclass(frozen=True, eq=False)

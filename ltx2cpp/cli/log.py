@@ -6,6 +6,8 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator
 
+from ltx2cpp.cli.text import without_controls
+
 
 class _LineHandler(logging.Handler):
     def __init__(self, write: Callable[[str], None]) -> None:
@@ -13,7 +15,7 @@ class _LineHandler(logging.Handler):
         self._write = write
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._write(f"{record.levelname.lower()}: {self.format(record)}")
+        self._write(without_controls(f"{record.levelname.lower()}: {self.format(record)}"))
 
 
 @contextlib.contextmanager

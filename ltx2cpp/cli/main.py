@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -95,6 +96,9 @@ def _run(argv: Sequence[str] | None) -> int:
         )
         return EXIT_MEMORY
     except Exception as error:
+        if (name := _impossible_name(error)) is not None:
+            _complain(name)
+            return EXIT_USAGE
         if verbose:
             _print_traceback(error)
         _complain(
@@ -103,6 +107,15 @@ def _run(argv: Sequence[str] | None) -> int:
         )
         return EXIT_BUG
     return 0
+
+
+def _impossible_name(error: Exception) -> str | None:
+    """Return what is wrong with a path that no system call takes, None for other errors."""
+    # pathlib turns a loop of links into a RuntimeError.
+    cause = error.__context__ if isinstance(error, RuntimeError) else error
+    if not isinstance(cause, OSError) or cause.errno not in (errno.ENAMETOOLONG, errno.ELOOP):
+        return None
+    return f"{cause.filename}: {cause.strerror}"
 
 
 def _print_traceback(error: Exception) -> None:

@@ -75,4 +75,8 @@ def read_latents(
         raise
     except (OSError, ValueError, SafetensorError) as error:
         raise ArgumentError(f"{os.fspath(path)}: cannot be read as latents: {error}") from error
+    except (TypeError, AttributeError) as error:  # numpy has no such type
+        raise ArgumentError(
+            f"{os.fspath(path)}: cannot be read as latents: expected float32 ({error})"
+        ) from error
     return tensors.get(VIDEO_NAME), tensors.get(AUDIO_NAME)

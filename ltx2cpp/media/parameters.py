@@ -59,7 +59,7 @@ def read_parameters(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise ArgumentError(f"{source}: cannot be read as {file_format.value}: {error}") from error
     try:
         parameters = json.loads(comment) if comment else None
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter where it is nested too deeply
         parameters = None
     if not isinstance(parameters, dict):
         raise ArgumentError(f"{source}: carries no generation parameters")

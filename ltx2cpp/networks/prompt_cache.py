@@ -64,7 +64,7 @@ class PromptCache:
                 raise CheckpointError("its checksum is wrong")
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, KeyError, SafetensorError, Error) as error:
+        except (OSError, LookupError, AttributeError, TypeError, SafetensorError, Error) as error:
             logger.warning("%s: damaged, the prompt is encoded anew (%s)", path, error)
             return None
         with contextlib.suppress(OSError):

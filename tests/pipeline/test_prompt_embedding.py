@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from ltx2cpp import PromptEmbedding
-from ltx2cpp.errors import CheckpointError, OutputError, ShapeError
+from ltx2cpp.errors import ArgumentError, CheckpointError, OutputError, ShapeError
+from ltx2cpp.media.latents_io import read_latents
 from ltx2cpp.process_memory import peak_memory_bytes
 
 
@@ -59,3 +62,31 @@ def test_rows_have_to_be_equal() -> None:
 
 def test_peak_memory_is_that_of_a_python_process() -> None:
     assert 10e6 < peak_memory_bytes() < 1e12
+
+
+@pytest.mark.parametrize(("dtype", "size"), [("BF16", 2), ("F8_E4M3", 1)])
+def test_types_that_numpy_lacks_are_refused(tmp_path: Path, dtype: str, size: int) -> None:
+    for names, read, error in (
+        (("video", "audio"), PromptEmbedding.load, CheckpointError),
+        (("video_latent",), read_latents, ArgumentError),
+    ):
+        header: dict[str, object] = {"__metadata__": {"format": "ltx2cpp latents 1"}}
+        for index, name in enumerate(names):
+            start = 8 * size * index
+            header[name] = {
+                "dtype": dtype,
+                "shape": [2, 4],
+                "data_offsets": [start, start + 8 * size],
+            }
+        text = json.dumps(header).encode()
+        path = tmp_path / "file.safetensors"
+        path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(8 * size * len(names)))
+        with pytest.raises(error, match=r"file\.safetensors: .* expected float32"):
+            read(path)
+
+
+def test_numbers_that_are_not_finite_are_refused_with_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "nan.safetensors"
+    save_file({name: np.full((2, 2), np.nan, np.float32) for name in ("video", "audio")}, path)
+    with pytest.raises(ShapeError, match=r"nan\.safetensors: PromptEmbedding\.video"):
+        PromptEmbedding.load(path)

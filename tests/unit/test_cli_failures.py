@@ -176,3 +176,24 @@ def test_generate_interrupted_twice_ends_at_once_and_leaves_nothing(tmp_path: Pa
     process.communicate(timeout=20)
     assert process.returncode == 130
     assert [entry.name for entry in tmp_path.iterdir()] == ["foreign"]
+
+
+def test_names_that_no_system_takes_are_a_usage_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("loop.safetensors").symlink_to("loop.safetensors")
+    Path("loop").symlink_to("loop")
+    name = "n" * 300
+    for words in (
+        ("inspect", f"{name}.safetensors"),
+        ("generate", "a fox", "-o", f"{name}.webp"),
+        ("generate", "a fox", "-o", "o.webp", "--latents-out", f"{name}.safetensors"),
+        ("convert", f"{name}.safetensors", "o.gguf"),
+    ):
+        assert main(list(words)) == 2
+        said = capsys.readouterr().err
+        assert f"error: {name}" in said or f"/{name}" in said
+        assert said.endswith(": File name too long\n")
+    assert main(["inspect", "loop.safetensors"]) in (2, 3)
+    assert "internal error" not in capsys.readouterr().err

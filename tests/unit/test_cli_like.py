@@ -161,3 +161,43 @@ def test_the_files_of_the_clip_are_kept(capsys: pytest.CaptureFixture[str]) -> N
     assert like(images=[describe(VideoCondition("out.webp"))]) == 2
     assert "out.webp, which is read for --like" in capsys.readouterr().err
     assert Path("out.webp").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("seed", "x"),
+        ("seed", float("inf")),
+        ("frame_rate", []),
+        ("width", 64.5),
+        ("sigmas", ["a"]),
+        ("negative_prompt", 3),
+        ("guidance", {"video": {"bins": [[1]]}, "audio": {}, "stg_blocks": []}),
+        ("guidance", {"video": {}, "audio": {}, "stg_blocks": ["a"]}),
+        ("guidance", {"video": {"cfg": "3"}, "audio": {}, "stg_blocks": []}),
+    ],
+)
+def test_parameters_of_other_types_are_refused(
+    capsys: pytest.CaptureFixture[str], name: str, value: Any
+) -> None:
+    assert like(**{name: value}) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: --like clip.png: ")
+    assert name in said
+
+
+def test_nothing_of_the_clip_reaches_the_terminal_as_control_characters(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    like(loras=[{"file": "\x1b]0;owned\x07", "strength": "\x1b[2J"}])
+    said = capsys.readouterr().err
+    assert "\\x1b]0;owned\\x07:\\x1b[2J" in said
+    assert "\x1b" not in said
+
+
+def test_comments_nested_without_end_are_none(capsys: pytest.CaptureFixture[str]) -> None:
+    info = PngInfo()
+    info.add_text("comment", "[" * 100_000)
+    Image.new("RGB", (8, 8)).save("deep.png", pnginfo=info)
+    assert main(["generate", "--like", "deep.png", "-o", "out.webp"]) == 2
+    assert "carries no generation parameters" in capsys.readouterr().err

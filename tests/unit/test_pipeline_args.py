@@ -318,3 +318,22 @@ def test_distilled_steps_can_be_changed() -> None:
 
 def test_seed_zero_is_a_seed() -> None:
     assert plan(seed=0).seed == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ModalityGuidance(cfg="3"), "guidance cfg: expected a number, found '3'"),
+        (lambda: ModalityGuidance(rescale=None), "guidance rescale: expected a number"),
+        (lambda: ModalityGuidance(skip_step=True), "guidance skip_step: expected a number"),
+        (lambda: BinnedGuidance(((1,),)), "guidance bins: expected pairs"),
+        (lambda: BinnedGuidance(((1.0, 3.0),)), "guidance bins: expected a ModalityGuidance"),
+        (lambda: Guidance(video=3.0), "guidance video: expected a ModalityGuidance"),
+        (lambda: Guidance(stg_blocks=("a",)), "guidance stg_blocks: expected numbers"),
+        (lambda: Sampling(eta="y"), "eta: expected a number"),
+        (lambda: Sampling(flow_shift=[]), "flow_shift: expected a number"),
+    ],
+)
+def test_options_of_other_types_are_refused(make: Any, message: str) -> None:
+    with pytest.raises(ArgumentError, match=f"^{message}"):
+        make()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -81,7 +82,9 @@ def fill_from_clip(arguments: argparse.Namespace) -> LikeClip:
     for name, attribute in _PARAMETERS.items():
         replaced = replacing.get(name) is not None
         if getattr(arguments, attribute) is None and not replaced:
-            setattr(arguments, attribute, parameters.get(name))
+            value = parameters.get(name)
+            _check_parameter(arguments.like, name, value)
+            setattr(arguments, attribute, value)
     arguments.no_audio = arguments.no_audio or parameters.get("audio") is False
     arguments.audio_only = arguments.audio_only or parameters.get("video") is False
     files = _fill_sound(arguments, parameters.get("audio_condition"))
@@ -109,6 +112,28 @@ def fill_from_clip(arguments: argparse.Namespace) -> LikeClip:
         guidance = _guidance(arguments.like, parameters["guidance"])
     preset = parameters.get("preset")
     return LikeClip(preset, tuple(conditions), guidance, lacking, tuple(files))
+
+
+def _check_parameter(path: object, name: str, value: Any) -> None:
+    """Refuse a parameter of another type than generations store.
+
+    Raises:
+        ArgumentError: it is another's.
+    """
+    if name in ("prompt", "negative_prompt"):
+        fits = isinstance(value, str)
+    elif name == "sigmas":
+        fits = isinstance(value, list) and all(map(_is_number, value))
+    elif name == "frame_rate":
+        fits = _is_number(value)
+    else:
+        fits = isinstance(value, int) and not isinstance(value, bool)
+    if value is not None and not fits:
+        raise ArgumentError(f"--like {path}: its {name} cannot be read: {value!r:.60}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _fill_sound(arguments: argparse.Namespace, entry: Any) -> list[str | os.PathLike[str]]:
@@ -193,7 +218,7 @@ def _has_type(name: str, value: Any) -> bool:
         return isinstance(value, str) or (value is None and name == "audio")
     if name in _SWITCH_FIELDS:
         return isinstance(value, bool)
-    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+    return value is None or _is_number(value)
 
 
 def _check_local(path: object, name: str, value: str) -> None:
@@ -237,7 +262,9 @@ def _guidance(path: object, entry: Any) -> Guidance:
             audio=_stream(entry["audio"]),
             stg_blocks=tuple(entry["stg_blocks"]),
         )
-    except (KeyError, TypeError) as error:
+    except ArgumentError as error:
+        raise ArgumentError(f"--like {path}: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
         raise ArgumentError(f"--like {path}: its guidance cannot be read: {error!r}") from error
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, cast
 
+from ltx2cpp.networks.computing import Guarded, computing
 from ltx2cpp.observing import Observer, observed_phase
 
 
@@ -45,12 +46,12 @@ class LazyNetwork(Generic[N]):
         return self._network
 
     def open(self) -> N:
-        """Return the network with its weights loaded."""
+        """Return the network with its weights loaded; the interpreter's end waits for its calls."""
         if not self._loaded:
-            with observed_phase(self._observer, self.loading):
+            with observed_phase(self._observer, self.loading), computing():
                 self.draft().load()
             self._loaded = True
-        return self.draft()
+        return cast("N", Guarded(self.draft()))
 
     def release(self) -> None:
         """Drop the network and its weights; `open` makes it again."""

@@ -1,0 +1,99 @@
+"""Calls of the core that are under way, so that the interpreter does not end under them.
+
+A daemon thread may be inside the core when the main thread ends. The interpreter would take
+itself down meanwhile, and the thread would come back to nothing. So the end waits for the calls
+under way, and no other thread begins one after that.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+_changed = threading.Condition()
+_under_way = 0
+_ending = False
+
+
+@contextlib.contextmanager
+def computing() -> Iterator[None]:
+    """Count the body as a call of the core; once the interpreter ends, a thread stays here."""
+    global _under_way
+    with _changed:
+        ends = _ending
+        _under_way += not ends
+    if ends:
+        _stay()
+        yield  # the main thread goes on: something computes while the interpreter ends
+        return
+    try:
+        yield
+    finally:
+        with _changed:
+            _under_way -= 1
+            _changed.notify_all()
+            ends = _ending
+        if ends:
+            _stay()
+
+
+class Guarded:
+    """A network of the core whose calls are counted, those of its iterators too.
+
+    Args:
+        network: the core's.
+    """
+
+    def __init__(self, network: Any) -> None:
+        self._network = network
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._network, name)
+        return _guarded(value) if callable(value) else value
+
+
+def _guarded(call: Callable[..., Any]) -> Callable[..., Any]:
+    def guarded(*arguments: Any, **named: Any) -> Any:
+        with computing():
+            result = call(*arguments, **named)
+        return _chunks(result) if hasattr(result, "__next__") else result
+
+    return guarded
+
+
+def _chunks(chunks: Iterator[Any]) -> Iterator[Any]:
+    while True:
+        with computing():
+            chunk = next(chunks, None)
+        if chunk is None:
+            return
+        yield chunk
+
+
+def _stay() -> None:
+    """Keep a daemon thread from going on; the interpreter ends without it."""
+    if threading.current_thread() is not threading.main_thread():
+        threading.Event().wait()
+
+
+def _end() -> None:
+    """Wait for the calls under way."""
+    global _ending
+    with _changed:
+        _ending = True
+        _changed.wait_for(lambda: _under_way == 0)
+
+
+def _forget() -> None:
+    """Start anew in a forked process, which has none of the threads."""
+    global _changed, _under_way
+    _changed, _under_way = threading.Condition(), 0
+
+
+atexit.register(_end)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

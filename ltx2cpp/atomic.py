@@ -133,15 +133,28 @@ def final_file(path: str | os.PathLike[str]) -> Path:
     """Resolve the name of an output file and check that a file may stand there."""
     final = Path(os.path.realpath(path))
     _check_parent(final)
-    if final.is_dir():
+    # Another process may replace or remove the file between two looks at it.
+    try:
+        status = final.stat()
+    except FileNotFoundError:
+        return final
+    if stat.S_ISDIR(status.st_mode):
         raise OutputError(f"{final}: is a folder, expected the name of a file")
-    if final.exists() and not final.is_file():
+    if not stat.S_ISREG(status.st_mode):
         raise OutputError(
             f"{final}: is a device or a pipe; outputs are renamed into place and need a plain file"
         )
-    if final.exists() and not os.access(final, os.W_OK):
+    if not os.access(final, os.W_OK) and _is_still(final, status):
         raise OutputError(f"{final}: the existing file is write-protected; choose another name")
     return final
+
+
+def _is_still(path: Path, status: os.stat_result) -> bool:
+    """Whether the file that had this status still has this name."""
+    try:
+        return os.path.samestat(path.stat(), status)
+    except FileNotFoundError:
+        return False
 
 
 def final_folder(path: str | os.PathLike[str], *, may_replace: Callable[[Path], bool]) -> Path:

@@ -107,7 +107,9 @@ def test_a_plan_gives_the_buffers_that_the_run_allocates(fixture_a: Path) -> Non
         assert connector.activation_bytes == planned[1].activation_bytes
 
         latent = np.zeros((16, 5, 2, 3), np.float32)
-        decoder = pipe.networks.video_decoder._decoder.open()
+        # The core's own network, whose streams tell what they allocated.
+        pipe.networks.video_decoder.open()
+        decoder = pipe.networks.video_decoder._decoder.draft()
         for chunk in (None, 1, 2):
             stream = decoder.stream(latent, chunk_latents=chunk)
             frames = sum(len(each) for each in stream)

@@ -191,7 +191,7 @@ def test_nothing_of_the_clip_reaches_the_terminal_as_control_characters(
 ) -> None:
     like(loras=[{"file": "\x1b]0;owned\x07", "strength": "\x1b[2J"}])
     said = capsys.readouterr().err
-    assert "\\x1b]0;owned\\x07:\\x1b[2J" in said
+    assert "\\u001b]0;owned\\u0007:\\u001b[2J" in said
     assert "\x1b" not in said
 
 

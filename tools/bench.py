@@ -229,7 +229,7 @@ def time_sides(benchmark: Benchmark, options: argparse.Namespace) -> None:
     seconds = alternate(calls, options.rounds)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     bases = [name for name in calls if name.startswith("diffusers")]
-    peak = machine.measure_peak(options.threads)
+    peak = machine.measure_peak(options.threads, with_torch=not options.ours)
     print(f"work       {benchmark.flop / 1e9:.0f} GFLOP, {options.rounds} rounds in turn")
     print(f"peak       {peak}\n")
     print(f"{'':32}  median s  fastest s  GFLOP/s  of peak  ratio to {', '.join(bases)}")

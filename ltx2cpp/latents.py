@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ltx2cpp.errors import ArgumentError, ShapeError
+from ltx2cpp.numeric import whole_number
 from ltx2cpp.values import FloatArray
 
 TIME_FACTOR = 8  # pixel frames per latent frame, after the first
@@ -88,13 +89,6 @@ class ClipShape:
             f"num_frames: {self.num_frames} frames at {rate:g} frames per second pass the model's "
             f"position range of {self.max_seconds:g} seconds; at this rate give at most {longest}"
         )
-
-
-def whole_number(name: str, value: object) -> int:
-    """Return a value of an integer type as int, or raise ArgumentError that calls it ``name``."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise ArgumentError(f"{name}: expected a whole number, found {value!r}")
-    return int(value)
 
 
 def _check_side(name: str, value: int) -> None:

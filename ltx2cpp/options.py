@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass, field
-from numbers import Real
 from pathlib import Path
 from typing import Literal, get_args
 
 from ltx2cpp.errors import ArgumentError
+from ltx2cpp.numeric import real_number
 
 SchedulerTokens = Literal["constant", "clip"]
 Scheduler = Literal["auto", "ltx2", "linear_quadratic", "flow_shift"]
@@ -24,16 +24,6 @@ OFFLOADS: tuple[str, ...] = get_args(OffloadChoice)
 
 _MAX_SCALE = 100.0
 _MAX_FLOW_SHIFT = 20.0
-
-
-def check_number(name: str, value: object) -> None:
-    """Raise unless a value is a real number.
-
-    Raises:
-        ArgumentError: text, a truth value, or something else.
-    """
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise ArgumentError(f"{name}: expected a number, found {value!r:.60}")
 
 
 @dataclass(frozen=True)
@@ -57,15 +47,15 @@ class ModalityGuidance:
     def __post_init__(self) -> None:
         for name in ("cfg", "stg", "modality"):
             value = getattr(self, name)
-            check_number(f"guidance {name}", value)
+            real_number(f"guidance {name}", value)
             if not math.isfinite(value) or abs(value) > _MAX_SCALE:
                 raise ArgumentError(
                     f"guidance {name}: expected -{_MAX_SCALE:g} to {_MAX_SCALE:g}, found {value}"
                 )
-        check_number("guidance rescale", self.rescale)
+        real_number("guidance rescale", self.rescale)
         if not 0.0 <= self.rescale <= 1.0:
             raise ArgumentError(f"guidance rescale: expected 0 to 1, found {self.rescale}")
-        check_number("guidance skip_step", self.skip_step)
+        real_number("guidance skip_step", self.skip_step)
         if self.skip_step < 0:
             raise ArgumentError(f"guidance skip_step: expected 0 or more, found {self.skip_step}")
 
@@ -210,14 +200,14 @@ class Sampling:
             raise ArgumentError(
                 f"scheduler_tokens: expected 'constant' or 'clip', found {self.scheduler_tokens!r}"
             )
-        check_number("flow_shift", self.flow_shift)
+        real_number("flow_shift", self.flow_shift)
         if not math.isfinite(self.flow_shift) or abs(self.flow_shift) > _MAX_FLOW_SHIFT:
             raise ArgumentError(
                 f"flow_shift: expected -{_MAX_FLOW_SHIFT:g} to {_MAX_FLOW_SHIFT:g}, "
                 f"found {self.flow_shift}"
             )
         if self.eta is not None:
-            check_number("eta", self.eta)
+            real_number("eta", self.eta)
             if not 0.0 <= self.eta <= 1.0:
                 raise ArgumentError(f"eta: expected 0 to 1, found {self.eta}")
 
@@ -248,7 +238,7 @@ class LoraSpec:
     def __post_init__(self) -> None:
         if not isinstance(self.path, (str, Path)) or not str(self.path):
             raise ArgumentError(f"lora: expected a path, found {self.path!r}")
-        check_number("lora strength", self.strength)
+        real_number("lora strength", self.strength)
         if not math.isfinite(self.strength) or abs(self.strength) > _MAX_SCALE:
             raise ArgumentError(
                 f"lora strength: expected -{_MAX_SCALE:g} to {_MAX_SCALE:g}, found {self.strength}"

@@ -16,7 +16,7 @@ from ltx2cpp.generation.clip import Clip
 from ltx2cpp.generation.needs import PlannedNeeds
 from ltx2cpp.generation.phases import State, phases_of
 from ltx2cpp.generation.pipelines import find_pipeline
-from ltx2cpp.generation.plan import ModelDefaults, Plan
+from ltx2cpp.generation.plan import ModelDefaults
 from ltx2cpp.generation.presets import Preset, find_preset
 from ltx2cpp.generation.request import GenerationArguments, check_names
 from ltx2cpp.generation.run import Run
@@ -262,7 +262,7 @@ class LTX2Pipeline:
         Raises:
             ArgumentError, ShapeError, UnsupportedError: as the generation itself would.
         """
-        needs, _ = self._prepare(prompt, arguments)
+        needs = self._prepare(prompt, arguments)
         peak_flop_per_s, _ = self.networks.backend.peak()
         return self._memory.plan(needs, _USUAL_SHARE * peak_flop_per_s)
 
@@ -272,34 +272,30 @@ class LTX2Pipeline:
         arguments: GenerationArguments,
         on_step: Callable[[Step], None] | None,
     ) -> Clip:
-        needs, contexts = self._prepare(prompt, arguments)
-        plan, networks = needs.plan, self.networks
+        needs = self._prepare(prompt, arguments)
+        plan = needs.plan
         keeping, pieces = self._settle_memory(needs)
         if self._preset is DEMO and isinstance(prompt, str):
             shape = plan.shape
             warn_of_unknown(prompt, shape.width, shape.height, shape.num_frames)
         noise = None if plan.seed is None else NoiseSource(plan.seed)
-        phases = phases_of(plan, networks, contexts, pieces)
-        run = Run(phases, State(contexts, noise, on_step), keeping, networks.backend)
+        state = State(needs.known, noise, on_step, pieces)
+        run = Run(needs.phase_list, state, keeping, self.networks.backend)
         run.start()
         return Clip(plan, run)
 
     def _prepare(
         self, prompt: str | PromptEmbedding, arguments: GenerationArguments
-    ) -> tuple[PlannedNeeds, dict[str, PromptEmbedding]]:
-        """Settle and check a generation; return its needs, and the contexts that are known."""
+    ) -> PlannedNeeds:
+        """Settle and check a generation."""
         if self._model is None:
             self._model = self._describe_model()
         plan = settle(prompt, arguments, self._model)
-        for phase in phases_of(plan, self.networks):
+        known = self.networks.prompt_encoder.known(plan.texts)
+        phases = phases_of(plan, self.networks, known)
+        for phase in phases:
             phase.check()
-        contexts = self._known_contexts(plan)
-        needs = PlannedNeeds(prompt, arguments, self._model, self.networks, plan, contexts)
-        return needs, contexts
-
-    def _known_contexts(self, plan: Plan) -> dict[str, PromptEmbedding]:
-        contexts = {text: self.networks.prompt_encoder.find(text) for text in plan.texts}
-        return {text: context for text, context in contexts.items() if context is not None}
+        return PlannedNeeds(prompt, arguments, self._model, self.networks, plan, known, phases)
 
     def _settle_memory(self, needs: PlannedNeeds) -> tuple[Keeping, DecodePieces]:
         """Return how a generation is run.

@@ -53,7 +53,7 @@ _UNBOUND_CPP = frozenset({"bindings/testing.cpp"})
 
 _CORE_MODULE = r"ltx2cpp\._core"
 _ARRAYS = ("numpy",)
-_VALUES = frozenset({"errors", "values"})
+_VALUES = frozenset({"errors", "numeric", "values"})
 _FILES = frozenset({"errors", "checkpoint"})
 _GENERATION = _VALUES | {"latents", "options", "observing", "process_memory"}
 _MODEL = _FILES | {"config", "text", "options"}
@@ -63,7 +63,8 @@ PYTHON_LAYERS = {
     "errors": Layer(frozenset()),
     "process_memory": Layer(frozenset()),
     "atomic": Layer(frozenset({"errors"})),
-    "options": Layer(frozenset({"errors"})),
+    "numeric": Layer(frozenset({"errors"})),
+    "options": Layer(frozenset({"errors", "numeric"})),
     "observing": Layer(frozenset({"process_memory"})),
     "values": Layer(frozenset({"errors", "atomic"}), (*_ARRAYS, "safetensors")),
     "latents": Layer(_VALUES, _ARRAYS),

@@ -9,13 +9,14 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.media import as_frames, as_picture, holds_pixels
+from ltx2cpp.numeric import is_number, whole_number
 from ltx2cpp.values import Audio
 
 # A file, or uint8 (height, width, 3).
@@ -59,10 +60,10 @@ class ImageCondition:
 
     def __post_init__(self) -> None:
         _take_source(self, "picture", 3)
-        _check_whole("image frame", self.frame)
+        whole_number("image frame", self.frame)
         _check_share("image strength", self.strength)
         if self.crf is not None:
-            _check_whole("image crf", self.crf)
+            whole_number("image crf", self.crf)
             if not 0 <= self.crf <= _MAX_CRF:
                 raise ArgumentError(f"image crf: expected 0 to {_MAX_CRF}, found {self.crf}")
 
@@ -90,7 +91,7 @@ class VideoCondition:
 
     def __post_init__(self) -> None:
         _take_source(self, "video", 4)
-        _check_whole("video frame", self.frame)
+        whole_number("video frame", self.frame)
         _check_share("video strength", self.strength)
 
 
@@ -135,7 +136,7 @@ class ReferenceVideo:
         for name in ("downscale", "temporal_scale"):
             if (value := getattr(self, name)) is None:
                 continue
-            _check_whole(f"reference {name}", value)
+            whole_number(f"reference {name}", value)
             if not 1 <= value <= _MAX_FACTOR:
                 raise ArgumentError(f"reference {name}: expected 1 to {_MAX_FACTOR}, found {value}")
 
@@ -275,11 +276,11 @@ def as_pictures(images: object) -> list[ImageCondition]:
 
 
 def _as_list(name: str, value: object) -> Sequence[object]:
+    if isinstance(value, (tuple, list)):
+        return value
     if isinstance(value, (Condition, str, os.PathLike)) or holds_pixels(value):
         return [value]
-    if not isinstance(value, (tuple, list)):
-        raise ArgumentError(f"{name}: expected a list, found {type(value).__name__}")
-    return value
+    raise ArgumentError(f"{name}: expected a list, found {type(value).__name__}")
 
 
 def _as_condition(name: str, value: object) -> Condition:
@@ -337,12 +338,6 @@ def as_mask(name: str, mask: object) -> NDArray[np.float32]:
     return result
 
 
-def is_number(value: object) -> TypeGuard[float]:
-    """Return whether a value is a number of Python or numpy; booleans are none."""
-    numeric = isinstance(value, (int, float, np.integer, np.floating))
-    return numeric and not isinstance(value, bool)
-
-
 def _take_source(condition: Condition, name: str, axes: int) -> None:
     """Check a field for a file or pixels; pixels become uint8 RGB."""
     attribute = "picture" if axes == 3 else "video"
@@ -353,11 +348,6 @@ def _take_source(condition: Condition, name: str, axes: int) -> None:
         raise ArgumentError(f"{name}: expected a file or an array, found {type(value).__name__}")
     pixels = as_picture(name, value) if axes == 3 else as_frames(name, value)
     object.__setattr__(condition, attribute, pixels)
-
-
-def _check_whole(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise ArgumentError(f"{name}: expected a whole number, found {value!r}")
 
 
 def _check_share(name: str, value: object) -> None:

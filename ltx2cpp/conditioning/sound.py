@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from ltx2cpp.conditioning.items import is_number
 from ltx2cpp.conditioning.state import LatentState
 from ltx2cpp.errors import ArgumentError, ShapeError
 from ltx2cpp.latents import ClipShape, pack_audio
 from ltx2cpp.media import read_audio
 from ltx2cpp.media.resampling import check_sample_rate, resample, to_stereo
 from ltx2cpp.media.sound import AAC_SAMPLE_RATES
+from ltx2cpp.numeric import is_number
 from ltx2cpp.values import Audio, FloatArray
 
 # Half a window of the spectrum; less cannot be encoded.

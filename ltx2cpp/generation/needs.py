@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ltx2cpp.errors import ArgumentError
@@ -24,7 +24,8 @@ class PlannedNeeds:
         model: what settling knows of the model.
         networks: the networks of that model.
         plan: settled from them.
-        known: prompts whose contexts are there already.
+        known: the contexts that are there already.
+        phase_list: the phases of the plan.
     """
 
     prompt: str | PromptEmbedding
@@ -32,7 +33,8 @@ class PlannedNeeds:
     model: ModelDefaults
     networks: Networks
     plan: Plan
-    known: Collection[str]
+    known: Mapping[str, PromptEmbedding]
+    phase_list: Sequence[Phase]
     _asked: dict[str, PhaseNeeds] = field(default_factory=dict, init=False)
 
     @property
@@ -42,9 +44,7 @@ class PlannedNeeds:
     def phases(self, pieces: DecodePieces) -> list[PhaseNeeds]:
         """Return the needs of all phases, in order, with the clip decoded in pieces."""
         given_bytes = _given_bytes(self.plan)
-        needs = [
-            self._ask(phase) for phase in phases_of(self.plan, self.networks, self.known, pieces)
-        ]
+        needs = [self._ask(phase, pieces) for phase in self.phase_list]
         return [replace(each, host_bytes=each.host_bytes + given_bytes) for each in needs]
 
     def with_frames(self, num_frames: int) -> PlannedNeeds | None:
@@ -55,11 +55,12 @@ class PlannedNeeds:
         except ArgumentError:
             # Conditions that need the frames, or too short a clip for sound.
             return None
-        return replace(self, arguments=arguments, plan=plan)
+        phase_list = phases_of(plan, self.networks, self.known)
+        return replace(self, arguments=arguments, plan=plan, phase_list=phase_list)
 
-    def _ask(self, phase: Phase) -> PhaseNeeds:
+    def _ask(self, phase: Phase, pieces: DecodePieces) -> PhaseNeeds:
         """Return what a phase needs; the pieces of the decode change that of one phase only."""
-        needs = self._asked.get(phase.name) or phase.needs()
+        needs = self._asked.get(phase.name) or phase.needs(pieces)
         if not needs.in_pieces:
             self._asked[phase.name] = needs
         return needs

@@ -9,17 +9,15 @@ import dataclasses
 import logging
 from dataclasses import dataclass
 
-import numpy as np
-
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.generation.pipelines import PipelineSpec
 from ltx2cpp.generation.plan import ModelDefaults
 from ltx2cpp.generation.presets import Preset
 from ltx2cpp.generation.request import GenerationArguments
 from ltx2cpp.latents import ClipShape
+from ltx2cpp.numeric import real_number, seed_number
 from ltx2cpp.options import Guidance, LoraSpec, ModalityGuidance, Sampling
 from ltx2cpp.sampling.choice import SamplerChoice
-from ltx2cpp.sampling.noise import check_seed
 from ltx2cpp.sampling.res2s import check_levels
 from ltx2cpp.sampling.schedulers import (
     DEFAULT_TOKENS,
@@ -116,7 +114,7 @@ def _settle_guidance(arguments: GenerationArguments, preset: Preset) -> Guidance
             raise ArgumentError(f"guidance: expected a Guidance, found {type(guidance).__name__}")
         return guidance
     if scale is not None:
-        return Guidance.from_scale(_number("guidance_scale", scale))
+        return Guidance.from_scale(real_number("guidance_scale", scale))
     return preset.guidance
 
 
@@ -158,7 +156,7 @@ def _settle_sigmas(
 def _settle_seed(arguments: GenerationArguments, preset: Preset) -> int | None:
     seed = arguments.get("seed")
     if arguments.get("noise") is None:
-        return preset.seed if seed is None else check_seed(seed)
+        return preset.seed if seed is None else seed_number(seed)
     if seed is not None:
         raise ArgumentError("seed: noise is given, so there is nothing to draw; leave one out")
     return None
@@ -168,7 +166,7 @@ def _settle_sampler(
     sampling: Sampling, preset: Preset, sigmas: FloatArray, seed: int | None
 ) -> SamplerChoice:
     if sampling.noise_seed is not None:
-        noise_seed = check_seed(sampling.noise_seed)
+        noise_seed = seed_number(sampling.noise_seed)
     else:
         noise_seed = preset.seed if seed is None else seed
     choice = SamplerChoice(sampling.sampler or preset.sampler, sampling.eta, noise_seed)
@@ -220,9 +218,3 @@ def settle_loras(
     if model.distilled_lora is not None and not any(distilled[:stages]):
         logger.warning("the distilled LoRA is not used: %s runs without it", pipeline.name)
     return tuple(loras)
-
-
-def _number(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise ArgumentError(f"{name}: expected a number, found {value!r}")
-    return float(value)

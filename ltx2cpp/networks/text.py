@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,11 +75,6 @@ class PromptEncoder:
             self.release()
             self.forget()
 
-    def check(self) -> None:
-        """Raise unless the files hold everything that encoding a prompt needs."""
-        for part in _PARTS:
-            self._models.require(part)
-
     def open(self) -> None:
         """Load the text encoder now instead of at the first call."""
         self._encoder.open()
@@ -109,10 +104,15 @@ class PromptEncoder:
         if (embedding := self._contexts.get(prompt)) is not None or self._cache is None:
             return embedding
         with observed_phase(self._backend.observer, "look up prompt"):
-            embedding = self._cache.find(self._key(self._ids(prompt)))
+            embedding = self._cache.find(self._key(self.ids(prompt)))
         if embedding is not None:
             self._remember(prompt, embedding)
         return embedding
+
+    def known(self, prompts: Iterable[str]) -> dict[str, PromptEmbedding]:
+        """Return the contexts of those prompts for which `find` has them."""
+        contexts = {prompt: self.find(prompt) for prompt in prompts}
+        return {prompt: context for prompt, context in contexts.items() if context is not None}
 
     def encode(self, prompt: str) -> PromptEmbedding:
         """Return both contexts, 1024 rows each, kept or computed."""
@@ -124,7 +124,7 @@ class PromptEncoder:
 
     def features(self, prompt: str) -> Features:
         """Return what the connectors take of a prompt, (n, width) for each stream."""
-        video, audio = self._encoder.open().encode(self._ids(prompt))
+        video, audio = self._encoder.open().encode(self.ids(prompt))
         parts = self._models.require("text_encoder"), self._models.text_projection
         for features in (video, audio):
             self._backend.finite(features, "text encoder with its projection", *parts)
@@ -137,7 +137,7 @@ class PromptEncoder:
             video=self._connect("video", video), audio=self._connect("audio", audio)
         )
         if self._cache is not None:
-            self._cache.keep(self._key(self._ids(prompt)), embedding)
+            self._cache.keep(self._key(self.ids(prompt)), embedding)
         self._remember(prompt, embedding)
         return embedding
 
@@ -175,8 +175,15 @@ class PromptEncoder:
         while len(self._contexts) > _KEPT_PROMPTS:
             del self._contexts[next(iter(self._contexts))]
 
-    def _ids(self, prompt: str) -> NDArray[np.int32]:
-        self.check()
+    def ids(self, prompt: str) -> NDArray[np.int32]:
+        """Return the ids of a prompt, which every part that encodes it takes.
+
+        Raises:
+            CheckpointError: the files lack the tokenizer or one of those parts.
+            ArgumentError: the tokenizer is another model's.
+        """
+        for part in _PARTS:
+            self._models.require(part)
         return self._checked_ids(self.tokenize(prompt))
 
     def _key(self, ids: NDArray[np.int32]) -> str:

@@ -7,8 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from ltx2cpp.errors import ArgumentError
-from ltx2cpp.latents import whole_number
+from ltx2cpp.numeric import seed_number
 from ltx2cpp.values import FloatArray
 
 
@@ -29,7 +28,7 @@ class NoiseSource:
     """
 
     def __init__(self, seed: int) -> None:
-        self._words = np.random.Philox(key=check_seed(seed))
+        self._words = np.random.Philox(key=seed_number(seed))
 
     def normal(self, shape: tuple[int, ...]) -> FloatArray:
         """Draw float32 values of mean 0 and deviation 1, last axis fastest."""
@@ -37,14 +36,6 @@ class NoiseSource:
         # 52 bits at the middle of their cell: exact in a double, never 0 or 1.
         uniform = ((words >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
         return normal_quantile(uniform).astype(np.float32).reshape(shape)
-
-
-def check_seed(seed: object) -> int:
-    """Return ``seed`` when it is a whole number of 64 bits, else raise ArgumentError."""
-    number = whole_number("seed", seed)
-    if not 0 <= number < 2**64:
-        raise ArgumentError(f"seed: expected 0 to 2**64 - 1, found {number}")
-    return number
 
 
 # AS 241 (PPND16), numerator and denominator, highest power first. Relative error about 1e-16.

@@ -15,25 +15,18 @@ from ltx2cpp.generation.phases.temporal_upscale import TemporalUpscale
 from ltx2cpp.generation.phases.text import ConnectPrompt, EncodePrompt
 from ltx2cpp.generation.phases.upsample import Upsample
 from ltx2cpp.generation.plan import Plan
-from ltx2cpp.memory.plan import WHOLE, DecodePieces
 from ltx2cpp.networks.networks import Networks
 
 __all__ = ["Phase", "State", "phases_of"]
 
 
-def phases_of(
-    plan: Plan,
-    networks: Networks,
-    known: Collection[str] = (),
-    pieces: DecodePieces = WHOLE,
-) -> list[Phase]:
+def phases_of(plan: Plan, networks: Networks, known: Collection[str]) -> list[Phase]:
     """Return the phases of a generation in their order.
 
     Args:
         plan: the settled generation.
         networks: the networks of the model.
         known: prompts whose contexts are there already.
-        pieces: how the video decoder takes the clip apart.
     """
     texts = [text for text in plan.texts if text not in known]
     stages: list[Phase] = [Denoise(plan, networks, 0)]
@@ -47,6 +40,6 @@ def phases_of(
         *stages,
         TemporalUpscale(plan, networks),
         DecodeSound(plan, networks),
-        DecodeVideo(plan, networks, pieces),
+        DecodeVideo(plan, networks),
     ]
     return [phase for phase in phases if phase.is_needed]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ltx2cpp.generation.phases.phase import FLOAT_BYTES, Phase, State
-from ltx2cpp.memory.plan import PhaseNeeds, largest_of
+from ltx2cpp.memory.plan import DecodePieces, PhaseNeeds, largest_of
 from ltx2cpp.model.components import Component
 from ltx2cpp.networks import cost
 from ltx2cpp.values import Audio, FloatArray
@@ -34,7 +34,7 @@ class EncodePictures(Phase):
     def check(self) -> None:
         self._networks.video_encoder.check(self._plan.model.video_channels)
 
-    def needs(self) -> PhaseNeeds:
+    def needs(self, pieces: DecodePieces) -> PhaseNeeds:
         sizes = [
             (len(item.frames), *item.size(stage.shape))
             for stage in self._plan.stages
@@ -92,7 +92,7 @@ class EncodeSounds(Phase):
     def check(self) -> None:
         self._networks.models.require("audio_encoder")
 
-    def needs(self) -> PhaseNeeds:
+    def needs(self, pieces: DecodePieces) -> PhaseNeeds:
         sounds = self._sounds()
         networks = [
             self._networks.audio_encoder.measure(sound.samples.shape[1], sound.sample_rate)

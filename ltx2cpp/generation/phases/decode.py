@@ -7,12 +7,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ltx2cpp.generation.phases.phase import FLOAT_BYTES, Phase, State
-from ltx2cpp.generation.plan import Plan
 from ltx2cpp.media import to_uint8
 from ltx2cpp.memory.plan import DecodePieces, PhaseNeeds
 from ltx2cpp.model.components import Component
 from ltx2cpp.networks import cost
-from ltx2cpp.networks.networks import Networks
 from ltx2cpp.values import ByteArray, FloatArray
 
 # A chunk of frames as the core gives it, its levels before they are rounded, and the bytes.
@@ -38,7 +36,7 @@ class DecodeSound(Phase):
     def check(self) -> None:
         self._networks.audio_decoder.check(self._plan.model.audio_channels)
 
-    def needs(self) -> PhaseNeeds:
+    def needs(self, pieces: DecodePieces) -> PhaseNeeds:
         models, frames = self._networks.models, self._plan.shape.audio_frames
         vocoder = models.require("vocoder").config
         decoder = models.require("audio_decoder").config
@@ -64,21 +62,11 @@ class DecodeSound(Phase):
 
 
 class DecodeVideo(Phase):
-    """Video latent to frames, in chunks.
-
-    Args:
-        plan: the settled generation.
-        networks: the networks of the model.
-        pieces: how the decoder takes the clip apart.
-    """
+    """Video latent to frames, in chunks."""
 
     name = "decode video"
     component = "video decoder"
     is_deferred = True
-
-    def __init__(self, plan: Plan, networks: Networks, pieces: DecodePieces) -> None:
-        super().__init__(plan, networks)
-        self._pieces = pieces
 
     @property
     def is_needed(self) -> bool:
@@ -95,11 +83,11 @@ class DecodeVideo(Phase):
     def check(self) -> None:
         self._networks.video_decoder.check(self._plan.model.video_channels)
 
-    def needs(self) -> PhaseNeeds:
+    def needs(self, pieces: DecodePieces) -> PhaseNeeds:
         plan, shape = self._plan, self._plan.decoded_shape
         cells = (shape.latent_frames, shape.latent_height, shape.latent_width)
         channels = plan.model.video_channels
-        network = self._networks.video_decoder.measure((channels, *cells), self._pieces)
+        network = self._networks.video_decoder.measure((channels, *cells), pieces)
         config = self._networks.models.require("video_decoder").config
         return PhaseNeeds(
             self.name,
@@ -116,14 +104,14 @@ class DecodeVideo(Phase):
 
     def run(self, state: State) -> State:
         assert state.video_latent is not None
-        return replace(state, pictures=self._pictures(state.video_latent))
+        return replace(state, pictures=self._pictures(state.video_latent, state.pieces))
 
     def release(self) -> None:
         self._networks.video_decoder.release()
 
-    def _pictures(self, latent: FloatArray) -> Iterator[ByteArray]:
+    def _pictures(self, latent: FloatArray, pieces: DecodePieces) -> Iterator[ByteArray]:
         done = 0
-        for chunk in self._networks.video_decoder.stream(latent, self._pieces):
+        for chunk in self._networks.video_decoder.stream(latent, pieces):
             frames = to_uint8(chunk)
             done += len(frames)
             self._report(done)

@@ -25,7 +25,7 @@ from ltx2cpp.latents import (
     unpack_video,
     video_positions,
 )
-from ltx2cpp.memory.plan import TRANSFORMER, PhaseNeeds
+from ltx2cpp.memory.plan import TRANSFORMER, DecodePieces, PhaseNeeds
 from ltx2cpp.model.components import Component
 from ltx2cpp.model.model_set import ModelSet
 from ltx2cpp.networks import cost
@@ -76,7 +76,7 @@ class Denoise(Phase):
         if networks.backend.must_stream:
             networks.backend.check_streaming(self._models().require("transformer"))
 
-    def needs(self) -> PhaseNeeds:
+    def needs(self, pieces: DecodePieces) -> PhaseNeeds:
         plan, models = self._plan, self._models()
         video, audio = stream_shapes(plan, self._stage)
         host = (2 if plan.negative is not None else 1) * context_bytes(models)

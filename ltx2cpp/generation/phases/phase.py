@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ltx2cpp.generation.plan import Plan
-from ltx2cpp.memory.plan import PhaseNeeds
+from ltx2cpp.memory.plan import WHOLE, DecodePieces, PhaseNeeds
 from ltx2cpp.model.components import Component
 from ltx2cpp.networks.networks import Networks
 from ltx2cpp.networks.text import Features
@@ -27,6 +27,7 @@ class State:
         contexts: what the prompts given as text became.
         noise: where the stages draw their noise from, in turn; None where it was given.
         on_step: called after each denoising step, or None.
+        pieces: how the video decoder takes the clip apart.
         features: each prompt between text encoder and connectors.
         picture_latents: per stage, of its conditions in order: (C, F, h, w), normalised.
         sound_latents: latents (C, L, M), normalised, by the id of the `Audio` that was encoded.
@@ -40,6 +41,7 @@ class State:
     contexts: Mapping[str, PromptEmbedding]
     noise: NoiseSource | None = None
     on_step: Callable[[Step], None] | None = None
+    pieces: DecodePieces = WHOLE
     features: Mapping[str, Features] = field(default_factory=dict)
     picture_latents: tuple[tuple[FloatArray, ...], ...] = ()
     sound_latents: Mapping[int, FloatArray] = field(default_factory=dict)
@@ -92,8 +94,12 @@ class Phase(ABC):
         """Raise for everything that the phase would refuse, before anything computes."""
 
     @abstractmethod
-    def needs(self) -> PhaseNeeds:
-        """Return what it takes, asked of the networks' graphs; nothing is loaded."""
+    def needs(self, pieces: DecodePieces) -> PhaseNeeds:
+        """Return what it takes, asked of the networks' graphs; nothing is loaded.
+
+        Args:
+            pieces: how the video decoder takes the clip apart; changes nothing elsewhere.
+        """
 
     @abstractmethod
     def open(self) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from ltx2cpp.errors import ConfigError
 from ltx2cpp.generation.phases.phase import Phase, State
 from ltx2cpp.generation.phases.upsample import needs_of
-from ltx2cpp.memory.plan import PhaseNeeds
+from ltx2cpp.memory.plan import DecodePieces, PhaseNeeds
 from ltx2cpp.model.components import Component
 
 
@@ -28,7 +28,7 @@ class TemporalUpscale(Phase):
     def check(self) -> None:
         self._networks.temporal_upsampler.check_doubling()
 
-    def needs(self) -> PhaseNeeds:
+    def needs(self, pieces: DecodePieces) -> PhaseNeeds:
         upsampler, plan = self._networks.temporal_upsampler, self._plan
         return needs_of(self, upsampler, plan.model.video_channels, plan.shape)
 

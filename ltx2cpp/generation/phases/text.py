@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ltx2cpp.generation.phases.phase import FLOAT_BYTES, Phase, State
 from ltx2cpp.generation.plan import Plan
-from ltx2cpp.memory.plan import PhaseNeeds
+from ltx2cpp.memory.plan import DecodePieces, PhaseNeeds
 from ltx2cpp.model.components import Component
 from ltx2cpp.model.model_set import ModelSet
 from ltx2cpp.networks import cost
@@ -39,7 +39,7 @@ class _TextPhase(Phase):
 
     def _counts(self) -> list[int]:
         """Return the numbers of ids of the prompts."""
-        return [len(self._encoder.tokenize(text)) for text in self._texts]
+        return [len(self._encoder.ids(text)) for text in self._texts]
 
     def _feature_bytes(self) -> int:
         projection = self._networks.models.require("text_projection").config
@@ -59,13 +59,12 @@ class EncodePrompt(_TextPhase):
         return models.text_encoder, models.text_projection
 
     def check(self) -> None:
-        self._encoder.check()
+        self._counts()
         backend = self._networks.backend
         if backend.must_stream:
             backend.check_streaming(self._networks.models.require("text_encoder"))
-        self._counts()
 
-    def needs(self) -> PhaseNeeds:
+    def needs(self, pieces: DecodePieces) -> PhaseNeeds:
         models, counts = self._networks.models, self._counts()
         encoder = models.require("text_encoder").config
         projection = models.require("text_projection").config
@@ -105,7 +104,7 @@ class ConnectPrompt(_TextPhase):
     def check(self) -> None:
         """Nothing: `EncodePrompt` comes before it and asks for the connectors too."""
 
-    def needs(self) -> PhaseNeeds:
+    def needs(self, pieces: DecodePieces) -> PhaseNeeds:
         models = self._networks.models
         configs = [models.require(f"{kind}_connector").config for kind in ("video", "audio")]
         contexts = len(self._texts) * context_bytes(models)

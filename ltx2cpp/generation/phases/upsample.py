@@ -9,7 +9,7 @@ from ltx2cpp.errors import ConfigError
 from ltx2cpp.generation.phases.phase import FLOAT_BYTES, Phase, State
 from ltx2cpp.generation.plan import Plan
 from ltx2cpp.latents import ClipShape
-from ltx2cpp.memory.plan import PhaseNeeds
+from ltx2cpp.memory.plan import DecodePieces, PhaseNeeds
 from ltx2cpp.model.components import Component
 from ltx2cpp.networks.networks import Networks
 from ltx2cpp.networks.video import Upsampler
@@ -45,7 +45,7 @@ class Upsample(Phase):
     def check(self) -> None:
         self._networks.spatial_upsampler.check_doubling()
 
-    def needs(self) -> PhaseNeeds:
+    def needs(self, pieces: DecodePieces) -> PhaseNeeds:
         upsampler = self._networks.spatial_upsampler
         return needs_of(self, upsampler, self._plan.model.video_channels, self._smaller)
 

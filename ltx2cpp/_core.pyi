@@ -73,6 +73,16 @@ class TensorTable:
         scale: float = 1.0,
     ) -> None: ...
     def add_low_rank(self, weight: str, down: Place, up: Place, scale: float) -> None: ...
+    def add_adapter(
+        self,
+        weight: str,
+        form: str,
+        matrices: Sequence[tuple[Place, Place | None]],
+        scale: float,
+        strength: float,
+        magnitude: Place | None = None,
+        magnitude_of: str = "rows",
+    ) -> None: ...
     def set_low_rank_mode(self, mode: str) -> None: ...
 
 class TextEncoder:

@@ -16,5 +16,6 @@ PYBIND11_MODULE(_core, module) {
     register_testing_kernels(module);
     register_testing_video(module);
     register_testing_gemm(module);
+    register_testing_weights(module);
 #endif
 }

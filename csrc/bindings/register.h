@@ -18,6 +18,7 @@ void register_testing(pybind11::module_ & module);
 void register_testing_kernels(pybind11::module_ & module);
 void register_testing_video(pybind11::module_ & module);
 void register_testing_gemm(pybind11::module_ & module);
+void register_testing_weights(pybind11::module_ & module);
 #endif
 
 }  // namespace ltx::bindings

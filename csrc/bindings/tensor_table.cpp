@@ -16,6 +16,47 @@ TensorSource locate(TensorTable & table, const std::string & name, const Place &
     return table.locate(name, parse_dtype(dtype), shape, path, offset, size_bytes);
 }
 
+AdapterForm parse_adapter_form(const std::string & name) {
+    if (name == "product") {
+        return AdapterForm::Product;
+    }
+    if (name == "hadamard") {
+        return AdapterForm::Hadamard;
+    }
+    if (name == "kronecker") {
+        return AdapterForm::Kronecker;
+    }
+    throw ArgumentError("adapter form: expected product, hadamard or kronecker, found '", name, "'");
+}
+
+MagnitudeOf parse_magnitude_of(const std::string & name) {
+    if (name == "rows") {
+        return MagnitudeOf::Rows;
+    }
+    if (name == "columns") {
+        return MagnitudeOf::Columns;
+    }
+    throw ArgumentError("magnitudes: expected those of rows or columns, found '", name, "'");
+}
+
+// The matrix itself, or the two factors of it.
+using MatrixPlace = std::pair<Place, std::optional<Place>>;
+
+void add_adapter(TensorTable & table, const std::string & weight, const std::string & form,
+                 const std::vector<MatrixPlace> & matrices, float scale, float strength,
+                 const std::optional<Place> & magnitude, const std::string & magnitude_of) {
+    AdapterSource adapter{parse_adapter_form(form),        {}, scale, strength, std::nullopt,
+                          parse_magnitude_of(magnitude_of)};
+    const auto source = [&](const Place & place) { return locate(table, weight + " (adapter)", place); };
+    for (const auto & [left, right] : matrices) {
+        adapter.matrices.push_back({source(left), right ? std::optional(source(*right)) : std::nullopt});
+    }
+    if (magnitude) {
+        adapter.magnitude = source(*magnitude);
+    }
+    table.add_adapter(weight, std::move(adapter));
+}
+
 LowRankMode parse_low_rank_mode(const std::string & name) {
     if (name == "auto") {
         return LowRankMode::Auto;
@@ -57,6 +98,13 @@ void register_tensor_table(py::module_ & module) {
             py::arg("weight"), py::arg("down"), py::arg("up"), py::arg("scale"),
             "Adds scale * up * down to a weight (out, in) of the table: `down` (rank, in) and `up` (out, rank), each\n"
             "as (dtype, shape, path, offset, size_bytes). Several additions to one weight sum up.")
+        .def("add_adapter", &add_adapter, py::arg("weight"), py::arg("form"), py::arg("matrices"), py::arg("scale"),
+             py::arg("strength"), py::arg("magnitude") = py::none(), py::arg("magnitude_of") = "rows",
+             "Makes W + strength * D of a weight W (out, in) of the table. D is scale * M; with magnitudes m it is\n"
+             "m * V / |V| - W, V = W + scale * M. M is made of `matrices`, each (place, None) or the places of two\n"
+             "factors: 'product' is the only one, 'hadamard' two element by element, 'kronecker' every element of\n"
+             "the first times the second. Places as in add_low_rank; `magnitude` is (1, out) for 'rows', (1, in)\n"
+             "for 'columns'. Several sum up, each reckoned from W as stored.")
         .def(
             "set_low_rank_mode",
             [](TensorTable & table, const std::string & mode) { table.set_low_rank_mode(parse_low_rank_mode(mode)); },

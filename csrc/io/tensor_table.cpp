@@ -4,6 +4,37 @@
 
 namespace ltx {
 
+namespace {
+
+Shape shape_of(const MatrixSource & matrix) {
+    const Shape & left = matrix.left.shape;
+    if (!matrix.right) {
+        return left;
+    }
+    const Shape & right = matrix.right->shape;
+    const bool fits = left.size() == 2 && right.size() == 2 && left[1] == right[0] && left[1] > 0;
+    return fits ? Shape{left[0], right[1]} : Shape{};
+}
+
+// Shape of the matrix that an adapter changes a weight by; empty where its matrices do not belong together.
+Shape shape_of(const AdapterSource & adapter) {
+    const size_t expected = adapter.form == AdapterForm::Product ? 1 : 2;
+    if (adapter.matrices.size() != expected) {
+        return {};
+    }
+    const Shape first = shape_of(adapter.matrices.front());
+    const Shape second = shape_of(adapter.matrices.back());
+    if (first.size() != 2 || second.size() != 2) {
+        return {};
+    }
+    if (adapter.form == AdapterForm::Kronecker) {
+        return {first[0] * second[0], first[1] * second[1]};
+    }
+    return first == second ? first : Shape{};
+}
+
+}  // namespace
+
 TensorSource TensorTable::locate(const std::string & name, DType dtype, Shape shape, const std::string & path,
                                  uint64_t offset, uint64_t size_bytes) {
     auto & file = files_[path];
@@ -44,6 +75,25 @@ void TensorTable::add_low_rank(const std::string & weight, LowRankSource low_ran
                           found->second.shape);
     }
     low_ranks_[weight].push_back(std::move(low_rank));
+}
+
+void TensorTable::add_adapter(const std::string & weight, AdapterSource adapter) {
+    const auto found = tensors_.find(weight);
+    if (found == tensors_.end()) {
+        throw ArgumentError("tensor '", weight, "' is given an adapter, but is not in the table");
+    }
+    const Shape & shape = found->second.shape;
+    if (shape.size() != 2 || shape_of(adapter) != shape) {
+        throw WeightError("the matrices of an adapter do not make one that fits '", weight, "' of shape ", shape);
+    }
+    if (adapter.magnitude) {
+        const Shape expected{1, adapter.magnitude_of == MagnitudeOf::Rows ? shape[0] : shape[1]};
+        if (adapter.magnitude->shape != expected) {
+            throw WeightError("the magnitudes of '", weight, "' have shape ", adapter.magnitude->shape, ", expected ",
+                              expected);
+        }
+    }
+    adapters_[weight].push_back(std::move(adapter));
 }
 
 }  // namespace ltx

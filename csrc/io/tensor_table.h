@@ -32,6 +32,33 @@ struct LowRankSource {
     float scale;
 };
 
+// A matrix as stored, or the product of two stored ones.
+struct MatrixSource {
+    TensorSource left;                  // (rows, inner), or the whole (rows, columns)
+    std::optional<TensorSource> right;  // (inner, columns)
+};
+
+// How the matrices of an adapter make the matrix M that it changes a weight by.
+enum class AdapterForm {
+    Product,    // the only one
+    Hadamard,   // two, multiplied element by element
+    Kronecker,  // every element of the first times the whole of the second
+};
+
+// What the magnitudes of an adapter are the lengths of.
+enum class MagnitudeOf { Rows, Columns };
+
+// What one adapter that is more than a low-rank pair makes of a weight W (out, in): W + strength * D. D is scale * M,
+// or with magnitudes m, D = m * V / |V| - W where V = W + scale * M.
+struct AdapterSource {
+    AdapterForm form;
+    std::vector<MatrixSource> matrices;
+    float scale;
+    float strength;
+    std::optional<TensorSource> magnitude;  // (1, out) for rows, (1, in) for columns
+    MagnitudeOf magnitude_of;
+};
+
 // How low-rank additions reach the result of a product.
 enum class LowRankMode {
     Auto,     // merged into weights that keep them, beside weights of few bits
@@ -54,15 +81,21 @@ public:
     // for shapes that do not fit it.
     void add_low_rank(const std::string & weight, LowRankSource low_rank);
 
+    // What several adapters add to one weight sums up, each reckoned from the weight as stored. Throws like
+    // add_low_rank.
+    void add_adapter(const std::string & weight, AdapterSource adapter);
+
     void set_low_rank_mode(LowRankMode mode) { low_rank_mode_ = mode; }
 
     const std::map<std::string, TensorSource> & tensors() const { return tensors_; }
     const std::map<std::string, std::vector<LowRankSource>> & low_ranks() const { return low_ranks_; }
+    const std::map<std::string, std::vector<AdapterSource>> & adapters() const { return adapters_; }
     LowRankMode low_rank_mode() const { return low_rank_mode_; }
 
 private:
     std::map<std::string, TensorSource> tensors_;
     std::map<std::string, std::vector<LowRankSource>> low_ranks_;
+    std::map<std::string, std::vector<AdapterSource>> adapters_;
     LowRankMode low_rank_mode_ = LowRankMode::Auto;
     std::map<std::string, std::shared_ptr<const MappedFile>> files_;
 };

@@ -42,23 +42,26 @@ void WeightStore::fill(const Claim & claim, int threads) const {
     }
 }
 
-std::optional<LowRankFactors> WeightStore::merged_factors(const Claim & claim, int threads) {
-    if (!claim.merged) {
+std::optional<MergedChanges> WeightStore::merged_changes(const Claim & claim, int threads) {
+    if (!claim.merged && !claim.adapters) {
         return std::nullopt;
     }
-    return LowRankFactors(claim.name, *claim.merged, threads);
+    const auto read = [&](int64_t first, std::span<float> rows, int64_t count) {
+        decode_rows(claim, std::nullopt, first, rows, count);
+    };
+    return MergedChanges(claim.name, claim.merged, claim.adapters, claim.source->shape, read, threads);
 }
 
-// `values`: `count` rows from `first` on, in the order and the units of the network, low-rank additions made.
-void WeightStore::decode_rows(const Claim & claim, const std::optional<LowRankFactors> & low_rank, int64_t first,
+// `values`: `count` rows from `first` on, in the order and the units of the network, changed by LoRAs.
+void WeightStore::decode_rows(const Claim & claim, const std::optional<MergedChanges> & changes, int64_t first,
                               std::span<float> values, int64_t count) {
     const TensorSource & source = *claim.source;
     const auto size = static_cast<int64_t>(values.size());
     to_float(source.dtype, source.file->view(source.offset, source.size_bytes), first * (size / count), values.data(),
              size);
     scale_and_add(values, source.scale, claim.addend);
-    if (low_rank) {
-        low_rank->add_to(first, count, values.data());
+    if (changes) {
+        changes->add_to(first, count, values.data());
     }
 }
 
@@ -72,7 +75,7 @@ void WeightStore::fill_taps(const Claim & claim, int threads, std::byte * encode
     const int64_t taps = tensor->ne[2];
     // Where quantised blocks straddle output channels, the tensor is decoded whole.
     const bool whole = (in * taps) % block_elements(source.dtype) != 0;
-    const std::optional<LowRankFactors> low_rank = merged_factors(claim, threads);
+    const std::optional<MergedChanges> changes = merged_changes(claim, threads);
     parallel_for(out, threads, [&](int64_t begin, int64_t end) {
         std::vector<float> kernel(static_cast<size_t>(whole ? out * in * taps : in * taps));
         if (whole) {
@@ -82,7 +85,7 @@ void WeightStore::fill_taps(const Claim & claim, int threads, std::byte * encode
         std::vector<float> row(static_cast<size_t>(in));
         for (int64_t o = begin; o < end; ++o) {
             if (!whole) {
-                decode_rows(claim, low_rank, o, kernel, 1);
+                decode_rows(claim, changes, o, kernel, 1);
             }
             const float * values = kernel.data() + (whole ? o * in * taps : 0);
             for (int64_t tap = 0; tap < taps; ++tap) {
@@ -127,14 +130,14 @@ void WeightStore::fill_kernel(const Claim & claim, int threads, std::byte * enco
 
 void WeightStore::fill_rows(const Claim & claim, int threads, std::byte * encoded) const {
     const ggml_tensor * tensor = claim.tensor;
-    const std::optional<LowRankFactors> low_rank = merged_factors(claim, threads);
+    const std::optional<MergedChanges> changes = merged_changes(claim, threads);
     const int64_t width = tensor->ne[0];
-    const int64_t rows_at_once = low_rank ? kMergedRows : 1;
+    const int64_t rows_at_once = changes ? kMergedRows : 1;
     parallel_for(ggml_nrows(tensor), threads, [&](int64_t begin, int64_t end) {
         std::vector<float> rows(static_cast<size_t>(std::min(rows_at_once, end - begin) * width));
         for (int64_t first = begin; first < end; first += rows_at_once) {
             const int64_t count = std::min(rows_at_once, end - first);
-            decode_rows(claim, low_rank, first, {rows.data(), static_cast<size_t>(count * width)}, count);
+            decode_rows(claim, changes, first, {rows.data(), static_cast<size_t>(count * width)}, count);
             from_float(tensor->type, rows.data(), count, width, encoded + first * tensor->nb[1]);
         }
     });
@@ -145,7 +148,7 @@ std::vector<float> WeightStore::read_f32(const ggml_tensor * weight) const {
     if (claim == claims_.end()) {
         throw Error(owner_, ": a weight is read that was never claimed");
     }
-    if (table_.low_ranks().contains(claim->name)) {
+    if (table_.low_ranks().contains(claim->name) || table_.adapters().contains(claim->name)) {
         throw WeightError(owner_, ": tensor '", claim->name, "' is folded into others, so a LoRA cannot change it");
     }
     const TensorSource & source = *claim->source;

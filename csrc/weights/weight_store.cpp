@@ -100,7 +100,7 @@ WeightStore::WeightStore(std::string owner, TensorTable table) : owner_(std::mov
 }
 
 bool WeightStore::Claim::keeps_values(ggml_type type) const {
-    return ggml_type_of(source->dtype) == type && source->scale == 1.0f && addend == 0.0f && !merged;
+    return ggml_type_of(source->dtype) == type && source->scale == 1.0f && addend == 0.0f && !merged && !adapters;
 }
 
 ggml_tensor * WeightStore::claim(const std::string & name, const Shape & claimed, WeightKind kind, float addend,
@@ -186,7 +186,7 @@ void WeightStore::lay_out(const LoadTarget & target) {
         return;
     }
     check_claims();
-    settle_low_ranks();
+    settle_merged();
     for (const Claim & claim : claims_) {
         ggml_tensor * tensor = claim.tensor;
         const TensorSource & source = *claim.source;
@@ -304,7 +304,8 @@ std::optional<LowRank> WeightStore::claim_low_rank(const std::string & name) {
     }
     const auto sources = table_.low_ranks().find(name);
     const auto weight = claimed_.find(name);
-    if (sources == table_.low_ranks().end() || weight == claimed_.end()) {
+    // What other adapters make of a weight is merged, and the pairs with it.
+    if (sources == table_.low_ranks().end() || weight == claimed_.end() || table_.adapters().contains(name)) {
         return std::nullopt;
     }
     const TensorSource & source = table_.tensors().at(name);
@@ -322,16 +323,20 @@ std::optional<LowRank> WeightStore::claim_low_rank(const std::string & name) {
 }
 
 // What no module took to compute beside its weight is merged.
-void WeightStore::settle_low_ranks() {
+void WeightStore::settle_merged() {
     for (Claim & claim : claims_) {
-        const auto sources = table_.low_ranks().find(claim.name);
-        if (sources == table_.low_ranks().end() || low_ranks_.contains(claim.name)) {
-            continue;
+        const auto pairs = table_.low_ranks().find(claim.name);
+        const auto adapters = table_.adapters().find(claim.name);
+        if (pairs != table_.low_ranks().end() && !low_ranks_.contains(claim.name)) {
+            claim.merged = &pairs->second;
         }
-        if (claim.kind != WeightKind::Matrix && claim.kind != WeightKind::Grouped) {
+        if (adapters != table_.adapters().end()) {
+            claim.adapters = &adapters->second;
+        }
+        const bool is_matrix = claim.kind == WeightKind::Matrix || claim.kind == WeightKind::Grouped;
+        if ((claim.merged || claim.adapters) && !is_matrix) {
             throw WeightError(owner_, ": tensor '", claim.name, "' is no matrix, so a LoRA cannot change it");
         }
-        claim.merged = &sources->second;
     }
 }
 

@@ -13,6 +13,7 @@
 #include "ggml-backend.h"
 #include "ggml-cpp.h"
 #include "io/tensor_table.h"
+#include "weights/adapter.h"
 #include "weights/low_rank.h"
 
 namespace ltx {
@@ -144,7 +145,8 @@ private:
         int64_t groups;
         float addend;
         ggml_tensor * tensor;
-        const std::vector<LowRankSource> * merged = nullptr;  // low-rank additions to make at load, or null
+        const std::vector<LowRankSource> * merged = nullptr;    // low-rank additions to make at load, or null
+        const std::vector<AdapterSource> * adapters = nullptr;  // other adapters, or null
 
         // The stored bytes are what the tensor is to hold, but for the order of a Conv or Grouped one.
         bool keeps_values(ggml_type type) const;
@@ -153,11 +155,11 @@ private:
     ggml_type held_type(const TensorSource & source, WeightKind kind, const LoadTarget & target) const;
     ggml_tensor * claim(const std::string & name, const Shape & claimed, WeightKind kind, float addend, bool used);
     std::optional<LowRank> claim_low_rank(const std::string & name);
-    void settle_low_ranks();
+    void settle_merged();
     void lay_out(const LoadTarget & target);
     void map_in_place();
-    static std::optional<LowRankFactors> merged_factors(const Claim & claim, int threads);
-    static void decode_rows(const Claim & claim, const std::optional<LowRankFactors> & low_rank, int64_t first,
+    static std::optional<MergedChanges> merged_changes(const Claim & claim, int threads);
+    static void decode_rows(const Claim & claim, const std::optional<MergedChanges> & changes, int64_t first,
                             std::span<float> values, int64_t count);
     void fill(const Claim & claim, int threads) const;
     void fill_taps(const Claim & claim, int threads, std::byte * encoded) const;

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from ltx2cpp.checkpoint.files import open_checkpoint
 from ltx2cpp.checkpoint.tensors import (
+    AdapterForm,
     CheckpointFile,
     DType,
     LowRankPair,
+    MagnitudeOf,
+    StoredMatrix,
     TensorInfo,
+    WeightChange,
     WeightRef,
     read_array,
     read_bytes,
 )
 
 __all__ = [
+    "AdapterForm",
     "CheckpointFile",
     "DType",
     "LowRankPair",
+    "MagnitudeOf",
+    "StoredMatrix",
     "TensorInfo",
+    "WeightChange",
     "WeightRef",
     "open_checkpoint",
     "read_array",

@@ -173,6 +173,66 @@ class LowRankPair:
     scale: float
 
 
+AdapterForm = Literal["product", "hadamard", "kronecker"]
+MagnitudeOf = Literal["rows", "columns"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMatrix:
+    """A matrix of an adapter: stored whole, or as two factors.
+
+    Attributes:
+        left: the matrix (rows, columns), or its first factor (rows, rank).
+        right: the second factor (rank, columns), or None.
+    """
+
+    left: TensorInfo
+    right: TensorInfo | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        columns = self.left if self.right is None else self.right
+        return self.left.shape[0], columns.shape[1]
+
+    @property
+    def rank(self) -> int:
+        """Inner width of its factors; of a whole matrix, its smaller side."""
+        return min(self.left.shape) if self.right is None else self.left.shape[1]
+
+
+@dataclass(frozen=True, slots=True)
+class WeightChange:
+    """What an adapter that is more than a pair makes of a weight W: ``W + strength * D``.
+
+    D is ``scale * M``, or with magnitudes m (DoRA) ``m * V / |V| - W`` where ``V = W + scale * M``,
+    lengths taken of rows or columns. Several changes of one weight sum up, each reckoned from W as
+    stored (de-quantised), so that their order does not matter.
+
+    Attributes:
+        form: how M is made of the matrices: the "product" of the factors of one, two multiplied by
+            elements ("hadamard", LoHa), or every element of the first times the second
+            ("kronecker", LoKr).
+        matrices: one, or two.
+        scale: alpha / rank where an alpha is known.
+        strength: as the user gave it.
+        magnitude: m as (1, n), or None.
+        magnitude_of: what m are the lengths of.
+    """
+
+    form: AdapterForm
+    matrices: tuple[StoredMatrix, ...]
+    scale: float
+    strength: float
+    magnitude: TensorInfo | None = None
+    magnitude_of: MagnitudeOf = "rows"
+
+    @property
+    def stored(self) -> tuple[TensorInfo, ...]:
+        """All tensors that it is made of."""
+        halves = (half for matrix in self.matrices for half in (matrix.left, matrix.right))
+        return tuple(info for info in (*halves, self.magnitude) if info is not None)
+
+
 @dataclass(frozen=True, slots=True)
 class WeightRef:
     """One weight of a component: its bytes and what to do with them at load.
@@ -182,12 +242,14 @@ class WeightRef:
         target: type to convert to at load; None keeps the stored type.
         scale: factor on every element (scaled fp8 files); 1.0 otherwise.
         low_rank: what LoRAs add to it; several sum up.
+        changes: what other adapters make of it, merged on load.
     """
 
     info: TensorInfo
     target: DType | None = None
     scale: float = 1.0
     low_rank: tuple[LowRankPair, ...] = ()
+    changes: tuple[WeightChange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,8 +29,8 @@ from ltx2cpp.checkpoint.gguf_writer import GgufWriter, OutputTensor
 from ltx2cpp.checkpoint.tensors import cut_error, reading
 from ltx2cpp.convert import gemma_gguf
 from ltx2cpp.errors import ArgumentError, CheckpointError, OutputError, UnsupportedError
+from ltx2cpp.model.adapter_keys import adapter_kind
 from ltx2cpp.model.detect import find_variant
-from ltx2cpp.model.inspection import lora_kind
 from ltx2cpp.model.names import Group
 from ltx2cpp.model.overwriting import files_of_model, is_among
 from ltx2cpp.model.quantization import Recipe, parse_recipe, target_dtype
@@ -239,7 +239,7 @@ def convert(
 
 def _open(path: Path) -> Source:
     file = open_checkpoint(path)
-    kind = lora_kind(file.tensors)
+    kind = adapter_kind(file.tensors)
     if kind is not None:
         raise UnsupportedError(
             f"{path}: this is a {kind}, which changes a model but is none; convert the model itself"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,12 +13,13 @@ from typing import Any
 
 from ltx2cpp.checkpoint import CheckpointFile, TensorInfo, open_checkpoint
 from ltx2cpp.errors import Error
+from ltx2cpp.model.adapter_keys import adapter_kind, read_key
 from ltx2cpp.model.detect import COMPONENT_TITLES, Detection, Variant, detect, half_of
 from ltx2cpp.model.files import ModelFiles
 from ltx2cpp.model.lora import lora_generation
 from ltx2cpp.model.lora_file import LoraFile, open_lora_file
 from ltx2cpp.model.model_set import ModelSet
-from ltx2cpp.model.names import SortedTensors, is_text_encoder_module
+from ltx2cpp.model.names import SortedTensors
 from ltx2cpp.model.resolve import resolve
 from ltx2cpp.model.source import Source
 
@@ -32,13 +33,6 @@ _OWN_FORMATS = {
 }
 
 _BLOCK = re.compile(r"(transformer_blocks|transformer_1d_blocks|layers)\.(\d{1,4})\.")
-
-# Parts of a name -> the kind of adapter that uses it.
-_LORA_MARKS = (
-    ((".lora_a.", ".lora_b.", ".lora_down.", ".lora_up."), "LoRA"),
-    ((".lokr_w1", ".lokr_w2"), "LoKr adapter"),
-    ((".hada_w1_a", ".hada_w2_a"), "LoHa adapter"),
-)
 
 
 @dataclass(frozen=True)
@@ -152,7 +146,7 @@ def inspect_file(path: str | Path) -> Inspection:
         UnsupportedError: LTX-Video, or an element type that is not read.
     """
     file = open_checkpoint(path)
-    kind = lora_kind(file.tensors)
+    kind = adapter_kind(file.tensors)
     if kind is not None:
         return _inspect_lora(file, kind)
     source = Source("checkpoint", file)
@@ -184,16 +178,6 @@ def inspect_file(path: str | Path) -> Inspection:
     )
 
 
-def lora_kind(names: Iterable[str]) -> str | None:
-    """Return the kind of adapter that has such names ("LoRA", "LoKr adapter"); None for a model."""
-    for name in names:
-        lowered = f".{name.lower()}."
-        for marks, kind in _LORA_MARKS:
-            if any(mark in lowered for mark in marks):
-                return kind
-    return None
-
-
 def summarise_metadata(metadata: Mapping[str, Any]) -> dict[str, str]:
     """Return metadata for people: long texts are cut, lists counted."""
     summary: dict[str, str] = {}
@@ -211,15 +195,13 @@ def summarise_metadata(metadata: Mapping[str, Any]) -> dict[str, str]:
 
 def _inspect_lora(file: CheckpointFile, kind: str) -> Inspection:
     lora, version, problem = None, "", ""
-    if kind == "LoRA":
-        try:
-            lora_file = open_lora_file(file.path)
-        except Error as error:
-            problem = str(error)
-        else:
-            lora, version = _summarise_lora(lora_file), lora_generation(lora_file)
-            if all(is_text_encoder_module(pair.module) for pair in lora_file.pairs):
-                problem = "it is for the text encoder, whose LoRAs are not implemented"
+    try:
+        lora_file = open_lora_file(file.path)
+    except Error as error:
+        problem = str(error)
+    else:
+        kind = lora_file.kind
+        lora, version = _summarise_lora(lora_file), lora_generation(lora_file)
     modules = len({_lora_module(name) for name in file.tensors}) if lora is None else lora.modules
     made_for = f" of LTX-{version}" if version else ""
     return Inspection(
@@ -244,10 +226,10 @@ def _inspect_lora(file: CheckpointFile, kind: str) -> Inspection:
 
 
 def _summarise_lora(file: LoraFile) -> LoraSummary:
-    ranks = [pair.down.shape[0] for pair in file.pairs]
-    factors = [pair.factor for pair in file.pairs]
+    ranks = [change.rank for change in file.changes]
+    factors = [change.factor for change in file.changes]
     return LoraSummary(
-        modules=len(file.pairs),
+        modules=len(file.changes),
         ranks=(min(ranks), max(ranks)),
         factors=(min(factors), max(factors)),
         reference_downscale_factor=file.reference_downscale_factor,
@@ -257,12 +239,8 @@ def _summarise_lora(file: LoraFile) -> LoraSummary:
 
 
 def _lora_module(name: str) -> str:
-    for marks, _ in _LORA_MARKS:
-        for mark in marks:
-            position = name.lower().find(mark.rstrip("."))
-            if position >= 0:
-                return name[:position]
-    return name.removesuffix(".alpha").removesuffix(".dora_scale")
+    key = read_key(name)
+    return name.rpartition(".")[0] if key is None else key.module
 
 
 def _describe(

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from ltx2cpp.checkpoint import LowRankPair
-from ltx2cpp.errors import ArgumentError, CheckpointError, UnsupportedError, WeightError
+from ltx2cpp.checkpoint import LowRankPair, WeightChange
+from ltx2cpp.errors import ArgumentError, CheckpointError, WeightError
+from ltx2cpp.model.adapter_modules import ModuleNames, Place, is_text_encoder_module
 from ltx2cpp.model.components import Component
 from ltx2cpp.model.detect import COMPONENT_TITLES, stated_version
-from ltx2cpp.model.lora_file import LoraFile, StoredPair, open_lora_file
-from ltx2cpp.model.names import Group, is_text_encoder_module, place_module, spell_module
+from ltx2cpp.model.lora_file import LoraFile, StoredChange, open_lora_file
+from ltx2cpp.model.names import place_module
 from ltx2cpp.options import LORA_MODES, LoraMode, LoraSpec
 
 if TYPE_CHECKING:
@@ -27,17 +28,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ltx2cpp")
 
-# Components whose weights LoRAs change; also their attributes in a ModelSet.
-_COMPONENTS: tuple[Group, ...] = (
-    "transformer",
-    "video_connector",
-    "audio_connector",
-    "text_projection",
-)
-_WEIGHT = ".weight"
-# Names in which underscores stand for dots, and what may follow the first part.
-_FLAT_PREFIXES = ("lora_unet_", "lycoris_")
-_FLAT_ROOTS = ("", "model_", "diffusion_model_", "model_diffusion_model_", "transformer_")
 _MAX_LISTED = 12
 
 _Generation = Literal["2.0", "2.3"]
@@ -58,8 +48,9 @@ class Lora:
 
     Attributes:
         spec: what the user gave.
+        kind: "LoRA", or "LoHa", "LoKr" and "DoRA", which are always merged into the weights.
         num_weights: weights that it changes.
-        rank: largest rank of its pairs.
+        rank: largest rank of its factors.
         unmatched: keys and modules that nothing in the model answers to.
         reference_downscale_factor: how many times smaller than the clip an IC-LoRA wants its
             reference video; 1 for other LoRAs.
@@ -67,6 +58,7 @@ class Lora:
     """
 
     spec: LoraSpec
+    kind: str
     num_weights: int
     rank: int
     unmatched: tuple[str, ...]
@@ -90,11 +82,13 @@ class AdaptedModels:
 
     Args:
         models: the model without LoRAs.
+        mode: how LoRAs reach the weights.
     """
 
-    def __init__(self, models: ModelSet) -> None:
+    def __init__(self, models: ModelSet, mode: LoraMode = "auto") -> None:
         self.bare = models
-        self._names = _Names(models)
+        self._mode = mode
+        self._names = ModuleNames(models)
         self._matched: dict[Path, _MatchedLora] = {}
         self._adapted: dict[tuple[LoraSpec, ...], ModelSet] = {(): models}
 
@@ -102,8 +96,10 @@ class AdaptedModels:
         """Return a description of each LoRA.
 
         Raises:
-            ArgumentError: something else than a LoraSpec.
-            CheckpointError, UnsupportedError: a file cannot be read, or is no plain LoRA.
+            ArgumentError: something else than a LoraSpec, or the mode "runtime" and an adapter that
+                can only be merged.
+            CheckpointError: a file cannot be read, or is no LoRA.
+            UnsupportedError: an adapter of a kind that is not read.
             WeightError: a LoRA fits no module of the model, or not in shape, or is for another
                 generation.
         """
@@ -126,137 +122,99 @@ class AdaptedModels:
 
     def changes_text(self, spec: LoraSpec) -> bool:
         """Return whether a LoRA changes more than the transformer."""
-        return any(component != "transformer" for component, _ in self._match(spec).pairs)
+        return any(component != "transformer" for component, _ in self._match(spec).changes)
 
     def _match(self, spec: LoraSpec) -> _MatchedLora:
         path = Path(spec.path)
         if path not in self._matched:
-            self._matched[path] = _match(open_lora_file(path), self._names)
+            matched = _match(open_lora_file(path), self._names)
+            if self._mode == "runtime" and matched.kind != "LoRA":
+                raise ArgumentError(
+                    f"lora_mode: 'runtime' computes plain LoRAs beside the weights, and {path} is "
+                    f"a {matched.kind}, which is merged into them; take 'auto' or 'merge'"
+                )
+            self._matched[path] = matched
         return self._matched[path]
 
     def _attach(self, specs: tuple[LoraSpec, ...]) -> ModelSet:
-        additions: dict[str, dict[str, list[LowRankPair]]] = {}
+        additions: dict[str, dict[str, list[LowRankPair | WeightChange]]] = {}
         for spec in specs:
             if spec.strength == 0:
                 logger.warning("%s: has the strength 0 and changes nothing", spec.path)
                 continue
-            for (component, weight), pair in self._match(spec).pairs.items():
-                low_rank = LowRankPair(pair.down, pair.up, spec.strength * pair.factor)
-                additions.setdefault(component, {}).setdefault(weight, []).append(low_rank)
+            for (component, weight), change in self._match(spec).changes.items():
+                scaled = change.scaled(spec.strength)
+                additions.setdefault(component, {}).setdefault(weight, []).append(scaled)
         components: dict[str, Any] = {
-            component: _with_low_rank(getattr(self.bare, component), pairs)
-            for component, pairs in additions.items()
+            component: _with_changes(getattr(self.bare, component), changes)
+            for component, changes in additions.items()
         }
         return dataclasses.replace(self.bare, **components)
 
 
-def _with_low_rank(component: Component, pairs: Mapping[str, list[LowRankPair]]) -> Component:
+def _with_changes(
+    component: Component, additions: Mapping[str, list[LowRankPair | WeightChange]]
+) -> Component:
     tensors = dict(component.tensors)
-    for name, low_rank in pairs.items():
-        tensors[name] = dataclasses.replace(tensors[name], low_rank=tuple(low_rank))
+    for name, parts in additions.items():
+        tensors[name] = dataclasses.replace(
+            tensors[name],
+            low_rank=tuple(part for part in parts if isinstance(part, LowRankPair)),
+            changes=tuple(part for part in parts if isinstance(part, WeightChange)),
+        )
     return dataclasses.replace(component, tensors=tensors)
-
-
-_Place = tuple[Group, str]
-
-
-class _Names:
-    """Finds the weight that a module of an adapter means."""
-
-    def __init__(self, models: ModelSet) -> None:
-        self.models = models
-        self.components: dict[Group, Component] = {
-            name: getattr(models, name) for name in _COMPONENTS if getattr(models, name) is not None
-        }
-        self._flat: dict[str, _Place] | None = None
-
-    def place(self, module: str) -> _Place | None:
-        """Return component and canonical name of the weight, whether or not the model has it."""
-        for prefix in _FLAT_PREFIXES:
-            if module.startswith(prefix):
-                return self._place_flat(module[len(prefix) :])
-        return place_module(module)
-
-    def has(self, place: _Place) -> bool:
-        component, weight = place
-        return component in self.components and weight in self.components[component].tensors
-
-    def shape(self, place: _Place) -> tuple[int, ...]:
-        component, weight = place
-        return self.components[component].tensors[weight].info.shape
-
-    def _place_flat(self, name: str) -> _Place | None:
-        # Which underscores were dots cannot be seen (audio_to_video_attn, to_out_0): look it up.
-        if self._flat is None:
-            self._flat = {
-                spelling.replace(".", "_"): (group, weight)
-                for group, component in self.components.items()
-                for weight, ref in component.tensors.items()
-                if weight.endswith(_WEIGHT) and len(ref.info.shape) == 2
-                for spelling in spell_module(group, weight.removesuffix(_WEIGHT))
-            }
-        for root in _FLAT_ROOTS:
-            if name.startswith(root) and (place := self._flat.get(name[len(root) :])) is not None:
-                return place
-        return None
 
 
 @dataclass(frozen=True)
 class _MatchedLora:
-    """A LoRA file with the weights of a model that its pairs change.
+    """A LoRA file with the weights of a model that it changes.
 
     Attributes:
         file: the file.
-        pairs: component and weight -> the pair that changes it.
+        changes: component and weight -> what changes it.
         unmatched: keys and modules that nothing in the model answers to.
     """
 
     file: LoraFile
-    pairs: Mapping[_Place, StoredPair]
+    changes: Mapping[Place, StoredChange]
     unmatched: tuple[str, ...]
+
+    @property
+    def kind(self) -> str:
+        return self.file.kind
 
     def describe(self, spec: LoraSpec) -> Lora:
         return Lora(
             spec,
-            len(self.pairs),
-            max(pair.down.shape[0] for pair in self.pairs.values()),
+            self.kind,
+            len(self.changes),
+            max(change.rank for change in self.changes.values()),
             self.unmatched,
             self.file.reference_downscale_factor,
             self.file.reference_temporal_scale_factor,
         )
 
 
-def _match(file: LoraFile, names: _Names) -> _MatchedLora:
+def _match(file: LoraFile, names: ModuleNames) -> _MatchedLora:
     path = file.file.path
-    pair_places = [(pair, names.place(pair.module)) for pair in file.pairs]
-    _check_generation(
-        file, [(place, pair) for pair, place in pair_places if place], names.models.version
-    )
-    pairs: dict[_Place, StoredPair] = {}
+    placed = [(change, names.place(change.module)) for change in file.changes]
+    _check_generation(file, [(place, change) for change, place in placed if place], names.version)
+    changes: dict[Place, StoredChange] = {}
     unmatched = list(file.strangers)
-    for pair, place in pair_places:
+    for change, place in placed:
         if place is None or not names.has(place):
-            unmatched.append(pair.module)
+            unmatched.append(change.module)
             continue
-        if place in pairs:
+        if place in changes:
             raise CheckpointError(
-                f"{path}: '{pairs[place].module}' and '{pair.module}' both change '{place[1]}'; a "
-                "LoRA changes a weight once"
+                f"{path}: '{changes[place].module}' and '{change.module}' both change "
+                f"'{place[1]}'; a LoRA changes a weight once"
             )
-        _check_shape(path, place, pair, names.shape(place))
-        pairs[place] = pair
-    text_modules = [pair.module for pair in file.pairs if is_text_encoder_module(pair.module)]
-    if not pairs and text_modules:
-        raise UnsupportedError(
-            f"{path}: this LoRA is for the text encoder ('{text_modules[0]}'); LoRAs of text "
-            "encoders are not implemented, leave it out"
-        )
-    if not pairs:
-        raise WeightError(
-            f"{path}: none of the {len(file.pairs)} modules of this LoRA is in the model (the "
-            f"first is '{file.pairs[0].module}'); it was made for another model, or for a part "
-            "that the files lack"
-        )
+        _check_shape(path, place, change, names.shape(place))
+        changes[place] = change
+    text_modules = [name for name in unmatched if is_text_encoder_module(name)]
+    if not changes:
+        raise _nothing_matched(file, text_modules, names)
     if unmatched:
         logger.warning(
             "%s: %d of its keys match nothing in the model and are left out: %s",
@@ -264,14 +222,33 @@ def _match(file: LoraFile, names: _Names) -> _MatchedLora:
             len(unmatched),
             _listed(unmatched),
         )
-    if text_modules:
+    if text_modules and not names.has_component("text_encoder"):
         logger.warning(
-            "%s: %d of its modules are of the text encoder, whose LoRAs are not implemented; it "
-            "may show less than it was trained to",
+            "%s: %d of its modules are of the text encoder, of which no file was given; it may "
+            "show less than it was trained to",
             path,
             len(text_modules),
         )
-    return _MatchedLora(file, pairs, tuple(unmatched))
+    return _MatchedLora(file, changes, tuple(unmatched))
+
+
+def _nothing_matched(file: LoraFile, text_modules: list[str], names: ModuleNames) -> WeightError:
+    path = file.file.path
+    if text_modules and not names.has_component("text_encoder"):
+        return WeightError(
+            f"{path}: this LoRA is for the text encoder ('{text_modules[0]}'), of which no file "
+            "was given; give it (text_encoder=, --text-encoder), or leave the LoRA out"
+        )
+    if text_modules:
+        return WeightError(
+            f"{path}: this LoRA is for a text encoder with other modules than the one given ('"
+            f"{text_modules[0]}'); use the one made for it"
+        )
+    return WeightError(
+        f"{path}: none of the {len(file.changes)} modules of this LoRA is in the model (the first "
+        f"is '{file.changes[0].module}'); it was made for another model, or for a part that the "
+        "files lack"
+    )
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -279,19 +256,18 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_MAX_LISTED]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _check_shape(path: Path, place: _Place, pair: StoredPair, shape: tuple[int, ...]) -> None:
-    product_shape = (pair.up.shape[0], pair.down.shape[1])
-    if product_shape != shape:
+def _check_shape(path: Path, place: Place, change: StoredChange, shape: tuple[int, ...]) -> None:
+    if change.shape != shape:
         component, weight = place
         raise WeightError(
             f"{path}: changes '{weight}' of the {COMPONENT_TITLES[component]} by a matrix of "
-            f"{list(product_shape)}, but the weight has {list(shape)}; the LoRA was made for "
+            f"{list(change.shape)}, but the weight has {list(shape)}; the LoRA was made for "
             "another model"
         )
 
 
 def _check_generation(
-    file: LoraFile, pairs: Sequence[tuple[_Place, StoredPair]], version: str
+    file: LoraFile, changes: Sequence[tuple[Place, StoredChange]], version: str
 ) -> None:
     """Refuse a LoRA of another generation: most shapes coincide, so it would load and do harm.
 
@@ -300,7 +276,7 @@ def _check_generation(
     if not version:
         return
     path = file.file.path
-    by_modules: str | None = _generation_of_modules(pairs)
+    by_modules: str | None = _generation_of_modules(changes)
     if by_modules is not None and (by_modules == "2.0") != (version == "2.0"):
         raise WeightError(
             f"{path}: this LoRA is for LTX-{by_modules} (it changes modules that only that has), "
@@ -328,9 +304,9 @@ def _check_generation(
 
 def lora_generation(file: LoraFile) -> str:
     """Return the model version that a LoRA is for, by its modules, metadata or name; "" unknown."""
-    pairs = [(place, pair) for pair in file.pairs if (place := place_module(pair.module))]
+    changes = [(place, change) for change in file.changes if (place := place_module(change.module))]
     claim = stated_version(file.file) or _version_in_name(file.file.path)
-    by_modules = _generation_of_modules(pairs)
+    by_modules = _generation_of_modules(changes)
     # 2.3 and 2.5 share their modules, which prove only that it is not for 2.0.
     if by_modules is None or (by_modules == "2.3" and claim == "2.5"):
         return claim or ""
@@ -342,11 +318,11 @@ def _version_in_name(path: Path) -> str | None:
     return next((title for pattern, title in _FILE_GENERATIONS if pattern.search(name)), None)
 
 
-def _generation_of_modules(pairs: Iterable[tuple[_Place, StoredPair]]) -> _Generation | None:
+def _generation_of_modules(changes: Iterable[tuple[Place, StoredChange]]) -> _Generation | None:
     """Return the generation that has all these modules; "2.3" stands for everything since."""
-    for (component, weight), pair in pairs:
+    for (component, weight), change in changes:
         stem = weight.partition(".")[0]
-        rows, columns = pair.up.shape[0], pair.down.shape[1]
+        rows, columns = change.shape
         if component == "transformer":
             if ".to_gate_logits." in weight or "prompt_adaln_single" in stem:
                 return "2.3"

@@ -1,68 +1,100 @@
-"""Read the low-rank pairs of a LoRA file, in any of the spellings of its keys.
-
-Source: key forms of the official trainer, ComfyUI, diffusers and peft, DiffSynth, and kohya's
-scripts; peft's rules for alpha.
-"""
+"""Read what a LoRA file, or one of its relatives, changes: LoRA, LoHa, LoKr and DoRA."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from ltx2cpp.checkpoint import CheckpointFile, DType, TensorInfo, open_checkpoint, read_array
-from ltx2cpp.checkpoint.files import read_json_file
-from ltx2cpp.checkpoint.safetensors import parse_json, show
+from ltx2cpp.checkpoint import (
+    AdapterForm,
+    CheckpointFile,
+    LowRankPair,
+    MagnitudeOf,
+    StoredMatrix,
+    TensorInfo,
+    WeightChange,
+    open_checkpoint,
+)
+from ltx2cpp.checkpoint.safetensors import show
 from ltx2cpp.errors import CheckpointError, UnsupportedError
-
-# lora_A, lora_down and lora.down are one thing, with or without the name of an adapter.
-_FACTOR = re.compile(
-    r"(?P<module>.+?)\.lora[_.](?P<half>A|B|down|up)(?:\.(?!weight$|bias$)[\w-]+)?(?:\.weight)?"
-)
-_DOWN = frozenset(("A", "down"))
-_ALPHA = ".alpha"
-
-# Part of a key -> what such files are. Their pairs mean something else, or not all of it.
-_REFUSED = (
-    (re.compile(r"\.(dora_scale|lora_magnitude_vector)\b"), "a DoRA"),
-    (re.compile(r"\.lokr_w?\w+"), "a LoKr"),
-    (re.compile(r"\.hada_\w+"), "a LoHa"),
-    (re.compile(r"\.(oft|boft)_\w+"), "an OFT adapter"),
-    (re.compile(r"\.lora_mid\b"), "a LoRA with a middle factor (Tucker form)"),
-    (
-        re.compile(r"\.(weight_scale(_2)?|scale_weight|comfy_quant)$|^scaled_fp8$"),
-        "a LoRA in scaled fp8",
-    ),
+from ltx2cpp.model.adapter_alphas import AlphaRule
+from ltx2cpp.model.adapter_keys import (
+    ALPHA,
+    AdapterKey,
+    Family,
+    kind_title,
+    read_key,
+    unread_kind,
 )
 
-_METADATA_KEY = "lora_adapter_metadata"
-_CONFIG_NAME = "adapter_config.json"
-_PEFT_FILE = "adapter_model.safetensors"
-_PEFT_PREFIX = "base_model.model."
-_PLAIN_MODULE = re.compile(r"[\w.-]+")
+_FORMS: dict[Family, AdapterForm] = {
+    "LoRA": "product",
+    "LoHa": "hadamard",
+    "LoKr": "kronecker",
+}
+# The two factors of each matrix of a family, the outer one first.
+_FACTORS: dict[Family, tuple[tuple[str, str], ...]] = {
+    "LoRA": (("up", "down"),),
+    "LoHa": (("w1_a", "w1_b"), ("w2_a", "w2_b")),
+    "LoKr": (("w1_a", "w1_b"), ("w2_a", "w2_b")),
+}
+# Names under which a LoKr stores each matrix whole.
+_WHOLE = ("w1", "w2")
 _MAX_FACTOR = 64
 
 
 @dataclass(frozen=True, slots=True)
-class StoredPair:
-    """The two factors of one module.
+class StoredChange:
+    """What a file makes of one module.
 
     Attributes:
         module: its stored name, prefix included.
-        down: (rank, in).
-        up: (out, rank).
+        family: "LoRA", "LoHa" or "LoKr".
+        matrices: one of a LoRA, two of the others.
         factor: alpha / rank where an alpha is known, else 1.
+        magnitude: (1, n), the lengths that rows or columns of the changed weight get (DoRA), or
+            None.
+        magnitude_of: which of them.
     """
 
     module: str
-    down: TensorInfo
-    up: TensorInfo
+    family: Family
+    matrices: tuple[StoredMatrix, ...]
     factor: float
+    magnitude: TensorInfo | None = None
+    magnitude_of: MagnitudeOf = "rows"
+
+    @property
+    def kind(self) -> str:
+        return kind_title(self.family, magnitude=self.magnitude is not None)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(out, in) of the weight that it fits."""
+        first, last = self.matrices[0].shape, self.matrices[-1].shape
+        return (first[0] * last[0], first[1] * last[1]) if self.family == "LoKr" else first
+
+    @property
+    def rank(self) -> int:
+        """The largest inner width of its factors; of a matrix stored whole, its smaller side."""
+        return max(matrix.rank for matrix in self.matrices)
+
+    def scaled(self, strength: float) -> LowRankPair | WeightChange:
+        """Return the change with a strength; plain pairs are those that need no merging."""
+        (left, right), plain = (self.matrices[0].left, self.matrices[0].right), self.kind == "LoRA"
+        if plain and right is not None:
+            return LowRankPair(right, left, strength * self.factor)
+        return WeightChange(
+            _FORMS[self.family],
+            self.matrices,
+            self.factor,
+            strength,
+            self.magnitude,
+            self.magnitude_of,
+        )
 
 
 @dataclass(frozen=True)
@@ -71,35 +103,22 @@ class LoraFile:
 
     Attributes:
         file: the file.
-        pairs: the factors of each module, in the order of the file.
-        strangers: keys that are no part of a low-rank pair, such as whole differences of biases.
+        changes: what it makes of each module, in the order of the file.
+        strangers: keys that are no part of a change, such as whole differences of biases.
         reference_downscale_factor: how much smaller an IC-LoRA wants its reference video.
         reference_temporal_scale_factor: how much slower it wants it.
     """
 
     file: CheckpointFile
-    pairs: tuple[StoredPair, ...]
+    changes: tuple[StoredChange, ...]
     strangers: tuple[str, ...]
     reference_downscale_factor: int
     reference_temporal_scale_factor: int
 
-
-@dataclass(frozen=True)
-class _Alphas:
-    """alpha as the adapter's configuration states it."""
-
-    alpha: float | None = None
-    by_module: Mapping[str, float] = field(default_factory=dict)
-    square_root: bool = False
-
-    def factor(self, module: str, rank: int) -> float:
-        alpha = self.alpha
-        for name, value in self.by_module.items():
-            if module == name or module.endswith(f".{name}"):
-                alpha = value
-        if alpha is None:
-            return 1.0
-        return alpha / (math.sqrt(rank) if self.square_root else rank)
+    @property
+    def kind(self) -> str:
+        """The kinds of its changes: "LoRA", "DoRA", "LoKr and LoRA"."""
+        return " and ".join(sorted({change.kind for change in self.changes}))
 
 
 def open_lora_file(path: Path) -> LoraFile:
@@ -107,79 +126,139 @@ def open_lora_file(path: Path) -> LoraFile:
 
     Raises:
         CheckpointError: not a model file, not a LoRA, half of a pair missing, or a bad alpha.
-        UnsupportedError: DoRA, LoKr, LoHa and other adapters that are more than low-rank pairs.
+        UnsupportedError: an adapter of a kind that is not read, by its name.
     """
     file = open_checkpoint(path)
-    for name in file.tensors:
-        for pattern, what in _REFUSED:
-            if pattern.search(name):
-                raise UnsupportedError(
-                    f"{path}: this is {what} ({show(name)}), which is not implemented; only plain "
-                    "LoRA is"
-                )
-    halves: dict[str, dict[str, TensorInfo]] = {}
+    unread = unread_kind(file.tensors)
+    if unread is not None:
+        title, name = unread
+        raise UnsupportedError(
+            f"{path}: this is {title} ({show(name)}), which is not implemented; plain LoRA, LoHa, "
+            "LoKr and DoRA are"
+        )
+    modules: dict[str, dict[AdapterKey, TensorInfo]] = {}
     alphas: dict[str, TensorInfo] = {}
     strangers = []
     for name, info in file.tensors.items():
-        if (match := _FACTOR.fullmatch(name)) is not None:
-            half = "down" if match["half"] in _DOWN else "up"
-            pair = halves.setdefault(match["module"], {})
-            if half in pair:
+        if (key := read_key(name)) is not None:
+            parts = modules.setdefault(key.module, {})
+            if key in parts:
                 raise CheckpointError(
-                    f"{path}: {show(pair[half].name)} and {show(name)} are the same factor of one "
+                    f"{path}: {show(parts[key].name)} and {show(name)} are the same factor of one "
                     "module; files with several adapters are not read"
                 )
-            pair[half] = info
-        elif name.endswith(_ALPHA):
-            alphas[name.removesuffix(_ALPHA)] = info
+            parts[key] = info
+        elif name.endswith(ALPHA):
+            alphas[name.removesuffix(ALPHA)] = info
         else:
             strangers.append(name)
-    if not halves:
+    if not modules:
         raise CheckpointError(
             f"{path}: is not a LoRA: none of its {len(file.tensors)} tensors is a low-rank factor "
-            "(lora_A, lora_B, lora_down or lora_up)"
+            "(lora_A, lora_B, lora_down or lora_up, or those of LoHa and LoKr)"
         )
-    strangers += [f"{module}{_ALPHA}" for module in alphas if module not in halves]
-    configured = _configured_alphas(file, path)
+    strangers += [f"{module}{ALPHA}" for module in alphas if module not in modules]
+    rule = AlphaRule(file, path, alphas)
+    changes = tuple(_change(path, module, parts, rule) for module, parts in modules.items())
+    if rule.states_dora and all(change.magnitude is None for change in changes):
+        raise CheckpointError(
+            f"{path}: its configuration says use_dora, but it has no magnitudes (dora_scale or "
+            "lora_magnitude_vector); the file is incomplete"
+        )
     return LoraFile(
         file,
-        tuple(_pair(path, *entry, alphas, configured) for entry in halves.items()),
+        changes,
         tuple(strangers),
         _reference_factor(file, "reference_downscale_factor"),
         _reference_factor(file, "reference_temporal_scale_factor"),
     )
 
 
-def _pair(
-    path: Path,
-    module: str,
-    halves: Mapping[str, TensorInfo],
-    alphas: Mapping[str, TensorInfo],
-    configured: Mapping[str, _Alphas],
-) -> StoredPair:
+def _change(
+    path: Path, module: str, parts: Mapping[AdapterKey, TensorInfo], rule: AlphaRule
+) -> StoredChange:
     where = f"{path}: the LoRA of {show(module)}"
-    if len(halves) != 2:
-        half = next(iter(halves))
+    families = list(dict.fromkeys(key.family for key in parts if key.family is not None))
+    if not families:
+        raise CheckpointError(f"{where} has magnitudes and no factors; the file is incomplete")
+    if len(families) > 1:
         raise CheckpointError(
-            f"{where} has only its {half} factor ({show(halves[half].name)}); the file is "
+            f"{where} is both a {families[0]} and a {families[1]}; files with several adapters are "
+            "not read"
+        )
+    family = families[0]
+    factors = {key.part: info for key, info in parts.items() if key.part != "magnitude"}
+    matrices = tuple(
+        _matrix(factors, pair, whole, where)
+        for pair, whole in zip(_FACTORS[family], _WHOLE, strict=False)
+    )
+    if family == "LoHa" and matrices[0].shape != matrices[1].shape:
+        raise CheckpointError(
+            f"{where} multiplies matrices of {list(matrices[0].shape)} and "
+            f"{list(matrices[1].shape)} by elements; they do not belong together"
+        )
+    ranks = [matrix.left.shape[1] for matrix in matrices if matrix.right is not None]
+    # A LoKr of two whole matrices has no rank, and whatever it states as alpha is not applied.
+    factor = rule.factor(module, ranks[-1], where) if ranks else 1.0
+    change = StoredChange(module, family, matrices, factor)
+    magnitudes = [info for key, info in parts.items() if key.part == "magnitude"]
+    if not magnitudes:
+        return change
+    magnitude, magnitude_of = _magnitude(magnitudes[0], change.shape, where)
+    return StoredChange(module, family, matrices, factor, magnitude, magnitude_of)
+
+
+def _matrix(
+    factors: Mapping[str, TensorInfo], pair: tuple[str, str], whole: str, where: str
+) -> StoredMatrix:
+    present = [part for part in pair if part in factors]
+    if whole in factors:
+        if present:
+            raise CheckpointError(
+                f"{where} has {whole} whole and as factors; the file is not what it seems"
+            )
+        return StoredMatrix(_as_matrix(factors[whole], where))
+    if not present:
+        raise CheckpointError(
+            f"{where} has neither {pair[0]} nor {pair[1]}; the file is incomplete"
+        )
+    if len(present) == 1:
+        (half,) = present
+        raise CheckpointError(
+            f"{where} has only its {half} factor ({show(factors[half].name)}); the file is "
             "incomplete"
         )
-    down, up = (_as_matrix(halves[half], where) for half in ("down", "up"))
-    rank = down.shape[0]
-    if up.shape[1] != rank:
+    left, right = (_as_matrix(factors[part], where) for part in pair)
+    if left.shape[1] != right.shape[0]:
         raise CheckpointError(
-            f"{where} has factors of ranks {rank} and {up.shape[1]}, shapes {list(down.shape)} and "
-            f"{list(up.shape)}; they do not belong together"
+            f"{where} has factors of ranks {right.shape[0]} and {left.shape[1]}, shapes "
+            f"{list(right.shape)} and {list(left.shape)}; they do not belong together"
         )
-    if module in alphas:
-        factor = _alpha(alphas[module], where) / rank
+    return StoredMatrix(left, right)
+
+
+def _magnitude(
+    info: TensorInfo, shape: tuple[int, int], where: str
+) -> tuple[TensorInfo, MagnitudeOf]:
+    """Return magnitudes as (1, n), and whether they are those of rows or of columns.
+
+    peft and the newer LyCORIS have one for each output, (out,) or (out, 1); ComfyUI's and the older
+    form is one for each input, (1, in).
+    """
+    _check_type(info, where)
+    extents = [n for n in info.shape if n != 1]
+    count = math.prod(info.shape)
+    of_columns = len(info.shape) > 1 and info.shape[0] == 1 and count == shape[1]
+    if len(extents) <= 1 and not of_columns and count == shape[0]:
+        magnitude_of: MagnitudeOf = "rows"
+    elif len(extents) <= 1 and count == shape[1]:
+        magnitude_of = "columns"
     else:
-        prefix, _, inner = module.removeprefix(_PEFT_PREFIX).partition(".")
-        config = configured.get(prefix)
-        if config is None:
-            config, inner = configured.get("", _Alphas()), module
-        factor = config.factor(inner, rank)
-    return StoredPair(module, down, up, factor)
+        raise CheckpointError(
+            f"{where} has magnitudes {show(info.name)} of shape {list(info.shape)}; one for each "
+            f"of its {shape[0]} outputs or {shape[1]} inputs is expected"
+        )
+    return _reshaped(info, (1, count)), magnitude_of
 
 
 def _as_matrix(info: TensorInfo, where: str) -> TensorInfo:
@@ -187,80 +266,27 @@ def _as_matrix(info: TensorInfo, where: str) -> TensorInfo:
     shape = info.shape
     while len(shape) > 2 and shape[-1] == 1:
         shape = shape[:-1]
-    if len(shape) != 2:
+    if len(shape) != 2 or 0 in shape:
         raise CheckpointError(
             f"{where} has a factor {show(info.name)} of shape {list(info.shape)}; a matrix is "
             "expected"
         )
+    _check_type(info, where)
+    return _reshaped(info, shape)
+
+
+def _check_type(info: TensorInfo, where: str) -> None:
     if not (info.dtype.is_float or info.dtype.is_quantized):
         raise UnsupportedError(
             f"{where} is stored as {info.dtype}, which is not implemented; use a bf16, f16 or f32 "
             "file"
         )
+
+
+def _reshaped(info: TensorInfo, shape: tuple[int, ...]) -> TensorInfo:
     if shape == info.shape:
         return info
     return TensorInfo(info.name, info.dtype, shape, info.path, info.offset, info.size_bytes)
-
-
-def _alpha(info: TensorInfo, where: str) -> float:
-    if info.num_elements != 1 or info.dtype.is_quantized or info.dtype is DType.BOOL:
-        raise CheckpointError(
-            f"{where} has an alpha of {info.dtype} {list(info.shape)}; one number is expected"
-        )
-    value = float(np.asarray(read_array(info), dtype=np.float64).reshape(()))
-    return _checked_alpha(value, where)
-
-
-def _checked_alpha(value: Any, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise CheckpointError(f"{where} has the alpha {show(value)}; a number is expected")
-    if not 0 < value < 1e6:
-        raise CheckpointError(f"{where} has the alpha {value}; a positive number is expected")
-    return float(value)
-
-
-def _configured_alphas(file: CheckpointFile, path: Path) -> dict[str, _Alphas]:
-    """Read alpha by the first part of a module's name, "" for any; empty when nothing states it."""
-    text = file.metadata.get(_METADATA_KEY)
-    if text is not None:
-        where = f"{path}: {_METADATA_KEY}"
-        parsed = parse_json(text, where) if isinstance(text, str) else None
-        if not isinstance(parsed, dict):
-            raise CheckpointError(f"{where} is not a JSON object")
-        configs: dict[str, dict[str, Any]] = {}
-        for key, value in parsed.items():
-            prefix, _, name = key.rpartition(".")
-            configs.setdefault(prefix, {})[name] = value
-        return {prefix: _read_alphas(config, where) for prefix, config in configs.items()}
-    # A peft folder has the configuration in a file of its own.
-    folder = path if path.is_dir() else path.parent
-    beside = folder / _CONFIG_NAME
-    if (path.is_dir() or path.name == _PEFT_FILE) and beside.is_file():
-        parsed = read_json_file(beside)
-        if not isinstance(parsed, dict):
-            raise CheckpointError(f"{beside}: is not a JSON object")
-        return {"": _read_alphas(parsed, str(beside))}
-    return {}
-
-
-def _read_alphas(config: Mapping[str, Any], where: str) -> _Alphas:
-    if config.get("use_dora"):
-        raise UnsupportedError(f"{where}: this is a DoRA, which is not implemented")
-    alpha = config.get("lora_alpha")
-    by_module = config.get("alpha_pattern") or {}
-    if not isinstance(by_module, dict):
-        raise CheckpointError(f"{where}: alpha_pattern is not a JSON object")
-    for name in by_module:
-        # peft takes patterns; files that were saved by it hold plain names.
-        if not _PLAIN_MODULE.fullmatch(name):
-            raise UnsupportedError(
-                f"{where}: alpha_pattern has the pattern {show(name)}; only names are implemented"
-            )
-    return _Alphas(
-        None if alpha is None else _checked_alpha(alpha, where),
-        {name: _checked_alpha(value, where) for name, value in by_module.items()},
-        bool(config.get("use_rslora")),
-    )
 
 
 def _reference_factor(file: CheckpointFile, key: str) -> int:

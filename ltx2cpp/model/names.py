@@ -216,12 +216,6 @@ class _Context:
 
 
 _NO_CONTEXT = _Context(None, False, None, vocoder_stripped=False, vocoder_diffusers=False)
-# Dots or underscores between the parts; no other network here has layers with such projections.
-_LANGUAGE_MODULE = re.compile(
-    r"(^|[._])(layers|blk)[._]\d{1,4}[._]"
-    r"((self_attn|mlp)[._](q|k|v|o|qkv|out|gate|up|down)_proj|attn_(q|k|v|output)|ffn_(gate|up|down))$"
-    r"|^lora_te\d?_"
-)
 # What peft and diffusers put before the path of a module.
 _ADAPTER_PREFIXES = ("base_model.model.", "connectors.")
 
@@ -276,11 +270,6 @@ def place_module(module: str) -> tuple[Group, str] | None:
         module = module.removeprefix(prefix)
     claim = _classify(f"{module}.weight", _NO_CONTEXT)
     return None if claim is None or claim == "ignored" else claim[:2]
-
-
-def is_text_encoder_module(module: str) -> bool:
-    """Return whether a module that an adapter names, in any spelling, is of a language model."""
-    return _LANGUAGE_MODULE.search(module) is not None
 
 
 def spell_module(group: Group, module: str) -> tuple[str, ...]:

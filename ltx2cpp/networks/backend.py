@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ltx2cpp import _core
-from ltx2cpp.checkpoint import WeightRef
+from ltx2cpp.checkpoint import DType, WeightChange, WeightRef
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.model.lora import check_lora_mode
 from ltx2cpp.model.quantization import target_dtype
@@ -132,6 +132,8 @@ class Backend:
             )
             for pair in ref.low_rank:
                 table.add_low_rank(name, pair.down.place, pair.up.place, pair.scale)
+            for change in ref.changes:
+                _add_change(table, name, change)
         if any(ref.low_rank for ref in component.tensors.values()):
             table.set_low_rank_mode(self.lora_mode)
         return table
@@ -180,15 +182,36 @@ class Backend:
         target = self._target(name, ref)
         if ref.scale != 1.0 or target not in (None, ref.info.dtype):
             return True
+        if ref.changes:
+            return True
         eight_bits = ref.info.size_bytes >= math.prod(ref.info.shape)
         merges = self.lora_mode == "merge" or (self.lora_mode == "auto" and eight_bits)
         return bool(ref.low_rank) and merges
 
-    def _target(self, name: str, ref: WeightRef) -> object | None:
-        if self.weight_type == "file":
-            return ref.target
-        dtype = target_dtype(name, ref.info.shape, ref.info.dtype, self.weight_type)
-        return ref.target if dtype is None else dtype
+    def _target(self, name: str, ref: WeightRef) -> DType | None:
+        target = ref.target
+        if self.weight_type != "file":
+            dtype = target_dtype(name, ref.info.shape, ref.info.dtype, self.weight_type)
+            target = target if dtype is None else dtype
+        if self.lora_mode == "auto" and ref.changes and (target or ref.info.dtype).is_quantized:
+            # Merged into fewer bits, a small change would be rounded away.
+            return DType.Q8_0
+        return target
+
+
+def _add_change(table: _core.TensorTable, name: str, change: WeightChange) -> None:
+    table.add_adapter(
+        name,
+        change.form,
+        [
+            (matrix.left.place, None if matrix.right is None else matrix.right.place)
+            for matrix in change.matrices
+        ],
+        change.scale,
+        change.strength,
+        None if change.magnitude is None else change.magnitude.place,
+        change.magnitude_of,
+    )
 
 
 def config_dict(component: Component) -> dict[str, Any]:

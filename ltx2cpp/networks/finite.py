@@ -45,7 +45,7 @@ def check_finite(
     causes = [_DAMAGED]
     if weight_type == "f16" or stored_narrow:
         causes.insert(0, _NARROW)
-    if any(ref.low_rank for ref in weights):
+    if any(ref.low_rank or ref.changes for ref in weights):
         causes.append("a LoRA may be damaged or too strong")
     raise NonFiniteError(
         f"the {network} in {files} gives values that are not finite; {'; or '.join(causes)}"

@@ -18,7 +18,7 @@ from ltx2cpp.networks.backend import Backend
 from ltx2cpp.networks.text import PromptEncoder
 from ltx2cpp.networks.transformer import Transformer
 from ltx2cpp.networks.video import Upsampler, VideoDecoder, VideoEncoder
-from ltx2cpp.options import LoraSpec
+from ltx2cpp.options import LoraMode, LoraSpec
 from ltx2cpp.values import Audio, FloatArray, Modality, PromptEmbedding, Velocity
 
 logger = logging.getLogger("ltx2cpp")
@@ -66,7 +66,7 @@ class Networks:
         self.backend = backend
         self.distilled_lora = distilled_lora
         self._adapted = AdaptedModels(models)
-        self._take_loras(loras)
+        self._take_loras(loras, backend.lora_mode)
         self._all: list[_Releasable] = []
         models = self._models
         self.prompt_encoder = self._add(PromptEncoder(models, backend, prompt_cache))
@@ -115,7 +115,7 @@ class Networks:
         specs = tuple(lora.spec for lora in self._loras)
         if mode == self.backend.lora_mode and tuple(loras) == specs:
             return
-        self._take_loras(loras)
+        self._take_loras(loras, mode)
         self.backend.lora_mode = mode
         self.transformer.use(self._models)
         self.prompt_encoder.use(self._models)
@@ -124,9 +124,9 @@ class Networks:
         """Return the components with the LoRAs of one stage; equal ones give the same object."""
         return self._adapted.with_loras(loras)
 
-    def _take_loras(self, loras: Sequence[LoraSpec]) -> None:
+    def _take_loras(self, loras: Sequence[LoraSpec], mode: LoraMode) -> None:
         """Check LoRAs and attach those of all stages to all components they change."""
-        adapted = AdaptedModels(self._adapted.bare)
+        adapted = AdaptedModels(self._adapted.bare, mode)
         descriptions = adapted.match(loras)
         distilled = [] if self.distilled_lora is None else [LoraSpec(self.distilled_lora)]
         for spec in (*distilled, *(spec for spec in loras if spec.stage is not None)):

@@ -136,6 +136,8 @@ def text_identity(components: Mapping[str, Component], **settings: str) -> bytes
             add([part, dataclasses.asdict(component.config)])
             for name, ref in component.tensors.items():
                 add([name, str(ref.target), ref.scale, [pair.scale for pair in ref.low_rank]])
+                for change in ref.changes:
+                    add([change.form, change.scale, change.strength, change.magnitude_of])
                 for info in _stored(ref):
                     add([str(info.dtype), info.shape])
                     try:
@@ -160,6 +162,8 @@ def _stored(ref: WeightRef) -> Iterable[TensorInfo]:
     for pair in ref.low_rank:
         yield pair.down
         yield pair.up
+    for change in ref.changes:
+        yield from change.stored
 
 
 def _samples(stream: BinaryIO, info: TensorInfo) -> Iterator[bytes]:

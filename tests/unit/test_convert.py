@@ -307,7 +307,7 @@ def test_convert_refuses_other_endings_types_and_its_own_source(
     [
         ("diffusion_model.transformer_blocks.0.attn1.to_q.lora_A.weight", "LoRA"),
         ("lora_unet_transformer_blocks_0_attn1_to_k.lora_down.weight", "LoRA"),
-        ("lora_unet_transformer_blocks_0_attn1_to_k.lokr_w1", "LoKr adapter"),
+        ("lora_unet_transformer_blocks_0_attn1_to_k.lokr_w1", "LoKr"),
     ],
 )
 def test_convert_refuses_adapters_by_their_kind(tmp_path: Path, name: str, kind: str) -> None:

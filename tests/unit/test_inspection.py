@@ -13,7 +13,8 @@ from synthetic.checkpoints import choose_tensors
 
 from ltx2cpp.cli.main import main
 from ltx2cpp.errors import CheckpointError, UnsupportedError
-from ltx2cpp.model.inspection import inspect_file, lora_kind, summarise_metadata
+from ltx2cpp.model.adapter_keys import adapter_kind
+from ltx2cpp.model.inspection import inspect_file, summarise_metadata
 
 
 def test_inspect_describes_a_whole_checkpoint(fixture_a: Path) -> None:
@@ -107,13 +108,19 @@ def test_inspect_says_why_a_component_cannot_be_used(tmp_path: Path) -> None:
         (["diffusion_model.a.lora_A.weight", "diffusion_model.a.lora_B.weight"], "LoRA"),
         (["a.lora_A.default.weight"], "LoRA"),
         (["lora_unet_a.alpha", "lora_unet_a.lora_down.weight"], "LoRA"),
-        (["a.lokr_w1", "a.lokr_w2"], "LoKr adapter"),
-        (["a.hada_w1_a"], "LoHa adapter"),
+        (["a.lokr_w1", "a.lokr_w2"], "LoKr"),
+        (["a.hada_w1_a"], "LoHa"),
+        (["a.lora_down.weight", "a.lora_up.weight", "a.dora_scale"], "DoRA"),
+        (["a.hada_w1_a", "a.dora_scale"], "LoHa with DoRA"),
+        (["a.oft_R.weight"], "OFT adapter"),
+        (["a.b1.weight", "a.a1.weight", "a.b2.weight", "a.a2.weight"], "GLoRA adapter"),
+        (["a.a1.weight", "a.b1.weight"], None),
+        (["a.weight", "a.weight_scale"], None),
         (["transformer_blocks.0.attn1.to_q.weight", "explored.weight"], None),
     ],
 )
-def test_lora_kind_goes_by_names(names: list[str], kind: str | None) -> None:
-    assert lora_kind(names) == kind
+def test_adapter_kind_goes_by_names(names: list[str], kind: str | None) -> None:
+    assert adapter_kind(names) == kind
 
 
 def test_inspect_says_that_a_lora_is_no_model(tmp_path: Path) -> None:

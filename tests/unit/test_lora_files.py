@@ -25,6 +25,7 @@ from helpers.lora_cases import (
 
 from ltx2cpp import LoraSpec, LTX2Pipeline, ModelFiles
 from ltx2cpp.errors import ArgumentError, CheckpointError, UnsupportedError, WeightError
+from ltx2cpp.model.adapter_modules import place_language_module
 from ltx2cpp.model.lora import check_lora_mode
 from ltx2cpp.model.lora_file import open_lora_file
 from ltx2cpp.model.model_set import ModelSet
@@ -220,6 +221,48 @@ def test_nothing_matched_is_refused(model: ModelSet, tmp_path: Path) -> None:
         apply(model, tmp_path, tensors)
 
 
+@pytest.mark.parametrize(
+    "module",
+    [
+        "text_encoder.model.layers.0.self_attn.q_proj",
+        "lora_te1_model_layers_0_mlp_up_proj",
+        "lora_te_something",
+    ],
+)
+def test_a_lora_of_an_absent_text_encoder_is_named(
+    model: ModelSet, tmp_path: Path, module: str
+) -> None:
+    tensors: Tensors = {
+        f"{module}.lora_A.weight": ("F32", (2, 8)),
+        f"{module}.lora_B.weight": ("F32", (8, 2)),
+    }
+    with pytest.raises(WeightError, match=r"is for the text encoder .*--text-encoder"):
+        apply(model, tmp_path, tensors)
+
+
+@pytest.mark.parametrize(
+    ("module", "weight"),
+    [
+        ("text_encoder.layers.3.mlp.up_proj", "layers.3.mlp.up_proj.weight"),
+        ("text_encoders.model.layers.12.self_attn.o_proj", "layers.12.self_attn.o_proj.weight"),
+        (
+            "lora_te_model_language_model_layers_0_self_attn_k_proj",
+            "layers.0.self_attn.k_proj.weight",
+        ),
+        ("base_model.model.model.layers.7.mlp.gate_proj", "layers.7.mlp.gate_proj.weight"),
+        ("language_model.model.layers.7.mlp.down_proj", "layers.7.mlp.down_proj.weight"),
+        ("blk.5.attn_output", "layers.5.self_attn.o_proj.weight"),
+        ("blk.5.ffn_down", "layers.5.mlp.down_proj.weight"),
+        ("text_encoder.layers.3.self_attn.qkv_proj", None),
+        ("model.vision_tower.vision_model.encoder.layers.3.self_attn.q_proj", None),
+        ("transformer_blocks.0.attn1.to_q", None),
+    ],
+)
+def test_modules_of_language_models_are_placed(module: str, weight: str | None) -> None:
+    place = place_language_module(module)
+    assert place == (None if weight is None else ("text_encoder", weight))
+
+
 def with_extra(name: str, shape: Sequence[int] = (4096,)) -> Tensors:
     return factors("official", ATTENTION) | {name: ("F32", shape)}
 
@@ -227,13 +270,58 @@ def with_extra(name: str, shape: Sequence[int] = (4096,)) -> Tensors:
 STEM = "diffusion_model.transformer_blocks.0.attn1.to_k"
 
 
+def loha(first: tuple[int, int], second: tuple[int, int]) -> Tensors:
+    return {
+        f"{STEM}.hada_w{number}_{half}": ("F32", shape)
+        for number, (out, columns) in ((1, first), (2, second))
+        for half, shape in (("a", (out, 2)), ("b", (2, columns)))
+    }
+
+
 @pytest.mark.parametrize(
     ("tensors", "error", "message"),
     [
-        (with_extra(f"{STEM}.dora_scale"), UnsupportedError, "a DoRA"),
-        (with_extra(f"{STEM}.lora_magnitude_vector.weight"), UnsupportedError, "a DoRA"),
-        (with_extra(f"{STEM}.lokr_w1"), UnsupportedError, "a LoKr"),
-        (with_extra(f"{STEM}.hada_w1_a"), UnsupportedError, "a LoHa"),
+        (with_extra(f"{STEM}.dora_scale", (5,)), CheckpointError, r"magnitudes .*shape \[5\]"),
+        (
+            with_extra(f"{STEM}.lora_magnitude_vector.weight", (4096, 4096)),
+            CheckpointError,
+            "one for each of its 4096 outputs or 4096 inputs",
+        ),
+        ({f"{STEM}.dora_scale": ("F32", (4096,))}, CheckpointError, "magnitudes and no factors"),
+        (with_extra(f"{STEM}.lokr_w1", (2, 2)), CheckpointError, "both a LoRA and a LoKr"),
+        ({f"{STEM}.lokr_w1": ("F32", (2, 2))}, CheckpointError, "neither w2_a nor w2_b"),
+        (
+            {f"{STEM}.lokr_w1": ("F32", (2, 2)), f"{STEM}.lokr_w2_a": ("F32", (2, 2))},
+            CheckpointError,
+            "only its w2_a factor",
+        ),
+        (
+            {
+                f"{STEM}.lokr_w1": ("F32", (2, 2)),
+                f"{STEM}.lokr_w1_a": ("F32", (2, 2)),
+                f"{STEM}.lokr_w2": ("F32", (2048, 2048)),
+            },
+            CheckpointError,
+            "whole and as factors",
+        ),
+        (
+            {f"{STEM}.lokr_w1": ("F32", (4, 2)), f"{STEM}.lokr_w2": ("F32", (2048, 2048))},
+            WeightError,
+            r"by a matrix of \[8192, 4096\]",
+        ),
+        (loha((4096, 4096), (4096, 2048)), CheckpointError, "by elements"),
+        (with_extra(f"{STEM}.oft_R.weight"), UnsupportedError, "an OFT adapter"),
+        (with_extra(f"{STEM}.boft_R"), UnsupportedError, "a BOFT adapter"),
+        (with_extra(f"{STEM}.ia3_l"), UnsupportedError, "an IA3 adapter"),
+        (with_extra(f"{STEM}.vera_lambda_b"), UnsupportedError, "a VeRA adapter"),
+        (with_extra(f"{STEM}.lora_E"), UnsupportedError, "an AdaLoRA adapter"),
+        (with_extra(f"{STEM}.lokr_t2", (2, 2, 3, 3)), UnsupportedError, "Tucker"),
+        (with_extra(f"{STEM}.hada_t1", (2, 2, 3, 3)), UnsupportedError, "Tucker"),
+        (
+            {f"{STEM}.{part}.weight": ("F32", (4, 4)) for part in ("a1", "a2", "b1", "b2")},
+            UnsupportedError,
+            "a GLoRA adapter",
+        ),
         (with_extra(f"{STEM}.lora_mid.weight"), UnsupportedError, "middle factor"),
         (with_extra(f"{STEM}.weight_scale", ()), UnsupportedError, "scaled fp8"),
         (
@@ -321,11 +409,11 @@ def test_unfit_metadata_is_refused(
     "config",
     [{"transformer.use_dora": True}, {"transformer.alpha_pattern": {r"blocks.\d+": 2}}],
 )
-def test_unimplemented_metadata_is_refused(
+def test_metadata_that_cannot_be_followed_is_refused(
     model: ModelSet, tmp_path: Path, config: dict[str, Any]
 ) -> None:
     metadata = {"lora_adapter_metadata": json.dumps(config)}
-    with pytest.raises(UnsupportedError):
+    with pytest.raises((CheckpointError, UnsupportedError), match=r"use_dora|alpha_pattern"):
         apply(model, tmp_path, factors("diffusers", ATTENTION), metadata)
 
 

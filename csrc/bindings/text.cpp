@@ -10,7 +10,7 @@ namespace ltx::bindings {
 
 namespace {
 
-Gemma3Config gemma_config(const py::dict & config) {
+Gemma3Config gemma3_config(const py::dict & config) {
     return {
         .num_layers = config_value<int64_t>(config, "num_layers"),
         .hidden_size = config_value<int64_t>(config, "hidden_size"),
@@ -29,6 +29,46 @@ Gemma3Config gemma_config(const py::dict & config) {
         .norm_weight_offset = config_value<float>(config, "norm_weight_offset"),
         .embedding_scale = config_value<float>(config, "embedding_scale"),
     };
+}
+
+Gemma4Heads gemma4_heads(const py::dict & heads) {
+    return {
+        .head_dim = config_value<int64_t>(heads, "head_dim"),
+        .num_kv_heads = config_value<int64_t>(heads, "num_kv_heads"),
+        .shares_keys = config_value<bool>(heads, "shares_keys"),
+        .rope_theta = config_value<float>(heads, "rope_theta"),
+        .rope_factor = config_value<float>(heads, "rope_factor"),
+        .rotated_pairs = config_value<int64_t>(heads, "rotated_pairs"),
+    };
+}
+
+Gemma4Config gemma4_config(const py::dict & config) {
+    return {
+        .num_layers = config_value<int64_t>(config, "num_layers"),
+        .hidden_size = config_value<int64_t>(config, "hidden_size"),
+        .intermediate_size = config_value<int64_t>(config, "intermediate_size"),
+        .num_heads = config_value<int64_t>(config, "num_heads"),
+        .rms_norm_eps = config_value<float>(config, "rms_norm_eps"),
+        .sliding_window = config_value<int64_t>(config, "sliding_window"),
+        .global_layers = config_value<std::vector<bool>>(config, "global_layers"),
+        .local = gemma4_heads(config_value<py::dict>(config, "local_heads")),
+        .global = gemma4_heads(config_value<py::dict>(config, "global_heads")),
+        .vocab_size = config_value<int64_t>(config, "vocab_size"),
+        .embedding_scale = config_value<float>(config, "embedding_scale"),
+        .placeholder_ids = config_value<std::vector<int32_t>>(config, "placeholder_ids"),
+        .pad_id = config_value<int32_t>(config, "pad_id"),
+    };
+}
+
+GemmaConfig gemma_config(const py::dict & config) {
+    const auto family = config_value<std::string>(config, "family");
+    if (family == "gemma4") {
+        return gemma4_config(config);
+    }
+    if (family != "gemma3") {
+        throw UnsupportedError("text encoder: family '", family, "' is neither gemma3 nor gemma4");
+    }
+    return gemma3_config(config);
 }
 
 FeatureExtractorConfig projection_config(const py::dict & config) {
@@ -72,7 +112,7 @@ std::span<const int32_t> ids_of(const IntArray & ids) {
 
 void register_encoder(py::module_ & module) {
     py::class_<TextEncoderNetwork> network(module, "TextEncoder",
-                                           "The Gemma-3 text model with the projection of its hidden states.");
+                                           "A Gemma text model with the projection of its hidden states.");
     def_stream_weights(network);
     def_activation_bytes(network);
     network

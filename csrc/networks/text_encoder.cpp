@@ -1,5 +1,6 @@
 #include "networks/text_encoder.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -37,20 +38,66 @@ std::vector<NamedTable> tables_of(TensorTable table, const std::optional<Project
     return tables;
 }
 
-ProjectedText bind_text(const std::vector<Scope> & roots, const Gemma3Config & config,
+// What both families have in common.
+struct TextSizes {
+    int64_t num_layers;
+    int64_t hidden_size;
+    int64_t vocab_size;
+};
+
+TextSizes sizes_of(const ProjectedText & text) {
+    return std::visit(
+        [](const auto & gemma) -> TextSizes {
+            return {gemma.config.num_layers, gemma.config.hidden_size, gemma.config.vocab_size};
+        },
+        text.gemma);
+}
+
+ProjectedText bind_text(const std::vector<Scope> & roots, const GemmaConfig & config,
                         const std::optional<Projection> & projection) {
-    ProjectedText text{Gemma3::load(roots.front(), config), std::nullopt};
+    ProjectedText text;
+    if (const auto * gemma3 = std::get_if<Gemma3Config>(&config)) {
+        text.gemma = Gemma3::load(roots.front(), *gemma3);
+    } else {
+        text.gemma = Gemma4::load(roots.front(), std::get<Gemma4Config>(config));
+    }
     if (!projection) {
         return text;
     }
     const FeatureExtractorConfig & features = projection->config;
-    if (features.hidden_size != config.hidden_size || features.num_states != config.num_layers + 1) {
+    const TextSizes sizes = sizes_of(text);
+    if (features.hidden_size != sizes.hidden_size || features.num_states != sizes.num_layers + 1) {
         throw ConfigError("text projection: made for ", features.num_states, " states of width ", features.hidden_size,
-                          ", but the text encoder has ", config.num_layers + 1, " of width ", config.hidden_size,
+                          ", but the text encoder has ", sizes.num_layers + 1, " of width ", sizes.hidden_size,
                           "; is it another model's text encoder?");
     }
     text.projection = FeatureExtractor::load(roots.back(), features);
     return text;
+}
+
+// The inputs that both families take.
+template <typename Inputs>
+Inputs token_inputs(Graph & graph, int64_t tokens, int64_t window) {
+    Inputs in{};
+    in.ids = graph.input("ids", GGML_TYPE_I32, {tokens, 1, 1, 1});
+    in.positions = graph.input("positions", GGML_TYPE_I32, {tokens, 1, 1, 1});
+    in.causal_mask = graph.input("causal_mask", GGML_TYPE_F16, {tokens, tokens, 1, 1});
+    if (tokens > window) {
+        in.window_mask = graph.input("window_mask", GGML_TYPE_F16, {tokens, tokens, 1, 1});
+    }
+    return in;
+}
+
+Gemma3Inputs inputs_of(Graph & graph, const Gemma3 & gemma, int64_t tokens) {
+    return token_inputs<Gemma3Inputs>(graph, tokens, gemma.config.sliding_window);
+}
+
+Gemma4Inputs inputs_of(Graph & graph, const Gemma4 & gemma, int64_t tokens) {
+    const Gemma4Config & config = gemma.config;
+    auto in = token_inputs<Gemma4Inputs>(graph, tokens, config.sliding_window);
+    in.local_divisors = graph.input("local_divisors", GGML_TYPE_F32, {config.local.head_dim / 2, 1, 1, 1});
+    in.global_divisors = graph.input("global_divisors", GGML_TYPE_F32, {config.global.head_dim / 2, 1, 1, 1});
+    return in;
 }
 
 template <typename T>
@@ -60,7 +107,7 @@ void set_bytes(Runner & runner, const char * input, const std::vector<T> & value
 
 }  // namespace
 
-TextEncoderNetwork::TextEncoderNetwork(TensorTable table, const Gemma3Config & config,
+TextEncoderNetwork::TextEncoderNetwork(TensorTable table, const GemmaConfig & config,
                                        std::optional<Projection> projection, std::shared_ptr<Backend> backend)
     : Network(tables_of(std::move(table), projection), std::move(backend), Streaming::Possible,
               [&](const std::vector<Scope> & roots) { return bind_text(roots, config, projection); }) {}
@@ -69,7 +116,7 @@ void TextEncoderNetwork::check_ids(const char * function, std::span<const int32_
     if (ids.empty()) {
         throw ShapeError(function, ": ids has shape (0,), expected at least one token");
     }
-    const int64_t vocabulary = model().gemma.config.vocab_size;
+    const int64_t vocabulary = sizes_of(model()).vocab_size;
     for (size_t i = 0; i < ids.size(); ++i) {
         if (ids[i] < 0 || ids[i] >= vocabulary) {
             throw ArgumentError(function, ": ids[", i, "] is ", ids[i], ", expected 0 to ", vocabulary - 1,
@@ -79,21 +126,16 @@ void TextEncoderNetwork::check_ids(const char * function, std::span<const int32_
 }
 
 void TextEncoderNetwork::build(Graph & graph, int64_t tokens, bool project) const {
-    const Gemma3 & gemma = model().gemma;
-    Gemma3Inputs in{
-        .ids = graph.input("ids", GGML_TYPE_I32, {tokens, 1, 1, 1}),
-        .positions = graph.input("positions", GGML_TYPE_I32, {tokens, 1, 1, 1}),
-        .causal_mask = graph.input("causal_mask", GGML_TYPE_F16, {tokens, tokens, 1, 1}),
+    const auto visit_states = [&](const auto & visit) {
+        std::visit([&](const auto & gemma) { gemma.build(graph, inputs_of(graph, gemma, tokens), visit); },
+                   model().gemma);
     };
-    if (tokens > gemma.config.sliding_window) {
-        in.window_mask = graph.input("window_mask", GGML_TYPE_F16, {tokens, tokens, 1, 1});
-    }
     if (!project) {
-        gemma.build(graph, in, [&](int64_t index, ggml_tensor * state) { graph.output(state_name(index), state); });
+        visit_states([&](int64_t index, ggml_tensor * state) { graph.output(state_name(index), state); });
         return;
     }
     FeatureAccumulator accumulator(graph, *model().projection, tokens);
-    gemma.build(graph, in, [&](int64_t index, ggml_tensor * state) { accumulator.add(index, state); });
+    visit_states([&](int64_t index, ggml_tensor * state) { accumulator.add(index, state); });
     const auto features = accumulator.finish();
     graph.output("video", features.front());
     if (features.size() > 1) {
@@ -114,28 +156,47 @@ void TextEncoderNetwork::run(const char * function, std::span<const int32_t> ids
                              bool project) {
     check_ids(function, ids);
     load_weights();
-    const Gemma3 & gemma = model().gemma;
     const auto tokens = static_cast<int64_t>(ids.size());
     runner().prepare((project ? "features " : "states ") + std::to_string(tokens), {.probes = probes},
                      [&](Graph & graph) { build(graph, tokens, project); });
-    std::vector<int32_t> positions(ids.size());
-    std::iota(positions.begin(), positions.end(), 0);
+    std::visit([&](const auto & gemma) { set_inputs(gemma, ids); }, model().gemma);
+    runner().compute();
+}
+
+void TextEncoderNetwork::set_inputs(const Gemma3 & gemma, std::span<const int32_t> ids) {
     runner().set("ids", ids.data(), ids.size_bytes());
+    set_positions(static_cast<int64_t>(ids.size()), gemma.config.sliding_window);
+}
+
+void TextEncoderNetwork::set_inputs(const Gemma4 & gemma, std::span<const int32_t> ids) {
+    const Gemma4Config & config = gemma.config;
+    std::vector<int32_t> embedded(ids.begin(), ids.end());
+    for (const int32_t placeholder : config.placeholder_ids) {
+        std::replace(embedded.begin(), embedded.end(), placeholder, config.pad_id);
+    }
+    runner().set("ids", embedded);
+    set_positions(static_cast<int64_t>(ids.size()), config.sliding_window);
+    set_bytes(runner(), "local_divisors", rope_divisors(config.local));
+    set_bytes(runner(), "global_divisors", rope_divisors(config.global));
+}
+
+void TextEncoderNetwork::set_positions(int64_t tokens, int64_t window) {
+    std::vector<int32_t> positions(static_cast<size_t>(tokens));
+    std::iota(positions.begin(), positions.end(), 0);
     runner().set("positions", positions);
     set_bytes(runner(), "causal_mask", make_mask(tokens, tokens));
-    if (tokens > gemma.config.sliding_window) {
-        set_bytes(runner(), "window_mask", make_mask(tokens, gemma.config.sliding_window));
+    if (tokens > window) {
+        set_bytes(runner(), "window_mask", make_mask(tokens, window));
     }
-    runner().compute();
 }
 
 HostTensor TextEncoderNetwork::hidden_states(std::span<const int32_t> ids) {
     const auto turn = take_turn();
     run("hidden_states", ids, {}, /*project=*/false);
-    const Gemma3Config & config = model().gemma.config;
-    HostTensor states{{config.num_layers + 1, static_cast<int64_t>(ids.size()), config.hidden_size}, {}};
+    const TextSizes sizes = sizes_of(model());
+    HostTensor states{{sizes.num_layers + 1, static_cast<int64_t>(ids.size()), sizes.hidden_size}, {}};
     states.values.reserve(static_cast<size_t>(element_count(states.shape)));
-    for (int64_t i = 0; i <= config.num_layers; ++i) {
+    for (int64_t i = 0; i <= sizes.num_layers; ++i) {
         const HostTensor state = runner().fetch(state_name(i));
         states.values.insert(states.values.end(), state.values.begin(), state.values.end());
     }

@@ -4,8 +4,10 @@
 #include <map>
 #include <optional>
 #include <span>
+#include <variant>
 
 #include "models/gemma3/gemma3.h"
+#include "models/gemma4/gemma4.h"
 #include "models/text_connector/feature_extractor.h"
 #include "networks/network.h"
 
@@ -16,9 +18,11 @@ struct TextFeatures {
     HostTensor audio;  // (tokens, audio_width)
 };
 
+using GemmaConfig = std::variant<Gemma3Config, Gemma4Config>;
+
 // The text model with the projection of its hidden states, if there is one.
 struct ProjectedText {
-    Gemma3 gemma;
+    std::variant<Gemma3, Gemma4> gemma;
     std::optional<FeatureExtractor> projection;
 };
 
@@ -29,7 +33,7 @@ public:
         FeatureExtractorConfig config;
     };
 
-    TextEncoderNetwork(TensorTable table, const Gemma3Config & config, std::optional<Projection> projection,
+    TextEncoderNetwork(TensorTable table, const GemmaConfig & config, std::optional<Projection> projection,
                        std::shared_ptr<Backend> backend);
 
     // What encoding so many tokens takes, without loading weights.
@@ -49,6 +53,9 @@ private:
     void build(Graph & graph, int64_t tokens, bool project) const;
     void run(const char * function, std::span<const int32_t> ids, const ProbeSet & probes, bool project);
     void check_ids(const char * function, std::span<const int32_t> ids) const;
+    void set_inputs(const Gemma3 & gemma, std::span<const int32_t> ids);
+    void set_inputs(const Gemma4 & gemma, std::span<const int32_t> ids);
+    void set_positions(int64_t tokens, int64_t window);
 };
 
 }  // namespace ltx

@@ -12,6 +12,7 @@ from ltx2cpp.config.audio import (
 )
 from ltx2cpp.config.fields import Fields, parse_config
 from ltx2cpp.config.gemma import GemmaConfig, read_gemma_config, read_gemma_gguf_config
+from ltx2cpp.config.gemma4 import Gemma4Config, Gemma4Heads, is_gemma4, read_gemma4_config
 from ltx2cpp.config.transformer import (
     ConnectorConfig,
     TextProjectionConfig,
@@ -33,6 +34,8 @@ __all__ = [
     "AudioVaeConfig",
     "ConnectorConfig",
     "Fields",
+    "Gemma4Config",
+    "Gemma4Heads",
     "GemmaConfig",
     "GeneratorConfig",
     "TextProjectionConfig",
@@ -41,9 +44,11 @@ __all__ = [
     "VaeBlock",
     "VideoVaeConfig",
     "VocoderConfig",
+    "is_gemma4",
     "parse_config",
     "read_audio_vae_config",
     "read_connector_config",
+    "read_gemma4_config",
     "read_gemma_config",
     "read_gemma_gguf_config",
     "read_text_projection_config",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -42,6 +43,7 @@ class GemmaConfig:
     vocab_size: int
     norm_weight_offset: float
     embedding_scale: float
+    family: Literal["gemma3"] = "gemma3"
 
 
 _THETA_GLOBAL = 1e6
@@ -77,11 +79,6 @@ class _Structure:
     @classmethod
     def read(cls, shapes: Shapes, where: str) -> _Structure:
         fields = Fields({}, where)
-        if any(name.endswith(".layer_scalar") for name in shapes):
-            raise UnsupportedError(
-                f"{where}: this is a Gemma 4 text encoder, which is not implemented; LTX-2 and "
-                "LTX-2.3 use Gemma 3 12B"
-            )
         layers = count_blocks(shapes, "layers.")
         if not 1 <= layers <= MAX_LAYERS:
             raise fields.error(f"the text encoder has {layers} layers; 1 to {MAX_LAYERS} fit")
@@ -218,8 +215,8 @@ def _check_model_type(fields: Fields) -> None:
         return
     if isinstance(model_type, str) and model_type.startswith("gemma4"):
         raise UnsupportedError(
-            f"{fields.where}: model_type is {model_type!r}, a Gemma 4 text encoder, which is not "
-            "implemented; LTX-2 and LTX-2.3 use Gemma 3 12B"
+            f"{fields.where}: model_type is {model_type!r}, a Gemma 4 text encoder, but its layers "
+            "have no layer_scalar, which every layer of Gemma 4 has"
         )
     fields.choice("model_type", "gemma3", ("gemma3", "gemma3_text"))
 

@@ -10,9 +10,11 @@ from ltx2cpp.checkpoint import TensorInfo
 from ltx2cpp.checkpoint.files import read_json_file
 from ltx2cpp.config import (
     Fields,
+    is_gemma4,
     parse_config,
     read_audio_vae_config,
     read_connector_config,
+    read_gemma4_config,
     read_gemma_config,
     read_gemma_gguf_config,
     read_text_projection_config,
@@ -91,7 +93,8 @@ def build_text_encoder(source: Source) -> Component:
     if source.tensors.layouts.get("text_encoder") == "llama.cpp":
         fields = Fields(source.file.metadata, str(source.path))
         return source.component(tensors, read_gemma_gguf_config(fields, shapes))
-    return source.component(tensors, read_gemma_config(_gemma_fields(source), shapes))
+    read_config = read_gemma4_config if is_gemma4(shapes) else read_gemma_config
+    return source.component(tensors, read_config(_gemma_fields(source), shapes))
 
 
 def _gemma_fields(source: Source) -> Fields:

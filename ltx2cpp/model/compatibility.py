@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
-from ltx2cpp.errors import ConfigError, UnsupportedError
+from ltx2cpp.errors import ConfigError
 
 if TYPE_CHECKING:
+    from ltx2cpp.model.components import Component
     from ltx2cpp.model.model_set import ModelSet
+
+logger = logging.getLogger("ltx2cpp")
+
+_GEMMA_OF_25 = "gemma4-12b-with-proj-ltx-2.5"
 
 # Blocks of the video decoder -> the generation it is from.
 _DECODER_GENERATIONS = {7: "2.0", 9: "2.3"}
@@ -18,7 +24,6 @@ def check_compatible(models: ModelSet) -> None:
 
     Raises:
         ConfigError: two components do not fit; the sentence names both files.
-        UnsupportedError: LTX-2.5 with a Gemma 3 text encoder.
     """
     _check_text(models)
     _check_context(models)
@@ -30,11 +35,8 @@ def _check_text(models: ModelSet) -> None:
     encoder, projection = models.text_encoder, models.text_projection
     if encoder is None:
         return
-    if models.version == "2.5":
-        raise UnsupportedError(
-            f"{encoder.source}: LTX-2.5 needs its own Gemma 4 text encoder, which is not "
-            "implemented"
-        )
+    if models.transformer is not None:
+        _check_gemma(models, encoder, models.transformer)
     if projection is not None:
         states = encoder.config.num_layers + 1
         if projection.config.num_states != states:
@@ -44,6 +46,47 @@ def _check_text(models: ModelSet) -> None:
                 f"{projection.source} takes {projection.config.num_states}; LTX-2 and LTX-2.3 use "
                 "Gemma 3 12B"
             )
+
+
+def _check_gemma(models: ModelSet, encoder: Component, transformer: Component) -> None:
+    """Check that a transformer was trained with the text encoder; shapes do not tell all of it.
+
+    Source: ltx-core 1.2.0, which compares `gemma_version` of both files.
+    """
+    config = encoder.config
+    if models.version != "2.5":
+        if config.family != "gemma3":
+            raise ConfigError(
+                f"{encoder.source}: this is Gemma 4, the text encoder of LTX-2.5, but the "
+                f"transformer in {transformer.source} is of LTX-{models.version}, which needs "
+                "Gemma 3 12B"
+            )
+        return
+    if config.family != "gemma4":
+        raise ConfigError(
+            f"{encoder.source}: this is Gemma 3, but the transformer in {transformer.source} is of "
+            f"LTX-2.5, which needs its own Gemma 4 ({_GEMMA_OF_25})"
+        )
+    asked, given = models.gemma_version, config.gemma_version
+    if asked and asked != given:
+        stated = f"gemma_version {given!r}" if given else "no gemma_version, as stock Gemma 4 has"
+        raise ConfigError(
+            f"{encoder.source}: this text encoder has {stated}, but the transformer in "
+            f"{transformer.source} was trained with Gemma {asked!r} ({_GEMMA_OF_25})"
+        )
+    if not asked and given and models.model_version:
+        raise ConfigError(
+            f"{encoder.source}: this text encoder is {given!r}, but the transformer in "
+            f"{transformer.source} (version {models.model_version}) does not say that it was "
+            "trained with it; take the text encoder that was published with the transformer"
+        )
+    if not given:
+        logger.warning(
+            "%s: does not say which Gemma it is; LTX-2.5 needs its own (%s), and stock Gemma 4 has "
+            "the same shapes",
+            encoder.source,
+            _GEMMA_OF_25,
+        )
 
 
 def _check_context(models: ModelSet) -> None:

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ltx2cpp.checkpoint import CheckpointFile, TensorInfo
-from ltx2cpp.config.fields import count_blocks
+from ltx2cpp.config import is_gemma4
+from ltx2cpp.config.fields import count_blocks, parse_config
 from ltx2cpp.model.names import GROUP_TITLES, Group, Layout, SortedTensors, sort_tensors
 
 logger = logging.getLogger("ltx2cpp")
 
-Family = Literal["ltx-2", "gemma-3", "unknown"]
+Family = Literal["ltx-2", "gemma-3", "gemma-4", "unknown"]
 Version = Literal["2.0", "2.3", "2.5"]
 Variant = Literal["dev", "distilled"]
 
@@ -43,7 +44,8 @@ USUAL_PLACES: dict[str, str] = {
     ),
     "text_encoder": (
         "it is never in the checkpoint: take the Gemma 3 12B folder (gemma-3-12b-it), its single "
-        "file, or its llama.cpp GGUF; give text_encoder="
+        "file, or its llama.cpp GGUF, for LTX-2.5 the file gemma4-12b-with-proj-ltx-2.5; give "
+        "text_encoder="
     ),
     "video_decoder": (
         "it is in the whole checkpoint, or in a file named *video_vae*; give video_vae="
@@ -100,7 +102,8 @@ class Detection:
     """What one file is.
 
     Attributes:
-        family: "ltx-2" for anything of LTX-2, 2.3 or 2.5, also a VAE alone.
+        family: "ltx-2" for anything of LTX-2, 2.3 or 2.5, also a VAE alone; "gemma-3" or "gemma-4"
+            for a text encoder.
         version: None when no tensor and no metadata tells it.
         version_source: "tensors", "metadata" or "".
         model_version: version as the metadata spells it ("2.3.0", "2.3.rc1"); "" when absent.
@@ -149,7 +152,12 @@ def detect(file: CheckpointFile, tensors: SortedTensors | None = None) -> Detect
     components = count_components(tensors)
     family: Family = "unknown"
     if components:
-        family = "gemma-3" if set(components) <= {"text_encoder", "tokenizer"} else "ltx-2"
+        family = "ltx-2"
+        if set(components) <= {"text_encoder", "tokenizer"}:
+            family = "gemma-3"
+        # The text encoder of LTX-2.5 comes with its projection.
+        if is_gemma4(tensors.groups.get("text_encoder", {})) and not transformer:
+            family = "gemma-4"
     return Detection(
         family=family,
         version=version,
@@ -266,6 +274,17 @@ def model_version(file: CheckpointFile) -> str:
     """Return the version as the metadata spells it, at most 64 characters; "" when absent."""
     version = file.metadata.get("model_version")
     return version[:64] if isinstance(version, str) else ""
+
+
+def gemma_version(file: CheckpointFile) -> str:
+    """Return the text encoder that a transformer's file asks for; "" when it names none.
+
+    Raises:
+        ConfigError: the metadata entry `gemma_source_checkpoint` is malformed.
+    """
+    key = "gemma_source_checkpoint"
+    stated = parse_config(file.metadata.get(key), f"{file.path}: {key}").get("gemma_version")
+    return stated[:64] if isinstance(stated, str) else ""
 
 
 def stated_version(file: CheckpointFile) -> Version | None:

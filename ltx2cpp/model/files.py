@@ -18,7 +18,8 @@ class ModelFiles:
 
     Attributes:
         checkpoint: any file that holds several components; safetensors or GGUF, file or folder.
-        text_encoder: Gemma 3: a folder, a safetensors file or a llama.cpp GGUF.
+        text_encoder: Gemma 3: a folder, a safetensors file or a llama.cpp GGUF; for LTX-2.5 its
+            Gemma 4, a safetensors file with projection and tokenizer.
         transformer: the transformer, with or without connectors.
         connectors: both embeddings connectors.
         text_projection: the projection of the text encoder's states.

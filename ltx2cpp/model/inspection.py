@@ -89,7 +89,7 @@ class Inspection:
     Attributes:
         path: what was inspected.
         kind: "safetensors", "sharded" or "gguf".
-        family: "ltx-2", "gemma-3", "lora" or "unknown".
+        family: "ltx-2", "gemma-3", "gemma-4", "lora" or "unknown".
         description: one line for people.
         version: "2.0", "2.3", "2.5", or "" when nothing tells it.
         model_version: version as the metadata spells it; "" when absent.
@@ -248,8 +248,12 @@ def _describe(
 ) -> str:
     if family == "gemma-3":
         return "Gemma 3 text encoder"
+    if family == "gemma-4":
+        return "Gemma 4 text encoder" + (
+            " with the projection of LTX-2.5" if "text_projection" in components else ""
+        )
     if family == "unknown":
-        return "no tensor of LTX-2 or Gemma 3 is in this file"
+        return "no tensor of LTX-2 or Gemma is in this file"
     title = " ".join(part for part in ("LTX-" + (version or "2"), variant) if part)
     if "transformer" in components and "video_decoder" in components:
         return f"{title}, whole checkpoint"
@@ -258,7 +262,7 @@ def _describe(
 
 def _missing(detection: Detection, models: ModelSet | None) -> dict[str, str]:
     """Return what a file lacks of what its kind usually holds; a part need not be a whole."""
-    if detection.family == "gemma-3":
+    if detection.family in ("gemma-3", "gemma-4"):
         components = ["tokenizer"]
     elif "transformer" in detection.components:
         components = list(detection.missing)

@@ -23,6 +23,8 @@ class ModelSet:
     Attributes:
         version: "2.0", "2.3" or "2.5"; "" when nothing tells it.
         model_version: version as the metadata spells it; "" when absent.
+        gemma_version: the text encoder that the transformer was trained with, as its file says;
+            "" when it does not.
         variant: "dev" or "distilled".
         variant_source: "argument", "metadata", "file name" or "default".
         audio_config: what the files say about sound; its members are None where they lack a part.
@@ -45,6 +47,7 @@ class ModelSet:
     audio_config: AudioConfig
     version: str
     model_version: str
+    gemma_version: str
     variant: Variant
     variant_source: str
     unclaimed: dict[Path, tuple[str, ...]]
@@ -89,4 +92,7 @@ class ModelSet:
         """
         if self.tokenizer_source is None:
             raise CheckpointError(self.why_missing("tokenizer"))
-        return self.tokenizer_source.open()
+        tokenizer = self.tokenizer_source.open()
+        if self.text_encoder is not None and self.text_encoder.config.family == "gemma4":
+            return tokenizer.with_one_bos()
+        return tokenizer

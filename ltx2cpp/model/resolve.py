@@ -28,6 +28,7 @@ from ltx2cpp.model.detect import (
     count_components,
     find_variant,
     find_version,
+    gemma_version,
     model_version,
     upsampler_kind,
 )
@@ -112,6 +113,7 @@ def resolve(files: ModelFiles) -> ModelSet:
         audio_config=_audio_config(parts),
         version=version,
         model_version=model_version(leading.file),
+        gemma_version=gemma_version(leading.file),
         variant=variant,
         variant_source=variant_source,
         unclaimed=_unclaimed(sources.values()),

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from ltx2cpp.config import (
     AudioVaeConfig,
     ConnectorConfig,
+    Gemma4Config,
     GemmaConfig,
     GeneratorConfig,
     TextProjectionConfig,
@@ -81,12 +82,27 @@ def transformer_attention_flop(
     return 4.0 * config.num_layers * pairs
 
 
-def gemma_flop(config: GemmaConfig, tokens: int) -> float:
+def gemma_flop(config: GemmaConfig | Gemma4Config, tokens: int) -> float:
     """Return the operations of all layers over a prompt; every score counts, masked ones too."""
-    queries, keys = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
-    columns = 2 * queries + 2 * keys + 3 * config.intermediate_size
-    layer = _product(tokens, config.hidden_size, columns) + 4.0 * tokens * tokens * queries
-    return config.num_layers * layer
+    if isinstance(config, GemmaConfig):
+        return config.num_layers * _gemma_layer_flop(
+            config, tokens, config.head_dim, 2 * config.num_kv_heads
+        )
+    total = 0.0
+    for is_global in config.global_layers:
+        heads = config.global_heads if is_global else config.local_heads
+        key_heads = heads.num_kv_heads * (1 if heads.shares_keys else 2)
+        total += _gemma_layer_flop(config, tokens, heads.head_dim, key_heads)
+    return total
+
+
+def _gemma_layer_flop(
+    config: GemmaConfig | Gemma4Config, tokens: int, head_dim: int, key_heads: int
+) -> float:
+    """Return the operations of one layer with so many heads of keys and values together."""
+    queries = config.num_heads * head_dim
+    columns = 2 * queries + key_heads * head_dim + 3 * config.intermediate_size
+    return _product(tokens, config.hidden_size, columns) + 4.0 * tokens * tokens * queries
 
 
 def text_projection_flop(config: TextProjectionConfig, tokens: int) -> float:

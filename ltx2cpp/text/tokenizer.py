@@ -9,6 +9,7 @@ Source: Hugging Face transformers, Gemma tokenizer; Google sentencepiece, model 
 
 from __future__ import annotations
 
+import copy
 import re
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
@@ -68,6 +69,7 @@ class Tokenizer:
         self._subwords = subwords
         self._special = dict(special)
         self._bos_id = bos_id
+        self._repeats_bos = True
         # Lengths to try at a position, by the character that stands there.
         lengths: dict[str, set[int]] = {}
         for piece in self._special:
@@ -215,6 +217,16 @@ class Tokenizer:
         tokenizer.normalizer = normalizers.Replace(" ", _SPACE)
         return cls(FastSubwords(tokenizer, where), special, bos_id)
 
+    def with_one_bos(self) -> Tokenizer:
+        """Return the tokenizer by the rule of Gemma 4: no BOS before one that is written.
+
+
+        Source: ltx-core 1.2.0, text encoder of LTX-2.5.
+        """
+        tokenizer = copy.copy(self)
+        tokenizer._repeats_bos = False
+        return tokenizer
+
     def encode(self, prompt: str) -> NDArray[np.int32]:
         """Return the ids of ``prompt``, int32 (n,) with n in 1..1024.
 
@@ -258,6 +270,8 @@ class Tokenizer:
                 ids.append(part)
             else:
                 ids.extend(self._subwords.ids(part))
+        if not self._repeats_bos and ids[1:2] == [self._bos_id]:
+            del ids[0]
         return ids
 
     @staticmethod

@@ -62,6 +62,8 @@ private:
 };
 
 struct Gemma3 {
+    using Inputs = Gemma3Inputs;
+
     Gemma3Config config;
     ggml_tensor * embed_tokens = nullptr;  // ne: [hidden, vocab]
     ggml_tensor * norm = nullptr;          // ne: [hidden]

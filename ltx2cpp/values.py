@@ -57,6 +57,8 @@ class Modality:
             height and width. Three axes for video, one for audio.
         attention_mask: (tokens, tokens) in 0..1, how much each token (row) looks at each other one
             of its stream; None means fully.
+        keyframes_mask: (tokens,), 1 marks a token that stands for one pixel frame; None marks none.
+            Only models with an embedding for it (LTX-2.5) tell marked tokens from others.
 
     Raises:
         ShapeError: on construction, when shapes or ranges do not fit together.
@@ -68,6 +70,7 @@ class Modality:
     timesteps: FloatArray
     positions: FloatArray
     attention_mask: FloatArray | None = None
+    keyframes_mask: FloatArray | None = None
 
     def __post_init__(self) -> None:
         latent = as_float32(self.latent, "Modality.latent", 2)
@@ -96,6 +99,8 @@ class Modality:
             )
         if self.attention_mask is not None:
             object.__setattr__(self, "attention_mask", self._checked_mask(tokens))
+        if self.keyframes_mask is not None:
+            object.__setattr__(self, "keyframes_mask", self._checked_marks(tokens))
         object.__setattr__(self, "latent", latent)
         object.__setattr__(self, "context", as_float32(self.context, "Modality.context", 2))
         object.__setattr__(self, "sigma", sigma)
@@ -111,6 +116,16 @@ class Modality:
         if mask.min() < 0.0 or mask.max() > 1.0:
             raise ShapeError("Modality.attention_mask: expected values in 0..1")
         return mask
+
+    def _checked_marks(self, tokens: int) -> FloatArray:
+        marks = as_float32(self.keyframes_mask, "Modality.keyframes_mask", 1)
+        if marks.shape != (tokens,):
+            raise ShapeError(
+                f"Modality.keyframes_mask: expected ({tokens},), one per token, found {marks.shape}"
+            )
+        if marks.min() < 0.0 or marks.max() > 1.0:
+            raise ShapeError("Modality.keyframes_mask: expected values in 0..1")
+        return marks
 
 
 @dataclass(frozen=True, eq=False)

@@ -54,6 +54,7 @@ TransformerConfig transformer_config(const py::dict & config) {
 struct ModalityArrays {
     FloatArray latent, context, timesteps, positions;
     std::optional<FloatArray> attention_mask;
+    std::optional<FloatArray> keyframes_mask;
     float sigma;
 
     // `modality` has the attributes of ltx2cpp's Modality. Shapes and values are left to the network.
@@ -66,6 +67,9 @@ struct ModalityArrays {
         if (!value(name, modality, "attention_mask").is_none()) {
             attention_mask = array(name, modality, "attention_mask");
         }
+        if (!value(name, modality, "keyframes_mask").is_none()) {
+            keyframes_mask = array(name, modality, "keyframes_mask");
+        }
     }
 
     Modality view() const {
@@ -74,9 +78,13 @@ struct ModalityArrays {
                           .sigma = sigma,
                           .timesteps = view_of(timesteps),
                           .positions = view_of(positions),
-                          .attention_mask = std::nullopt};
+                          .attention_mask = std::nullopt,
+                          .keyframes_mask = std::nullopt};
         if (attention_mask) {
             modality.attention_mask = view_of(*attention_mask);
+        }
+        if (keyframes_mask) {
+            modality.keyframes_mask = view_of(*keyframes_mask);
         }
         return modality;
     }
@@ -182,7 +190,8 @@ void register_transformer(py::module_ & module) {
 Args:
     video: None, or a Modality: latent (tokens, channels), context (rows, width), sigma 0..1,
         timesteps (tokens,) 0..1, positions (3, tokens, 2) as start and end in seconds and pixels, and
-        attention_mask (tokens, tokens), self-attention weights in 0..1, or None.
+        attention_mask (tokens, tokens), self-attention weights in 0..1, or None, and keyframes_mask
+        (tokens,), above 0 for tokens that stand for one pixel frame, or None.
     audio: None, or the same with positions (1, tokens, 2) in seconds.
     stg_blocks: Blocks in which self-attention passes each token's own value through.
     isolate: Leaves out the attention between the streams.

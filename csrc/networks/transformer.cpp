@@ -111,8 +111,19 @@ StreamShape TransformerNetwork::check(const std::string & name, const StreamConf
         check_shape(name + " attention_mask", *modality.attention_mask, {tokens, tokens}, "(tokens, tokens)");
         check_unit_range(name + " attention_mask", modality.attention_mask->values);
     }
+    bool marked = false;
+    if (modality.keyframes_mask) {
+        check_shape(name + " keyframes_mask", *modality.keyframes_mask, {tokens}, "(one per token of the latent)");
+        check_unit_range(name + " keyframes_mask", modality.keyframes_mask->values);
+        marked = std::ranges::any_of(modality.keyframes_mask->values, [](float mark) { return mark > 0.0f; });
+    }
     const DistinctTimesteps levels(modality.timesteps.values);
-    return {tokens, context_rows, static_cast<int64_t>(levels.values.size()), modality.attention_mask.has_value()};
+    return {.tokens = tokens,
+            .context_rows = context_rows,
+            .noise_levels = static_cast<int64_t>(levels.values.size()),
+            .masked = modality.attention_mask.has_value(),
+            // Models without the embedding know no marks.
+            .marked = marked && stream.names.prefix.empty() && config_.keyframes_embedding};
 }
 
 StreamShape TransformerNetwork::place(const std::string & name, const StreamConfig & stream, const Modality & modality,
@@ -142,6 +153,12 @@ void TransformerNetwork::feed(const std::string & name, const Modality & modalit
     if (modality.attention_mask) {
         const std::vector<ggml_fp16_t> bias = make_mask_bias(modality.attention_mask->values);
         runner().set(input("mask"), bias.data(), bias.size() * sizeof(ggml_fp16_t));
+    }
+    if (name == "video" && run.video->marked) {
+        std::vector<float> marks(modality.keyframes_mask->values.size());
+        std::ranges::transform(modality.keyframes_mask->values, marks.begin(),
+                               [](float mark) { return mark > 0.0f ? 1.0f : 0.0f; });
+        runner().set(input("keyframes"), marks);
     }
     const auto set_rope = [&](const char * suffix, const RopeValues & values) {
         runner().set(input(suffix) + "_cos", values.cos);

@@ -21,6 +21,7 @@ struct Modality {
     HostView timesteps;                      // (tokens,), noise level of each token, 0..1
     HostView positions;                      // (axes, tokens, 2), start and end: seconds, pixels
     std::optional<HostView> attention_mask;  // (tokens, tokens), self-attention weights in 0..1
+    std::optional<HostView> keyframes_mask;  // (tokens,), above 0 for a token that stands for one pixel frame
 };
 
 struct Perturbation {

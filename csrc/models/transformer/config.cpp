@@ -54,11 +54,6 @@ void TransformerConfig::check() const {
     check_positive("rope_theta", rope_theta);
     check_positive("timestep_scale", timestep_scale);
     check_positive("av_gate_timestep_scale", av_gate_timestep_scale);
-    if (keyframes_embedding) {
-        throw UnsupportedError(
-            "transformer: keyframes_abs_pos_embedding is not implemented; models of the LTX-2.5 "
-            "generation need a newer version of ltx2cpp");
-    }
     for (const StreamConfig * stream : {&video, &audio}) {
         const bool context_is_stream_wide = cross_attention_adaln || caption_projection;
         if (context_is_stream_wide && stream->context_width != stream->width()) {

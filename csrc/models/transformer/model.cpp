@@ -19,7 +19,7 @@ std::string shape_key(const char * stream, const std::optional<StreamShape> & sh
     }
     return std::string(stream) + std::to_string(shape->tokens) + "," + std::to_string(shape->context_rows) + "," +
            std::to_string(shape->noise_levels) + "," + std::to_string(shape->positions) + "," +
-           std::to_string(shape->times) + (shape->masked ? "m" : "");
+           std::to_string(shape->times) + (shape->masked ? "m" : "") + (shape->marked ? "k" : "");
 }
 
 }  // namespace
@@ -48,6 +48,9 @@ StreamHead StreamHead::load(const Scope & scope, const Scope & cross_scope, cons
     head.config = own;
     head.norm_eps = config.norm_eps;
     head.patchify_proj = Linear::load(scope.at(prefix + "patchify_proj"), own.in_channels, width);
+    if (config.keyframes_embedding && prefix.empty()) {
+        head.keyframes_embedding = scope.require("keyframes_abs_pos_embedding", {1, width}, WeightKind::Vector);
+    }
     if (config.caption_projection) {
         head.caption_projection =
             CaptionProjection::load(scope.at(prefix + "caption_projection"), config.caption_channels, width);
@@ -76,6 +79,11 @@ StreamHead::Entry StreamHead::build_entry(Graph & graph, const std::string & str
     Entry entry{};
     entry.x = patchify_proj.build(graph, input("latent", config.in_channels, shape.tokens));
     graph.probe(config.names.prefix + "patchify_proj", entry.x);
+    if (shape.marked && keyframes_embedding) {
+        ggml_tensor * embedding = ggml_reshape_2d(graph.ctx(), keyframes_embedding, 1, config.width());
+        ggml_tensor * marks = input("keyframes", 1, shape.tokens);  // 1 or 0 per token
+        entry.x = ggml_add(graph.ctx(), entry.x, ggml_mul_mat(graph.ctx(), embedding, marks));
+    }
     StreamContext & context = entry.context;
     if (caption_projection) {
         context.context = caption_projection->build(

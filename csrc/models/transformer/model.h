@@ -18,6 +18,7 @@ struct StreamShape {
     int64_t context_rows;
     int64_t noise_levels;  // different ones among the tokens
     bool masked;           // self-attention takes an additive mask
+    bool marked = false;   // some tokens stand for one pixel frame and get the keyframe embedding
     // Rows of the rotary tables: different positions of all axes, and different times (StreamTables).
     int64_t positions = 0;
     int64_t times = 0;
@@ -49,6 +50,7 @@ struct CaptionProjection {
 struct StreamHead {
     StreamConfig config;
     Linear patchify_proj;
+    ggml_tensor * keyframes_embedding = nullptr;  // ne: [width], or null where the model has none
     std::optional<CaptionProjection> caption_projection;
     AdaLayerNormSingle adaln_single;
     std::optional<AdaLayerNormSingle> prompt_adaln_single;

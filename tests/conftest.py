@@ -76,6 +76,12 @@ def fixture_a(fixtures_dir: Path) -> Path:
     return fixtures_dir / "A"
 
 
+@pytest.fixture(scope="session")
+def fixture_c(fixtures_dir: Path) -> Path:
+    """The tiny LTX-2.5 checkpoint with reference numbers of every stage."""
+    return fixtures_dir / "C"
+
+
 @pytest.fixture(autouse=True)
 def neutral_folder(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch

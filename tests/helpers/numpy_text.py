@@ -18,15 +18,15 @@ Weights = Mapping[str, NDArray[np.float32]]
 Shape = tuple[int, ...]
 
 
-def _rms(x: Array, eps: float) -> Array:
+def rms(x: Array, eps: float) -> Array:
     return x / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + eps)
 
 
-def _gelu(x: Array) -> Array:
+def gelu(x: Array) -> Array:
     return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
 
 
-def _attend(q: Array, k: Array, v: Array, seen: NDArray[np.bool_], scale: float) -> Array:
+def attend(q: Array, k: Array, v: Array, seen: NDArray[np.bool_], scale: float) -> Array:
     """q (n, heads, d); k, v (m, kv heads, d); seen (n, m) -> (n, heads * d)."""
     repeat = q.shape[1] // k.shape[1]
     logits = np.einsum("ihd,jhd->hij", q, np.repeat(k, repeat, 1)) * scale
@@ -75,7 +75,7 @@ def _states(w: Weights, c: GemmaConfig, ids: NDArray[np.int32]) -> Iterator[Arra
     query, key = np.arange(n)[:, None], np.arange(n)[None]
 
     def norm(x: Array, name: str) -> Array:
-        return _rms(x, c.rms_norm_eps) * (c.norm_weight_offset + w[f"{name}.weight"])
+        return rms(x, c.rms_norm_eps) * (c.norm_weight_offset + w[f"{name}.weight"])
 
     def rope(x: Array, is_global: bool) -> Array:
         half = c.head_dim // 2
@@ -100,11 +100,11 @@ def _states(w: Weights, c: GemmaConfig, ids: NDArray[np.int32]) -> Iterator[Arra
 
         q = rope(norm(heads("q"), f"{layer}self_attn.q_norm"), is_global)
         k = rope(norm(heads("k"), f"{layer}self_attn.k_norm"), is_global)
-        a = _attend(q, k, heads("v"), seen, c.query_pre_attn_scalar**-0.5)
+        a = attend(q, k, heads("v"), seen, c.query_pre_attn_scalar**-0.5)
         a = a @ w[f"{layer}self_attn.o_proj.weight"].T
         x = x + norm(a, f"{layer}post_attention_layernorm")
         y = norm(x, f"{layer}pre_feedforward_layernorm")
-        gate = _gelu(y @ w[f"{layer}mlp.gate_proj.weight"].T)
+        gate = gelu(y @ w[f"{layer}mlp.gate_proj.weight"].T)
         y = gate * (y @ w[f"{layer}mlp.up_proj.weight"].T)
         y = y @ w[f"{layer}mlp.down_proj.weight"].T
         x = x + norm(y, f"{layer}post_feedforward_layernorm")
@@ -188,15 +188,15 @@ def connector(w: Weights, c: ConnectorConfig, feature_rows: Array, rows: int) ->
     z = np.concatenate([feature_rows, registers[np.arange(start, rows) % c.num_registers]])
     for i in range(c.num_layers):
         name = f"transformer_1d_blocks.{i}.attn1"
-        y = _rms(z, c.norm_eps)
-        q = rope(_rms(linear(y, f"{name}.to_q"), c.norm_eps) * w[f"{name}.q_norm.weight"])
-        k = rope(_rms(linear(y, f"{name}.to_k"), c.norm_eps) * w[f"{name}.k_norm.weight"])
+        y = rms(z, c.norm_eps)
+        q = rope(rms(linear(y, f"{name}.to_q"), c.norm_eps) * w[f"{name}.q_norm.weight"])
+        k = rope(rms(linear(y, f"{name}.to_k"), c.norm_eps) * w[f"{name}.k_norm.weight"])
         v = linear(y, f"{name}.to_v").reshape(rows, c.num_heads, c.head_dim)
-        o = _attend(q, k, v, everything, c.head_dim**-0.5)
+        o = attend(q, k, v, everything, c.head_dim**-0.5)
         if c.gated_attention:
             gate = 2 / (1 + np.exp(-linear(y, f"{name}.to_gate_logits")))
             o = (o.reshape(rows, c.num_heads, -1) * gate[..., None]).reshape(rows, width)
         z = z + linear(o, f"{name}.to_out.0")
-        y = _gelu(linear(_rms(z, c.norm_eps), f"transformer_1d_blocks.{i}.ff.net.0.proj"))
+        y = gelu(linear(rms(z, c.norm_eps), f"transformer_1d_blocks.{i}.ff.net.0.proj"))
         z = z + linear(y, f"transformer_1d_blocks.{i}.ff.net.2")
-    return _rms(z, c.norm_eps)
+    return rms(z, c.norm_eps)

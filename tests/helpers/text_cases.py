@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltx2cpp import _core
-from ltx2cpp.config import ConnectorConfig, GemmaConfig, TextProjectionConfig
+from ltx2cpp.config import ConnectorConfig, Gemma4Config, GemmaConfig, TextProjectionConfig
 
 Tensors = dict[str, NDArray[np.float32]]
 
@@ -59,7 +59,7 @@ def random_tensors(shapes: Mapping[str, tuple[int, ...]], seed: int) -> Tensors:
     for name, shape in shapes.items():
         scale = 0.3 if len(shape) == 1 else shape[-1] ** -0.5
         tensors[name] = (rng.standard_normal(shape) * scale).astype(np.float32)
-        if name.endswith(("q_norm.weight", "k_norm.weight")):
+        if name.endswith(("q_norm.weight", "k_norm.weight", "layer_scalar")):
             tensors[name] += 1
     return tensors
 
@@ -106,7 +106,9 @@ def decoded(tensors: Tensors, stored: str) -> Tensors:
     return result
 
 
-def as_dict(config: GemmaConfig | TextProjectionConfig | ConnectorConfig) -> dict[str, Any]:
+def as_dict(
+    config: GemmaConfig | Gemma4Config | TextProjectionConfig | ConnectorConfig,
+) -> dict[str, Any]:
     """A configuration as the core takes it."""
     return dataclasses.asdict(config)
 

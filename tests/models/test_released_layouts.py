@@ -10,13 +10,19 @@ from pathlib import Path
 import pytest
 from released.configs import released_config
 from released.layouts import released_gemma_tensors, released_tensors
+from released.ltx25 import (
+    GEMMA_VERSION,
+    gemma_config,
+    text_encoder_tensors,
+    transformer_tensors,
+)
 
 from ltx2cpp import LTX2Pipeline, ModelFiles, _core
 from ltx2cpp.model.components import Component
 from ltx2cpp.model.model_set import ModelSet
 from ltx2cpp.model.resolve import resolve
 
-_ITEM_BYTES = {"BF16": 2, "F32": 4}
+_ITEM_BYTES = {"U8": 1, "BF16": 2, "F32": 4}
 
 _NETWORKS = {
     "transformer": _core.Transformer,
@@ -106,6 +112,42 @@ def test_every_network_claims_the_released_tensors(version: str, tmp_path: Path)
     )
     assert encoder.weight_bytes == gemma.size_bytes + projection.size_bytes
     assert parts == {}
+
+
+def test_the_parts_of_2_5_claim_the_released_tensors(tmp_path: Path) -> None:
+    config = released_config("2.3")["transformer"]
+    config |= {"ff_bias": False, "use_keyframes_abs_pos_embedding": True}
+    source = json.dumps({"ltx_version": "2.5.0", "gemma_version": GEMMA_VERSION})
+    transformer = _write_holes(
+        tmp_path / "ltx-2.5-22b-dev-transformer.safetensors",
+        transformer_tensors(),
+        {
+            "config": json.dumps({"transformer": config}),
+            "model_version": "2.5.0",
+            "gemma_source_checkpoint": source,
+        },
+    )
+    encoder = _write_holes(
+        tmp_path / "gemma4.safetensors",
+        text_encoder_tensors(),
+        {"gemma_config": json.dumps(gemma_config())},
+    )
+    models = resolve(ModelFiles(transformer=transformer, text_encoder=encoder))
+    assert models.unclaimed == {}
+    device = _core.Device("cpu", 1)
+    for name in ("transformer", "video_connector", "audio_connector"):
+        component = models.require(name)
+        network = _NETWORKS[name](_table(component), dataclasses.asdict(component.config), device)
+        assert network.weight_bytes == component.size_bytes, name
+    gemma, projection = models.require("text_encoder"), models.require("text_projection")
+    encoder_network = _core.TextEncoder(
+        _table(gemma),
+        dataclasses.asdict(gemma.config),
+        _table(projection),
+        dataclasses.asdict(projection.config),
+        device,
+    )
+    assert encoder_network.weight_bytes == gemma.size_bytes + projection.size_bytes
 
 
 def test_a_missing_tensor_is_named(tmp_path: Path) -> None:

@@ -216,12 +216,6 @@ def test_gemma_out_of_range(change: dict[str, Any]) -> None:
         _gemma({**_TEXT_12B, **change})
 
 
-def test_gemma_4_by_tensors() -> None:
-    shapes = {**_gemma_shapes(2), "layers.0.layer_scalar": (1,)}
-    with pytest.raises(UnsupportedError, match="Gemma 4"):
-        read_gemma_config(Fields({}, "F"), shapes)
-
-
 @pytest.mark.parametrize(
     "name",
     [

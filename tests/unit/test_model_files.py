@@ -389,5 +389,5 @@ def test_2_5_with_gemma_3(tmp_path: Path) -> None:
     }
     path = write_model(tmp_path / "x-dev.safetensors", tensors, None)
     assert resolve(ModelFiles(path)).version == "2.5"
-    with pytest.raises(UnsupportedError, match="Gemma 4"):
+    with pytest.raises(ConfigError, match=r"this is Gemma 3.* needs its own Gemma 4"):
         resolve(ModelFiles(path, text_encoder=write_gemma(tmp_path / "gemma")))

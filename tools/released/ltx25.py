@@ -1,0 +1,144 @@
+"""Tensors and metadata of the released LTX-2.5 files, one file per component."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from released.layouts import Layout, released_tensors
+
+GEMMA_VERSION = "gemma4-12b-ltx-v1"
+
+_DIFFUSION = "model.diffusion_model."
+_HIDDEN, _INTERMEDIATE, _HEADS = 3840, 15360, 16
+_TABLES = (
+    "scale_shift_table",
+    "prompt_scale_shift_table",
+    "scale_shift_table_a2v_ca_video",
+    "scale_shift_table_a2v_ca_audio",
+)
+# Byte tensors of the text encoder's file, with sizes of the right order.
+_ASSETS = {
+    "tokenizer_json": 32 << 20,
+    "hf_asset__tokenizer_config.json": 1 << 14,
+    "hf_asset__processor_config.json": 1 << 12,
+    "hf_asset__generation_config.json": 1 << 8,
+    "hf_asset__chat_template.jinja": 1 << 14,
+}
+
+
+def transformer_tensors(num_layers: int = 48) -> Layout:
+    """List the tensors of the transformer's file: the transformer and both connectors."""
+    tensors: Layout = {}
+    for name, (_, shape) in released_tensors("2.3", num_layers).items():
+        if not name.startswith(_DIFFUSION) or (".ff.net." in name and _is_video_bias(name)):
+            continue
+        is_table = name.rpartition(".")[2].removeprefix("audio_") in _TABLES
+        tensors[name] = ("F32" if is_table else "BF16", shape)
+    tensors[f"{_DIFFUSION}keyframes_abs_pos_embedding"] = ("BF16", (1, 4096))
+    return tensors
+
+
+def text_encoder_tensors(num_layers: int = 48, *, nested: bool = False) -> Layout:
+    """List the tensors of the text encoder's file.
+
+    Args:
+        num_layers: of the text model; the released one has 48.
+        nested: names as Hugging Face has them, else those of the single file.
+    """
+    root = "model.language_model." if nested else "model."
+    shapes: dict[str, tuple[int, ...]] = {f"{root}embed_tokens.weight": (262144, _HIDDEN)}
+    for layer in range(num_layers):
+        for name, shape in _gemma_layer(is_global=(layer + 1) % 6 == 0).items():
+            shapes[f"{root}layers.{layer}.{name}"] = shape
+    shapes[f"{root}norm.weight"] = (_HIDDEN,)
+    shapes |= _embedders(nested=nested)
+    for stream, width in (("video", 4096), ("audio", 2048)):
+        name = f"text_embedding_projection.{stream}_aggregate_embed"
+        shapes[f"{name}.weight"] = (width, _HIDDEN * (num_layers + 1))
+        shapes[f"{name}.bias"] = (width,)
+    tensors: Layout = {name: ("BF16", shape) for name, shape in shapes.items()}
+    tensors.update((name, ("U8", (size,))) for name, size in _ASSETS.items())
+    return tensors
+
+
+def gemma_config(num_layers: int = 48) -> dict[str, Any]:
+    """Return the metadata object `gemma_config` of the text encoder's file."""
+    kinds = [
+        "full_attention" if (i + 1) % 6 == 0 else "sliding_attention" for i in range(num_layers)
+    ]
+    return {
+        "model_type": "gemma4_unified",
+        "gemma_version": GEMMA_VERSION,
+        "image_token_id": 258880,
+        "audio_token_id": 258881,
+        "video_token_id": 258884,
+        "text_config": {
+            "model_type": "gemma4_unified_text",
+            "attention_bias": False,
+            "attention_k_eq_v": True,
+            "pad_token_id": 0,
+            "final_logit_softcapping": 30.0,
+            "global_head_dim": 512,
+            "head_dim": 256,
+            "hidden_activation": "gelu_pytorch_tanh",
+            "hidden_size": _HIDDEN,
+            "intermediate_size": _INTERMEDIATE,
+            "layer_types": kinds,
+            "num_attention_heads": _HEADS,
+            "num_global_key_value_heads": 1,
+            "num_hidden_layers": num_layers,
+            "num_key_value_heads": 8,
+            "num_kv_shared_layers": 0,
+            "rms_norm_eps": 1e-06,
+            "rope_parameters": {
+                "full_attention": {
+                    "partial_rotary_factor": 0.25,
+                    "rope_theta": 1000000.0,
+                    "rope_type": "proportional",
+                },
+                "sliding_attention": {"rope_theta": 10000.0, "rope_type": "default"},
+            },
+            "sliding_window": 1024,
+            "use_bidirectional_attention": "vision",
+            "use_double_wide_mlp": False,
+            "vocab_size": 262144,
+        },
+    }
+
+
+def _is_video_bias(name: str) -> bool:
+    return name.endswith(".bias") and "transformer_blocks." in name and ".audio_ff." not in name
+
+
+def _gemma_layer(*, is_global: bool) -> dict[str, tuple[int, ...]]:
+    head_dim, keys = (512, 512) if is_global else (256, 8 * 256)
+    norms = ("input", "post_attention", "pre_feedforward", "post_feedforward")
+    shapes: dict[str, tuple[int, ...]] = {f"{name}_layernorm.weight": (_HIDDEN,) for name in norms}
+    shapes |= {
+        "self_attn.q_proj.weight": (_HEADS * head_dim, _HIDDEN),
+        "self_attn.k_proj.weight": (keys, _HIDDEN),
+        "self_attn.o_proj.weight": (_HIDDEN, _HEADS * head_dim),
+        "self_attn.q_norm.weight": (head_dim,),
+        "self_attn.k_norm.weight": (head_dim,),
+        "mlp.gate_proj.weight": (_INTERMEDIATE, _HIDDEN),
+        "mlp.up_proj.weight": (_INTERMEDIATE, _HIDDEN),
+        "mlp.down_proj.weight": (_HIDDEN, _INTERMEDIATE),
+        "layer_scalar": (1,),
+    }
+    if not is_global:
+        shapes["self_attn.v_proj.weight"] = (keys, _HIDDEN)
+    return shapes
+
+
+def _embedders(*, nested: bool) -> dict[str, tuple[int, ...]]:
+    """Return what the file holds of pictures and sounds, eleven tensors without a use here."""
+    vision, vision_out, audio = (
+        ("model.vision_embedder.", "model.embed_vision.", "model.embed_audio.")
+        if nested
+        else ("vision_model.", "multi_modal_projector.", "audio_projector.")
+    )
+    names = [f"{vision}pos_embedding", f"{vision}patch_dense.weight", f"{vision}patch_dense.bias"]
+    for norm in ("patch_ln1", "patch_ln2", "pos_norm"):
+        names += [f"{vision}{norm}.weight", f"{vision}{norm}.bias"]
+    names += [f"{vision_out}embedding_projection.weight", f"{audio}embedding_projection.weight"]
+    return {name: (8,) for name in names}

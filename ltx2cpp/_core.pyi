@@ -72,6 +72,10 @@ class TensorTable:
         target_dtype: str | None = None,
         scale: float = 1.0,
     ) -> None: ...
+    def add_scales(
+        self, weight: str, scales: Place, rows: int, columns: int, tiled: bool
+    ) -> None: ...
+    def set_rotation(self, weight: str, group: int) -> None: ...
     def add_low_rank(self, weight: str, down: Place, up: Place, scale: float) -> None: ...
     def add_adapter(
         self,
@@ -261,3 +265,16 @@ def quantize(values: Floats, dtype: str, threads: int = 1) -> NDArray[np.uint8]:
 def dequantize(
     bytes: NDArray[np.uint8], dtype: str, rows: int, columns: int, threads: int = 1
 ) -> Floats: ...
+def scale_blocks(
+    values: Floats,
+    first: int,
+    width: int,
+    scales: NDArray[np.uint8],
+    dtype: str,
+    grid: Sequence[int],
+    rows: int,
+    columns: int,
+    tiled: bool,
+    where: str,
+) -> None: ...
+def rotate(values: Floats, group: int) -> None: ...

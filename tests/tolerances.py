@@ -65,6 +65,9 @@ TRANSFORMER_F32 = 1e-5
 # four blocks.
 TRANSFORMER_BF16 = 2e-2
 
+# Packed weights are held in BF16, or multiplied by activations in blocks of 8 bits.
+TRANSFORMER_STORED_TYPES = 2e-2
+
 # --- text model, feature extractors and connector, CPU ---
 
 # Float32 weights against formulas in float64, the pip references and recordings in float32:

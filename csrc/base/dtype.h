@@ -14,12 +14,16 @@ enum class DType {
     F64,
     F8E4M3,
     F8E5M2,
+    F8E8M0,  // a power of two, for scales
+    F4E2M1,  // two in a byte, the first in its upper half
     I8,
     U8,
     I16,
     I32,
     I64,
     Bool,
+    Q1_0,
+    Q2_0,
     Q4_0,
     Q4_1,
     Q5_0,
@@ -30,9 +34,19 @@ enum class DType {
     Q4K,
     Q5K,
     Q6K,
+    IQ1S,
+    IQ1M,
+    IQ2XXS,
+    IQ2XS,
+    IQ2S,
+    IQ3XXS,
+    IQ3S,
     IQ4NL,
     IQ4XS,
+    TQ1_0,
+    TQ2_0,
     MXFP4,
+    NVFP4,
 };
 
 // Parses the lower-case names of the Python side ("bf16", "q8_0"); throws ArgumentError for another.

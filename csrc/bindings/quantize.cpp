@@ -2,6 +2,7 @@
 #include "bindings/arrays.h"
 #include "bindings/register.h"
 #include "weights/pack.h"
+#include "weights/values.h"
 
 namespace py = pybind11;
 
@@ -50,6 +51,35 @@ py::array_t<float> dequantize(const py::array_t<uint8_t, py::array::c_style> & b
     return result;
 }
 
+using Bytes = py::array_t<uint8_t, py::array::c_style>;
+using Values = py::array_t<float, py::array::c_style>;
+
+// Changes `values` in place.
+void scale_blocks(Values & values, int64_t first, int64_t width, const Bytes & scales, const std::string & dtype,
+                  const Shape & grid, int64_t rows, int64_t columns, bool tiled, const std::string & where) {
+    const TensorSource stored{parse_dtype(dtype), grid, nullptr, 0, static_cast<uint64_t>(scales.size())};
+    const int64_t last_row = width > 0 ? (first + values.size() - 1) / width / std::max<int64_t>(rows, 1) : 0;
+    if (first < 0 || width < 1 || rows < 1 || columns < 1 || grid.size() != 2 || grid[0] <= last_row ||
+        grid[1] < (width + columns - 1) / columns || scales.size() != row_bytes(stored.dtype, element_count(grid)) ||
+        (tiled && (grid[0] % kScaleTileRows != 0 || grid[1] % kScaleTileColumns != 0))) {
+        throw ShapeError("scale_blocks: scales of shape ", grid, " do not fit rows of ", width, " values");
+    }
+    const BlockScales blocks{where, stored, rows, columns, tiled};
+    const std::span bytes(reinterpret_cast<const std::byte *>(scales.data()), static_cast<size_t>(scales.size()));
+    const std::span numbers(values.mutable_data(), static_cast<size_t>(values.size()));
+    const py::gil_scoped_release release;
+    apply_scales(blocks, bytes, first, width, numbers);
+}
+
+void rotate(Values & values, int64_t group) {
+    if (group < 4 || values.size() % group != 0) {
+        throw ShapeError("rotate: ", values.size(), " values are no whole groups of ", group);
+    }
+    const std::span numbers(values.mutable_data(), static_cast<size_t>(values.size()));
+    const py::gil_scoped_release release;
+    rotate_groups(group, numbers);
+}
+
 }  // namespace
 
 void register_quantize(py::module_ & module) {
@@ -57,6 +87,13 @@ void register_quantize(py::module_ & module) {
                "Encodes float32 rows (rows, columns) with ggml's quantisers; returns uint8 (rows, bytes per row).");
     module.def("dequantize", &dequantize, py::arg("bytes"), py::arg("dtype"), py::arg("rows"), py::arg("columns"),
                py::arg("threads") = 1, "Decodes stored rows to float32 (rows, columns).");
+    module.def("scale_blocks", &scale_blocks, py::arg("values").noconvert(), py::arg("first"), py::arg("width"),
+               py::arg("scales"), py::arg("dtype"), py::arg("grid"), py::arg("rows"), py::arg("columns"),
+               py::arg("tiled"), py::arg("where"),
+               "Multiplies elements of a weight, from number `first` on, in place by the scales of their blocks; see\n"
+               "TensorTable.add_scales. `where` names file and weight in messages.");
+    module.def("rotate", &rotate, py::arg("values").noconvert(), py::arg("group"),
+               "Rotates groups of values, in place, as ConvRot does; twice gives back the values.");
 }
 
 }  // namespace ltx::bindings

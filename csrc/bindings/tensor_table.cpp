@@ -90,6 +90,18 @@ void register_tensor_table(py::module_ & module) {
             py::arg("size_bytes"), py::arg("target_dtype") = py::none(), py::arg("scale") = 1.0f,
             "Adds a tensor; `shape` outermost axis first, `offset` absolute in the file.")
         .def(
+            "add_scales",
+            [](TensorTable & table, const std::string & weight, const Place & scales, int64_t rows, int64_t columns,
+               bool tiled) {
+                table.add_scales(weight, locate(table, weight + " (scales)", scales), rows, columns, tiled);
+            },
+            py::arg("weight"), py::arg("scales"), py::arg("rows"), py::arg("columns"), py::arg("tiled"),
+            "Gives a weight of the table a scale for every block of `rows` x `columns` of its elements, as a matrix\n"
+            "(dtype, shape, path, offset, size_bytes); `tiled` ones lie in tiles of 128 x 4, as matrix units read "
+            "them.")
+        .def("set_rotation", &TensorTable::set_rotation, py::arg("weight"), py::arg("group"),
+             "Says that the rows of a weight of the table were rotated by groups of `group` columns (ConvRot).")
+        .def(
             "add_low_rank",
             [](TensorTable & table, const std::string & weight, const Place & down, const Place & up, float scale) {
                 table.add_low_rank(

@@ -9,6 +9,7 @@
 #include "bindings/devices.h"
 #include "bindings/kernels_under_test.h"
 #include "bindings/register.h"
+#include "weights/pack.h"
 
 #if LTX2CPP_EMULATED_CUDA
 #include "kernels/cuda/cuda_op.h"
@@ -90,19 +91,24 @@ void register_testing_kernels(py::module_ & module) {
     testing.def(
         "open_device",
         [](const std::string & name, int threads, bool custom_ops, const std::set<std::string> & missing_ops,
-           std::optional<size_t> weight_slots, bool bf16) {
+           std::optional<size_t> weight_slots, bool bf16, const std::set<std::string> & missing_types) {
+            std::set<ggml_type> types;
+            for (const std::string & type : missing_types) {
+                types.insert(ggml_type_of(parse_dtype(type)).value());
+            }
             return open_device(name, threads,
                                {.custom_ops = custom_ops,
                                 .missing_ops = {missing_ops.begin(), missing_ops.end()},
+                                .missing_types = std::move(types),
                                 .own_products = std::nullopt,
                                 .weight_slots = weight_slots,
                                 .bf16 = bf16});
         },
         py::arg("name") = "cpu", py::arg("threads") = 1, py::kw_only(), py::arg("custom_ops") = true,
         py::arg("missing_ops") = std::set<std::string>{}, py::arg("weight_slots") = py::none(), py::arg("bf16") = true,
-        "A device without any or some kernels of our own, one through whose slots streamed weights pass as on a GPU, "
-        "or\n"
-        "a CPU with vectors and without BF16 instructions.");
+        py::arg("missing_types") = std::set<std::string>{},
+        "A device without any or some kernels of our own, one through whose slots streamed weights pass as on a GPU,\n"
+        "a CPU with vectors and without BF16 instructions, or a device that computes with no weights of some types.");
 }
 
 }  // namespace ltx::bindings

@@ -1,5 +1,7 @@
 #include "io/tensor_table.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace ltx {
@@ -41,15 +43,14 @@ TensorSource TensorTable::locate(const std::string & name, DType dtype, Shape sh
     if (!file) {
         file = MappedFile::open(path);
     }
-    const int64_t elements = element_count(shape);
-    const int64_t row = shape.empty() ? 1 : shape.back();
-    const int64_t expected = row == 0 ? 0 : elements / row * row_bytes(dtype, row);
+    // Blocks may straddle rows: a kernel that was stored flat is one row.
+    const int64_t expected = row_bytes(dtype, element_count(shape));
     if (size_bytes != static_cast<uint64_t>(expected)) {
         throw CheckpointError(path, ": tensor '", name, "' of shape ", shape, " and type ", to_string(dtype), " needs ",
                               expected, " bytes, the file gives ", size_bytes);
     }
     file->view(offset, size_bytes);
-    return {dtype, std::move(shape), file, offset, size_bytes, std::nullopt, 1.0f};
+    return {dtype, std::move(shape), file, offset, size_bytes, std::nullopt};
 }
 
 void TensorTable::add(const std::string & name, DType dtype, Shape shape, const std::string & path, uint64_t offset,
@@ -60,6 +61,51 @@ void TensorTable::add(const std::string & name, DType dtype, Shape shape, const 
     if (!tensors_.emplace(name, std::move(source)).second) {
         throw ArgumentError("tensor '", name, "' was given twice");
     }
+}
+
+TensorSource & TensorTable::at(const std::string & weight, const char * what) {
+    const auto found = tensors_.find(weight);
+    if (found == tensors_.end()) {
+        throw ArgumentError("tensor '", weight, "' is given ", what, ", but is not in the table");
+    }
+    return found->second;
+}
+
+void TensorTable::add_scales(const std::string & weight, TensorSource stored, int64_t rows, int64_t columns,
+                             bool tiled) {
+    TensorSource & source = at(weight, "scales");
+    const Shape & grid = stored.shape;
+    if (source.shape.empty() || grid.size() != 2 || rows < 1 || columns < 1) {
+        throw WeightError("the scales of '", weight, "' are no matrix, or it is none");
+    }
+    const auto blocks = [](int64_t elements, int64_t of, int64_t tile) {
+        const int64_t count = (elements + of - 1) / of;
+        return (count + tile - 1) / tile * tile;
+    };
+    const int64_t out = source.shape[0];
+    const Shape expected{
+        blocks(out, rows, tiled ? kScaleTileRows : 1),
+        blocks(element_count(source.shape) / std::max<int64_t>(out, 1), columns, tiled ? kScaleTileColumns : 1)};
+    if (grid != expected) {
+        throw WeightError("the scales of '", weight, "' of shape ", source.shape, " have shape ", grid, ", expected ",
+                          expected);
+    }
+    std::string where = stored.file->path() + ": '" + weight + "'";
+    source.scales =
+        std::make_shared<const BlockScales>(BlockScales{std::move(where), std::move(stored), rows, columns, tiled});
+}
+
+void TensorTable::set_rotation(const std::string & weight, int64_t group) {
+    TensorSource & source = at(weight, "a rotation");
+    int64_t power = 1;
+    while (power < group) {
+        power *= 4;
+    }
+    if (group < 4 || power != group || source.shape.size() != 2 || source.shape[1] % group != 0) {
+        throw WeightError("'", weight, "' of shape ", source.shape, " cannot have been rotated by groups of ", group,
+                          " columns");
+    }
+    source.rotation = group;
 }
 
 void TensorTable::add_low_rank(const std::string & weight, LowRankSource low_rank) {

@@ -13,6 +13,8 @@
 
 namespace ltx {
 
+struct BlockScales;
+
 struct TensorSource {
     DType dtype;
     Shape shape;
@@ -21,8 +23,28 @@ struct TensorSource {
     uint64_t size_bytes;
     // The type a matrix is held in after loading; nothing: as stored.
     std::optional<DType> target;
-    // Factor of scaled fp8 weights.
-    float scale;
+    // What the stored numbers of packed weights become values by: a factor, then the scales of blocks (null: none),
+    // then a rotation of groups of this many columns (0: none), see weights/values.h.
+    float scale = 1.0f;
+    std::shared_ptr<const BlockScales> scales = nullptr;
+    int64_t rotation = 0;
+
+    // Whether the stored numbers are the values.
+    bool is_plain() const { return scale == 1.0f && !scales && rotation == 0; }
+};
+
+inline constexpr int64_t kScaleTileRows = 128;
+inline constexpr int64_t kScaleTileColumns = 4;
+
+// Factors of the blocks of a weight, which counts as a matrix (out, the rest).
+struct BlockScales {
+    std::string where;    // file and weight, for messages
+    TensorSource stored;  // a matrix, one factor a block; tiled: whole tiles
+    int64_t rows;         // of a block
+    int64_t columns;
+    // In the order that matrix units read: one tile of 128 x 4 factors after the other, row by row of tiles; in a tile
+    // the factor of row r, column c has place 16 (r mod 32) + 4 (r / 32) + c.
+    bool tiled;
 };
 
 // What one LoRA adds to a weight of shape (out, in): scale * up * down.
@@ -73,6 +95,14 @@ public:
     void add(const std::string & name, DType dtype, Shape shape, const std::string & path, uint64_t offset,
              uint64_t size_bytes, std::optional<DType> target, float scale);
 
+    // Gives a weight of the table scales of its blocks. Throws ArgumentError for a weight that is not there,
+    // WeightError for scales that do not cover it.
+    void add_scales(const std::string & weight, TensorSource stored, int64_t rows, int64_t columns, bool tiled);
+
+    // Says that the rows of a weight of the table were rotated by groups of `group` columns, a power of four. Throws
+    // ArgumentError for a weight that is not there, WeightError for rows that are no whole groups.
+    void set_rotation(const std::string & weight, int64_t group);
+
     // Describes the bytes of a tensor without adding it; maps and checks like `add`.
     TensorSource locate(const std::string & name, DType dtype, Shape shape, const std::string & path, uint64_t offset,
                         uint64_t size_bytes);
@@ -93,6 +123,8 @@ public:
     LowRankMode low_rank_mode() const { return low_rank_mode_; }
 
 private:
+    TensorSource & at(const std::string & weight, const char * what);
+
     std::map<std::string, TensorSource> tensors_;
     std::map<std::string, std::vector<LowRankSource>> low_ranks_;
     std::map<std::string, std::vector<AdapterSource>> adapters_;

@@ -22,6 +22,12 @@ namespace {
 constexpr size_t kWeightSlots = 2;
 
 // Hands our kernels to the device's backend; false where there are none for it, or no hook (a foreign ggml).
+// Room for a node and its sources, which are asked about and never computed.
+ggml_context_ptr make_probe_context() {
+    return ggml_context_ptr(
+        ggml_init({.mem_size = 4 * ggml_tensor_overhead(), .mem_buffer = nullptr, .no_alloc = true}));
+}
+
 bool install_custom_ops([[maybe_unused]] ggml_backend_dev_t device) {
 #if LTX2CPP_CUDA
     using Install = void (*)(bool (*)(void *, void *, int, ggml_tensor *));
@@ -49,6 +55,7 @@ std::shared_ptr<Backend> Backend::open(const std::string & name, int threads, Wa
     backend->is_cpu_ = is_cpu_device(device);
     backend->runs_custom_ops_ = (backend->is_cpu_ || install_custom_ops(device)) && traits.custom_ops;
     backend->missing_ops_ = traits.missing_ops;
+    backend->missing_types_ = traits.missing_types;
     backend->own_products_ = traits.own_products.value_or(!backend->is_cpu_ || gemm_kernel() != nullptr);
     backend->weight_slots_ = traits.weight_slots.value_or(backend->is_cpu_ ? 0 : kWeightSlots);
     backend->threads_ = threads > 0 ? threads : physical_cores();
@@ -83,6 +90,20 @@ ggml_backend_buffer_type_t Backend::buffer_type() const {
 ggml_backend_buffer_type_t Backend::host_buffer_type() const {
     ggml_backend_buffer_type_t pinned = ggml_backend_dev_host_buffer_type(ggml_backend_get_device(handle()));
     return pinned ? pinned : ggml_backend_cpu_buffer_type();
+}
+
+bool Backend::multiplies(ggml_type type, int64_t columns) const {
+    const ggml_context_ptr ctx = make_probe_context();
+    ggml_tensor * weight = ggml_new_tensor_2d(ctx.get(), type, columns, 1);
+    ggml_tensor * x = ggml_new_tensor_2d(ctx.get(), GGML_TYPE_F32, columns, 1);
+    return !missing_types_.contains(type) && supports(ggml_mul_mat(ctx.get(), weight, x));
+}
+
+bool Backend::looks_up(ggml_type type, int64_t columns) const {
+    const ggml_context_ptr ctx = make_probe_context();
+    ggml_tensor * table = ggml_new_tensor_2d(ctx.get(), type, columns, 1);
+    ggml_tensor * row = ggml_new_tensor_1d(ctx.get(), GGML_TYPE_I32, 1);
+    return !missing_types_.contains(type) && supports(ggml_get_rows(ctx.get(), table, row));
 }
 
 bool Backend::supports(const ggml_tensor * node) const {

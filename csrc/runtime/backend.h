@@ -34,6 +34,7 @@ using Warn = std::function<void(const std::string &)>;
 struct DeviceTraits {
     bool custom_ops = true;                          // false: as if none of our kernels ran there
     std::set<std::string, std::less<>> missing_ops;  // as if these of our operations had no kernel
+    std::set<ggml_type> missing_types;               // as if it computed with no weights of these types
     std::optional<bool> own_products;                // nothing: by the device
     std::optional<size_t> weight_slots;              // nothing: by the device
     bool bf16 = true;                                // false: as a CPU with vectors and without BF16 instructions
@@ -76,6 +77,10 @@ public:
     // Whether products of BF16 and quantised matrices are our own operations (Graph::own_products).
     bool own_products() const { return own_products_ && runs_custom_ops_; }
 
+    // Whether the device multiplies a matrix of this type with this many columns, or looks up its rows.
+    bool multiplies(ggml_type type, int64_t columns) const;
+    bool looks_up(ggml_type type, int64_t columns) const;
+
     // Whether the device computes this node.
     bool supports(const ggml_tensor * node) const;
 
@@ -101,6 +106,7 @@ private:
     Warn warn_;
     std::set<std::string, std::less<>> warned_ops_;
     std::set<std::string, std::less<>> missing_ops_;
+    std::set<ggml_type> missing_types_;
     std::optional<Profile> profile_;
     std::string name_;
     bool is_cpu_ = true;

@@ -12,13 +12,17 @@ namespace ltx {
 // The ggml type of the same encoding; nothing for fp8 and other types that ggml does not have.
 std::optional<ggml_type> ggml_type_of(DType dtype);
 
-// Throws UnsupportedError for types that hold no weights (integers, booleans).
+// Throws UnsupportedError for types that hold no weights (integers but I8, booleans).
 void check_weight_dtype(DType dtype);
 
-// Decodes `count` elements starting at the block-aligned element `first`.
+// Decodes `count` elements from the element `first` on; of blocks that they begin or end in, a part.
 void to_float(DType dtype, std::span<const std::byte> stored, int64_t first, float * values, int64_t count);
 
-// Encodes whole rows. `type` is F32, F16, BF16 or a quantised type whose blocks divide `row_elements`.
+// Whether from_float makes a type, well enough for weights that were changed on the way from the file.
+bool can_encode(ggml_type type);
+
+// Encodes whole rows. The blocks of `type` divide `row_elements`. Throws UnsupportedError for one that can_encode
+// refuses.
 void from_float(ggml_type type, const float * values, int64_t rows, int64_t row_elements, std::byte * encoded);
 
 }  // namespace ltx

@@ -4,15 +4,16 @@
 #include "base/error.h"
 #include "base/parallel.h"
 #include "weights/pack.h"
+#include "weights/values.h"
 #include "weights/weight_store.h"
 
 namespace ltx {
 
 namespace {
 
-void scale_and_add(std::span<float> values, float scale, float addend) {
-    if (scale != 1.0f || addend != 0.0f) {
-        std::ranges::for_each(values, [=](float & v) { v = v * scale + addend; });
+void add(std::span<float> values, float addend) {
+    if (addend != 0.0f) {
+        std::ranges::for_each(values, [=](float & v) { v += addend; });
     }
 }
 
@@ -55,11 +56,8 @@ std::optional<MergedChanges> WeightStore::merged_changes(const Claim & claim, in
 // `values`: `count` rows from `first` on, in the order and the units of the network, changed by LoRAs.
 void WeightStore::decode_rows(const Claim & claim, const std::optional<MergedChanges> & changes, int64_t first,
                               std::span<float> values, int64_t count) {
-    const TensorSource & source = *claim.source;
-    const auto size = static_cast<int64_t>(values.size());
-    to_float(source.dtype, source.file->view(source.offset, source.size_bytes), first * (size / count), values.data(),
-             size);
-    scale_and_add(values, source.scale, claim.addend);
+    decode_values(*claim.source, first * (static_cast<int64_t>(values.size()) / count), values);
+    add(values, claim.addend);
     if (changes) {
         changes->add_to(first, count, values.data());
     }
@@ -67,30 +65,19 @@ void WeightStore::decode_rows(const Claim & claim, const std::optional<MergedCha
 
 // (out, in, taps) -> (taps, out, in), one output channel at a time.
 void WeightStore::fill_taps(const Claim & claim, int threads, std::byte * encoded) const {
-    const TensorSource & source = *claim.source;
     const ggml_tensor * tensor = claim.tensor;
-    const auto stored = source.file->view(source.offset, source.size_bytes);
     const int64_t in = tensor->ne[0];
     const int64_t out = tensor->ne[1];
     const int64_t taps = tensor->ne[2];
-    // Where quantised blocks straddle output channels, the tensor is decoded whole.
-    const bool whole = (in * taps) % block_elements(source.dtype) != 0;
     const std::optional<MergedChanges> changes = merged_changes(claim, threads);
     parallel_for(out, threads, [&](int64_t begin, int64_t end) {
-        std::vector<float> kernel(static_cast<size_t>(whole ? out * in * taps : in * taps));
-        if (whole) {
-            to_float(source.dtype, stored, 0, kernel.data(), out * in * taps);
-            scale_and_add(kernel, source.scale, claim.addend);
-        }
+        std::vector<float> kernel(static_cast<size_t>(in * taps));
         std::vector<float> row(static_cast<size_t>(in));
         for (int64_t o = begin; o < end; ++o) {
-            if (!whole) {
-                decode_rows(claim, changes, o, kernel, 1);
-            }
-            const float * values = kernel.data() + (whole ? o * in * taps : 0);
+            decode_rows(claim, changes, o, kernel, 1);
             for (int64_t tap = 0; tap < taps; ++tap) {
                 for (int64_t i = 0; i < in; ++i) {
-                    row[static_cast<size_t>(i)] = values[i * taps + tap];
+                    row[static_cast<size_t>(i)] = kernel[static_cast<size_t>(i * taps + tap)];
                 }
                 from_float(tensor->type, row.data(), 1, in, encoded + tap * tensor->nb[2] + o * tensor->nb[1]);
             }
@@ -100,7 +87,6 @@ void WeightStore::fill_taps(const Claim & claim, int threads, std::byte * encode
 
 // (out, in, taps) or (in, out, taps) -> (taps, in, out), one input channel at a time.
 void WeightStore::fill_kernel(const Claim & claim, int threads, std::byte * encoded) const {
-    const TensorSource & source = *claim.source;
     const ggml_tensor * tensor = claim.tensor;
     const int64_t out = tensor->ne[0];
     const int64_t in = tensor->ne[1];
@@ -109,8 +95,7 @@ void WeightStore::fill_kernel(const Claim & claim, int threads, std::byte * enco
     const int64_t in_stride = transposed ? out * taps : taps;
     const int64_t out_stride = transposed ? taps : in * taps;
     std::vector<float> values(static_cast<size_t>(out * in * taps));
-    to_float(source.dtype, source.file->view(source.offset, source.size_bytes), 0, values.data(), out * in * taps);
-    scale_and_add(values, source.scale, claim.addend);
+    decode_rows(claim, std::nullopt, 0, values, 1);
     parallel_for(in, threads, [&](int64_t begin, int64_t end) {
         std::vector<float> rows(static_cast<size_t>(taps * out));
         for (int64_t i = begin; i < end; ++i) {

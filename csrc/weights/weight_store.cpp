@@ -100,7 +100,7 @@ WeightStore::WeightStore(std::string owner, TensorTable table) : owner_(std::mov
 }
 
 bool WeightStore::Claim::keeps_values(ggml_type type) const {
-    return ggml_type_of(source->dtype) == type && source->scale == 1.0f && addend == 0.0f && !merged && !adapters;
+    return ggml_type_of(source->dtype) == type && source->is_plain() && addend == 0.0f && !merged && !adapters;
 }
 
 ggml_tensor * WeightStore::claim(const std::string & name, const Shape & claimed, WeightKind kind, float addend,
@@ -152,10 +152,27 @@ void WeightStore::check_claims() const {
     throw WeightError(text);
 }
 
-ggml_type WeightStore::held_type(const TensorSource & source, WeightKind kind, const LoadTarget & target) const {
+ggml_type WeightStore::matrix_type(const Claim & claim, const LoadTarget & target) {
+    const TensorSource & source = *claim.source;
+    const ggml_type type = ggml_type_of(source.target.value_or(source.dtype)).value_or(GGML_TYPE_BF16);
+    if (type == GGML_TYPE_F16 && !target.zero_copy) {
+        // Products of F16 weights add up in F16 on GPUs.
+        return target.half_type;
+    }
+    const int64_t columns = claim.tensor->ne[0];
+    const auto & computes = claim.kind == WeightKind::Rows ? target.looks_up : target.multiplies;
+    const bool whole = columns % ggml_blck_size(type) == 0;
+    if ((!claim.keeps_values(type) && !can_encode(type)) || (whole && !computes(type, columns))) {
+        return GGML_TYPE_BF16;
+    }
+    return type;
+}
+
+ggml_type WeightStore::held_type(const Claim & claim, const LoadTarget & target) {
+    const TensorSource & source = *claim.source;
     check_weight_dtype(source.dtype);
     const DType wanted = source.target.value_or(source.dtype);
-    switch (kind) {
+    switch (claim.kind) {
         case WeightKind::Vector:
             return GGML_TYPE_F32;
         case WeightKind::Conv:
@@ -166,17 +183,16 @@ ggml_type WeightStore::held_type(const TensorSource & source, WeightKind kind, c
             if (target.direct_conv) {
                 return GGML_TYPE_BF16;
             }
-            return kind == WeightKind::BoundedConv ? target.half_type : target.wide_type;
+            return claim.kind == WeightKind::BoundedConv ? target.half_type : target.wide_type;
         case WeightKind::Kernel:
         case WeightKind::TransposedKernel: {
             const bool kept = wanted == DType::F32 || wanted == DType::F16 || wanted == DType::BF16;
             return kept ? *ggml_type_of(wanted) : GGML_TYPE_F32;
         }
         case WeightKind::Matrix:
+        case WeightKind::Rows:
         case WeightKind::Grouped:
-            // Products of F16 weights add up in F16 on GPUs.
-            return wanted == DType::F16 && !target.zero_copy ? target.half_type
-                                                             : ggml_type_of(wanted).value_or(GGML_TYPE_BF16);
+            return matrix_type(claim, target);
     }
     throw Error("unknown weight kind");
 }
@@ -190,14 +206,13 @@ void WeightStore::lay_out(const LoadTarget & target) {
     for (const Claim & claim : claims_) {
         ggml_tensor * tensor = claim.tensor;
         const TensorSource & source = *claim.source;
-        const ggml_type type = held_type(source, claim.kind, target);
+        const ggml_type type = held_type(claim, target);
         if (tensor->ne[0] % ggml_blck_size(type) != 0) {
             throw WeightError(owner_, ": tensor '", claim.name, "' has rows of ", tensor->ne[0], " elements, which ",
                               ggml_type_name(type), " cannot hold");
         }
         auto ne = std::to_array(tensor->ne);
-        const bool direct = is_conv(claim.kind) && type == GGML_TYPE_BF16 && target.direct_conv &&
-                            (ne[0] * ne[2]) % block_elements(source.dtype) == 0;
+        const bool direct = is_conv(claim.kind) && type == GGML_TYPE_BF16 && target.direct_conv;
         if (direct) {
             ne = {ne[0] * ne[2], ne[1], 1, 1};
         }
@@ -333,8 +348,7 @@ void WeightStore::settle_merged() {
         if (adapters != table_.adapters().end()) {
             claim.adapters = &adapters->second;
         }
-        const bool is_matrix = claim.kind == WeightKind::Matrix || claim.kind == WeightKind::Grouped;
-        if ((claim.merged || claim.adapters) && !is_matrix) {
+        if ((claim.merged || claim.adapters) && !is_matrix(claim.kind)) {
             throw WeightError(owner_, ": tensor '", claim.name, "' is no matrix, so a LoRA cannot change it");
         }
     }
@@ -343,8 +357,11 @@ void WeightStore::settle_merged() {
 void WeightStore::check_files() const {
     std::set<const MappedFile *> files;
     for (const Claim & claim : claims_) {
-        if (files.insert(claim.source->file.get()).second) {
-            claim.source->file->check_unchanged();
+        const TensorSource * scales = claim.source->scales ? &claim.source->scales->stored : claim.source;
+        for (const MappedFile * file : {claim.source->file.get(), scales->file.get()}) {
+            if (files.insert(file).second) {
+                file->check_unchanged();
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 // Binds stored tensors to the places in a network that use them, then loads them.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -20,7 +21,9 @@ namespace ltx {
 
 // How a weight is held after loading.
 enum class WeightKind {
-    Matrix,  // left operand of products, or rows to look up: the target type, else as stored (fp8, f64: bfloat16)
+    Matrix,  // left operand of products: the target type, else as stored; bfloat16 where that is fp8, f64, no type
+             // that the device multiplies, or one that takes no changed values (can_encode)
+    Rows,    // the same for a matrix whose rows are looked up
     Vector,  // norms, biases, modulation tables: always F32
     // Convolution kernels (out, in, k...): F32 when stored or asked for so, else 16 bits. Repacked into one matrix per
     // tap, ne [in, out, taps]; or, 16 bits where the device takes them so, in the order of the file, ne [in * taps,
@@ -44,6 +47,11 @@ inline bool is_conv(WeightKind kind) {
     return kind == WeightKind::Conv || kind == WeightKind::BoundedConv;
 }
 
+// Whether the kind holds what LoRAs can change.
+inline bool is_matrix(WeightKind kind) {
+    return kind == WeightKind::Matrix || kind == WeightKind::Rows || kind == WeightKind::Grouped;
+}
+
 // Whether the kind holds the kernels of ops/conv.
 inline bool is_kernel(WeightKind kind) {
     return kind == WeightKind::Kernel || kind == WeightKind::TransposedKernel;
@@ -56,6 +64,9 @@ struct LoadTarget {
     ggml_type half_type;  // the 16-bit type for convolution kernels with a bounded input
     ggml_type wide_type;  // the one for others: activations are rounded to it, and may pass what F16 holds
     bool direct_conv;     // BF16 convolution kernels are used in the order of the file
+    // Whether the device multiplies a matrix of this type and this many columns, or looks up rows of it.
+    std::function<bool(ggml_type, int64_t)> multiplies;
+    std::function<bool(ggml_type, int64_t)> looks_up;
     int threads;
 };
 
@@ -152,7 +163,8 @@ private:
         bool keeps_values(ggml_type type) const;
     };
 
-    ggml_type held_type(const TensorSource & source, WeightKind kind, const LoadTarget & target) const;
+    static ggml_type held_type(const Claim & claim, const LoadTarget & target);
+    static ggml_type matrix_type(const Claim & claim, const LoadTarget & target);
     ggml_tensor * claim(const std::string & name, const Shape & claimed, WeightKind kind, float addend, bool used);
     std::optional<LowRank> claim_low_rank(const std::string & name);
     void settle_merged();

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ltx2cpp.checkpoint.files import open_checkpoint
 from ltx2cpp.checkpoint.tensors import (
     AdapterForm,
+    BlockScales,
     CheckpointFile,
     DType,
     LowRankPair,
@@ -19,6 +20,7 @@ from ltx2cpp.checkpoint.tensors import (
 
 __all__ = [
     "AdapterForm",
+    "BlockScales",
     "CheckpointFile",
     "DType",
     "LowRankPair",

@@ -53,33 +53,41 @@ _TENSOR_TYPES = {
     12: DType.Q4_K,
     13: DType.Q5_K,
     14: DType.Q6_K,
+    16: DType.IQ2_XXS,
+    17: DType.IQ2_XS,
+    18: DType.IQ3_XXS,
+    19: DType.IQ1_S,
     20: DType.IQ4_NL,
+    21: DType.IQ3_S,
+    22: DType.IQ2_S,
     23: DType.IQ4_XS,
     24: DType.I8,
     25: DType.I16,
     26: DType.I32,
     27: DType.I64,
     28: DType.F64,
+    29: DType.IQ1_M,
     30: DType.BF16,
+    34: DType.TQ1_0,
+    35: DType.TQ2_0,
     39: DType.MXFP4,
+    40: DType.NVFP4,
+    41: DType.Q1_0,
+    42: DType.Q2_0,
 }
 
-# Types of the format that are not read here, for the error sentence.
+# Types of the format's past, and of intermediate results, for the error sentence.
 _OTHER_TENSOR_TYPES = {
     4: "Q4_2",
     5: "Q4_3",
     9: "Q8_1",
     15: "Q8_K",
-    16: "IQ2_XXS",
-    17: "IQ2_XS",
-    18: "IQ3_XXS",
-    19: "IQ1_S",
-    21: "IQ3_S",
-    22: "IQ2_S",
-    29: "IQ1_M",
-    34: "TQ1_0",
-    35: "TQ2_0",
-    40: "NVFP4",
+    31: "Q4_0_4_4",
+    32: "Q4_0_4_8",
+    33: "Q4_0_8_8",
+    36: "IQ4_NL_4_4",
+    37: "IQ4_NL_4_8",
+    38: "IQ4_NL_8_8",
 }
 
 # Type of a scalar value -> its struct format.
@@ -326,8 +334,8 @@ class _Reader:
                     f"{where} is stored as the unknown type {kind}, which is not read"
                 )
             raise CheckpointError(
-                f"{where} is stored as {label} (type {kind}), which is not read; use a file "
-                "in q2_k, q3_k, iq4_xs or a larger type"
+                f"{where} is stored as {label} (type {kind}), which holds no weights "
+                "today; use a file in another type"
             )
         if extents[0] % dtype.block_elements:
             raise CheckpointError(
@@ -379,9 +387,5 @@ def original_shape(info: TensorInfo, metadata: Mapping[str, Any]) -> TensorInfo:
     if math.prod(shape) != info.num_elements:
         raise CheckpointError(
             f"{where}, {list(shape)}, does not have the {info.num_elements} elements stored"
-        )
-    if shape[-1] % info.dtype.block_elements:
-        raise CheckpointError(
-            f"{where}, {list(shape)}, has rows that do not fill blocks of {info.dtype}"
         )
     return replace(info, shape=shape)

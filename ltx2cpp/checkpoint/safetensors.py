@@ -32,6 +32,7 @@ _DTYPES = {
     "F64": DType.F64,
     "F8_E4M3": DType.F8_E4M3,
     "F8_E5M2": DType.F8_E5M2,
+    "F8_E8M0": DType.F8_E8M0,
     "I8": DType.I8,
     "U8": DType.U8,
     "U16": DType.U16,
@@ -45,7 +46,6 @@ _DTYPES = {
 
 # Element types of block-scaled files, which exist in the wild but are not converted here.
 _BLOCK_SCALED = {
-    "F8_E8M0": "MXFP8 or MXFP4 block scales",
     "F4": "4-bit floats",
     "F6_E2M3": "6-bit floats",
     "F6_E3M2": "6-bit floats",

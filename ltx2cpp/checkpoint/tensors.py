@@ -26,6 +26,8 @@ class DType(str, Enum):
     F64 = "f64"
     F8_E4M3 = "f8_e4m3"
     F8_E5M2 = "f8_e5m2"
+    F8_E8M0 = "f8_e8m0"
+    F4_E2M1 = "f4_e2m1"
     I8 = "i8"
     U8 = "u8"
     U16 = "u16"
@@ -35,6 +37,8 @@ class DType(str, Enum):
     I32 = "i32"
     I64 = "i64"
     BOOL = "bool"
+    Q1_0 = "q1_0"
+    Q2_0 = "q2_0"
     Q4_0 = "q4_0"
     Q4_1 = "q4_1"
     Q5_0 = "q5_0"
@@ -45,9 +49,19 @@ class DType(str, Enum):
     Q4_K = "q4_k"
     Q5_K = "q5_k"
     Q6_K = "q6_k"
+    IQ1_S = "iq1_s"
+    IQ1_M = "iq1_m"
+    IQ2_XXS = "iq2_xxs"
+    IQ2_XS = "iq2_xs"
+    IQ2_S = "iq2_s"
+    IQ3_XXS = "iq3_xxs"
+    IQ3_S = "iq3_s"
     IQ4_NL = "iq4_nl"
     IQ4_XS = "iq4_xs"
+    TQ1_0 = "tq1_0"
+    TQ2_0 = "tq2_0"
     MXFP4 = "mxfp4"
+    NVFP4 = "nvfp4"
 
     @property
     def block_elements(self) -> int:
@@ -66,6 +80,11 @@ class DType(str, Enum):
     @property
     def is_fp8(self) -> bool:
         return self in (DType.F8_E4M3, DType.F8_E5M2)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the core can hold a matrix of this type as it is stored."""
+        return not self.is_fp8 and self not in (DType.F64, DType.F4_E2M1)
 
     @property
     def is_float(self) -> bool:
@@ -88,6 +107,8 @@ _BLOCKS: dict[DType, tuple[int, int]] = {
     DType.F64: (1, 8),
     DType.F8_E4M3: (1, 1),
     DType.F8_E5M2: (1, 1),
+    DType.F8_E8M0: (1, 1),
+    DType.F4_E2M1: (2, 1),
     DType.I8: (1, 1),
     DType.U8: (1, 1),
     DType.U16: (1, 2),
@@ -97,6 +118,8 @@ _BLOCKS: dict[DType, tuple[int, int]] = {
     DType.I32: (1, 4),
     DType.I64: (1, 8),
     DType.BOOL: (1, 1),
+    DType.Q1_0: (128, 18),
+    DType.Q2_0: (64, 18),
     DType.Q4_0: (32, 18),
     DType.Q4_1: (32, 20),
     DType.Q5_0: (32, 22),
@@ -107,9 +130,19 @@ _BLOCKS: dict[DType, tuple[int, int]] = {
     DType.Q4_K: (256, 144),
     DType.Q5_K: (256, 176),
     DType.Q6_K: (256, 210),
+    DType.IQ1_S: (256, 50),
+    DType.IQ1_M: (256, 56),
+    DType.IQ2_XXS: (256, 66),
+    DType.IQ2_XS: (256, 74),
+    DType.IQ2_S: (256, 82),
+    DType.IQ3_XXS: (256, 98),
+    DType.IQ3_S: (256, 110),
     DType.IQ4_NL: (32, 18),
     DType.IQ4_XS: (256, 136),
+    DType.TQ1_0: (256, 54),
+    DType.TQ2_0: (256, 66),
     DType.MXFP4: (32, 17),
+    DType.NVFP4: (64, 36),
 }
 
 _NUMPY: dict[DType, str] = {
@@ -234,6 +267,23 @@ class WeightChange:
 
 
 @dataclass(frozen=True, slots=True)
+class BlockScales:
+    """Scales of a weight that counts as a matrix (out, the rest), one for each block of it.
+
+    Attributes:
+        info: the scales as a matrix, a row of them for each row of blocks.
+        rows, columns: elements of a block; the last blocks may be cut by the weight's edge.
+        tiled: whether they lie in tiles of 128 x 4, as matrix units read them; then `info.shape` is
+            that of whole tiles.
+    """
+
+    info: TensorInfo
+    rows: int
+    columns: int
+    tiled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class WeightRef:
     """One weight of a component: its bytes and what to do with them at load.
 
@@ -243,6 +293,8 @@ class WeightRef:
         scale: factor on every element (scaled fp8 files); 1.0 otherwise.
         low_rank: what LoRAs add to it; several sum up.
         changes: what other adapters make of it, merged on load.
+        scales: factors of blocks of elements, beside `scale`.
+        rotation: columns in each group by which the rows were rotated (ConvRot); 0 otherwise.
     """
 
     info: TensorInfo
@@ -250,6 +302,18 @@ class WeightRef:
     scale: float = 1.0
     low_rank: tuple[LowRankPair, ...] = ()
     changes: tuple[WeightChange, ...] = ()
+    scales: BlockScales | None = None
+    rotation: int = 0
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the stored numbers are the values."""
+        return self.scale == 1.0 and self.scales is None and self.rotation == 0
+
+    @property
+    def dtype(self) -> DType:
+        """Stored type; bf16 where integers with scales stand for the values."""
+        return DType.BF16 if self.info.dtype is DType.I8 and not self.is_plain else self.info.dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,10 +417,20 @@ def read_array(info: TensorInfo) -> npt.NDArray[Any]:
     if info.dtype is DType.BF16:
         halves = np.frombuffer(data, dtype="<u2").astype(np.uint32) << 16
         return halves.view(np.float32).reshape(info.shape)
+    if info.dtype is DType.F8_E8M0:
+        return _powers_of_two(np.frombuffer(data, dtype=np.uint8)).reshape(info.shape)
     if info.dtype.is_fp8:
         table = _fp8_values(4, 3) if info.dtype is DType.F8_E4M3 else _fp8_values(5, 2)
         return table[np.frombuffer(data, dtype=np.uint8)].reshape(info.shape)
     return np.frombuffer(data, dtype=_NUMPY[info.dtype]).reshape(info.shape)
+
+
+def _powers_of_two(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Return the values of exponents that stand alone; the largest code is no number."""
+    exponents = np.minimum(codes.astype(np.int32), 254) - 127
+    values: npt.NDArray[np.float32] = np.ldexp(np.float32(1), exponents)
+    values[codes == 255] = np.nan
+    return values
 
 
 def _fp8_values(exponent_bits: int, mantissa_bits: int) -> npt.NDArray[np.float32]:

@@ -35,7 +35,6 @@ from ltx2cpp.model.names import Group
 from ltx2cpp.model.overwriting import files_of_model, is_among
 from ltx2cpp.model.quantization import Recipe, parse_recipe, target_dtype
 from ltx2cpp.model.source import Source
-from ltx2cpp.model.weight_scales import attach_scales
 
 logger = logging.getLogger("ltx2cpp")
 
@@ -130,7 +129,7 @@ class _Item:
     def as_stored(self) -> bool:
         return (
             self.output.dtype is self.weight.info.dtype
-            and self.weight.scale == 1.0
+            and self.weight.is_plain
             and self.offset == 0.0
         )
 
@@ -145,7 +144,7 @@ class _Plan:
         if name in self.items:
             raise CheckpointError(f"{weight.info.path}: two tensors would become '{name}'")
         info = weight.info
-        dtype = target_dtype(name, info.shape, info.dtype, recipe) or info.dtype
+        dtype = target_dtype(name, info.shape, weight.dtype, recipe) or info.dtype
         self.items[name] = _Item(OutputTensor(name, dtype, info.shape), weight, offset)
 
 
@@ -271,7 +270,7 @@ def _make_plan(source: Source, recipe: Recipe) -> _Plan:
                 for name, info in tensors.items():
                     plan.add(name, WeightRef(info), recipe)
         else:
-            for name, weight in attach_scales(tensors, where).items():
+            for name, weight in source.weights(tensors).items():
                 plan.add(_PREFIXES[group] + name, weight, recipe)
     unknown = {name: source.file.tensors[name] for name in source.tensors.unclaimed}
     if unknown:
@@ -281,7 +280,7 @@ def _make_plan(source: Source, recipe: Recipe) -> _Plan:
             len(unknown),
             next(iter(unknown)),
         )
-    for name, weight in attach_scales(unknown, where).items():
+    for name, weight in source.weights(unknown).items():
         plan.add(name, weight, recipe)
     return plan
 
@@ -291,7 +290,7 @@ def _plan_gemma(plan: _Plan, source: Source, recipe: Recipe) -> None:
     # The keys of a GGUF have been carried along.
     if source.tensors.layouts.get("text_encoder") != "llama.cpp":
         plan.metadata.update(gemma_gguf.gemma_metadata(source, config))
-    weights = attach_scales(source.group("text_encoder"), str(source.path))
+    weights = source.weights(source.group("text_encoder"))
     for name, weight in weights.items():
         offset = gemma_gguf.norm_offset(name, config)
         plan.add(gemma_gguf.gguf_name(name), weight, recipe, offset)
@@ -352,6 +351,7 @@ class _Reader:
         self._stack = ExitStack()
         self._path: Path | None = None
         self._stream: FileIO | None = None
+        self._scales: tuple[TensorInfo, NDArray[np.uint8]] | None = None
 
     def __enter__(self) -> _Reader:
         return self
@@ -371,6 +371,13 @@ class _Reader:
         if done != size_bytes:
             raise cut_error(info)
         return part
+
+    def read_scales(self, info: TensorInfo) -> NDArray[np.uint8]:
+        """Read a whole tensor of scales; that of the weight read last is kept."""
+        kept = self._scales
+        if kept is None or kept[0] != info:
+            kept = self._scales = (info, self.read(info, 0, info.size_bytes))
+        return kept[1]
 
     def _open(self, path: Path) -> FileIO:
         if self._stream is None or path != self._path:
@@ -417,12 +424,36 @@ def _encode(item: _Item, start: int, reader: _Reader) -> tuple[memoryview, int]:
         return raw.data, size_bytes
     # Blocks never span rows and pieces hold whole blocks, so one long row gives the same bytes.
     values = _core.dequantize(raw, info.dtype.value, 1, count)
-    if item.weight.scale != 1.0:
-        values *= np.float32(item.weight.scale)
+    _apply_scales(values, item.weight, start, reader)
     if item.offset != 0.0:
         values += np.float32(item.offset)
     _check_values(values, item)
     return _core.quantize(values, item.output.dtype.value).reshape(-1).data, size_bytes
+
+
+def _apply_scales(
+    values: NDArray[np.float32], weight: WeightRef, start: int, reader: _Reader
+) -> None:
+    """Make the numbers of a piece, which begins with element `start`, the values of the weight."""
+    info, scales = weight.info, weight.scales
+    if weight.scale != 1.0:
+        values *= np.float32(weight.scale)
+    if scales is not None:
+        width = info.num_elements // info.shape[0]
+        _core.scale_blocks(
+            values,
+            start,
+            width,
+            reader.read_scales(scales.info),
+            scales.info.dtype.value,
+            scales.info.shape,
+            scales.rows,
+            scales.columns,
+            scales.tiled,
+            f"{info.path}: '{info.name}'",
+        )
+    if weight.rotation:
+        _core.rotate(values, weight.rotation)
 
 
 def _check_values(values: NDArray[np.float32], item: _Item) -> None:

@@ -14,6 +14,7 @@ from typing import Literal
 from ltx2cpp.checkpoint import CheckpointFile, TensorInfo
 from ltx2cpp.errors import CheckpointError, UnsupportedError
 from ltx2cpp.model.stored_shapes import restore_shapes
+from ltx2cpp.model.weight_scales import unpack_pairs
 
 Group = Literal[
     "transformer",
@@ -170,6 +171,8 @@ _LLAMA_CPP_LAYER = {
     "ffn_down": "mlp.down_proj",
     "post_ffw_norm": "post_feedforward_layernorm",
 }
+# The second is a factor of the weights (NVFP4), the third is not needed for them.
+_LLAMA_CPP_KINDS = ("weight", "scale", "input_scale")
 _LLAMA_CPP_TOP = {"token_embd": "embed_tokens", "output_norm": "norm"}
 # The order matters: a multimodal file also holds names that start with the shorter ones.
 _GEMMA_PREFIXES = ("language_model.model.", "model.language_model.", "model.", "")
@@ -252,7 +255,7 @@ def sort_tensors(file: CheckpointFile) -> SortedTensors:
                     f"{file.path}: '{name}' and '{members[canonical].name}' both name "
                     f"'{canonical}' of the {GROUP_TITLES[group]}"
                 )
-            members[canonical] = info
+            members[canonical] = unpack_pairs(name, info, file.tensors)
             if layouts.get(group, "official") == "official":
                 layouts[group] = layout
     _refuse_ltx_video(file, groups.get("transformer", {}))
@@ -408,9 +411,9 @@ def _llama_cpp(name: str) -> tuple[Group, str, Layout] | None:
         return None
     layer, _, tail = rest.partition(".")
     part, _, suffix = tail.rpartition(".")
-    if part not in _LLAMA_CPP_LAYER or suffix != "weight" or not layer.isdecimal():
+    if part not in _LLAMA_CPP_LAYER or suffix not in _LLAMA_CPP_KINDS or not layer.isdecimal():
         return None
-    return "text_encoder", f"layers.{layer}.{_LLAMA_CPP_LAYER[part]}.weight", "llama.cpp"
+    return "text_encoder", f"layers.{layer}.{_LLAMA_CPP_LAYER[part]}.{suffix}", "llama.cpp"
 
 
 # -- the video VAE as diffusers numbers it --------------------------------------------------------

@@ -15,7 +15,6 @@ CURE = "use the bf16, fp8 or a GGUF file of this model"
 # Last part of a tensor's name -> the packing that alone uses it.
 _SUFFIXES = {
     "weight_packed": "compressed-tensors",
-    "weight_scale_inv": "fp8 with a scale per block",
     "absmax": "bitsandbytes",
     "nested_absmax": "bitsandbytes",
     "quant_map": "bitsandbytes",

@@ -8,13 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ltx2cpp.checkpoint import CheckpointFile, TensorInfo
+from ltx2cpp.checkpoint import CheckpointFile, TensorInfo, WeightRef
 from ltx2cpp.config import Fields, parse_config
 from ltx2cpp.model.components import Component
 from ltx2cpp.model.families import refuse_other_family
 from ltx2cpp.model.names import Group, SortedTensors, sort_tensors
 from ltx2cpp.model.packing import refuse_packed
-from ltx2cpp.model.weight_scales import attach_scales, check_header_formats
+from ltx2cpp.model.weight_scales import attach_scales, read_formats
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,12 @@ class Source:
     role: str
     file: CheckpointFile
     tensors: SortedTensors = field(init=False)
+    _formats: Mapping[str, Mapping[str, Any]] = field(init=False)
 
     def __post_init__(self) -> None:
         refuse_other_family(self.file)
         refuse_packed(self.file)
-        check_header_formats(self.file)
+        object.__setattr__(self, "_formats", read_formats(self.file))
         object.__setattr__(self, "tensors", sort_tensors(self.file))
 
     @property
@@ -51,6 +52,10 @@ class Source:
         where = f"{self.path}: config"
         return Fields(parse_config(self.file.metadata.get("config"), where), where)
 
+    def weights(self, tensors: Mapping[str, TensorInfo]) -> dict[str, WeightRef]:
+        """Return the weights among tensors of this file, each with its scales."""
+        return attach_scales(tensors, str(self.path), self._formats)
+
     def component(self, tensors: Mapping[str, TensorInfo], config: Any) -> Component:
-        """Return tensors of this file as a component, scales of fp8 weights folded in."""
-        return Component(attach_scales(tensors, str(self.path)), config, str(self.path))
+        """Return tensors of this file as a component."""
+        return Component(self.weights(tensors), config, str(self.path))

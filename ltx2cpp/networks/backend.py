@@ -130,6 +130,11 @@ class Backend:
                 None if target is None else str(target),
                 ref.scale,
             )
+            if ref.scales is not None:
+                scales = ref.scales
+                table.add_scales(name, scales.info.place, scales.rows, scales.columns, scales.tiled)
+            if ref.rotation:
+                table.set_rotation(name, ref.rotation)
             for pair in ref.low_rank:
                 table.add_low_rank(name, pair.down.place, pair.up.place, pair.scale)
             for change in ref.changes:
@@ -171,8 +176,9 @@ class Backend:
         )
         if converted_bytes > _MAX_MADE_SHARE * component.size_bytes:
             raise ArgumentError(
-                "offload: weights that are converted on load (weight_type, fp8 with scales, a "
-                f"merged LoRA) cannot go behind the reader, and in {component.source} these are "
+                "offload: weights that are converted on load (weight_type, fp8, weights with "
+                "scales, a merged LoRA) cannot go behind the reader, and in "
+                f"{component.source} these are "
                 f"{100 * converted_bytes / component.size_bytes:.0f} %; give a file with the "
                 "weights as they are used (ltx2cpp-cli convert), lora_mode 'runtime', or offload "
                 "'phase'"
@@ -180,7 +186,9 @@ class Backend:
 
     def _is_made(self, name: str, ref: WeightRef) -> bool:
         target = self._target(name, ref)
-        if ref.scale != 1.0 or target not in (None, ref.info.dtype):
+        if not (ref.is_plain and ref.info.dtype.is_held):
+            return True
+        if target not in (None, ref.info.dtype):
             return True
         if ref.changes:
             return True
@@ -191,7 +199,7 @@ class Backend:
     def _target(self, name: str, ref: WeightRef) -> DType | None:
         target = ref.target
         if self.weight_type != "file":
-            dtype = target_dtype(name, ref.info.shape, ref.info.dtype, self.weight_type)
+            dtype = target_dtype(name, ref.info.shape, ref.dtype, self.weight_type)
             target = target if dtype is None else dtype
         if self.lora_mode == "auto" and ref.changes and (target or ref.info.dtype).is_quantized:
             # Merged into fewer bits, a small change would be rounded away.

@@ -138,6 +138,7 @@ def text_identity(components: Mapping[str, Component], **settings: str) -> bytes
                 add([name, str(ref.target), ref.scale, [pair.scale for pair in ref.low_rank]])
                 for change in ref.changes:
                     add([change.form, change.scale, change.strength, change.magnitude_of])
+                add([ref.rotation, None if ref.scales is None else ref.scales.columns])
                 for info in _stored(ref):
                     add([str(info.dtype), info.shape])
                     try:
@@ -159,6 +160,8 @@ def prompt_key(identity: bytes, ids: NDArray[np.int32]) -> str:
 
 def _stored(ref: WeightRef) -> Iterable[TensorInfo]:
     yield ref.info
+    if ref.scales is not None:
+        yield ref.scales.info
     for pair in ref.low_rank:
         yield pair.down
         yield pair.up

@@ -89,13 +89,21 @@ def test_reads_what_the_package_writes(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read_array(file.tensors[name]), array)
 
 
-@pytest.mark.parametrize("dtype", ["F8_E8M0", "F4"])
+@pytest.mark.parametrize("dtype", ["F6_E2M3", "F4"])
 def test_block_scaled_types_are_named(dtype: str, tmp_path: Path) -> None:
     header = json.dumps({"x": {"dtype": dtype, "shape": [2], "data_offsets": [0, 2]}}).encode()
     path = tmp_path / "m.safetensors"
     path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(2))
     with pytest.raises(UnsupportedError, match=f"'x' is stored as {dtype}"):
         open_checkpoint(path)
+
+
+def test_exponents_that_stand_alone(tmp_path: Path) -> None:
+    header = {"x": ("F8_E8M0", (4,))}
+    codes = bytes([0, 127, 254, 255])
+    path = write_safetensors(tmp_path / "m.safetensors", header, None, {"x": codes})
+    values = read_array(open_checkpoint(path).tensors["x"])
+    np.testing.assert_array_equal(values, np.float32([2.0**-127, 1, 2.0**127, np.nan]))
 
 
 def test_file_cut_after_opening(tmp_path: Path) -> None:

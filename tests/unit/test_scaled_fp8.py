@@ -1,4 +1,4 @@
-"""Weights in scaled fp8 are found with their scales; other packings are refused by name."""
+"""Packed weights are found with their scales; what does not fit is told in a sentence."""
 
 from __future__ import annotations
 
@@ -70,41 +70,162 @@ def test_comfy_format_tag(tmp_path: Path) -> None:
     assert models.require("transformer").tensors[f"{_LINEAR}.weight"].scale == 0.5
 
 
+_WEIGHT_I8: Tensors = {"weight": ("I8", (4096, 4096))}
+_WEIGHT_U8: Tensors = {"weight": ("U8", (4096, 2048))}
+_SCALE = ("F32", (4096, 1))
+
+
+def _named(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{_LINEAR}.{name}": value for name, value in values.items()}
+
+
 @pytest.mark.parametrize(
-    ("extra", "data", "words"),
+    ("extra", "grid", "block", "tiled"),
     [
-        ({"weight_scale_2": ("F32", ())}, {}, "NVFP4"),
-        ({"weight_scale": ("F8_E4M3", (4096, 256))}, {}, "NVFP4"),
-        ({"weight_scale": ("U8", (4096, 128))}, {}, "MXFP8"),
-        ({"weight_scale": ("F32", (4096, 1))}, {}, "one scale per weight"),
-        ({"comfy_quant": ("U8", (19,))}, {"comfy_quant": b'{"format": "nvfp4"}'}, "nvfp4"),
-        ({"comfy_quant": ("U8", (25,))}, {"comfy_quant": b'{"format": "int8_convrot"}'[:25]}, None),
-        ({"weight": ("U8", (4096, 2048))}, {}, "INT8 or NVFP4"),
-        ({"weight": ("I8", (4096, 4096)), "weight_scale": ("F32", ())}, {}, "INT8"),
+        ({"weight_scale": ("F32", (4096,))}, (4096, 1), (1, 4096), False),
+        ({"weight_scale": ("BF16", (4096, 1))}, (4096, 1), (1, 4096), False),
+        ({"weight_scale": ("F32", (4096, 1, 1))}, (4096, 1), (1, 4096), False),
+        ({"scale_weight": ("F32", (1, 4096))}, (1, 4096), (4096, 1), False),
+        ({"weight_scale_inv": ("F32", (32, 32))}, (32, 32), (128, 128), False),
+        ({"weight_scale": ("F32", (64, 64))}, (64, 64), (64, 64), False),
+        ({"weight_scale": ("F16", (4096, 32))}, (4096, 32), (1, 128), False),
+        ({"weight_scale": ("U8", (4096, 128))}, (4096, 128), (1, 32), True),
+        ({"weight_scale": ("F8_E8M0", (4096 * 128,))}, (4096, 128), (1, 32), True),
+        (_WEIGHT_I8 | {"weight_scale": _SCALE}, (4096, 1), (1, 4096), False),
+        (_WEIGHT_U8 | {"weight_scale": ("F8_E4M3", (4096, 256))}, (4096, 256), (1, 16), True),
+    ],
+)
+def test_scales_of_blocks(
+    extra: Tensors,
+    grid: tuple[int, int],
+    block: tuple[int, int],
+    tiled: bool,
+    tmp_path: Path,
+) -> None:
+    models = _fp8(tmp_path, _named(extra), {})
+    weight = models.require("transformer").tensors[f"{_LINEAR}.weight"]
+    assert weight.info.shape == (4096, 4096)
+    assert weight.scales is not None and weight.scales.info.shape == grid
+    assert (weight.scales.rows, weight.scales.columns, weight.scales.tiled) == (*block, tiled)
+
+
+def test_small_grids_of_block_scales_are_told_from_tiles(tmp_path: Path) -> None:
+    # 32 rows, which tiles would pad to 128.
+    name = f"{DIT}transformer_blocks.0.attn1.to_gate_logits.weight"
+    tensors: Tensors = dict(released_transformer("2.3"))
+    tensors[name] = ("F8_E4M3", (32, 4096))
+    for shape, tiled in (((32, 128), False), ((128, 128), True)):
+        tensors[f"{name}_scale"] = ("F8_E8M0", shape)
+        models = resolve(ModelFiles(write_safetensors(tmp_path / "x-dev.safetensors", tensors)))
+        scales = models.require("transformer").tensors[name.removeprefix(DIT)].scales
+        assert scales is not None and scales.tiled is tiled and scales.info.shape == shape
+
+
+def _tag(text: str) -> tuple[Tensors, dict[str, bytes]]:
+    return {"comfy_quant": ("U8", (len(text),))}, {"comfy_quant": text.encode()}
+
+
+@pytest.mark.parametrize("in_header", [True, False])
+@pytest.mark.parametrize(
+    ("fields", "group"),
+    [
+        ({}, 0),
+        ({"convrot": False}, 0),
+        ({"convrot": True}, 256),
+        ({"convrot": True, "convrot_groupsize": 64}, 64),
+    ],
+)
+def test_rotated_int8(fields: dict[str, Any], group: int, in_header: bool, tmp_path: Path) -> None:
+    entry = {"format": "int8_tensorwise", **fields}
+    extra, data = _tag(json.dumps(entry))
+    metadata = {}
+    if in_header:
+        layers = {"layers": {f"{DIT}{_LINEAR}": entry}}
+        extra, data, metadata = {}, {}, {"_quantization_metadata": json.dumps(layers)}
+    models = _fp8(
+        tmp_path, _named(_WEIGHT_I8 | {"weight_scale": _SCALE} | extra), _named(data), **metadata
+    )
+    assert models.require("transformer").tensors[f"{_LINEAR}.weight"].rotation == group
+
+
+@pytest.mark.parametrize(
+    ("extra", "tag", "error", "words"),
+    [
+        ({"weight_scale_2": ("F32", ())}, "", CheckpointError, "second scale, as of NVFP4"),
+        ({"weight_scale": ("F8_E4M3", (4096, 256))}, "", CheckpointError, "does not fit"),
+        ({"weight_scale": ("U8", (4096, 64))}, "", CheckpointError, r"does not fit .*32 values"),
+        ({"weight_scale": ("F32", (4095, 1))}, "", CheckpointError, "does not fit .* 4096 of them"),
+        ({"weight_scale": ("F32", (64,))}, "", CheckpointError, "does not fit"),
+        ({"weight_scale": ("F32", (4096, 1, 2))}, "", CheckpointError, "does not fit"),
+        ({"weight_scale": ("I32", (4096, 1))}, "", CheckpointError, "does not fit"),
         (
-            {"weight": ("BF16", (4096, 4096)), "weight_scale": ("F32", ())},
-            {"weight_scale": np.float32(0.5).tobytes()},
-            "only fp8 has scales",
+            {"weight_scale": _SCALE, "scale_weight": _SCALE},
+            "",
+            CheckpointError,
+            "are the same scale",
+        ),
+        ({}, '{"format": "nvfp4"}', CheckpointError, "announced as nvfp4, but stored as f8_e4m3"),
+        ({}, '{"format": "int8_convrot"', CheckpointError, "not valid JSON"),
+        ({}, '{"format": "int4_convrot_w4a4"}', UnsupportedError, "int4_convrot_w4a4"),
+        ({}, "{}", UnsupportedError, "quantised as None"),
+        (_WEIGHT_U8, "", UnsupportedError, "INT8 or NVFP4"),
+        (_WEIGHT_I8, "", UnsupportedError, "INT8 or NVFP4"),
+        (
+            _WEIGHT_U8 | {"weight_scale": ("F8_E4M3", (4096, 255))},
+            "",
+            CheckpointError,
+            "does not fit .*16 values",
+        ),
+        (
+            _WEIGHT_I8 | {"weight_scale": _SCALE},
+            '{"format": "int8_tensorwise", "convrot": true, "convrot_groupsize": 128}',
+            CheckpointError,
+            "rotated by groups of 128; a power of four",
+        ),
+        (
+            {"weight": ("BF16", (4096, 4096)), "weight_scale": ("BF16", ())},
+            "",
+            UnsupportedError,
+            "only fp8, INT8",
+        ),
+        (
+            {"weight": ("BF16", (4096, 4096)), "weight_scale": _SCALE},
+            "",
+            UnsupportedError,
+            "only fp8, INT8",
         ),
     ],
 )
-def test_other_packings_are_refused_by_name(
-    extra: Tensors, data: dict[str, bytes], words: str | None, tmp_path: Path
+def test_packings_that_do_not_fit_are_told_in_a_sentence(
+    extra: Tensors, tag: str, error: type[Exception], words: str, tmp_path: Path
 ) -> None:
-    named: Tensors = {f"{_LINEAR}.{name}": value for name, value in extra.items()}
-    stored = {f"{_LINEAR}.{name}": raw for name, raw in data.items()}
-    expected = UnsupportedError if words else CheckpointError
-    with pytest.raises(expected, match=words or "not valid JSON") as caught:
-        _fp8(tmp_path, named, stored)
+    tagged, data = _tag(tag) if tag else ({}, {})
+    if extra.get("weight_scale") == ("BF16", ()):
+        data = {"weight_scale": b"\x00\x3f"}
+    with pytest.raises(error, match=words) as caught:
+        _fp8(tmp_path, _named(extra | tagged), _named(data))
     assert _LINEAR in str(caught.value)
 
 
 def test_header_announces_another_packing(tmp_path: Path) -> None:
-    layers = {"layers": {_LINEAR: {"format": "mxfp8"}}}
-    with pytest.raises(UnsupportedError, match="mxfp8"):
+    layers = {"layers": {_LINEAR: {"format": "asym_w4a8_int8"}}}
+    with pytest.raises(UnsupportedError, match="asym_w4a8_int8"):
         _fp8(tmp_path, {}, {}, _quantization_metadata=json.dumps(layers))
     layers = {"layers": {_LINEAR: {"format": "float8_e4m3fn"}}}
     assert _fp8(tmp_path, {}, {}, _quantization_metadata=json.dumps(layers)).transformer
+
+
+def test_block_scales_of_many_parts_need_a_word_about_their_order(tmp_path: Path) -> None:
+    tensors: Tensors = dict(released_transformer("2.3"))
+    tensors[f"{DIT}{_LINEAR}.weight"] = ("F8_E4M3", (4096, 4096))
+    tensors[f"{DIT}{_LINEAR}.weight_scale"] = ("U8", (4096, 128))
+    folder = tmp_path / "x-dev"
+    folder.mkdir()
+    write_safetensors(folder / "model-00001-of-00001.safetensors", tensors)
+    index = {"weight_map": dict.fromkeys(tensors, "model-00001-of-00001.safetensors")}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(UnsupportedError, match="no comfy_quant that tells their order"):
+        resolve(ModelFiles(transformer=folder))
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, np.nan, np.inf])

@@ -132,8 +132,7 @@ Gemma3 Gemma3::load(const Scope & scope, const Gemma3Config & config) {
     check(config);
     Gemma3 model{
         .config = config,
-        .embed_tokens =
-            scope.require("embed_tokens.weight", {config.vocab_size, config.hidden_size}, WeightKind::Matrix),
+        .embed_tokens = scope.require("embed_tokens.weight", {config.vocab_size, config.hidden_size}, WeightKind::Rows),
         .norm = scope.require("norm.weight", {config.hidden_size}, WeightKind::Vector, config.norm_weight_offset),
         .layers = {},
     };

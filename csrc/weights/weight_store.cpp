@@ -162,7 +162,9 @@ ggml_type WeightStore::matrix_type(const Claim & claim, const LoadTarget & targe
     const int64_t columns = claim.tensor->ne[0];
     const auto & computes = claim.kind == WeightKind::Rows ? target.looks_up : target.multiplies;
     const bool whole = columns % ggml_blck_size(type) == 0;
-    if ((!claim.keeps_values(type) && !can_encode(type)) || (whole && !computes(type, columns))) {
+    // Blocks made anew lose as much again as the file has lost; a type that was asked for may do so.
+    const bool scaled = !source.is_plain() && !source.target && ggml_is_quantized(type);
+    if (scaled || (!claim.keeps_values(type) && !can_encode(type)) || (whole && !computes(type, columns))) {
         return GGML_TYPE_BF16;
     }
     return type;

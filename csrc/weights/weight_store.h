@@ -22,7 +22,8 @@ namespace ltx {
 // How a weight is held after loading.
 enum class WeightKind {
     Matrix,  // left operand of products: the target type, else as stored; bfloat16 where that is fp8, f64, no type
-             // that the device multiplies, or one that takes no changed values (can_encode)
+             // that the device multiplies, quantised with a scale beside it, or one that takes no changed values
+             // (can_encode)
     Rows,    // the same for a matrix whose rows are looked up
     Vector,  // norms, biases, modulation tables: always F32
     // Convolution kernels (out, in, k...): F32 when stored or asked for so, else 16 bits. Repacked into one matrix per

@@ -22,6 +22,7 @@ from ltx2cpp.model.model_set import ModelSet
 from ltx2cpp.model.names import SortedTensors
 from ltx2cpp.model.resolve import resolve
 from ltx2cpp.model.source import Source
+from ltx2cpp.model.weight_scales import stored_type
 
 # Longest metadata value shown, in characters; vocabularies are only counted.
 _MAX_VALUE = 200
@@ -42,9 +43,10 @@ class ComponentSummary:
     Attributes:
         name: attribute of `ModelSet`, or "tokenizer", "duration_head" or "lora".
         tensors: number of stored tensors, scales of fp8 weights included.
-        parameters: elements of these tensors.
+        parameters: elements of these tensors, scales left out.
         size_bytes: their stored bytes.
-        dtypes: stored type -> number of tensors, most frequent first.
+        dtypes: stored type, or packing of several tensors -> number of weights, most frequent
+            first.
         complete: whether it can be used, as far as headers tell; False has a reason in `problem`.
         missing: names that other blocks of the same kind have and one block lacks; no more than the
             file has tensors of the component.
@@ -165,7 +167,7 @@ def inspect_file(path: str | Path) -> Inspection:
         variant=variant or "",
         num_blocks=detection.num_blocks,
         components=tuple(
-            _summary(name, _members(name, source.tensors), _problem(name, models, problem))
+            _component(source, name, _problem(name, models, problem))
             for name in detection.components
         ),
         missing=_missing(detection, models),
@@ -333,6 +335,20 @@ def _problem(component: str, models: ModelSet | None, problem: str) -> str:
     if component in models.components() or component in ("tokenizer", "duration_head"):
         return ""
     return "found, but not usable from this file"
+
+
+def _component(source: Source, name: str, problem: str) -> ComponentSummary:
+    """Describe a component, with the packing of its weights in place of their numbers' types."""
+    members = _members(name, source.tensors)
+    summary = _summary(name, members, problem)
+    try:
+        weights = source.weights(members).values()
+    except Error:
+        # What cannot be unpacked is described as it lies there.
+        return summary
+    dtypes = Counter(stored_type(weight) for weight in weights)
+    parameters = sum(weight.info.num_elements for weight in weights)
+    return dataclasses.replace(summary, parameters=parameters, dtypes=dict(dtypes.most_common()))
 
 
 def _summary(name: str, tensors: Mapping[str, TensorInfo], problem: str) -> ComponentSummary:

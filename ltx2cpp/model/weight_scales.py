@@ -161,6 +161,21 @@ def attach_scales(
     }
 
 
+def stored_type(weight: WeightRef) -> str:
+    """Return what users call the type of a weight: that of its numbers, or of its packing."""
+    dtype, scales = weight.info.dtype, weight.scales
+    if dtype is DType.F4_E2M1:
+        return "nvfp4"
+    if scales is not None and scales.info.dtype is DType.F8_E8M0:
+        return "mxfp8"
+    if dtype is DType.I8 and not weight.is_plain:
+        return "int8 rotated" if weight.rotation else "int8"
+    if scales is None:
+        return str(dtype)
+    whole_rows = scales.rows == 1 and scales.info.shape[1] == 1
+    return f"{dtype} by {'row' if whole_rows else 'block'}"
+
+
 def _split(name: str, tensors: Mapping[str, TensorInfo]) -> tuple[str, str | None]:
     """Return the stem of a name, and what it is to the weight; None for a weight itself."""
     for suffix, part in _PARTS.items():

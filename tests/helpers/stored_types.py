@@ -15,7 +15,15 @@ import gguf
 import numpy as np
 from numpy.typing import NDArray
 
-from helpers.checkpoint_writers import STRING, gguf_bytes, gguf_key, gguf_tensor, write_safetensors
+from helpers.checkpoint_writers import (
+    ARRAY,
+    I32,
+    STRING,
+    gguf_bytes,
+    gguf_key,
+    gguf_tensor,
+    write_safetensors,
+)
 
 Floats = NDArray[np.float32]
 # Element type in a safetensors header, extents, bytes.
@@ -116,26 +124,38 @@ def write_gguf_model(
     Args:
         path: the file.
         weights: by name.
-        choose: types, of GGUF_TYPES; rows that do not fill its blocks stay in float32.
+        choose: types, of GGUF_TYPES; rows that do not fill its blocks stay in float32. Kernels
+            are stored flat, their shape beside them.
         architecture: `general.architecture`.
         strings: other metadata.
         keys: metadata as bytes, see `gguf_key`.
     """
-    described, chunks, values = [], [], {}
+    described, chunks, shapes, values = [], [], [], {}
     position = 0
     for name, weight in weights.items():
         kind = choose(name, weight.shape)
-        if kind is not None and weight.shape[-1] % GGUF_TYPES[kind][1] == 0:
-            data, number = encode_gguf(kind, weight), GGUF_TYPES[kind][0]
-            values[name] = decode_gguf(kind, data, weight.shape)
+        stored = weight.reshape(1 if weight.ndim < 2 else weight.shape[0], -1)
+        if kind is not None and weight.ndim > 2 and stored.shape[1] % GGUF_TYPES[kind][1]:
+            # Blocks then straddle the output channels.
+            stored = weight.reshape(1, -1)
+        if kind is not None and stored.shape[1] % GGUF_TYPES[kind][1] == 0:
+            data, number = encode_gguf(kind, stored), GGUF_TYPES[kind][0]
+            values[name] = decode_gguf(kind, data, stored.shape).reshape(weight.shape)
         else:
             data, number = np.asarray(weight, "<f4").tobytes(), 0
             values[name] = np.asarray(weight, np.float32)
-        described.append(gguf_tensor(name, list(reversed(weight.shape)) or [1], number, position))
+        if weight.ndim < 3:
+            stored = weight
+        elif kind is None:
+            stored = weight.reshape(-1, *weight.shape[-3:])
+        if weight.ndim > 2:
+            shape = (I32, list(weight.shape))
+            shapes.append(gguf_key(f"comfy.gguf.orig_shape.{name}", ARRAY, shape))
+        described.append(gguf_tensor(name, list(reversed(stored.shape)) or [1], number, position))
         data += bytes(-len(data) % 32)
         position += len(data)
         chunks.append(data)
-    metadata = [gguf_key("general.architecture", STRING, architecture), *keys]
+    metadata = [gguf_key("general.architecture", STRING, architecture), *keys, *shapes]
     metadata += [gguf_key(key, STRING, text) for key, text in (strings or {}).items()]
     path.write_bytes(gguf_bytes(metadata, described, 0) + b"".join(chunks))
     return values
@@ -243,30 +263,31 @@ def tile(scales: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def pack(kind: str, values: Floats) -> tuple[dict[str, Tensor], Floats]:
-    """Pack a matrix (rows, columns).
+    """Pack a matrix (rows, columns), or a kernel that counts as one.
 
     Args:
         kind: one of PACKINGS.
-        values: the columns are whole groups, see `fits`.
+        values: see `fits`.
 
     Returns:
         the tensors by the end of their names ("weight", "weight_scale" ...), and the values that
         they stand for.
     """
-    values = np.asarray(values, np.float32)
+    matrix = np.asarray(values, np.float32).reshape(len(values), -1)
     if kind == "nvfp4":
-        return _nvfp4(values)
+        return _nvfp4(matrix)
     if kind == "mxfp8":
-        return _mxfp8(values)
-    if kind.startswith("int8"):
-        return _int8(values, kind)
-    return _fp8(values, kind)
+        return _mxfp8(matrix)
+    packed, exact = _int8(matrix, kind) if kind.startswith("int8") else _fp8(matrix, kind)
+    dtype, _, data = packed["weight"]
+    packed["weight"] = (dtype, values.shape, data)
+    return packed, exact.reshape(values.shape)
 
 
 def fits(kind: str, shape: tuple[int, ...]) -> bool:
-    """Return whether a weight can be packed so."""
-    columns = next((n for start, n in _COLUMNS.items() if kind.startswith(start)), 1)
-    return len(shape) == 2 and shape[1] % columns == 0
+    """Return whether a weight can be packed so: kernels only in types without groups of columns."""
+    columns = _COLUMNS.get(kind, 0)
+    return len(shape) == 2 and shape[1] % columns == 0 if columns else len(shape) > 1
 
 
 def write_packed_model(

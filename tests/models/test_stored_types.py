@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,13 @@ from helpers.transformer_configs import TINY_23
 from safetensors.numpy import save_file
 
 from ltx2cpp import _core
-from ltx2cpp.checkpoint import LowRankPair, open_checkpoint
+from ltx2cpp.checkpoint import LowRankPair, open_checkpoint, read_array
 from ltx2cpp.convert import convert
 from ltx2cpp.errors import CheckpointError
 from ltx2cpp.model.components import Component
+from ltx2cpp.model.files import ModelFiles
+from ltx2cpp.model.inspection import inspect_file
+from ltx2cpp.model.resolve import resolve
 from ltx2cpp.model.source import Source
 from ltx2cpp.networks.backend import Backend
 
@@ -188,6 +192,106 @@ def test_rows_of_embeddings_are_looked_up(kind: str, tmp_path: Path) -> None:
     plain = {n.removeprefix("model."): v for n, v in values.items()}
     want = numpy_text.gemma_states(plain, gemma, ids)
     compare(kind, network.hidden_states(ids), want, tolerances.TEXT_BF16)
+
+
+@pytest.mark.parametrize("kind", ["gguf nvfp4", "gguf q4_k"])
+def test_llama_cpp_keeps_a_scale_beside_the_weight(
+    kind: str, weights: dict[str, Floats], tmp_path: Path
+) -> None:
+    scaled = dict(weights)
+    names = [name for name in weights if name.endswith(("to_k.weight", "net.2.weight"))]
+    for number, name in enumerate(names):
+        stem = name.removesuffix("weight")
+        scaled[f"{stem}scale"] = np.float32([0.5 + number / 8])
+        scaled[f"{stem}input_scale"] = np.float32([3])
+    path, values = write(tmp_path, kind, scaled)
+    for name in names:
+        values[name] = values[name] * values.pop(name.removesuffix("weight") + "scale")
+        del values[name.removesuffix("weight") + "input_scale"]
+    want = expected(tmp_path, values)
+    check(kind, velocities(component(path), "f32"), want, tolerances.TRANSFORMER_F32)
+    check(kind, velocities(component(path)), want, tolerances.TRANSFORMER_STORED_TYPES)
+
+
+KERNELS = [
+    "q4_0",
+    "q8_0",
+    "iq4_nl",
+    "mxfp4",
+    "nvfp4",
+    "q1_0",
+    "e4m3 rows",
+    "iq2_s",
+    "int8 rows",
+]
+
+
+@pytest.mark.parametrize("kind", KERNELS)
+def test_kernels_of_every_network_are_unpacked(kind: str, fixture_a: Path, tmp_path: Path) -> None:
+    file = open_checkpoint(fixture_a / "ltx-2.3-tiny.safetensors")
+    prefixes = ("vae.", "audio_vae.", "vocoder.")
+    drawn = {
+        name: np.asarray(read_array(info), np.float32)
+        for name, info in file.tensors.items()
+        if name.startswith(prefixes)
+    }
+    chosen = [name for name in drawn if re.search(r"conv\w*\.weight|convs\d\.\d|ups\.", name)]
+    choose: Choice = lambda name, shape: kind if name in chosen and len(shape) > 2 else None  # noqa: E731
+    if kind in GGUF_TYPES:
+        path = tmp_path / "packed.gguf"
+        values = write_gguf_model(path, drawn, choose, strings=file.metadata)
+    else:
+        path = tmp_path / "packed.safetensors"
+        values = write_packed_model(path, drawn, choose, file.metadata)
+    assert sum(not np.array_equal(values[name], drawn[name]) for name in drawn) > 40
+    plain = tmp_path / "plain.safetensors"
+    write_packed_model(plain, values, lambda *_: None, file.metadata)
+    for network, got, want in zip(
+        ("video", "mel", "wave"), decoded(path), decoded(plain), strict=True
+    ):
+        compare(f"{kind}, {network}", got, want, tolerances.WAVE_F32)
+
+
+def decoded(path: Path) -> list[Any]:
+    """Decode a latent, a sound's and a mel spectrum."""
+    models = resolve(ModelFiles(path))
+    backend = Backend("cpu", "f32", 1, observer=None)  # type: ignore[arg-type]
+    rng = np.random.default_rng(4)
+
+    def draw(*shape: int) -> Floats:
+        return rng.standard_normal(shape, dtype=np.float32)
+
+    video = backend.claim(_core.VideoDecoder, models.require("video_decoder"))
+    sound = backend.claim(_core.AudioDecoder, models.require("audio_decoder"))
+    vocoder = backend.claim(_core.Vocoder, models.require("vocoder"))
+    channels = models.require("video_decoder").config.latent_channels
+    return [
+        video.decode(draw(channels, 2, 2, 2)),
+        sound.decode(draw(2, 5, 16)),
+        vocoder.vocode(draw(2, 20, 64)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("gguf iq2_xs", "iq2_xs"),
+        ("e4m3 scalar", "f8_e4m3"),
+        ("e4m3 rows", "f8_e4m3 by row"),
+        ("e4m3 blocks", "f8_e4m3 by block"),
+        ("mxfp8", "mxfp8"),
+        ("nvfp4", "nvfp4"),
+        ("int8 rows", "int8"),
+        ("int8 rotated", "int8 rotated"),
+    ],
+)
+def test_inspect_names_types_and_packings(
+    kind: str, name: str, weights: dict[str, Floats], tmp_path: Path
+) -> None:
+    path, values = write(tmp_path, kind, weights)
+    (part,) = inspect_file(path).components
+    assert part.dtypes == {"f32": len(weights) - 34, name: 34}
+    assert part.parameters == sum(weight.size for weight in values.values())
 
 
 @pytest.mark.parametrize("value", [-1.0, np.nan, np.inf])

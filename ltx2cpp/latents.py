@@ -55,7 +55,7 @@ class ClipShape:
         _check_side("width", self.width)
         _check_side("height", self.height)
         _check_frames(self.num_frames)
-        object.__setattr__(self, "frame_rate", _check_rate(self.frame_rate))
+        object.__setattr__(self, "frame_rate", check_rate(self.frame_rate))
         self._check_duration()
 
     @property
@@ -113,7 +113,8 @@ def _check_frames(value: int) -> None:
         )
 
 
-def _check_rate(value: object) -> float:
+def check_rate(value: object) -> float:
+    """Return the frame rate of a clip, or raise ArgumentError."""
     try:
         rate = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:

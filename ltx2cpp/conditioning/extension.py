@@ -129,18 +129,17 @@ def read_extension(conditions: Sequence[Condition], frame_rate: float) -> Extens
 
     Args:
         conditions: as given, an `Extend` among them.
-        frame_rate: of the clip.
+        frame_rate: frames per second that it is taken at.
 
     Raises:
-        ArgumentError: two of them, one beside a retake, or a file that cannot be read or has
-            another frame rate.
+        ArgumentError: two of them, one beside a retake, or a file that cannot be read.
     """
     extends = [condition for condition in conditions if isinstance(condition, Extend)]
     if len(extends) > 1 or any(isinstance(condition, Retake) for condition in conditions):
         raise ArgumentError("extend: only one clip can be extended or retaken at a time")
     extend = extends[0]
     name = name_of("extend", extend.video)
-    frames, audio = read_source(name, extend.video, frame_rate, None, same_rate=True)
+    frames, audio = read_source(extend.video, frame_rate, None, with_audio=True)
     overlap = min(1 + round(extend.overlap_s * frame_rate), len(frames))
     return Extension(
         name=name,

@@ -104,7 +104,7 @@ def read_given_clip(
         num_frames: number that the caller asked for, or None.
 
     Raises:
-        ArgumentError: it cannot be read, has another frame rate, or something stands against it.
+        ArgumentError: it cannot be read, or something stands against it.
     """
     if any(isinstance(condition, Extend) for condition in conditions):
         return read_extension(conditions, frame_rate)

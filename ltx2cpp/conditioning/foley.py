@@ -73,18 +73,18 @@ def read_footage(
 
     Args:
         conditions: conditions of the call, a `Foley` among them.
-        frame_rate: frames per second of the clip.
+        frame_rate: frames per second that they are taken at.
         num_frames: how many of the frames to take; None takes all.
 
     Raises:
-        ArgumentError: something else is given beside it, the file cannot be read or has another
-            frame rate, or it has fewer frames than asked for.
+        ArgumentError: something else is given beside it, the file cannot be read, or it has fewer
+            frames than asked for.
     """
     foleys = [condition for condition in conditions if isinstance(condition, Foley)]
     if len(conditions) > 1:
         raise ArgumentError("foley: all pictures are given, so nothing else can hold them")
     name = name_of("foley", foleys[0].video)
-    frames, _ = read_source(name, foleys[0].video, frame_rate, num_frames, same_rate=True)
+    frames, _ = read_source(foleys[0].video, frame_rate, num_frames)
     if num_frames is not None and len(frames) < num_frames:
         raise ArgumentError(f"{name}: has {len(frames)} frames, {num_frames} are asked for")
     return Footage(name, _even(name, frames))

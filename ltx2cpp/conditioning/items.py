@@ -231,7 +231,7 @@ class Foley:
         ArgumentError: neither of them.
 
     Example:
-        >>> pipe("Waves break on a beach.", conditions=Foley("beach.mp4"), frame_rate=25)
+        >>> pipe("Waves break on a beach.", conditions=Foley("beach.mp4"))
     """
 
     video: Video

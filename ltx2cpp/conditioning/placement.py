@@ -26,13 +26,17 @@ from ltx2cpp.conditioning.items import (
 )
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.latents import AUDIO_LATENT_RATE_HZ, SPACE_FACTOR, TIME_FACTOR, ClipShape
-from ltx2cpp.media import compress_picture, fit_frames, read_audio, read_picture, read_video
+from ltx2cpp.media import (
+    compress_picture,
+    fit_frames,
+    inspect_video,
+    read_audio,
+    read_picture,
+    read_video,
+)
 from ltx2cpp.values import Audio, ByteArray, FloatArray
 
 logger = logging.getLogger("ltx2cpp")
-
-# Frame rates closer than this count as equal.
-_RATE_SHARE = 0.01
 
 
 class Kind(Enum):
@@ -195,12 +199,31 @@ def place(
     return Placements(tuple(sorted(items, key=lambda item: order.index(item.kind))))
 
 
+def own_frame_rate(conditions: Sequence[Condition]) -> float | None:
+    """Return the frame rate of the first clip that is given as a file, None where none is.
+
+    A clip that is retaken, made longer or given a sound goes before those that are only shown.
+
+    Args:
+        conditions: conditions of the call.
+
+    Raises:
+        ArgumentError: the file cannot be read.
+    """
+    clips = [each for each in conditions if not isinstance(each, ImageCondition)]
+    clips.sort(key=lambda each: isinstance(each, (ReferenceVideo, VideoCondition)))
+    for clip in clips:
+        if not isinstance(clip.video, np.ndarray):
+            return float(inspect_video(clip.video).frame_rate)
+    return None
+
+
 def source_size(conditions: Sequence[Condition], frame_rate: float) -> tuple[int, int, int] | None:
     """Return width, height and frames of a clip to retake, cut to what a model can hold.
 
     Args:
         conditions: conditions of the call.
-        frame_rate: frames per second of the clip, at which frames with a variable rate are taken.
+        frame_rate: frames per second that it is taken at.
 
     Returns:
         None without a retake.
@@ -214,10 +237,10 @@ def source_size(conditions: Sequence[Condition], frame_rate: float) -> tuple[int
     else:
         return None
     if isinstance(condition.video, np.ndarray):
-        frames, (height, width) = len(condition.video), condition.video.shape[1:3]
+        frames, height, width, _ = condition.video.shape
     else:
-        first = read_video(condition.video, max_frames=1, frame_rate=frame_rate)
-        frames, (height, width) = first.num_frames, first.frames.shape[1:3]
+        facts = inspect_video(condition.video, frame_rate=frame_rate)
+        frames, height, width = facts.num_frames, facts.height, facts.width
     width, height = whole_cells(name_of("retake", condition.video), width, height)
     return width, height, (frames - 1) // TIME_FACTOR * TIME_FACTOR + 1
 
@@ -267,9 +290,7 @@ def _place_image(image: ImageCondition, shape: ClipShape, image_crf: int) -> Pla
 
 def _place_video(video: VideoCondition, shape: ClipShape) -> Placement:
     name = name_of("video", video.video)
-    frames = _whole_chunks(
-        name, read_source(name, video.video, shape.frame_rate, shape.num_frames)[0]
-    )
+    frames = _whole_chunks(name, read_source(video.video, shape.frame_rate, shape.num_frames)[0])
     frame = int(video.frame)
     if frame == -1:
         frame = shape.num_frames - len(frames)
@@ -301,7 +322,7 @@ def _place_reference(
             f"{name}: at downscale {factor} the sides of the clip that sees it have to be "
             f"multiples of {factor * SPACE_FACTOR}, found {shape.width} x {shape.height}"
         )
-    frames, _ = read_source(name, reference.video, shape.frame_rate, shape.num_frames)
+    frames, _ = read_source(reference.video, shape.frame_rate, shape.num_frames)
     indices = [0, *range(1, len(frames), step)]
     frames = _whole_chunks(name, frames[indices])
     attention = reference.attention
@@ -324,9 +345,7 @@ def _place_reference(
 
 def _place_retake(retake: Retake, shape: ClipShape) -> Placement:
     name = name_of("retake", retake.video)
-    frames, audio = read_source(
-        name, retake.video, shape.frame_rate, shape.num_frames, same_rate=True
-    )
+    frames, audio = read_source(retake.video, shape.frame_rate, shape.num_frames, with_audio=True)
     if len(frames) < shape.num_frames:
         raise ArgumentError(
             f"{name}: has {len(frames)} frames, the clip {shape.num_frames}; give a num_frames of "
@@ -353,40 +372,19 @@ def _place_retake(retake: Retake, shape: ClipShape) -> Placement:
 
 
 def read_source(
-    name: str, video: Video, frame_rate: float, max_frames: int | None, *, same_rate: bool = False
+    video: Video, frame_rate: float, max_frames: int | None, *, with_audio: bool = False
 ) -> tuple[ByteArray, Audio | None]:
-    """Return the first frames of a video, uint8 (n, height, width, 3), and with it its sound.
+    """Return the first frames of a video, uint8 (n, height, width, 3), and its sound.
 
     Args:
-        name: what messages call it.
         video: file or frames.
-        frame_rate: frames per second of the clip.
+        frame_rate: frames per second that those of a file are taken at; others have it already.
         max_frames: how many are read; None reads all.
-        same_rate: True refuses another rate and reads the sound; False warns and leaves it.
-
-    Frames of a file with a variable rate are taken at the clip's.
+        with_audio: read the sound of a file too.
     """
     if isinstance(video, np.ndarray):
         return video[:max_frames], None
-    source = read_video(
-        video,
-        max_frames=max_frames,
-        with_audio=same_rate,
-        frame_rate=frame_rate,
-    )
-    rate = float(source.frame_rate)
-    if abs(rate - frame_rate) > _RATE_SHARE * frame_rate:
-        if same_rate:
-            raise ArgumentError(
-                f"{name}: has {rate:g} frames per second and the clip {frame_rate:g}; give "
-                f"frame_rate={rate:g}"
-            )
-        logger.warning(
-            "%s: has %g frames per second and the clip %g; its frames are taken one for one",
-            name,
-            rate,
-            frame_rate,
-        )
+    source = read_video(video, max_frames=max_frames, with_audio=with_audio, frame_rate=frame_rate)
     return source.frames, source.audio
 
 

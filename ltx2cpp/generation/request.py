@@ -28,7 +28,8 @@ class GenerationArguments(TypedDict, total=False):
         negative_prompt: what to avoid; used by guided models only.
         width, height: pixels, multiples of 32; default from the preset.
         num_frames: pixel frames, 8k + 1; default from the preset.
-        frame_rate: frames per second, 24 by default; positions depend on it.
+        frame_rate: frames per second; positions depend on it, and given clips are taken at it. By
+            default that of a clip given as a file, otherwise 24.
         num_inference_steps: denoising steps; default from the preset.
         sigmas: noise levels instead of the scheduler's: descending, in 0..1, ending with 0.
         guidance_scale: classifier-free guidance alone, for both streams; 1 is off.
@@ -59,7 +60,7 @@ class GenerationArguments(TypedDict, total=False):
     width: int | None
     height: int | None
     num_frames: int | None
-    frame_rate: float
+    frame_rate: float | None
     num_inference_steps: int | None
     sigmas: Sequence[float] | None
     guidance_scale: float | None

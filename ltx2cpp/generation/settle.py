@@ -21,7 +21,13 @@ from ltx2cpp.conditioning import (
     as_pictures,
 )
 from ltx2cpp.conditioning.finish import GivenClip, WholeClip, read_given_clip
-from ltx2cpp.conditioning.placement import Placements, place, source_size, whole_cells
+from ltx2cpp.conditioning.placement import (
+    Placements,
+    own_frame_rate,
+    place,
+    source_size,
+    whole_cells,
+)
 from ltx2cpp.conditioning.sound import as_audio_condition, cut_sound
 from ltx2cpp.errors import ArgumentError, ShapeError
 from ltx2cpp.generation.pipelines import PipelineSpec, find_pipeline
@@ -39,7 +45,7 @@ from ltx2cpp.generation.settle_sampling import (
     settle_loras,
     settled_sampling,
 )
-from ltx2cpp.latents import SPACE_FACTOR, ClipShape
+from ltx2cpp.latents import SPACE_FACTOR, ClipShape, check_rate
 from ltx2cpp.options import Guidance, LoraSpec, Sampling
 from ltx2cpp.sampling.choice import SamplerChoice
 from ltx2cpp.sampling.res2s import check_levels
@@ -62,11 +68,13 @@ class Inputs:
 
     Attributes:
         conditions: all of them, as the pipeline has them.
+        frame_rate: frames per second of the clip, and that given clips are taken at.
         clip: a given clip that is finished with what is generated, or None.
         audio_condition: a sound that leads the pictures, or None.
     """
 
     conditions: tuple[Condition, ...]
+    frame_rate: float
     clip: GivenClip | None
     audio_condition: AudioCondition | None
 
@@ -174,9 +182,24 @@ def _settle_inputs(
     if sound is not None:
         lead = as_audio_condition(sound)
         _check_lead(streams, conditions)
-    frame_rate = arguments.get("frame_rate", DEFAULT_FRAME_RATE)
+    frame_rate = clip_frame_rate(arguments.get("frame_rate"), conditions)
     clip = read_given_clip(conditions, frame_rate, arguments.get("num_frames"))
-    return Inputs(tuple(conditions), clip, lead)
+    return Inputs(tuple(conditions), frame_rate, clip, lead)
+
+
+def clip_frame_rate(asked: float | None, conditions: object) -> float:
+    """Return the frame rate that is asked for, otherwise that of a clip given as a file, or 24.
+
+    Args:
+        asked: argument ``frame_rate`` of a call.
+        conditions: argument ``conditions`` of a call.
+
+    Raises:
+        ArgumentError: the rate is out of range, or the file cannot be read.
+    """
+    if asked is None:
+        asked = own_frame_rate(as_conditions(conditions))
+    return check_rate(DEFAULT_FRAME_RATE if asked is None else asked)
 
 
 def _with_keyframes(conditions: list[Condition], pipeline: PipelineSpec) -> list[Condition]:
@@ -254,7 +277,7 @@ def _settle_size(
             width = own_width if width is None else width
             height = own_height if height is None else height
     elif None in (width, height, num_frames) and (
-        own_size := source_size(inputs.conditions, arguments.get("frame_rate", DEFAULT_FRAME_RATE))
+        own_size := source_size(inputs.conditions, inputs.frame_rate)
     ):
         width = own_size[0] if width is None else width
         height = own_size[1] if height is None else height
@@ -263,7 +286,7 @@ def _settle_size(
         preset.width if width is None else width,
         preset.height if height is None else height,
         preset.num_frames if num_frames is None else num_frames,
-        arguments.get("frame_rate", DEFAULT_FRAME_RATE),
+        inputs.frame_rate,
         model.max_seconds,
     )
     if streams.audio and shape.audio_frames == 0:

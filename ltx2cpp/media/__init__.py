@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from ltx2cpp.media.audio_files import read_audio
-from ltx2cpp.media.clips import SourceVideo, read_video
+from ltx2cpp.media.clips import SourceVideo, VideoFacts, inspect_video, read_video
 from ltx2cpp.media.formats import OutputFormat, check_output, output_format
 from ltx2cpp.media.frame_rate import exact_frame_rate
 from ltx2cpp.media.given_pixels import as_frames, as_picture, holds_pixels
 from ltx2cpp.media.latents_io import read_latents
 from ltx2cpp.media.levels import to_uint8
 from ltx2cpp.media.parameters import read_parameters
-from ltx2cpp.media.pictures import compress_picture, fit_frames, read_picture
+from ltx2cpp.media.pictures import compress_picture, fit_frames, is_animation, read_picture
 from ltx2cpp.media.writer import (
     SavedMedia,
     save,
@@ -24,6 +24,7 @@ __all__ = [
     "OutputFormat",
     "SavedMedia",
     "SourceVideo",
+    "VideoFacts",
     "as_frames",
     "as_picture",
     "check_output",
@@ -31,6 +32,8 @@ __all__ = [
     "exact_frame_rate",
     "fit_frames",
     "holds_pixels",
+    "inspect_video",
+    "is_animation",
     "output_format",
     "read_audio",
     "read_latents",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,16 @@ from numpy.typing import NDArray
 
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.media.given import decoding, open_container
+from ltx2cpp.media.streams import decode_packets, has_pictures, picture_stream, sound_stream
 from ltx2cpp.values import Audio
 
 # 5.1 and 7.1, whose order is the same in all files that do not name their channels.
 _USUAL_CHANNELS = (6, 8)
+# Containers that count milliseconds or round to packets move a block by less than this; more is a
+# gap or an overlap.
+_BLOCK_JITTER_S = Fraction(1, 50)
+# More silence than this, all gaps together, comes of broken time stamps.
+_MAX_SILENCE_S = 600
 
 
 def read_audio(
@@ -24,8 +30,8 @@ def read_audio(
     """Decode the sound of a file, at its own sample rate.
 
     Args:
-        path: a regular file in any usual container, videos included, with any codec that FFmpeg
-            reads. More than two channels are mixed down.
+        path: a regular file in any usual container, with any codec that FFmpeg reads; of a video
+            its sound from the first picture on. More than two channels are mixed down.
         start_s: where to begin, in seconds of the sound.
         duration_s: stop after so many seconds; None reads to the end.
 
@@ -40,13 +46,15 @@ def read_audio(
 
     name = os.fspath(path)
     with decoding(f"sound {name}", av.FFmpegError), open_container(path) as container:
-        if not container.streams.audio:
+        stream = sound_stream(container)
+        if stream is None:
             raise ArgumentError(f"sound {name}: holds no audio stream")
-        stream = container.streams.audio[0]
         rate = int(stream.rate)
         start = round(start_s * rate)
         end = None if duration_s is None else start + round(duration_s * rate)
-        samples, length = read_stereo(container, stream, f"sound {name}", start, end)
+        samples, length = read_stereo(
+            container, stream, f"sound {name}", start, end, origin_s=_first_picture_s(container)
+        )
     if length == 0:
         raise ArgumentError(f"sound {name}: holds no samples")
     if samples is None:
@@ -59,18 +67,26 @@ def read_audio(
 
 
 def read_stereo(
-    container: Any, stream: Any, name: str, start: int = 0, end: int | None = None
+    container: Any,
+    stream: Any,
+    name: str,
+    start: int = 0,
+    end: int | None = None,
+    *,
+    origin_s: Fraction | None = None,
 ) -> tuple[NDArray[np.float32] | None, int]:
     """Decode a part of a stream as stereo.
 
     One channel goes to both sides. More are mixed down as ITU-R BS.775 has it, the middle and the
     surrounds 3 dB lower and low-frequency effects left out; all is made softer if it would clip.
+    Gaps between its time stamps are silent.
 
     Args:
         container: opened with PyAV.
         stream: its audio stream.
         name: what messages call it.
         start, end: the part, in samples; None reads to the end.
+        origin_s: where samples are counted from, in seconds of the file; None is the first sample.
 
     Returns:
         float32 ``(2, samples)``, None where there are none, and how many were read.
@@ -85,7 +101,9 @@ def read_stereo(
             f"{name}: has {channels} channels and does not say which they are; mix it down to one "
             "or two first"
         )
-    samples, length = _cut(_blocks(container, stream, "stereo" if mixed else None), start, end)
+    frames = decode_packets(container, stream, name)
+    blocks = _blocks(frames, int(stream.rate), "stereo" if mixed else None, origin_s)
+    samples, length = _cut(blocks, start, end)
     if samples is None:
         return None, length
     if mixed and (peak := float(np.abs(samples).max())) > 1:
@@ -93,33 +111,67 @@ def read_stereo(
     return np.ascontiguousarray(np.broadcast_to(samples, (2, samples.shape[1]))), length
 
 
+def _first_picture_s(container: Any) -> Fraction | None:
+    """Return when a clip begins, in seconds of the file; None where it holds no pictures."""
+    if not has_pictures(container):
+        return None
+    stream = picture_stream(container, "")
+    return None if stream.start_time is None else Fraction(stream.start_time * stream.time_base)
+
+
 def _has_named_channels(stream: Any) -> bool:
     # FFmpeg calls channels without names by their number, as in "3 channels".
     return not str(stream.layout.name).endswith("channels")
 
 
-def _blocks(container: Any, stream: Any, layout: str | None) -> Iterator[NDArray[np.float32]]:
-    """Yield float32 (channels, n) in order; integers are divided by their full scale."""
+Block = tuple[int, NDArray[np.float32]]
+
+
+def _blocks(
+    frames: Iterator[Any], rate: int, layout: str | None, origin_s: Fraction | None
+) -> Iterator[Block]:
+    """Yield float32 (channels, n) in order, each with the place of its first sample.
+
+    Integers are divided by their full scale. Blocks follow each other without a gap unless their
+    time stamps say clearly otherwise.
+    """
     import av
 
     resampler = av.AudioResampler(format="fltp", layout=layout)
-    for frame in itertools.chain(container.decode(stream), (None,)):
+    first_s, place, silence_s = origin_s, None, Fraction(0)
+    for frame in frames:
+        stamp_s = None if frame.pts is None else Fraction(frame.pts) * frame.time_base
+        if stamp_s is not None:
+            heard_s = Fraction(place or 0, rate)
+            first_s = stamp_s - heard_s if first_s is None else first_s
+            gap_s = stamp_s - first_s - heard_s
+            filled_s = silence_s + max(gap_s, Fraction(0))
+            moved = place is None or abs(gap_s) > _BLOCK_JITTER_S
+            if moved and gap_s >= -_MAX_SILENCE_S and filled_s <= _MAX_SILENCE_S:
+                place, silence_s = (place or 0) + round(gap_s * rate), filled_s
+        place = place or 0
         for part in resampler.resample(frame):
-            yield part.to_ndarray().astype(np.float32, copy=False)
+            yield place, part.to_ndarray().astype(np.float32, copy=False)
+            place += part.samples
+    for part in resampler.resample(None):
+        yield place or 0, part.to_ndarray().astype(np.float32, copy=False)
+        place = (place or 0) + part.samples
 
 
 def _cut(
-    blocks: Iterator[NDArray[np.float32]], start: int, end: int | None
+    blocks: Iterator[Block], start: int, end: int | None
 ) -> tuple[NDArray[np.float32] | None, int]:
-    """Return the samples from ``start`` to ``end``, None without any, and how many were read."""
+    """Return the samples from ``start`` to ``end``, None without any, and where they end."""
     parts: list[NDArray[np.float32]] = []
     done = 0
-    for block in blocks:
-        stop = None if end is None else max(end - done, 0)
-        part = block[:, max(start - done, 0) : stop]
-        if part.shape[1]:
-            parts.append(part)
-        done += block.shape[1]
+    for place, block in blocks:
+        silence = np.zeros((len(block), max(place - done, 0)), np.float32)
+        for part in (silence, block[:, max(done - place, 0) :]):
+            stop = None if end is None else max(end - done, 0)
+            kept = part[:, max(start - done, 0) : stop]
+            if kept.shape[1]:
+                parts.append(kept)
+            done += part.shape[1]
         if end is not None and done >= end:
             break
     return (np.concatenate(parts, axis=1) if parts else None), done

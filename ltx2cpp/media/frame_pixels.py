@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltx2cpp.errors import ArgumentError
+from ltx2cpp.media.levels import on_white
 
 logger = logging.getLogger("ltx2cpp")
 
@@ -24,58 +25,97 @@ _HDR_TRANSFERS = {16: "PQ, SMPTE ST 2084", 18: "HLG, ARIB STD-B67"}
 _MAX_ASPECT = 8
 
 
-def pixel_aspect(stream: Any, name: str) -> Fraction:
-    """Return how many times as wide as high the pixels of a stream are; 1 where it is not said.
+class FramePixels:
+    """Turns the decoded frames of one stream into pixels as they are shown, all of one size.
 
     Args:
         stream: a video stream of PyAV.
         name: what messages call the file.
     """
+
+    def __init__(self, stream: Any, name: str) -> None:
+        self._name = name
+        self._aspect = _pixel_aspect(stream, name)
+        self._coded_size: tuple[int, int] | None = None
+        self._size = (0, 0)
+        self._warned = False
+
+    def shown(self, frame: Any) -> NDArray[np.uint8]:
+        """Return a decoded frame as it is shown.
+
+        It is stretched along the longer side of a pixel, so that no row or column is lost.
+        Transparent parts are laid on white.
+
+        Args:
+            frame: a video frame of PyAV.
+
+        Returns:
+            uint8 ``(height, width, 3)`` RGB.
+
+        Raises:
+            ArgumentError: it is HDR.
+        """
+        if self._coded_size is None:
+            self._take_first(frame)
+        elif (frame.width, frame.height) != self._coded_size:
+            logger.warning(
+                "%s: its frames differ in size; those of %d x %d are scaled to that of the first",
+                *(self._name, frame.width, frame.height),
+            )
+            self._coded_size = (frame.width, frame.height)
+        has_alpha = _has_alpha(frame)
+        width, height = self._size
+        pixels: NDArray[np.uint8] = frame.reformat(
+            width=width,
+            height=height,
+            format="rgba" if has_alpha else "rgb24",
+            src_colorspace=_matrix(frame),
+        ).to_ndarray()
+        if has_alpha:
+            if not self._warned and pixels[..., 3].min() < 255:
+                logger.warning("%s: its transparent parts are laid on white", self._name)
+                self._warned = True
+            pixels = on_white(pixels)
+        return np.ascontiguousarray(_upright(pixels, frame))
+
+    def _take_first(self, frame: Any) -> None:
+        _check_brightness(frame, self._name)
+        if frame.interlaced_frame:
+            logger.warning(
+                "%s: is interlaced, so what moves has combs; FFmpeg's filter bwdif removes them",
+                self._name,
+            )
+        self._coded_size = (frame.width, frame.height)
+        self._size = (
+            round(frame.width * max(self._aspect, Fraction(1))),
+            round(frame.height / min(self._aspect, Fraction(1))),
+        )
+
+
+def _pixel_aspect(stream: Any, name: str) -> Fraction:
+    """Return how many times as wide as high the pixels of a stream are; 1 where it is not said."""
     aspect = Fraction(stream.sample_aspect_ratio or 1)
     if aspect <= 0:
         return Fraction(1)
     if not Fraction(1, _MAX_ASPECT) <= aspect <= _MAX_ASPECT:
-        logger.warning("video %s: its pixels are taken for square, not for %s", name, aspect)
+        logger.warning("%s: its pixels are taken for square, not for %s", name, aspect)
         return Fraction(1)
     return aspect
 
 
-def shown_pixels(frame: Any, aspect: Fraction) -> NDArray[np.uint8]:
-    """Return a decoded frame as it is shown.
-
-    Args:
-        frame: a video frame of PyAV.
-        aspect: how many times as wide as high its pixels are; it is stretched along the longer
-            side of a pixel, so that no row or column is lost.
-
-    Returns:
-        uint8 ``(height, width, 3)`` RGB.
-    """
-    rgb: NDArray[np.uint8] = frame.reformat(
-        width=round(frame.width * max(aspect, Fraction(1))),
-        height=round(frame.height / min(aspect, Fraction(1))),
-        format="rgb24",
-        src_colorspace=_matrix(frame),
-    ).to_ndarray()
-    return np.ascontiguousarray(_upright(rgb, frame))
-
-
-def check_brightness(frame: Any, name: str) -> None:
-    """Check that a frame's brightness is that of usual screens.
-
-    Args:
-        frame: a video frame of PyAV.
-        name: what messages call the file.
-
-    Raises:
-        ArgumentError: it is HDR, which would come out grey and dim.
-    """
+def _check_brightness(frame: Any, name: str) -> None:
+    """Raise ArgumentError where a frame is HDR, which would come out grey and dim."""
     transfer = _HDR_TRANSFERS.get(getattr(frame, "color_trc", 0))
     if transfer is not None:
         raise ArgumentError(
-            f"video {name}: is HDR ({transfer}), which is not read; map it to SDR (BT.709) with a "
-            "video editor or FFmpeg's filters zscale and tonemap first"
+            f"{name}: is HDR ({transfer}), which is not read; map it to SDR (BT.709) with a video "
+            "editor or FFmpeg's filters zscale and tonemap first"
         )
+
+
+def _has_alpha(frame: Any) -> bool:
+    components = frame.format.components
+    return frame.format.has_palette or any(each.is_alpha for each in components)
 
 
 def _matrix(frame: Any) -> str | None:

@@ -28,12 +28,7 @@ def exact_frame_rate(frame_rate: float | Fraction) -> Fraction:
     Raises:
         ArgumentError: not a finite number of that range, or more digits than a container holds.
     """
-    value = float(frame_rate)
-    if not math.isfinite(value) or not 0 < value <= MAX_FRAME_RATE:
-        raise ArgumentError(
-            f"frame rate {frame_rate} is out of range, expected above 0 and at most "
-            f"{MAX_FRAME_RATE} frames per second"
-        )
+    value = check_frame_rate(frame_rate)
     if isinstance(frame_rate, Fraction):
         exact = frame_rate
     elif value == int(value):
@@ -48,6 +43,17 @@ def exact_frame_rate(frame_rate: float | Fraction) -> Fraction:
             f"frame rate {frame_rate} cannot be stored exactly; give at most five decimals"
         )
     return exact
+
+
+def check_frame_rate(frame_rate: float | Fraction) -> float:
+    """Return a frame rate as a float, or raise ArgumentError where it is not in 0..1000."""
+    value = float(frame_rate)
+    if not math.isfinite(value) or not 0 < value <= MAX_FRAME_RATE:
+        raise ArgumentError(
+            f"frame rate {frame_rate} is out of range, expected above 0 and at most "
+            f"{MAX_FRAME_RATE} frames per second"
+        )
+    return value
 
 
 def _as_ntsc(value: float) -> Fraction | None:

@@ -1,4 +1,4 @@
-"""When the frames of a clip are shown, and at which steady rate they are taken.
+"""At which steady rate the frames of a clip are taken.
 
 Phones, screen recorders and animations store a time with every frame. The model knows frames at one
 rate only, so frames are repeated or left out until the clip lasts as long as it did.
@@ -14,15 +14,24 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from ltx2cpp.media.frame_rate import MAX_FRAME_RATE
+from ltx2cpp.media.time_stamps import TimeStamps
+
 # Rates that recorders aim at; a measured one this close is taken for them.
 _USUAL_RATES = tuple(map(Fraction, (24, 25, 30, 48, 50, 60, 120)))
+_BROADCAST_RATES = tuple(Fraction(1000 * rate, 1001) for rate in (24, 30, 60, 120))
 _USUAL_SHARE = 0.03
-_MIN_RATE, _MAX_RATE = 1, 120
+# Slower frames are repeated, as the model knows no motion at such rates.
+_MIN_RATE = 10
+_MAX_UNEVEN_RATE = 120
 _MAX_DENOMINATOR = 1001
 _FALLBACK_RATE = Fraction(24)
-# A frame less than this many intervals off the even grid still counts as on it.
-# A single missing frame leaves its neighbours half an interval off at least.
+# A frame less than this many intervals off the even grid still counts as on it, unless it is seen
+# too early or late. A single missing frame leaves its neighbours half an interval off at least.
 _STEADY_SHARE = Fraction(2, 5)
+_STEADY_S = Fraction(1, 50)
+# The last frame of a recording may stand; up to so many intervals count as one.
+_LAST_SHARE = Fraction(3, 2)
 # A longer gap is a broken time stamp, as joined transport streams have them.
 _MAX_GAP_S = 600
 
@@ -33,100 +42,124 @@ class FrameTimes:
 
     Attributes:
         frame_rate: frames per second of what comes out.
-        num_frames: how many come out; 0 where it is not known.
-        steady: whether each frame of the file is taken once.
-        start_s: when the first frame is shown, in seconds of the file.
+        own_rate: frames per second of the file, None where they come unevenly.
+        num_frames: how many come out; where time stamps are missing, at most.
+        start_s: when the first frame is shown, in seconds of the file; None where it is not known.
+        indexed: whether frames are told by their number, because their time stamps mislead.
+        ends: whether the file says when its last frame ends.
+        times_s: when each frame is shown, from the first on; empty where `own_rate` says it.
     """
 
     frame_rate: Fraction
+    own_rate: Fraction | None
     num_frames: int
-    steady: bool
-    start_s: Fraction = Fraction(0)
+    start_s: Fraction | None
+    indexed: bool
+    ends: bool
+    times_s: tuple[Fraction, ...] = ()
+
+    @property
+    def moves(self) -> bool:
+        """Whether any frame of a steady clip is repeated or left out."""
+        own_frames = self.num_frames * (self.own_rate or Fraction(0)) / self.frame_rate
+        return abs(own_frames - self.num_frames) >= Fraction(1, 2)
 
     def taken(self, frames: Iterator[Any]) -> Iterator[Any]:
         """Yield decoded frames at the steady rate.
 
         Each place takes the frame that is shown in its middle, so that no frame is moved by more
-        than half a place.
+        than half a place. Frames that could not be decoded are shown by those before them.
 
         Args:
-            frames: frames of PyAV in the order they are shown.
+            frames: frames in the order they are shown, with ``pts`` and ``time_base`` as PyAV has
+                them.
         """
-        if self.steady:
-            yield from frames
-            return
-        shown, place = None, 0
-        for frame in frames:
-            if shown is not None and frame.pts is not None:
-                seconds = Fraction(frame.pts) * frame.time_base - self.start_s
-                first = min(self._first_place(seconds), self.num_frames)
+        shown, seconds, place = None, Fraction(0), 0
+        for index, frame in enumerate(frames):
+            seconds = self._seconds(index, frame, seconds)
+            if shown is not None:
+                first = self._first_place(seconds)
                 yield from itertools.repeat(shown, max(first - place, 0))
                 place = max(place, first)
             shown = frame
         if shown is not None:
-            yield from itertools.repeat(shown, self.num_frames - place)
+            last = max(self._first_place(seconds + 1 / (self.own_rate or self.frame_rate)), 1)
+            yield from itertools.repeat(shown, (self.num_frames if self.ends else last) - place)
+
+    def _seconds(self, index: int, frame: Any, before: Fraction) -> Fraction:
+        """Return when a frame is shown, from the first on."""
+        if self.indexed:
+            if self.own_rate is not None:
+                return index / self.own_rate
+            return self.times_s[min(index, len(self.times_s) - 1)]
+        if frame.pts is None:
+            return before + 1 / (self.own_rate or self.frame_rate)
+        seconds: Fraction = frame.pts * frame.time_base - (self.start_s or Fraction(0))
+        if self.own_rate is None:
+            return seconds
+        return round(seconds * self.own_rate) / self.own_rate
 
     def _first_place(self, seconds: Fraction) -> int:
-        return math.ceil(seconds * self.frame_rate - Fraction(1, 2))
+        place = math.floor(seconds * self.frame_rate + Fraction(1, 2))
+        return min(place, self.num_frames)
 
 
-def read_frame_times(
-    container: Any, stream: Any, frame_rate: float | Fraction | None
-) -> FrameTimes:
-    """Read the time stamps of a video stream; nothing is decoded, the container is read to its end.
+def settle_times(stamps: TimeStamps, stated: Fraction | None) -> FrameTimes:
+    """Return how the frames of a file are taken.
 
     Args:
-        container: opened with PyAV.
-        stream: its video stream.
-        frame_rate: the rate that a clip with a variable rate is taken at; None takes one near that
-            of most of its frames. A clip with a steady rate keeps its own.
+        stamps: when they are shown.
+        stated: frames per second that they are taken at; None takes those of the file, for frames
+            that come unevenly a rate near that of most of them.
     """
-    stated = stream.average_rate or stream.guessed_rate
-    rate = Fraction(stated) if stated else None
-    stamps: dict[int, int] = {}
-    count, complete = 0, True
-    for packet in container.demux(stream):
-        if not packet.size or getattr(packet, "is_discard", False):
-            continue
-        count += 1
-        if packet.pts is None:
-            complete = False
-        else:
-            stamps[packet.pts] = packet.duration or 0
-    if not complete or len(stamps) < 2 or stream.time_base is None:
-        return FrameTimes(_storable(rate or _FALLBACK_RATE), len(stamps) or count, steady=True)
-    ticks = sorted(stamps)
-    times = [Fraction(tick) * stream.time_base for tick in ticks]
+    times = [(tick - stamps.ticks[0]) * stamps.base for tick in stamps.ticks]
     gaps = [after - before for before, after in itertools.pairwise(times)]
-    mean = (len(times) - 1) / (times[-1] - times[0])
-    if max(gaps) > _MAX_GAP_S:
-        return FrameTimes(_storable(rate or 1 / statistics.median_low(gaps)), len(times), True)
-    for even in (rate, mean):
-        if even is not None and _is_steady(times, even):
-            return FrameTimes(_storable(even), len(times), steady=True)
-    usual_gap = statistics.median_low(gaps)
-    last = _last_length(stream, ticks[-1], stamps[ticks[-1]]) or usual_gap
-    if frame_rate is not None and math.isfinite(frame_rate) and frame_rate > 0:
-        taken = _storable(Fraction(frame_rate))
-    else:
-        taken = _usual(1 / usual_gap)
-    total = max(round((times[-1] + last - times[0]) * taken), 1)
-    return FrameTimes(taken, total, steady=False, start_s=times[0])
+    if not (stamps.complete and times) or max(gaps, default=0) > _MAX_GAP_S:
+        return _one_by_one(stamps, gaps, stated)
+    even = _even_rate(times, stamps.said)
+    usual_gap = statistics.median_low(gaps) if gaps else 1 / (even or _FALLBACK_RATE)
+    last = stamps.last * stamps.base or usual_gap
+    steady = even if even is not None and last <= _LAST_SHARE / even else None
+    taken = stated or _within_range(even) or _usual(1 / usual_gap)
+    total = len(times) / steady if steady else times[-1] + last
+    return FrameTimes(
+        frame_rate=taken,
+        own_rate=steady,
+        num_frames=max(round(total * taken), 1),
+        start_s=stamps.start_s,
+        indexed=stamps.indexed,
+        ends=True,
+        times_s=() if steady else tuple(times),
+    )
 
 
-def _last_length(stream: Any, tick: int, stated: int) -> Fraction:
-    """Return how long the last frame is shown, in seconds, 0 where the file contradicts itself.
+def _one_by_one(stamps: TimeStamps, gaps: list[Fraction], stated: Fraction | None) -> FrameTimes:
+    """Return how frames are taken whose time stamps are missing or broken: one after the other."""
+    measured = 1 / statistics.median_low(gaps) if gaps else None
+    own = _storable(stamps.said or measured or _FALLBACK_RATE)
+    taken = stated or _within_range(own) or _FALLBACK_RATE
+    return FrameTimes(
+        frame_rate=taken,
+        own_rate=own,
+        num_frames=max(round(stamps.count / own * taken), 1),
+        start_s=stamps.start_s,
+        indexed=True,
+        ends=False,
+    )
 
-    MP4 keeps lengths in the order of decoding, so that another frame's may be stated.
-    """
-    if stream.duration is not None:
-        stated = min(stated, (stream.start_time or 0) + stream.duration - tick)
-    return Fraction(max(stated, 0)) * Fraction(stream.time_base)
+
+def _even_rate(times: list[Fraction], said: Fraction | None) -> Fraction | None:
+    """Return the rate that frames come at evenly: what the file says, a usual one, or their own."""
+    rates = [said] if said else []
+    if len(times) > 1:
+        mean = (len(times) - 1) / times[-1]
+        rates += [_nearest(mean, _USUAL_RATES + _BROADCAST_RATES), mean]
+    return next((_storable(rate) for rate in rates if _is_steady(times, rate)), None)
 
 
 def _is_steady(times: list[Fraction], rate: Fraction) -> bool:
-    bound = _STEADY_SHARE / rate
-    return all(abs(time - times[0] - index / rate) <= bound for index, time in enumerate(times))
+    bound = min(_STEADY_SHARE / rate, _STEADY_S)
+    return all(abs(time - index / rate) <= bound for index, time in enumerate(times))
 
 
 def _storable(rate: Fraction) -> Fraction:
@@ -134,9 +167,22 @@ def _storable(rate: Fraction) -> Fraction:
     return rate.limit_denominator(_MAX_DENOMINATOR)
 
 
+def _within_range(rate: Fraction | None) -> Fraction | None:
+    """Return a rate that a clip can have, a usual one instead of far too low or high ones."""
+    if rate is None or _MIN_RATE <= rate <= MAX_FRAME_RATE:
+        return rate
+    return _usual(rate)
+
+
 def _usual(rate: Fraction) -> Fraction:
     """Return the usual rate that a measured one stands for, otherwise a whole number."""
-    nearest = min(_USUAL_RATES, key=lambda usual: abs(usual - rate))
+    nearest = _nearest(rate, _USUAL_RATES)
     if abs(nearest - rate) <= _USUAL_SHARE * nearest:
         return nearest
-    return Fraction(min(max(round(rate), _MIN_RATE), _MAX_RATE))
+    if rate < _MIN_RATE:
+        return _FALLBACK_RATE
+    return Fraction(min(round(rate), _MAX_UNEVEN_RATE))
+
+
+def _nearest(rate: Fraction, rates: tuple[Fraction, ...]) -> Fraction:
+    return min(rates, key=lambda usual: abs(usual - rate))

@@ -36,6 +36,10 @@ _CONTAINER_OPTIONS = {
 }
 
 
+class UnknownPictureError(ValueError):
+    """A file is no picture of a format that is read here."""
+
+
 @contextlib.contextmanager
 def open_regular(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a regular file for reading.
@@ -102,7 +106,8 @@ def open_picture(path: str | os.PathLike[str]) -> Iterator[PilImage]:
         the picture, not yet decoded.
 
     Raises:
-        ValueError: it is no regular file, of another format, damaged, or far too large.
+        UnknownPictureError: it is of another format.
+        ValueError: it is no regular file, damaged, or far too large.
         OSError: it is missing or cannot be read.
     """
     from PIL import Image, UnidentifiedImageError
@@ -112,7 +117,7 @@ def open_picture(path: str | os.PathLike[str]) -> Iterator[PilImage]:
         try:
             image = Image.open(stream, formats=formats)
         except UnidentifiedImageError as error:
-            raise ValueError(
+            raise UnknownPictureError(
                 f"is damaged or of another format than {', '.join(formats)}; save it as PNG"
             ) from error
         except Image.DecompressionBombError as error:

@@ -1,4 +1,4 @@
-"""Decoder output as bytes."""
+"""Values of pixels: decoder output as bytes, transparent parts laid on white."""
 
 from __future__ import annotations
 
@@ -17,3 +17,17 @@ def to_uint8(frames: NDArray[np.float32]) -> NDArray[np.uint8]:
     levels *= np.float32(255)
     result: NDArray[np.uint8] = levels.astype(np.uint8)
     return result
+
+
+def on_white(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Lay pixels with alpha on white.
+
+    Args:
+        pixels: uint8 ``(..., 4)``, colours not multiplied by alpha.
+
+    Returns:
+        uint8 ``(..., 3)``.
+    """
+    alpha = pixels[..., 3:].astype(np.uint16)
+    mixed = (pixels[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255
+    return mixed.astype(np.uint8)

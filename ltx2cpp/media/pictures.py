@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltx2cpp.errors import ArgumentError, OutputError, ShapeError
-from ltx2cpp.media.given import decoding, open_picture
+from ltx2cpp.media.clips import first_picture, is_video
+from ltx2cpp.media.given import UnknownPictureError, decoding, open_picture
+from ltx2cpp.media.levels import on_white
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -24,6 +26,8 @@ Floats = NDArray[np.float32]
 
 _SIXTEEN_BIT_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 _PROFILED_MODES = ("RGB", "L", "CMYK", "LAB")
+# The pages of a TIFF are no animation.
+_ANIMATED_FORMATS = ("PNG", "WEBP", "GIF")
 _MAX_SIDE = 65535
 MAX_CRF = 51
 
@@ -36,7 +40,7 @@ def read_picture(path: str | os.PathLike[str]) -> Pixels:
 
     Args:
         path: a regular file: PNG, JPEG, WebP, GIF, BMP, TIFF or, where Pillow has it, AVIF; of an
-            animation the first picture.
+            animation and of a clip the first picture.
 
     Returns:
         uint8 ``(height, width, 3)``.
@@ -48,8 +52,30 @@ def read_picture(path: str | os.PathLike[str]) -> Pixels:
 
     name = f"picture {os.fspath(path)}"
     failures = (SyntaxError, Image.DecompressionBombError)
+    with decoding(name, *failures):
+        try:
+            with open_picture(path) as picture:
+                return read_image(picture, name)
+        except UnknownPictureError:
+            if not is_video(path):
+                raise
+    logger.warning("%s: is a clip, its first picture is taken", name)
+    return first_picture(path)
+
+
+def is_animation(path: str | os.PathLike[str]) -> bool:
+    """Return whether a picture is an animated one, as PNG, WebP and GIF can be.
+
+    Raises:
+        ArgumentError: as `read_picture`.
+    """
+    from PIL import Image
+
+    name = f"picture {os.fspath(path)}"
+    failures = (SyntaxError, Image.DecompressionBombError)
     with decoding(name, *failures), open_picture(path) as picture:
-        return read_image(picture, name)
+        moves: bool = getattr(picture, "is_animated", False)
+        return moves and picture.format in _ANIMATED_FORMATS
 
 
 def read_image(picture: Image, name: str) -> Pixels:
@@ -83,9 +109,7 @@ def flat_rgb(pixels: Pixels, name: str) -> Pixels:
     if pixels[..., 3].min() == 255:
         return pixels[..., :3]
     logger.warning("%s: its transparent parts are laid on white", name)
-    alpha = pixels[..., 3:].astype(np.uint16)
-    mixed = (pixels[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255
-    return mixed.astype(np.uint8)
+    return on_white(pixels)
 
 
 def _to_rgb(image: Image, profile: bytes | None, name: str) -> Image:

@@ -102,7 +102,9 @@ def write_surround(path: Path, levels: list[float], layout: str = "5.1") -> Path
         frame = av.AudioFrame.from_ndarray(packed, format="flt", layout=layout)
         frame.sample_rate = 48000
         if path.suffix == ".mkv":
-            container.mux(video.encode(picture))
+            # As long as the sound.
+            for _ in range(3):
+                container.mux(video.encode(picture))
             container.mux(video.encode(None))
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))

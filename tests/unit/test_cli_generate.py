@@ -234,8 +234,24 @@ def test_generate_places_pictures(tmp_path: Path) -> None:
     assert {each.crf for each in images} == {20}
 
 
+def write_clip(path: Path, frame_rate: float = 24) -> Path:
+    media.save_video(path, [np.zeros((9, 32, 32, 3), np.uint8)], frame_rate=frame_rate)
+    return path
+
+
+def test_generate_refuses_outputs_that_a_given_clip_is_too_fast_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--video", write_clip(tmp_path / "given.mp4", 60), "--extend", 1]
+    assert generate("a boat", "-o", tmp_path / "a.gif", *words) == 2
+    assert "at most 50 frames per second but the clip has 60" in capsys.readouterr().err
+    assert generate("a boat", "-o", tmp_path / "a.gif", *words, "--fps", 30) == 0
+    assert last_call()["frame_rate"] == 30
+
+
 def test_generate_retakes_and_follows_references(tmp_path: Path) -> None:
-    retake = ["--video", "a.mp4", "--retake", "1.5:", "--keep-audio"]
+    given = write_clip(tmp_path / "given.mp4")
+    retake = ["--video", given, "--retake", "1.5:", "--keep-audio"]
     reference = ["--reference", "b.mp4", "--reference-attention", 0.5, "--reference-downscale", 2]
     assert generate("a boat", "-o", tmp_path / "a.mp4", *retake, *reference) == 0
     followed, retaken = last_call()["conditions"]
@@ -275,7 +291,7 @@ def test_generate_like_takes_pictures_and_stages_again(tmp_path: Path) -> None:
 
 
 def test_generate_like_takes_a_retake_again(tmp_path: Path) -> None:
-    (tmp_path / "old.mp4").touch()
+    write_clip(tmp_path / "old.mp4")
     words = ["--video", "old.mp4", "--retake", ":"]
     assert generate("a boat", "-o", tmp_path / "a.mp4", *words) == 0
     assert generate("--like", tmp_path / "a.mp4", "-o", tmp_path / "b.mp4") == 0

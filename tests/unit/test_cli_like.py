@@ -43,7 +43,7 @@ def test_all_six_kinds_are_made_again(capsys: pytest.CaptureFixture[str]) -> Non
         Extend("b.mp4", 2.0),
         Foley("b.mp4"),
     ]
-    assert like(images=[describe(each) for each in given]) == 0
+    assert like(images=[describe(each) for each in given], frame_rate=24.0) == 0
     assert [describe(each) for each in fake_pipeline.CALLS[-1]["conditions"]] == list(
         map(describe, given)
     )

@@ -304,10 +304,12 @@ def test_videos_are_read_from_files(tmp_path: Path, caplog: pytest.LogCaptureFix
     assert source_size([Retake(path)], 24.0) == (96, 64, 9)
     np.testing.assert_allclose(item.frames[:, 32, 48, 0], ramp[:9, 0, 0, 0], atol=3)
     with caplog.at_level(logging.WARNING, "ltx2cpp"):
-        placed(VideoCondition(path), shape=ClipShape(96, 64, 25, 30.0))
-    assert "has 24 frames per second and the clip 30" in caplog.text
-    with pytest.raises(ArgumentError, match="give frame_rate=24"):
-        placed(Retake(path), shape=ClipShape(96, 64, 9, 30.0))
+        (item,) = placed(VideoCondition(path), shape=ClipShape(96, 64, 25, 48.0)).items
+    assert "has 24 frames per second; they are taken by their times at 48" in caplog.text
+    assert "of its 24 frames the first 17" in caplog.text
+    np.testing.assert_allclose(item.frames[:, 32, 48, 0], ramp[:9, 0, 0, 0].repeat(2)[:17], atol=3)
+    (item,) = placed(Retake(path), shape=ClipShape(96, 64, 9, 48.0)).items
+    np.testing.assert_allclose(item.frames[:, 32, 48, 0], ramp[:5, 0, 0, 0].repeat(2)[:9], atol=3)
 
 
 def test_held_latents_survive_the_noise() -> None:

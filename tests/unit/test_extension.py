@@ -11,7 +11,6 @@ import pytest
 from ltx2cpp.conditioning import Extend, LatentState
 from ltx2cpp.conditioning.apply import Encoded, condition_audio
 from ltx2cpp.conditioning.extension import Extension, read_extension
-from ltx2cpp.errors import ArgumentError
 from ltx2cpp.latents import ClipShape, audio_positions
 from ltx2cpp.media import save_video
 from ltx2cpp.values import Audio
@@ -79,7 +78,10 @@ def test_the_overlaps_sound_is_held_where_it_lies(seconds: float, held: slice) -
     assert (state.clean[held] == 3.0).all()
 
 
-def test_another_frame_rate_is_refused(tmp_path: Any) -> None:
+def test_another_frame_rate_is_taken_by_time(tmp_path: Any) -> None:
     save_video(tmp_path / "a.mp4", [FRAMES], frame_rate=30)
-    with pytest.raises(ArgumentError, match="has 30 frames per second and the clip 25"):
-        read_extension([Extend(tmp_path / "a.mp4", 1.0)], 25.0)
+    made = read_extension([Extend(tmp_path / "a.mp4", 1.0)], 25.0)
+    assert len(made.given_frames) == 25
+    # The frame of 30 a second that is shown in the middle of each of 25.
+    expected = FRAMES[[(6 * (2 * place + 1) - 1) // 10 for place in range(25)], 0, 0, 0]
+    np.testing.assert_allclose(made.given_frames[:, 16, 32, 0], expected, atol=2)

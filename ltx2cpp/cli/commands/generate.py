@@ -31,7 +31,7 @@ from ltx2cpp.cli.options.prompts import (
     prompt_of,
 )
 from ltx2cpp.cli.options.sampler import add_sampler_options, sampling_of
-from ltx2cpp.cli.options.sound import add_sound_options, foley_of, frame_rate_of, sound_of
+from ltx2cpp.cli.options.sound import add_sound_options, foley_of, sound_of
 from ltx2cpp.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -112,7 +112,11 @@ def _add_clip_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="frames, 8 k + 1: 1, 9, 17 ... 121 ...; 1 for a .png",
     )
-    add_frame_rate_option(clip, "frames per second, also 23.976 or 24000/1001")
+    add_frame_rate_option(
+        clip,
+        "frames per second, also 23.976 or 24000/1001; given clips are "
+        "taken at it (default: that of --video, --video-in or --reference, otherwise 24)",
+    )
     clip.add_argument("--no-audio", action="store_true", help="make the pictures only")
     add_sound_options(clip)
     add_pipeline_options(parser)
@@ -195,6 +199,8 @@ def settle_call(arguments: argparse.Namespace, note: Callable[[str], None]) -> C
         ArgumentError: an option is wrong, lacks another one, or an output is an input.
     """
     from ltx2cpp.cli.options.like import LikeClip, fill_from_clip
+    from ltx2cpp.generation.settle import clip_frame_rate
+    from ltx2cpp.media import check_output
 
     like = LikeClip() if arguments.like is None else fill_from_clip(arguments)
     outputs = [("--output", arguments.output), ("--latents-out", arguments.latents_out)]
@@ -207,6 +213,9 @@ def settle_call(arguments: argparse.Namespace, note: Callable[[str], None]) -> C
     # A clip of another model, made again with the demo, would be something else.
     uses_demo = names_no_model(arguments) and like.preset in (None, _DEMO_PRESET)
     call = _call_arguments(arguments, like, uses_demo=uses_demo)
+    if output_format is not None and arguments.frame_rate is None:
+        # That of a given clip may be one that the output cannot hold.
+        check_output(arguments.output, frame_rate=clip_frame_rate(None, call.get("conditions", ())))
     if seed != arguments.seed:
         note(f"seed: {seed}")
     return Call(prompt, {**call, "seed": seed}, output_format, like, uses_demo)
@@ -299,7 +308,7 @@ def _call_arguments(
         "width": arguments.width,
         "height": arguments.height,
         "num_frames": _num_frames(arguments),
-        "frame_rate": frame_rate_of(arguments),
+        "frame_rate": arguments.frame_rate,
         "num_inference_steps": arguments.steps,
         "sigmas": arguments.sigmas,
         "conditions": conditions or None,

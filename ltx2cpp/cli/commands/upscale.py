@@ -53,7 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="spatial: larger pictures; temporal: twice the frames and frame rate "
         "(default: spatial)",
     )
-    add_frame_rate_option(parser, "frames per second of IN (default: what IN says)")
+    add_frame_rate_option(
+        parser,
+        "frames per second that a video is taken at, by its time stamps; of a picture or latents "
+        "their own (default: what IN says)",
+    )
     add_model_options(parser)
     add_output_options(parser)
 
@@ -72,16 +76,12 @@ class _Source:
 def run(arguments: argparse.Namespace) -> None:
     """Enlarge, write, and print the result."""
     from ltx2cpp.cli.display import Display
-    from ltx2cpp.media import check_output
 
     started_s = time.perf_counter()
     keep_inputs(arguments, [("OUT", arguments.output)])
-    source = _read(arguments)
-    rate = source.frame_rate * (2 if arguments.kind == "temporal" else 1)
-    check_output(arguments.output, frame_rate=rate)
     display = Display(quiet=arguments.quiet)
     saved = display.run(
-        lambda: _upscale(arguments, source, rate, display),
+        lambda: _upscale(arguments, display),
         verbose=arguments.verbose,
         output_folders=[Path(arguments.output).resolve().parent],
     )
@@ -99,12 +99,12 @@ def _read(arguments: argparse.Namespace) -> _Source:
             raise ArgumentError(f"{path}: holds no video latent")
         rate = media.read_parameters(path).get("frame_rate", 24.0)
         return _Source(None, video, audio, None, arguments.frame_rate or float(rate))
-    if path.suffix.lower() in _PICTURES:
+    if path.suffix.lower() in _PICTURES and not media.is_animation(path):
         pixels = _cropped(media.read_picture(path)[None], path)
         return _Source(pixels, None, None, None, arguments.frame_rate or 24.0)
     clip = media.read_video(path, with_audio=True, frame_rate=arguments.frame_rate)
-    rate = arguments.frame_rate or float(clip.frame_rate)
-    return _Source(_cropped(clip.frames, path), None, None, clip.audio, rate)
+    frames = _cropped(clip.frames, path)
+    return _Source(frames, None, None, clip.audio, float(clip.frame_rate))
 
 
 def _cropped(frames: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
@@ -127,11 +127,12 @@ def _cropped(frames: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
     return frames[:num_frames, top : top + new_height, left : left + new_width]
 
 
-def _upscale(
-    arguments: argparse.Namespace, source: _Source, rate: float, display: Display
-) -> SavedMedia:
+def _upscale(arguments: argparse.Namespace, display: Display) -> SavedMedia:
     from ltx2cpp import media
 
+    source = _read(arguments)
+    rate = source.frame_rate * (2 if arguments.kind == "temporal" else 1)
+    media.check_output(arguments.output, frame_rate=rate)
     with open_pipeline(arguments, display) as pipe:
         latent = source.latent
         if latent is None:

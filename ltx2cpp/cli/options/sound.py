@@ -75,17 +75,3 @@ def foley_of(arguments: argparse.Namespace) -> Foley | None:
         if getattr(arguments, name):
             raise ArgumentError(f"--video-in and --{name.replace('_', '-')} exclude each other")
     return Foley(arguments.video_in)
-
-
-def frame_rate_of(arguments: argparse.Namespace) -> float | None:
-    """Return the frame rate given, or that of the pictures that get a sound.
-
-    Raises:
-        ArgumentError: their file cannot be read.
-    """
-    from ltx2cpp.media import read_video
-
-    if arguments.frame_rate is None and arguments.video_in is not None:
-        return float(read_video(arguments.video_in, max_frames=1).frame_rate)
-    rate: float | None = arguments.frame_rate
-    return rate

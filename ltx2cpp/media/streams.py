@@ -1,0 +1,112 @@
+"""The streams of a clip that players show and play, and as much of them as can be decoded."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ltx2cpp.errors import ArgumentError
+
+logger = logging.getLogger("ltx2cpp")
+
+# Bits of FFmpeg's AVStream.disposition.
+_DEFAULT = 0x0001
+_ATTACHED_PICTURE = 0x0400
+# Brands of HEIF files, whose streams are tiles of one picture.
+_STILL_BRANDS = ("heic", "heix", "heim", "heis", "mif1", "avif")
+
+
+def picture_stream(container: Any, name: str) -> Any:
+    """Return the video stream that players show: the default one, of several the largest.
+
+    Cover pictures and thumbnails are none.
+
+    Args:
+        container: opened with PyAV.
+        name: what messages call the file.
+
+    Raises:
+        ArgumentError: there is none.
+    """
+    if container.metadata.get("major_brand") in _STILL_BRANDS:
+        raise ArgumentError(f"{name}: is a still picture (HEIF); save it as PNG")
+    streams = _picture_streams(container)
+    if not streams:
+        found = "only a cover picture" if container.streams.video else "no video stream"
+        raise ArgumentError(f"{name}: holds {found}")
+    chosen = max(streams, key=lambda each: (_is_default(each), each.width * each.height))
+    if len(streams) > 1:
+        logger.info(
+            "%s: of its %d video streams the one of %d x %d is taken",
+            *(name, len(streams), chosen.width, chosen.height),
+        )
+    return chosen
+
+
+def has_pictures(container: Any) -> bool:
+    """Return whether a container holds a video stream beside cover pictures."""
+    return bool(_picture_streams(container))
+
+
+def sound_stream(container: Any) -> Any | None:
+    """Return the sound that players play: the default one, of several the first; None without any.
+
+    Streams that this FFmpeg cannot decode are passed over where there are others.
+    """
+    streams: Sequence[Any] = container.streams.audio
+    if not streams:
+        return None
+    return max(streams, key=lambda each: (each.codec_context is not None, _is_default(each)))
+
+
+def read_packets(container: Any, stream: Any, name: str) -> Iterator[Any]:
+    """Yield the packets of a stream that hold something, as far as the file can be read."""
+    import av
+
+    packets, count = container.demux(stream), 0
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.FFmpegError as error:
+            if not count:
+                raise
+            logger.warning("%s: is read up to where it is damaged: %s", name, error)
+            return
+        if packet is None:
+            return
+        if packet.size:
+            count += 1
+            yield packet
+
+
+def decode_packets(container: Any, stream: Any, name: str) -> Iterator[Any]:
+    """Yield the decoded frames of a stream; packets that cannot be decoded are left out."""
+    import av
+
+    damaged = 0
+    for packet in read_packets(container, stream, name):
+        try:
+            frames = packet.decode()
+        except av.InvalidDataError:
+            damaged += 1
+            continue
+        yield from frames
+    for frame in stream.codec_context.decode(None):
+        frame.time_base = stream.time_base
+        yield frame
+    if damaged:
+        logger.warning("%s: %d damaged packets are left out", name, damaged)
+
+
+def _picture_streams(container: Any) -> list[Any]:
+    return [each for each in container.streams.video if not _disposition(each) & _ATTACHED_PICTURE]
+
+
+def _is_default(stream: Any) -> bool:
+    return bool(_disposition(stream) & _DEFAULT)
+
+
+def _disposition(stream: Any) -> int:
+    # PyAV before 14 does not know it.
+    return int(getattr(stream, "disposition", 0))

@@ -14,9 +14,10 @@ from ltx2cpp.media.levels import on_white
 
 logger = logging.getLogger("ltx2cpp")
 
-# Code points of ITU-T H.273 for matrices: those that the scaler has a name for, and no word.
-_MATRICES = {1: "ITU709", 5: "ITU601", 6: "ITU601"}
-_UNTAGGED = (0, 2)
+# Code points of ITU-T H.273 for matrices, and what the scaler calls them.
+_BT709, _BT601 = 1, 5
+_MATRICES = {1: _BT709, 4: 4, 5: _BT601, 6: _BT601, 7: 7, 9: 9, 10: 9}
+_LIMITED_RANGE, _FULL_RANGE = 1, 2
 # Players take clips without a word for BT.709 from this height on, and for BT.601 below.
 _HD_LINES = 720
 # Code points for the transfer functions of HDR.
@@ -34,7 +35,7 @@ class FramePixels:
     """
 
     def __init__(self, stream: Any, name: str) -> None:
-        self._name = name
+        self._name, self._stream = name, stream
         self._aspect = _pixel_aspect(stream, name)
         self._coded_size: tuple[int, int] | None = None
         self._size = (0, 0)
@@ -69,7 +70,7 @@ class FramePixels:
             width=width,
             height=height,
             format="rgba" if has_alpha else "rgb24",
-            src_colorspace=_matrix(frame),
+            **_colours(frame),
         ).to_ndarray()
         if has_alpha:
             if not self._warned and pixels[..., 3].min() < 255:
@@ -79,7 +80,8 @@ class FramePixels:
         return np.ascontiguousarray(_upright(pixels, frame))
 
     def _take_first(self, frame: Any) -> None:
-        _check_brightness(frame, self._name)
+        # Known once a frame is decoded.
+        _check_brightness(self._stream.codec_context.color_trc, self._name)
         if frame.interlaced_frame:
             logger.warning(
                 "%s: is interlaced, so what moves has combs; FFmpeg's filter bwdif removes them",
@@ -103,12 +105,11 @@ def _pixel_aspect(stream: Any, name: str) -> Fraction:
     return aspect
 
 
-def _check_brightness(frame: Any, name: str) -> None:
-    """Raise ArgumentError where a frame is HDR, which would come out grey and dim."""
-    transfer = _HDR_TRANSFERS.get(getattr(frame, "color_trc", 0))
-    if transfer is not None:
+def _check_brightness(transfer: int, name: str) -> None:
+    """Raise ArgumentError where a stream is HDR, which would come out grey and dim."""
+    if (hdr := _HDR_TRANSFERS.get(transfer)) is not None:
         raise ArgumentError(
-            f"{name}: is HDR ({transfer}), which is not read; map it to SDR (BT.709) with a video "
+            f"{name}: is HDR ({hdr}), which is not read; map it to SDR (BT.709) with a video "
             "editor or FFmpeg's filters zscale and tonemap first"
         )
 
@@ -118,13 +119,25 @@ def _has_alpha(frame: Any) -> bool:
     return frame.format.has_palette or any(each.is_alpha for each in components)
 
 
-def _matrix(frame: Any) -> str | None:
-    """Return the name of the matrix between RGB and a frame's values, None as FFmpeg has it."""
-    tag = frame.colorspace
-    if tag in _UNTAGGED:
-        return "ITU709" if frame.height >= _HD_LINES else "ITU601"
-    # Older versions of PyAV do not look at the tag themselves.
-    return _MATRICES.get(tag)
+def _colours(frame: Any) -> dict[str, int]:
+    """Return what the scaler has to be told of a frame's colours; nothing for RGB."""
+    if frame.format.is_rgb or frame.format.has_palette:
+        return {}
+    matrix = _MATRICES.get(frame.colorspace, _BT709 if frame.height >= _HD_LINES else _BT601)
+    # RGB has no matrix, but older versions of PyAV look at the source's only where this differs.
+    other = _BT601 if matrix == _BT709 else _BT709
+    return {
+        "src_colorspace": matrix,
+        "dst_colorspace": other,
+        "src_color_range": _range(frame),
+        "dst_color_range": _FULL_RANGE,
+    }
+
+
+def _range(frame: Any) -> int:
+    if frame.color_range in (_LIMITED_RANGE, _FULL_RANGE):
+        return int(frame.color_range)
+    return _FULL_RANGE if frame.format.name.startswith(("yuvj", "gray")) else _LIMITED_RANGE
 
 
 def _upright(pixels: NDArray[np.uint8], frame: Any) -> NDArray[np.uint8]:

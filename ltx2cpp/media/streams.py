@@ -108,5 +108,4 @@ def _is_default(stream: Any) -> bool:
 
 
 def _disposition(stream: Any) -> int:
-    # PyAV before 14 does not know it.
-    return int(getattr(stream, "disposition", 0))
+    return int(stream.disposition.value)

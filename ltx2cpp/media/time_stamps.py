@@ -63,7 +63,7 @@ def read_time_stamps(
     count, past, complete = 0, 0, True
     earliest = first_decoded = None
     for packet in read_packets(container, stream, name):
-        if getattr(packet, "is_discard", False):
+        if packet.is_discard:
             continue
         count += 1
         first_decoded = packet.dts if first_decoded is None else first_decoded

@@ -218,7 +218,7 @@ def _cover(container: Any, clip: Clip) -> list[Any]:
         return []
     stream: Any = container.add_stream("mjpeg", rate=1)
     stream.width, stream.height, stream.pix_fmt = 320, 320, "yuvj420p"
-    stream.disposition = av.stream.Disposition.attached_pic
+    stream.disposition = av.stream.Disposition.attached_pic.value
     return _black(stream)
 
 
@@ -258,23 +258,20 @@ def _coded(clip: Clip, clicked: bool) -> Any:
     if not clip.pix_fmt.startswith("yuv"):
         return av.VideoFrame.from_ndarray(pixels, "rgb24").reformat(format=clip.pix_fmt)
     deep = "10" in clip.pix_fmt
-    frame = av.VideoFrame(*clip.size, "yuv444p10le" if deep else "yuv444p")
     kind, scale = (np.uint16, 4) if deep else (np.uint8, 1)
     values = np.rint(_yuv(pixels, clip) * scale).astype(kind)
+    frame = av.VideoFrame(*clip.size, clip.pix_fmt)
     for plane, channel in zip(frame.planes, values, strict=True):
+        rows, columns = (
+            -(-whole // part)
+            for whole, part in zip(channel.shape, (plane.height, plane.width), strict=True)
+        )
         lines = np.zeros((plane.height, plane.line_size // channel.itemsize), kind)
-        lines[:, : plane.width] = channel
+        lines[:, : plane.width] = channel[::rows, ::columns]
         plane.update(lines.tobytes())
-    # Only the resolution of the colours changes here.
-    ranges = {LIMITED: "MPEG", FULL: "JPEG"}
-    coded = frame.reformat(
-        format=clip.pix_fmt,
-        src_color_range=ranges[clip.colour_range],
-        dst_color_range=ranges[clip.colour_range],
-    )
     for name, value in clip.tags.items():
-        setattr(coded, name, value)
-    return coded
+        setattr(frame, name, value)
+    return frame
 
 
 def _yuv(pixels: Pixels, clip: Clip) -> NDArray[np.float64]:

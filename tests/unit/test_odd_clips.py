@@ -161,7 +161,7 @@ def test_a_sound_with_a_cover_is_no_clip(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "a.m4a"), "w", format="mp4") as container:
         cover: Any = container.add_stream("mjpeg", rate=1)
         cover.width, cover.height, cover.pix_fmt = 64, 64, "yuvj420p"
-        cover.disposition = av.stream.Disposition.attached_pic
+        cover.disposition = av.stream.Disposition.attached_pic.value
         sound: Any = container.add_stream("aac", rate=48000, layout="mono")
         container.mux(cover.encode(av.VideoFrame(64, 64, "yuvj420p")))
         container.mux(cover.encode())

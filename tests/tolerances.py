@@ -90,6 +90,24 @@ VIDEO_F32 = 1e-5
 # 9e-3 after 40 of them.
 VIDEO_BF16 = 2e-2
 
+# --- given clips ---
+
+# Levels of 255: luma and chroma in 8 bits are up to 2 off, encoders at their usual quality and the
+# scaling of pixels that are not square do the rest; measured up to 4. Another matrix or range would
+# be off by 15 and more.
+CLIP_COLOUR = 6
+
+# A clip lasts a whole number of frames at the rate that it is taken at.
+CLIP_DURATION_FRAMES = 1
+
+# Frames are moved by half a place at most; sound follows its time stamps where they are further off
+# than this. People notice about twice as much.
+CLIP_SYNC_FRAMES = 0.5
+CLIP_SYNC_S = 0.02
+
+# A short click overshoots in Opus; measured up to 0.07. Another mix would be off by 0.29.
+CLIP_CLICK_LEVEL = 0.1
+
 # --- samplers, numpy ---
 
 # Ten steps in float32 against float64, through a network that doubles differences at each step.
@@ -127,21 +145,3 @@ RESAMPLING_F32 = 1e-5
 
 # Adapters merged in float32 against float64: measured up to 2e-7.
 ADAPTER_F32 = 1e-6
-
-# --- given clips ---
-
-# Levels of 255: luma and chroma in 8 bits are up to 2 off, encoders at their usual quality and the
-# scaling of pixels that are not square do the rest; measured up to 4. Another matrix or range would
-# be off by 15 and more.
-CLIP_COLOUR = 6
-
-# A clip lasts a whole number of frames at the rate that it is taken at.
-CLIP_DURATION_FRAMES = 1
-
-# Frames are moved by half a place at most; sound follows its time stamps where they are further off
-# than this. People notice about twice as much.
-CLIP_SYNC_FRAMES = 0.5
-CLIP_SYNC_S = 0.02
-
-# A short click overshoots in Opus; measured up to 0.07. Another mix would be off by 0.29.
-CLIP_CLICK_LEVEL = 0.1

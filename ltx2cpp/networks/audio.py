@@ -75,7 +75,8 @@ class AudioDecoder:
             raise ShapeError(
                 f"audio latent: expected ({expected[0]}, L, {expected[1]}), found {values.shape}"
             )
-        mel = self._decoder.open().decode(values)
+        with self._decoder.computing() as decoder:
+            mel = decoder.decode(values)
         return self._backend.finite(mel, "audio decoder", self._models.require("audio_decoder"))
 
     def vocode(self, mel: FloatArray) -> FloatArray:
@@ -87,7 +88,8 @@ class AudioDecoder:
             raise ShapeError(
                 f"mel: expected ({expected[0]}, steps, {expected[1]}), found {values.shape}"
             )
-        samples = self._vocoder.open().vocode(values)
+        with self._vocoder.computing() as vocoder:
+            samples = vocoder.vocode(values)
         # The clamp at its end turns NaN into full scale: a channel that holds nothing else.
         if (np.abs(samples) == 1.0).all(axis=1).any():
             samples = np.full_like(samples, np.nan)
@@ -133,7 +135,8 @@ class AudioEncoder:
         config: AudioVaeConfig = self._models.require("audio_encoder").config
         rate = check_sample_rate(sample_rate)
         mel = log_mel(resample(to_stereo(samples), rate, config.sample_rate_hz), config)
-        latent = self._encoder.open().encode(np.ascontiguousarray(mel))
+        with self._encoder.computing() as encoder:
+            latent = encoder.encode(np.ascontiguousarray(mel))
         component = self._models.require("audio_encoder")
         return self._backend.finite(latent, "audio encoder", component)
 

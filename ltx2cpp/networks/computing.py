@@ -11,8 +11,10 @@ import atexit
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
 
 _changed = threading.Condition()
 _under_way = 0
@@ -41,31 +43,8 @@ def computing() -> Iterator[None]:
             _stay()
 
 
-class Guarded:
-    """A network of the core whose calls are counted, those of its iterators too.
-
-    Args:
-        network: the core's.
-    """
-
-    def __init__(self, network: Any) -> None:
-        self._network = network
-
-    def __getattr__(self, name: str) -> Any:
-        value = getattr(self._network, name)
-        return _guarded(value) if callable(value) else value
-
-
-def _guarded(call: Callable[..., Any]) -> Callable[..., Any]:
-    def guarded(*arguments: Any, **named: Any) -> Any:
-        with computing():
-            result = call(*arguments, **named)
-        return _chunks(result) if hasattr(result, "__next__") else result
-
-    return guarded
-
-
-def _chunks(chunks: Iterator[Any]) -> Iterator[Any]:
+def computed(chunks: Iterator[T]) -> Iterator[T]:
+    """Yield what an iterator of the core gives, each step counted as a call of its own."""
     while True:
         with computing():
             chunk = next(chunks, None)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar, cast
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Generic, Protocol, TypeVar
 
-from ltx2cpp.networks.computing import Guarded, computing
+from ltx2cpp.networks.computing import computing
 from ltx2cpp.observing import Observer, observed_phase
 
 
@@ -45,13 +46,19 @@ class LazyNetwork(Generic[N]):
             self._network = self._make()
         return self._network
 
-    def open(self) -> N:
-        """Return the network with its weights loaded; the interpreter's end waits for its calls."""
+    def open(self) -> None:
+        """Load the weights, if they are not there."""
         if not self._loaded:
             with observed_phase(self._observer, self.loading), computing():
                 self.draft().load()
             self._loaded = True
-        return cast("N", Guarded(self.draft()))
+
+    @contextmanager
+    def computing(self) -> Iterator[N]:
+        """Lend the network with its weights loaded; the interpreter's end waits for the body."""
+        self.open()
+        with computing():
+            yield self.draft()
 
     def release(self) -> None:
         """Drop the network and its weights; `open` makes it again."""

@@ -96,7 +96,9 @@ class PromptEncoder:
 
     def hidden_states(self, ids: NDArray[np.int32] | Sequence[int]) -> FloatArray:
         """Return (layers + 1, n, hidden) for ids (n,)."""
-        states = self._encoder.open().hidden_states(self._checked_ids(ids))
+        checked = self._checked_ids(ids)
+        with self._encoder.computing() as encoder:
+            states = encoder.hidden_states(checked)
         return self._backend.finite(states, "text encoder", self._models.require("text_encoder"))
 
     def find(self, prompt: str) -> PromptEmbedding | None:
@@ -124,7 +126,9 @@ class PromptEncoder:
 
     def features(self, prompt: str) -> Features:
         """Return what the connectors take of a prompt, (n, width) for each stream."""
-        video, audio = self._encoder.open().encode(self.ids(prompt))
+        ids = self.ids(prompt)
+        with self._encoder.computing() as encoder:
+            video, audio = encoder.encode(ids)
         parts = self._models.require("text_encoder"), self._models.text_projection
         for features in (video, audio):
             self._backend.finite(features, "text encoder with its projection", *parts)
@@ -142,7 +146,8 @@ class PromptEncoder:
         return embedding
 
     def _connect(self, kind: str, features: FloatArray) -> FloatArray:
-        context = self._connectors[kind].open().run(features, MAX_TOKENS)
+        with self._connectors[kind].computing() as connector:
+            context = connector.run(features, MAX_TOKENS)
         component = self._models.require(f"{kind}_connector")
         return self._backend.finite(context, f"{kind} connector", component)
 

@@ -52,7 +52,8 @@ class Transformer:
 
     def open(self, *, video: bool = True, audio: bool = True) -> None:
         """Load the weights of these streams now instead of at the first call."""
-        self._open(_names(video=video, audio=audio))
+        self._add(_names(video=video, audio=audio))
+        self._network.open()
 
     def velocity(
         self,
@@ -67,9 +68,14 @@ class Transformer:
         if video is None and audio is None:
             raise ArgumentError("velocity: expected video, audio or both, found neither")
         blocks = self._checked_blocks(stg_blocks)
-        network = self._open(_names(video=video is not None, audio=audio is not None))
-        names = matching_probes(probes, network.probe_names) if probes else []
-        result = network.velocity(video, audio, blocks, bool(isolate), names)
+        # All that can be refused is refused before the weights are read.
+        for kind, modality in (("video", video), ("audio", audio)):
+            if modality is not None:
+                self._check_modality(kind, modality)
+        self._add(_names(video=video is not None, audio=audio is not None))
+        names = matching_probes(probes, self._network.draft().probe_names) if probes else []
+        with self._network.computing() as network:
+            result = network.velocity(video, audio, blocks, bool(isolate), names)
         for stream in ("video", "audio"):
             if result[stream] is not None:
                 component = self._models.require("transformer")
@@ -111,10 +117,6 @@ class Transformer:
         self._check_context("video", prompt.video)
         self._check_context("audio", prompt.audio)
 
-    def _open(self, streams: frozenset[str]) -> _core.Transformer:
-        self._add(streams)
-        return self._network.open()
-
     def _add(self, streams: frozenset[str]) -> None:
         """Let go of a network that lacks one of these streams."""
         if not streams <= self._streams:
@@ -132,6 +134,22 @@ class Transformer:
             audio="audio" in streams,
         )
         return self._backend.stream_if_asked(network)
+
+    def _check_modality(self, kind: str, modality: Modality) -> None:
+        """Raise unless the arrays of a stream are those of this transformer."""
+        config = self.config
+        channels = config.in_channels if kind == "video" else config.audio_in_channels
+        if modality.latent.shape[1] != channels:
+            raise ShapeError(
+                f"{kind} latent: expected (tokens, {channels}), found {modality.latent.shape}; is "
+                "it another model's?"
+            )
+        axes = 3 if kind == "video" else 1
+        if modality.positions.shape[0] != axes:
+            raise ShapeError(
+                f"{kind} positions: expected ({axes}, tokens, 2), found {modality.positions.shape}"
+            )
+        self._check_context(kind, modality.context)
 
     def _check_context(self, kind: str, context: FloatArray) -> None:
         width = self.context_widths[kind]

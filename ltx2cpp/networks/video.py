@@ -14,6 +14,7 @@ from ltx2cpp.checkpoint import read_array
 from ltx2cpp.errors import CheckpointError, ConfigError, ShapeError, UnsupportedError
 from ltx2cpp.latents import SPACE_FACTOR, TIME_FACTOR, ClipShape
 from ltx2cpp.memory.plan import WHOLE, DecodePieces, NetworkNeeds
+from ltx2cpp.networks import computing
 from ltx2cpp.networks.backend import Backend
 from ltx2cpp.values import FloatArray, as_float32
 
@@ -58,15 +59,17 @@ class VideoDecoder:
 
     def decode(self, latent: FloatArray) -> FloatArray:
         checked = self.checked(latent)
-        return self._finite(self._decoder.open().decode(checked))
+        with self._decoder.computing() as decoder:
+            return self._finite(decoder.decode(checked))
 
     def stream(self, latent: FloatArray, pieces: DecodePieces = WHOLE) -> Iterator[FloatArray]:
         """Return an iterator over chunks; the latent is checked before it is made."""
         checked = self.checked(latent)
-        chunks = self._decoder.open().stream(
-            checked, chunk_latents=pieces.chunk_latents, tile_latents=pieces.tile_latents
-        )
-        return map(self._finite, chunks)
+        with self._decoder.computing() as decoder:
+            chunks = decoder.stream(
+                checked, chunk_latents=pieces.chunk_latents, tile_latents=pieces.tile_latents
+            )
+        return map(self._finite, computing.computed(chunks))
 
     def measure(self, latent: Sequence[int], pieces: DecodePieces) -> NetworkNeeds:
         """Return what a latent of the shape (C, F, h, w) takes, decoded in pieces."""
@@ -128,7 +131,8 @@ class VideoEncoder:
         if values.dtype == np.float32 and not (values.min() >= 0.0 and values.max() <= 255.0):
             raise ShapeError("frames: expected levels of 0 to 255, found others")
         ClipShape(values.shape[2], values.shape[1], values.shape[0], 24.0, max_seconds=math.inf)
-        latent = self._encoder.open().encode(np.ascontiguousarray(values))
+        with self._encoder.computing() as encoder:
+            latent = encoder.encode(np.ascontiguousarray(values))
         component = self._models.require("video_encoder")
         return self._backend.finite(latent, "video encoder", component)
 
@@ -174,10 +178,12 @@ class Upsampler:
     def run(self, latent: FloatArray) -> FloatArray:
         """Enlarge a latent (C, F, h, w); its statistics are those of the video VAE."""
         values = as_float32(latent, "video latent", 4)
-        network = self._network.open()
         mean, deviation = self._statistics(values.shape[0])
         with np.errstate(all="ignore"):  # what is not finite is refused below
-            latent = (network.upsample(values * deviation + mean) - mean) / deviation
+            raw = values * deviation + mean
+            with self._network.computing() as network:
+                larger = network.upsample(raw)
+            latent = (larger - mean) / deviation
         return self._backend.finite(
             latent, f"{self._kind} upsampler", self._component(), self._vae()
         )

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from ltx2cpp.networks import computing
+from ltx2cpp.networks.lazy import LazyNetwork
+from ltx2cpp.observing import Observer
 
 _PROGRAM = """
 import threading, time
@@ -40,12 +42,15 @@ class _Network:
     def __init__(self) -> None:
         self.seen: list[int] = []
 
+    def load(self) -> None:
+        self.seen.append(computing._under_way)
+
     def run(self, count: int) -> int:
         self.seen.append(computing._under_way)
         return count
 
     def stream(self) -> Iterator[int]:
-        for index in range(2):
+        for index in range(1, 3):
             self.seen.append(computing._under_way)
             yield index
 
@@ -54,12 +59,14 @@ class _Network:
 
 
 def test_calls_and_chunks_are_counted_while_they_compute() -> None:
-    network = _Network()
-    guarded = computing.Guarded(network)
-    assert guarded.run(3) == 3
-    for _ in guarded.stream():
+    lazy = LazyNetwork("network", _Network, Observer())
+    with lazy.computing() as network:
+        assert network.run(3) == 3
+        chunks = network.stream()
+    assert computing._under_way == 0
+    for _ in computing.computed(chunks):
         assert computing._under_way == 0
-    with pytest.raises(ValueError, match="no"):
-        guarded.fail()
-    assert network.seen == [1, 1, 1]
+    with pytest.raises(ValueError, match="no"), lazy.computing() as network:
+        network.fail()
+    assert network.seen == [1, 1, 1, 1]
     assert computing._under_way == 0

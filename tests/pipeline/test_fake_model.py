@@ -57,6 +57,23 @@ def test_velocity_runs_one_stream_or_both(make: Make) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"latent": np.ones((3, 9))}, r"video latent: expected \(tokens, 4\).*another model"),
+        ({"context": np.ones((4, 9))}, r"video context: expected \(rows, 6\).*another model"),
+        ({"positions": np.zeros((1, 3, 2))}, r"video positions: expected \(3, tokens, 2\)"),
+    ],
+)
+def test_arrays_of_another_model_are_refused_before_weights_are_read(
+    make: Make, changes: dict[str, Any], message: str
+) -> None:
+    pipe = make()
+    with pytest.raises(ShapeError, match=message):
+        pipe.velocity(modality(**changes), None)
+    assert "load Transformer" not in EVENTS
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
         ({"latent": np.ones((3, 4, 1))}, "expected 2 axes"),
         ({"latent": np.ones((0, 4))}, "at least one token"),
         ({"latent": np.full((3, 4), np.inf)}, "not finite"),

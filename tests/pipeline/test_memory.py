@@ -101,13 +101,14 @@ def test_a_plan_gives_the_buffers_that_the_run_allocates(fixture_a: Path) -> Non
         planned = [prompts.measure_encoder(len(ids)), *prompts.measure_connectors(len(ids))]
         features = prompts.features("a red boat")
         prompts.connect("a red boat", features)
-        encoder = prompts._encoder.open()
-        connector = prompts._connectors["video"].open()
+        prompts.open()
+        prompts.open_connectors()
+        encoder = prompts._encoder.draft()
+        connector = prompts._connectors["video"].draft()
         assert encoder.activation_bytes == planned[0].activation_bytes
         assert connector.activation_bytes == planned[1].activation_bytes
 
         latent = np.zeros((16, 5, 2, 3), np.float32)
-        # The core's own network, whose streams tell what they allocated.
         pipe.networks.video_decoder.open()
         decoder = pipe.networks.video_decoder._decoder.draft()
         for chunk in (None, 1, 2):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ltx2cpp.atomic import atomic_file
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.media.given import open_regular
+from ltx2cpp.values import as_float32
 
 VIDEO_NAME = "video_latent"
 AUDIO_NAME = "audio_latent"
@@ -34,13 +35,14 @@ def write_latents(
 
     Raises:
         ArgumentError: both are None.
+        ShapeError: one holds values that are not finite.
         OutputError: the file cannot be written; nothing is left.
     """
     from safetensors.numpy import save
 
     latents = {VIDEO_NAME: video, AUDIO_NAME: audio}
     tensors = {
-        name: np.ascontiguousarray(latent, dtype=np.float32)
+        name: as_float32(latent, name, np.ndim(latent))
         for name, latent in latents.items()
         if latent is not None
     }

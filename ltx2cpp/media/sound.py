@@ -27,11 +27,13 @@ def check_sound(audio: Audio) -> None:
     """Raise unless a sound can be written.
 
     Raises:
-        ShapeError: it has not two channels.
+        ShapeError: it has not two channels, or values that are not finite.
         ArgumentError: AAC does not know its sample rate.
     """
     if audio.samples.ndim != 2 or audio.samples.shape[0] != 2:
         raise ShapeError(f"audio samples: expected shape (2, n), got {audio.samples.shape}")
+    if not np.isfinite(audio.samples).all():
+        raise ShapeError("audio samples: hold values that are not finite")
     if audio.sample_rate not in AAC_SAMPLE_RATES:
         raise ArgumentError(
             f"audio sample rate {audio.sample_rate} has no AAC form, expected one of "

@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ltx2cpp import media
-from ltx2cpp.errors import ArgumentError
+from ltx2cpp.errors import ArgumentError, ShapeError
 from ltx2cpp.values import Audio
 
 RATE = 48_000
@@ -104,6 +104,20 @@ def test_sound_that_cannot_be_written_leaves_nothing(
 ) -> None:
     with pytest.raises(ArgumentError, match=sentence):
         media.save_sound(tmp_path / name, tone(0))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("name", ["a.m4a", "a.wav", "a.mp4"])
+def test_sound_that_is_not_finite_is_not_written(tmp_path: Path, name: str, value: float) -> None:
+    sound = tone(4096)
+    sound.samples[1, -1] = value
+    frames = np.zeros((9, 32, 32, 3), np.uint8)
+    with pytest.raises(ShapeError, match="audio samples: hold values that are not finite"):
+        if name == "a.mp4":
+            media.save_video(tmp_path / name, [frames], frame_rate=24, audio=sound)
+        else:
+            media.save_sound(tmp_path / name, sound)
     assert not list(tmp_path.iterdir())
 
 

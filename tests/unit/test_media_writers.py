@@ -200,6 +200,13 @@ def test_latents_come_back_with_their_parameters(tmp_path: Path) -> None:
     assert set(load_file(path)) == {"video_latent", "audio_latent"}
 
 
+def test_latents_that_are_not_finite_are_not_written(tmp_path: Path) -> None:
+    audio = np.full((8, 2, 16), np.nan, np.float32)
+    with pytest.raises(ShapeError, match="audio_latent: holds values that are not finite"):
+        media.save_latents(tmp_path / "a.safetensors", None, audio)
+    assert not list(tmp_path.iterdir())
+
+
 def test_latents_of_another_program_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
     with pytest.raises(ArgumentError, match="no latents of ltx2cpp"):

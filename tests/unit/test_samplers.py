@@ -98,3 +98,9 @@ def test_frames_become_levels_as_in_the_reference() -> None:
 def test_frames_are_clamped_and_cut() -> None:
     values = np.float32([-2.0, -1.0, -0.9985, 0.0, 0.9999, 1.0, 3.0])
     assert to_uint8(values).tolist() == [0, 0, 0, 127, 254, 255, 255]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_bytes_do_not_hide_what_is_not_finite(value: float) -> None:
+    with pytest.raises(ShapeError, match="not finite"):
+        to_uint8(np.float32([0, value]))

@@ -83,6 +83,7 @@ private:
         DeviceTraits traits;
         if (kernels_under_test().emulated_cuda) {
             traits.own_products = true;
+            traits.cpu = false;
         }
         return traits;
     }

@@ -124,9 +124,9 @@ std::unique_ptr<OpCase> linear_case(const FloatArray & x, const FloatArray & wei
 
 // Arrays (tokens, heads, head_dim) as the operation reads them.
 std::unique_ptr<OpCase> attention_case(const FloatArray & q, const FloatArray & k, const FloatArray & v,
-                                       const Optional & mask, const Optional & gate, float scale, bool own,
+                                       const Optional & mask, const Optional & gate, float scale, bool own, bool fused,
                                        int threads) {
-    auto result = std::make_unique<OpCase>(/*fused=*/true, threads);
+    auto result = std::make_unique<OpCase>(fused, threads);
     result->build([&](Graph & graph) {
         ggml_context * ctx = graph.ctx();
         ggml_tensor * bias = mask ? ggml_cast(ctx, result->input(graph, "mask", *mask), GGML_TYPE_F16) : nullptr;
@@ -171,7 +171,7 @@ void register_testing_gemm(py::module_ & module) {
                 "gate (distinct, out) and rows int32 (tokens,); rounded: the result is rounded for further products.");
     testing.def("attention", &attention_case, py::arg("q"), py::arg("k"), py::arg("v"), py::kw_only(),
                 py::arg("mask") = py::none(), py::arg("gate") = py::none(), py::arg("scale"), py::arg("own"),
-                py::arg("threads") = 1,
+                py::arg("fused") = true, py::arg("threads") = 1,
                 "q (tokens, heads, head_dim), k and v (keys, kv_heads, head_dim), mask (tokens, keys), gate (tokens,\n"
                 "heads); own: in BF16 where this CPU has a kernel, else ggml's flash attention in float32.");
 }

@@ -21,8 +21,8 @@ using ProbeSet = std::set<std::string, std::less<>>;
 enum class OpForm { Fused, Composed };
 
 // Who multiplies BF16 and quantised matrices: ggml, or kernels/gemm where the graph runs on a CPU with BF16
-// instructions.
-enum class Products { Stock, Own };
+// instructions, or our kernels of another device, for which those that help ggml's CPU do not exist.
+enum class Products { Stock, Own, Device };
 
 // Whether nothing is computed for a node.
 bool is_view(const ggml_tensor * node);
@@ -41,7 +41,8 @@ public:
 
     ggml_context * ctx() const { return ctx_.get(); }
     OpForm form() const { return form_; }
-    bool own_products() const { return products_ == Products::Own; }
+    bool own_products() const { return products_ != Products::Stock; }
+    bool on_cpu() const { return products_ != Products::Device; }
 
     // Declares an input that is filled before each run. `ne` innermost first.
     ggml_tensor * input(std::string_view name, ggml_type type, std::array<int64_t, 4> ne);

@@ -26,6 +26,9 @@ ggml_tensor * custom_node(Graph & graph, ggml_type type, std::array<int64_t, 4> 
                           std::initializer_list<ggml_tensor *> sources, CustomKernel kernel,
                           const void * constants = nullptr, size_t constants_bytes = 0);
 
+// The first of `sources`, which must be contiguous, rewritten by the kernel in its own memory.
+ggml_tensor * custom_node_in_place(Graph & graph, std::initializer_list<ggml_tensor *> sources, CustomKernel kernel);
+
 // `constants`: plain values without padding, because devices compare the bytes.
 template <typename Constants>
 ggml_tensor * custom_node_with(Graph & graph, ggml_type type, std::array<int64_t, 4> ne,

@@ -7,9 +7,9 @@ namespace ltx {
 // Each is declared and described in its folder of ops/, which lies above this one.
 using KernelFunction = void(ggml_tensor *, int, int, void *);
 KernelFunction antialiased_snake_cpu, bf16_attention_cpu, bias_gelu_cpu, conv_cpu, conv3d_direct_cpu, conv3d_finish_cpu,
-    conv3d_tapped_cpu, conv_transpose_cpu, depth_to_space_cpu, gated_residual_cpu, group_norm_silu_cpu,
-    group_statistics_cpu, linear_cpu, modulate_cpu, norm_split_rope_cpu, pad_frames_cpu, pixel_norm_silu_cpu,
-    round_rows_cpu, space_to_depth_cpu;
+    conv3d_tapped_cpu, conv_transpose_cpu, depth_to_space_cpu, fit_rows_cpu, gated_residual_cpu, group_norm_silu_cpu,
+    group_statistics_cpu, linear_cpu, mark_not_finite_cpu, modulate_cpu, norm_split_rope_cpu, pad_frames_cpu,
+    pixel_norm_silu_cpu, rescale_rows_cpu, round_rows_cpu, space_to_depth_cpu;
 
 namespace {
 
@@ -23,14 +23,17 @@ constexpr std::array kOps{
     CustomOp{"conv3d_tapped", &conv3d_tapped_cpu},
     CustomOp{"conv_transpose", &conv_transpose_cpu},
     CustomOp{"depth_to_space", &depth_to_space_cpu},
+    CustomOp{"fit_rows", &fit_rows_cpu},
     CustomOp{"gated_residual", &gated_residual_cpu},
     CustomOp{"group_norm_silu", &group_norm_silu_cpu},
     CustomOp{"group_statistics", &group_statistics_cpu},
     CustomOp{"linear", &linear_cpu},
+    CustomOp{"mark_not_finite", &mark_not_finite_cpu},
     CustomOp{"modulate", &modulate_cpu},
     CustomOp{"norm_split_rope", &norm_split_rope_cpu},
     CustomOp{"pad_frames", &pad_frames_cpu},
     CustomOp{"pixel_norm_silu", &pixel_norm_silu_cpu},
+    CustomOp{"rescale_rows", &rescale_rows_cpu},
     CustomOp{"round_rows", &round_rows_cpu},
     CustomOp{"space_to_depth", &space_to_depth_cpu},
 };

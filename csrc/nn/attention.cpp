@@ -2,8 +2,10 @@
 
 #include <cmath>
 
+#include "graph/not_finite.h"
 #include "kernels/gemm/gemm.h"
 #include "ops/attention/attention.h"
+#include "ops/mark_not_finite/mark_not_finite.h"
 
 namespace ltx {
 
@@ -63,7 +65,7 @@ ggml_tensor * Attention::build(Graph & graph, const AttentionInputs & in, const 
     }
     if (gate && (!own || in.pass_values)) {
         // The factor 2 makes a zero-initialised gate neutral.
-        gate = ggml_scale(ctx, ggml_sigmoid(ctx, gate), 2.0f);
+        gate = ggml_scale(ctx, where_finite(ctx, ggml_sigmoid(ctx, gate), gate), 2.0f);
         gate = ggml_reshape_3d(ctx, gate, 1, num_heads, tokens);
         heads = ggml_mul(ctx, ggml_reshape_3d(ctx, heads, head_dim, num_heads, tokens), gate);
         heads = ggml_reshape_2d(ctx, heads, head_dim * num_heads, tokens);
@@ -89,7 +91,9 @@ ggml_tensor * attend(Graph & graph, const HeadInputs & in) {
     ggml_tensor * k = ggml_permute(ctx, in.k, 0, 2, 1, 3);  // ne: [head_dim, context_tokens, heads]
     ggml_tensor * v = ggml_permute(ctx, in.v, 0, 2, 1, 3);  // ne: [head_dim, context_tokens, heads]
     ggml_tensor * o = ggml_flash_attn_ext(ctx, q, k, v, in.mask, in.scale, /*max_bias=*/0.0f, /*logit_softcap=*/0.0f);
-    return ggml_reshape_2d(ctx, o, width, tokens);  // ggml returns ne: [head_dim, heads, tokens]
+    // ne: [head_dim, heads, tokens], as ggml returns it
+    o = mark_not_finite(graph, o, {.q = in.q, .k = in.k, .v = in.v, .mask = in.mask});
+    return ggml_reshape_2d(ctx, o, width, tokens);
 }
 
 }  // namespace ltx

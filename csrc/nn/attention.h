@@ -62,6 +62,10 @@ struct HeadInputs {
 
 // softmax(scale q k^T + mask) v -> [head_dim * heads, tokens].
 //
+// A query whose keys are all masked by minus infinity gets zeros: it attends to nothing. A query that is not finite,
+// and one that sees a key or a value which is not, gets NaN; one from which a mask hides them may get NaN too, because
+// a weight of zero times NaN is NaN.
+//
 // Where the graph's products are our own and `activations` is BF16, inputs (F32 or BF16) are rounded to it, the result
 // is BF16 for further products, and `gate_logits` may be given (ops/attention). Elsewhere all is F32.
 ggml_tensor * attend(Graph & graph, const HeadInputs & inputs);

@@ -80,6 +80,7 @@ std::shared_ptr<Backend> Backend::open(const std::string & name, int threads, Wa
             set_threads(backend->handle(), backend->threads_);
         }
     }
+    backend->is_cpu_ = backend->is_cpu_ && traits.cpu;
     return backend;
 }
 

@@ -37,6 +37,7 @@ struct DeviceTraits {
     std::set<ggml_type> missing_types;               // as if it computed with no weights of these types
     std::optional<bool> own_products;                // nothing: by the device
     std::optional<size_t> weight_slots;              // nothing: by the device
+    bool cpu = true;                                 // false: as one that is no CPU, once it is open
     bool bf16 = true;                                // false: as a CPU with vectors and without BF16 instructions
 };
 

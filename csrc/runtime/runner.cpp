@@ -85,7 +85,8 @@ void Runner::set_residency(std::unique_ptr<Residency> residency) {
 const ggml_tensor * Runner::rebuild(const RunOptions & options, OpForm form,
                                     const std::function<void(Graph &)> & build) {
     const bool own_products = form == OpForm::Fused && backend_->own_products();
-    graph_ = std::make_unique<Graph>(options.probes, form, own_products ? Products::Own : Products::Stock);
+    const Products own = backend_->is_cpu() ? Products::Own : Products::Device;
+    graph_ = std::make_unique<Graph>(options.probes, form, own_products ? own : Products::Stock);
     build(*graph_);
     compute_graph_ = graph_->finish();
     for (int i = 0; i < ggml_graph_n_nodes(compute_graph_); ++i) {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "graph/not_finite.h"
+
 namespace ltx {
 
 namespace {
@@ -111,10 +113,10 @@ ggml_tensor * Generator::build(Graph & graph, ggml_tensor * mel) const {
     x = graph.probe("conv_post", conv_post.build(graph, x, snake ? InputActivation{} : kLastLeaky));
     switch (config.final_activation) {
         case FinalActivation::Tanh:
-            x = ggml_tanh(ctx, x);
+            x = where_finite(ctx, ggml_tanh(ctx, x), x);
             break;
         case FinalActivation::Clamp:
-            x = ggml_clamp(ctx, x, -1.0f, 1.0f);
+            x = clamp_finite(ctx, x, -1.0f, 1.0f);
             break;
         case FinalActivation::None:
             break;

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "graph/not_finite.h"
+
 namespace ltx {
 
 namespace {
@@ -87,7 +89,7 @@ ggml_tensor * BandwidthExtension::log_mel(Graph & graph, ggml_tensor * planar) c
     };
     ggml_tensor * magnitude = ggml_sqrt(ctx, ggml_add(ctx, half(0), half(bins)));
     ggml_tensor * mel = ggml_mul_mat(ctx, mel_basis, magnitude);  // ne: [mel_bins, frames, channels]
-    mel = ggml_log(ctx, ggml_clamp(ctx, mel, kMelFloor, std::numeric_limits<float>::infinity()));
+    mel = ggml_log(ctx, clamp_finite(ctx, mel, kMelFloor, std::numeric_limits<float>::infinity()));
     mel = graph.probe("mel_stft", ggml_cont(ctx, ggml_permute(ctx, mel, 0, 2, 1, 3)));
     return ggml_reshape_2d(ctx, mel, config.mel_bins * channels, mel->ne[2]);
 }
@@ -103,7 +105,7 @@ ggml_tensor * BandwidthExtension::build(Graph & graph, ggml_tensor * wave, ggml_
     }
     ggml_tensor * skip = ggml_cont(ctx, ggml_transpose(ctx, resample(ctx, planar, resampler)));
     skip = graph.probe("resampler", skip);
-    return ggml_clamp(ctx, ggml_add(ctx, residual, skip), -1.0f, 1.0f);  // ne: [channels, n * ratio]
+    return clamp_finite(ctx, ggml_add(ctx, residual, skip), -1.0f, 1.0f);  // ne: [channels, n * ratio]
 }
 
 int64_t BandwidthExtension::reach_samples(int64_t samples) const {

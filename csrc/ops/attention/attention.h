@@ -11,7 +11,7 @@ namespace ltx {
 // -> softmax(scale q k^T + mask) v as BF16 [head_dim * heads, tokens], rows apart as products read them fastest.
 //
 // Keys pass by in blocks (Dao et al., 2022, FlashAttention), so no matrix of all logits is made. A query whose keys are
-// all masked gets zeros.
+// all masked gets zeros; what is not finite shows as in nn/attention.h.
 //
 // Only for graphs with own products; nn/attention.h has the composed form. Throws ShapeError.
 ggml_tensor * bf16_attention(Graph & graph, ggml_tensor * q, ggml_tensor * k, ggml_tensor * v, ggml_tensor * mask,

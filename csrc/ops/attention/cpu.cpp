@@ -1,11 +1,14 @@
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm/scratch.h"
+#include "kernels/magnitude.h"
 #include "ops/attention/attention.h"
 #include "ops/attention/softmax.h"
+#include "ops/mark_not_finite/mark_not_finite.h"
 
 namespace ltx {
 
@@ -49,6 +52,52 @@ struct Workspace {
     }
 };
 
+LTX_TARGET_CLONES
+uint16_t largest_bits(const Bf16 * x, int64_t count) {
+    return largest_magnitude(x, count);
+}
+
+bool is_finite(const ggml_tensor * tensor, int64_t head, int64_t token) {
+    return largest_bits(head_of(tensor, head, token), tensor->ne[0]) < kInfiniteBf16;
+}
+
+// Keys of a head that are not finite, or whose values are not; usually none. The softmax does not show them all: a
+// logit of minus infinity weighs nothing.
+std::vector<int64_t> bad_keys(const AttentionSources & in, int64_t kv_head) {
+    std::vector<int64_t> bad;
+    for (int64_t key = 0; key < in.k->ne[2]; ++key) {
+        if (!is_finite(in.k, kv_head, key) || !is_finite(in.v, kv_head, key)) {
+            bad.push_back(key);
+        }
+    }
+    return bad;
+}
+
+const uint16_t * mask_row(const AttentionSources & in, int64_t token) {
+    return in.mask ? static_cast<const uint16_t *>(in.mask->data) +
+                         token * static_cast<int64_t>(in.mask->nb[1] / sizeof(uint16_t))
+                   : nullptr;
+}
+
+bool sees_any(const std::vector<int64_t> & keys, const uint16_t * mask) {
+    return std::ranges::any_of(keys, [&](int64_t key) { return !mask || mask[key] != kMaskedHalf; });
+}
+
+// What the sums of one query are multiplied by: its gate over the sum of its weights, 0 where it sees no key, and NaN
+// where it is not finite or sees what is not.
+float last_factor(const AttentionSources & in, int64_t head, int64_t token, float sum,
+                  const std::vector<int64_t> & bad) {
+    if (!is_finite(in.q, head, token) || sees_any(bad, mask_row(in, token))) {
+        return std::numeric_limits<float>::quiet_NaN();
+    }
+    float gate = 1.0f;
+    if (in.gate) {
+        const float logit = row_of(in.gate, token)[head];
+        gate = 2.0f / (1.0f + std::exp(-logit)) + (logit - logit);  // not finite: NaN
+    }
+    return sum == 0.0f ? 0.0f : gate / sum;
+}
+
 struct Keys {
     int64_t first;
     int64_t count;
@@ -81,10 +130,7 @@ void attend_head(const GemmKernel & kernel, const AttentionSources & in, ggml_te
             kernel.multiply(
                 {{&queries, 1}, query_stride, rows, work.keys, block.count, work.logits, depth, /*add=*/false});
             for (int64_t r = 0; r < rows; ++r) {
-                const auto * mask = in.mask ? static_cast<const uint16_t *>(in.mask->data) +
-                                                  (row + r) * static_cast<int64_t>(in.mask->nb[1] / sizeof(uint16_t)) +
-                                                  first
-                                            : nullptr;
+                const uint16_t * mask = in.mask ? mask_row(in, row + r) + first : nullptr;
                 const float correction = softmax_block_avx512(work.logits + r * depth, block.count, scale, mask,
                                                               work.weights + r * Workspace::kWeightStride,
                                                               states[static_cast<size_t>(row - begin + r)]);
@@ -103,10 +149,10 @@ void attend_head(const GemmKernel & kernel, const AttentionSources & in, ggml_te
                              /*add=*/first > 0});
         }
     }
+    const std::vector<int64_t> bad = bad_keys(in, kv_head);
     for (int64_t row = begin; row < end; ++row) {
-        const float sum = states[static_cast<size_t>(row - begin)].sum;
-        const float gate = in.gate ? 2.0f / (1.0f + std::exp(-row_of(in.gate, row)[head])) : 1.0f;
-        scaled_to_bf16_avx512(work.results + (row - begin) * head_dim, head_dim, sum > 0.0f ? gate / sum : 0.0f,
+        const float factor = last_factor(in, head, row, states[static_cast<size_t>(row - begin)].sum, bad);
+        scaled_to_bf16_avx512(work.results + (row - begin) * head_dim, head_dim, factor,
                               bf16_row_of(node, row) + head * head_dim);
     }
 }

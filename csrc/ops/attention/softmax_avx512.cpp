@@ -15,9 +15,10 @@ inline __mmask16 first_lanes(int64_t count) {
     return count >= 16 ? static_cast<__mmask16>(0xffff) : static_cast<__mmask16>((1u << count) - 1u);
 }
 
-// 2^x for x <= 0: a polynomial of degree 5 in the fraction, |f| <= 1/2, relative error 3e-7.
+// 2^x for x <= 0: a polynomial of degree 5 in the fraction, |f| <= 1/2, relative error 3e-7. NaN stays NaN, because a
+// maximum gives its second operand where one of them is NaN.
 inline __m512 exp2_of(__m512 x) {
-    x = _mm512_max_ps(x, _mm512_set1_ps(-200.0f));
+    x = _mm512_max_ps(_mm512_set1_ps(-200.0f), x);
     const __m512 whole = _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
     const __m512 f = _mm512_sub_ps(x, whole);
     __m512 p = _mm512_set1_ps(1.33335581e-3f);

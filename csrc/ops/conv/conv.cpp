@@ -3,6 +3,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "graph/not_finite.h"
 
 namespace ltx {
 
@@ -25,7 +26,7 @@ ggml_tensor * activate(ggml_context * ctx, ggml_tensor * x, ConvActivation activ
         case ConvActivation::None:
             return x;
         case ConvActivation::LeakyRelu:
-            return ggml_leaky_relu(ctx, x, value, false);
+            return where_finite(ctx, ggml_leaky_relu(ctx, x, value, false), x);
         case ConvActivation::PixelNormSilu:
             return ggml_silu(ctx, ggml_rms_norm(ctx, x, value));
     }

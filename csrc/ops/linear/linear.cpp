@@ -3,6 +3,7 @@
 #include "kernels/gemm/gemm.h"
 #include "ops/bias_gelu/bias_gelu.h"
 #include "ops/gated_residual/gated_residual.h"
+#include "ops/stock_product/stock_product.h"
 
 namespace ltx {
 
@@ -27,13 +28,12 @@ bool is_decoded(ggml_type type) {
     }
 }
 
-// The definition of the result, from stock operations.
+// The definition of the result.
 ggml_tensor * linear_composed(Graph & graph, ggml_tensor * weight, ggml_tensor * x, const LinearEpilogue & epilogue) {
-    ggml_context * ctx = graph.ctx();
     if (x->type != GGML_TYPE_F32) {
-        x = ggml_cast(ctx, x, GGML_TYPE_F32);
+        x = ggml_cast(graph.ctx(), x, GGML_TYPE_F32);
     }
-    ggml_tensor * y = ggml_mul_mat(ctx, weight, x);  // ne: [out, tokens]
+    ggml_tensor * y = stock_product(graph, weight, x);  // ne: [out, tokens]
     return apply_epilogue(graph, y, epilogue);
 }
 

@@ -21,7 +21,7 @@ struct LinearEpilogue {
 //
 // Where the graph's products are our own (Graph::own_products), tokens are not few and the weight is BF16 or quantised,
 // x is rounded to BF16 and quantised weights are decoded to BF16 a panel at a time, with F32 sums; elsewhere this is
-// ggml's product. Throws ShapeError.
+// ggml's product (ops/stock_product). Throws ShapeError.
 ggml_tensor * linear(Graph & graph, ggml_tensor * weight, ggml_tensor * x, const LinearEpilogue & epilogue = {});
 
 // The epilogue by nodes of its own, for a product that was made otherwise. y: F32 [out, tokens] -> the same.

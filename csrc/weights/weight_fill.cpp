@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/parallel.h"
+#include "weights/finite.h"
 #include "weights/pack.h"
 #include "weights/values.h"
 #include "weights/weight_store.h"
@@ -123,6 +124,11 @@ void WeightStore::fill_rows(const Claim & claim, int threads, std::byte * encode
         for (int64_t first = begin; first < end; first += rows_at_once) {
             const int64_t count = std::min(rows_at_once, end - first);
             decode_rows(claim, changes, first, {rows.data(), static_cast<size_t>(count * width)}, count);
+            if (ggml_is_quantized(tensor->type) && !are_finite({rows.data(), static_cast<size_t>(count * width)})) {
+                throw CheckpointError(claim.source->file->path(), ": tensor '", claim.name,
+                                      "' holds values that are not finite, which ", ggml_type_name(tensor->type),
+                                      " would hide; the file is damaged, so compare its checksum or fetch it again");
+            }
             from_float(tensor->type, rows.data(), count, width, encoded + first * tensor->nb[1]);
         }
     });

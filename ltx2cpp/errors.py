@@ -7,15 +7,27 @@ the same classes.
 
 from __future__ import annotations
 
+# Packages quote what they stumble over, be it half a file; a path has 4096 characters at most.
+_MAX_CHARACTERS = 2000
 
-def _printable(text: str) -> str:
-    """Return a text with its control characters escaped; names out of files may hold some."""
+
+def _sentence(text: str) -> str:
+    """Return a text as one printable line: breaks are spaces, other control characters escaped.
+
+    Names out of files may hold any. What is too long loses its middle.
+    """
+    if len(text) > _MAX_CHARACTERS:
+        half = _MAX_CHARACTERS // 2
+        text = f"{text[:half]} ... {text[-half:]}"
     if text.isprintable():
         return text
     return "".join(
-        each if each.isprintable() or each in "\n\t" else each.encode("unicode_escape").decode()
-        for each in text
+        each if each.isprintable() else " " if each in "\n\t" else _escaped(each) for each in text
     )
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
 
 
 class Error(Exception):
@@ -25,7 +37,7 @@ class Error(Exception):
 
     def __init__(self, *arguments: object) -> None:
         super().__init__(
-            *(_printable(each) if isinstance(each, str) else each for each in arguments)
+            *(_sentence(each) if isinstance(each, str) else each for each in arguments)
         )
 
 

@@ -46,7 +46,7 @@ def read_audio(
 
     name = os.fspath(path)
     with decoding(f"sound {name}", av.FFmpegError), open_container(path) as container:
-        stream = sound_stream(container)
+        stream = sound_stream(container, f"sound {name}")
         if stream is None:
             raise ArgumentError(f"sound {name}: holds no audio stream")
         rate = int(stream.rate)

@@ -218,7 +218,7 @@ def _read_audio(
     if webp_time_stamps(path) is not None:
         return None
     with open_container(path) as container:
-        stream = sound_stream(container)
+        stream = sound_stream(container, name)
         if stream is None:
             return None
         rate = int(stream.rate)

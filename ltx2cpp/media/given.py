@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import stat
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -18,8 +20,15 @@ from ltx2cpp.errors import ArgumentError
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
 
+logger = logging.getLogger("ltx2cpp")
+
 # All are decoded by Pillow itself; EPS and WMF, for two, are not.
 _PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+
+# Pictures up to this size cost little enough to be believed. Larger ones of a single colour take a
+# bit for eight pixels at best where they are packed twice, as one-bit PNG files are.
+_USUAL_PIXELS = 1 << 24
+_PIXELS_PER_BYTE = 10_000
 
 # Demuxers of FFmpeg that read the one file they are given.
 _CONTAINERS = (
@@ -115,15 +124,53 @@ def open_picture(path: str | os.PathLike[str]) -> Iterator[PilImage]:
     formats = _picture_formats()
     with open_regular(path) as stream:
         try:
-            image = Image.open(stream, formats=formats)
+            with using_pillow(f"picture {os.fspath(path)}"):
+                image = Image.open(stream, formats=formats)
         except UnidentifiedImageError as error:
             raise UnknownPictureError(
                 f"is damaged or of another format than {', '.join(formats)}; save it as PNG"
             ) from error
-        except Image.DecompressionBombError as error:
-            raise ValueError(str(error)) from error
         with image:
+            _check_size(image, os.fstat(stream.fileno()).st_size)
             yield image
+
+
+def _check_size(image: PilImage, file_bytes: int) -> None:
+    """Refuse a picture that is far too large for its file, before it takes the memory.
+
+    Raises:
+        ValueError: it has more pixels than what any coder packs into so many bytes.
+    """
+    width, height = image.size
+    if width * height > max(_USUAL_PIXELS, _PIXELS_PER_BYTE * file_bytes):
+        raise ValueError(
+            f"is damaged: it announces {width} x {height} pixels, and has {file_bytes} bytes"
+        )
+
+
+@contextlib.contextmanager
+def using_pillow(name: str) -> Iterator[None]:
+    """Turn what Pillow raises over a damaged picture into a ValueError, and log its warnings.
+
+    Its plugins check little and raise what Python raises over a wrong number or a missing byte.
+
+    Args:
+        name: what messages call the picture.
+
+    Raises:
+        ValueError, OSError: what the body raises.
+    """
+    with warnings.catch_warnings(record=True) as noted:
+        warnings.simplefilter("always")
+        try:
+            yield
+        except (OSError, ValueError, MemoryError):
+            raise
+        except Exception as error:
+            raise ValueError(f"{type(error).__name__}: {error}") from error
+        finally:
+            for warning in noted:
+                logger.info("%s: %s", name, warning.message)
 
 
 @contextlib.contextmanager

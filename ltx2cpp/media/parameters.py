@@ -10,7 +10,7 @@ from typing import Any
 
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.media.formats import OutputFormat, output_format
-from ltx2cpp.media.given import open_container, open_picture, open_regular
+from ltx2cpp.media.given import open_container, open_picture, open_regular, using_pillow
 
 # Exif tag ImageDescription: the place of a comment in a WebP file.
 EXIF_COMMENT = 0x010E
@@ -80,7 +80,7 @@ def _container_comment(path: Path) -> str | None:
 
 
 def _image_comment(path: Path) -> str | None:
-    with open_picture(path) as image:
+    with open_picture(path) as image, using_pillow(f"picture {path}"):
         comment = image.info.get("comment") or image.getexif().get(EXIF_COMMENT)
     if isinstance(comment, bytes):
         return comment.decode("utf-8", "replace")

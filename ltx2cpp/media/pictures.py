@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ltx2cpp.errors import ArgumentError, OutputError, ShapeError
 from ltx2cpp.media.clips import first_picture, is_video
-from ltx2cpp.media.given import UnknownPictureError, decoding, open_picture
+from ltx2cpp.media.given import UnknownPictureError, decoding, open_picture, using_pillow
 from ltx2cpp.media.levels import on_white
 
 if TYPE_CHECKING:
@@ -48,11 +48,8 @@ def read_picture(path: str | os.PathLike[str]) -> Pixels:
     Raises:
         ArgumentError: the file cannot be read as a picture.
     """
-    from PIL import Image
-
     name = f"picture {os.fspath(path)}"
-    failures = (SyntaxError, Image.DecompressionBombError)
-    with decoding(name, *failures):
+    with decoding(name):
         try:
             with open_picture(path) as picture:
                 return read_image(picture, name)
@@ -69,11 +66,8 @@ def is_animation(path: str | os.PathLike[str]) -> bool:
     Raises:
         ArgumentError: as `read_picture`.
     """
-    from PIL import Image
-
     name = f"picture {os.fspath(path)}"
-    failures = (SyntaxError, Image.DecompressionBombError)
-    with decoding(name, *failures), open_picture(path) as picture:
+    with decoding(name), open_picture(path) as picture, using_pillow(name):
         moves: bool = getattr(picture, "is_animated", False)
         return moves and picture.format in _ANIMATED_FORMATS
 
@@ -90,9 +84,10 @@ def read_image(picture: Image, name: str) -> Pixels:
     """
     from PIL import ImageOps
 
-    picture.load()
-    profile = picture.info.get("icc_profile")
-    image = ImageOps.exif_transpose(picture)
+    with using_pillow(name):
+        picture.load()
+        profile = picture.info.get("icc_profile")
+        image = ImageOps.exif_transpose(picture)
     return np.array(_to_rgb(image, profile, name), dtype=np.uint8)
 
 

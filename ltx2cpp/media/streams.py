@@ -27,7 +27,7 @@ def picture_stream(container: Any, name: str) -> Any:
         name: what messages call the file.
 
     Raises:
-        ArgumentError: there is none.
+        ArgumentError: there is none, or none that can be decoded.
     """
     if container.metadata.get("major_brand") in _STILL_BRANDS:
         raise ArgumentError(f"{name}: is a still picture (HEIF); save it as PNG")
@@ -35,7 +35,12 @@ def picture_stream(container: Any, name: str) -> Any:
     if not streams:
         found = "only a cover picture" if container.streams.video else "no video stream"
         raise ArgumentError(f"{name}: holds {found}")
-    chosen = max(streams, key=lambda each: (_is_default(each), each.width * each.height))
+    # A stream without a decoder has no size.
+    sizes = {each.index: _has_decoder(each) and each.width * each.height for each in streams}
+    chosen = max(
+        streams, key=lambda each: (_has_decoder(each), _is_default(each), sizes[each.index])
+    )
+    _check_decodable(chosen, name)
     if len(streams) > 1:
         logger.info(
             "%s: of its %d video streams the one of %d x %d is taken",
@@ -49,15 +54,24 @@ def has_pictures(container: Any) -> bool:
     return bool(_picture_streams(container))
 
 
-def sound_stream(container: Any) -> Any | None:
+def sound_stream(container: Any, name: str) -> Any | None:
     """Return the sound that players play: the default one, of several the first; None without any.
 
     Streams that this FFmpeg cannot decode are passed over where there are others.
+
+    Args:
+        container: opened with PyAV.
+        name: what messages call the file.
+
+    Raises:
+        ArgumentError: none of them can be decoded.
     """
     streams: Sequence[Any] = container.streams.audio
     if not streams:
         return None
-    return max(streams, key=lambda each: (each.codec_context is not None, _is_default(each)))
+    chosen = max(streams, key=lambda each: (_has_decoder(each), _is_default(each)))
+    _check_decodable(chosen, name)
+    return chosen
 
 
 def read_packets(container: Any, stream: Any, name: str) -> Iterator[Any]:
@@ -101,6 +115,18 @@ def decode_packets(container: Any, stream: Any, name: str) -> Iterator[Any]:
 
 def _picture_streams(container: Any) -> list[Any]:
     return [each for each in container.streams.video if not _disposition(each) & _ATTACHED_PICTURE]
+
+
+def _has_decoder(stream: Any) -> bool:
+    return stream.codec_context is not None
+
+
+def _check_decodable(stream: Any, name: str) -> None:
+    if not _has_decoder(stream):
+        raise ArgumentError(
+            f"{name}: its {stream.type} stream is of a codec that this FFmpeg cannot decode; "
+            "convert the file, as to .mp4 with H.264 and AAC"
+        )
 
 
 def _is_default(stream: Any) -> bool:

@@ -117,7 +117,7 @@ class Tokenizer:
             UnsupportedError: a vocabulary of another kind.
         """
         kind = metadata.get("tokenizer.ggml.model")
-        if kind is None:
+        if not isinstance(kind, str):
             raise CheckpointError(
                 f"{where}: holds no vocabulary (no tokenizer.ggml.model); give tokenizer="
             )
@@ -134,7 +134,8 @@ class Tokenizer:
         if kind == "gpt2":
             return cls._from_merges(metadata, tokens, types, bos_id, where)
         raise UnsupportedError(
-            f"{where}: tokenizer.ggml.model is {kind!r}, expected 'llama' or 'gpt2' as Gemma 3 has"
+            f"{where}: tokenizer.ggml.model is {kind!r:.60}, expected 'llama' or 'gpt2' as Gemma 3 "
+            "has"
         )
 
     @classmethod
@@ -351,9 +352,10 @@ def _strings(metadata: Mapping[str, Any], key: str, where: str) -> Sequence[str]
 
 def _numbers(metadata: Mapping[str, Any], key: str, count: int, where: str) -> Sequence[float]:
     values = metadata.get(key)
-    if not isinstance(values, (list, tuple, np.ndarray)) or len(values) != count:
-        amount = "nothing" if values is None else f"{len(values)} values"
-        raise CheckpointError(f"{where}: {key} should hold {count} values, found {amount}")
+    amount = len(values) if isinstance(values, (list, tuple, np.ndarray)) else None
+    if amount != count:
+        found = "no list" if amount is None else f"{amount} values"
+        raise CheckpointError(f"{where}: {key} should hold {count} values, found {found}")
     numbers = np.asarray(values)
     with np.errstate(over="ignore"):  # what overflows is refused
         fits = numbers.dtype.kind in "fiu" and np.isfinite(numbers.astype(np.float32)).all()

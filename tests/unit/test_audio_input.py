@@ -260,3 +260,16 @@ def test_given_sound_comes_out_of_the_clip_again(tmp_path: Path) -> None:
     assert abs(again.samples.shape[1] - 48000) <= 1024
     inner = slice(4096, 40000)
     assert np.sqrt(np.mean((again.samples[:, inner] - given[:, inner]) ** 2)) < 0.02
+
+
+def test_sound_of_an_unknown_codec_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setparams((2, 2, 8000, 100, "NONE", ""))
+        file.writeframes(bytes(400))
+    content = bytearray(path.read_bytes())
+    # The number of the codec, behind the name and length of the chunk that holds it.
+    content[20:22] = b"\x34\x12"
+    path.write_bytes(content)
+    with pytest.raises(ArgumentError, match=r"a\.wav: its audio stream is of a codec that this"):
+        media.read_audio(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from PIL import Image, features
 from ltx2cpp import media
 from ltx2cpp.cli.main import main
 from ltx2cpp.errors import ArgumentError
+from ltx2cpp.media import given
 
 POSTSCRIPT = (
     b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n%%EndComments\n{} loop\nshowpage\n%%EOF\n"
@@ -106,3 +108,37 @@ def test_pictures_far_too_large_are_refused(
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(ArgumentError, match="decompression bomb"):
         read(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("read", [media.read_picture, media.read_parameters])
+def test_pictures_too_large_for_their_file_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: Read
+) -> None:
+    Image.new("RGB", (500, 400)).save(tmp_path / "a.webp", lossless=True)
+    monkeypatch.setattr(given, "_USUAL_PIXELS", 199_999)
+    monkeypatch.setattr(given, "_PIXELS_PER_BYTE", 100)
+    with pytest.raises(ArgumentError, match=r"announces 500 x 400 pixels, and has \d+ bytes"):
+        read(tmp_path / "a.webp")
+    monkeypatch.setattr(given, "_USUAL_PIXELS", 200_000)
+    assert media.read_picture(tmp_path / "a.webp").shape == (400, 500, 3)
+
+
+def test_damage_is_said_and_its_warnings_are_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Pillow raises whatever Python does over a wrong number, and warns by Python's means."""
+    caplog.set_level("INFO", "ltx2cpp")
+    with (
+        pytest.raises(ValueError, match=r"^IndexError: no such entry$"),
+        given.using_pillow("picture fox.png"),
+    ):
+        warnings.warn("half of it is missing", stacklevel=1)
+        raise IndexError("no such entry")
+    assert caplog.messages == ["picture fox.png: half of it is missing"]
+    exif = Image.Exif()
+    exif[0x010E] = "x" * 40
+    Image.fromarray(FRAMES[0]).save(tmp_path / "a.jpg", exif=exif)
+    content = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "a.jpg").write_bytes(content.replace(b"\0\0\0\x29", b"\0\0\xff\x29", 1))
+    assert media.read_picture(tmp_path / "a.jpg").shape == (64, 64, 3)
+    assert len(caplog.messages) > 1

@@ -241,10 +241,12 @@ def test_vocabularies_without_bos_are_refused() -> None:
     ("change", "error", "message"),
     [
         ({"tokenizer.ggml.model": None}, CheckpointError, "holds no vocabulary"),
+        ({"tokenizer.ggml.model": np.zeros(0)}, CheckpointError, "holds no vocabulary"),
         ({"tokenizer.ggml.model": "bert"}, UnsupportedError, "'bert', expected 'llama'"),
         ({"tokenizer.ggml.tokens": None}, CheckpointError, "tokens is missing"),
         ({"tokenizer.ggml.tokens": [1, 2]}, CheckpointError, "not text"),
         ({"tokenizer.ggml.scores": None}, CheckpointError, "scores should hold 900"),
+        ({"tokenizer.ggml.scores": 3}, CheckpointError, "found no list"),
         ({"tokenizer.ggml.scores": [1.0]}, CheckpointError, "found 1 values"),
         ({"tokenizer.ggml.scores": [float("nan")] * 900}, CheckpointError, "not finite"),
         ({"tokenizer.ggml.scores": [-1e300] * 900}, CheckpointError, "not finite"),

@@ -1,0 +1,1 @@
+"""Mutated files for every reader, and the processes that read them."""

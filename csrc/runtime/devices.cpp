@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "runtime/processor.h"
 
 namespace ltx {
 
@@ -87,6 +88,7 @@ ggml_backend_dev_t find_device(const std::string & given) {
     const std::string name = lower(given);
     std::string known;
     ggml_backend_dev_t cpu = nullptr;
+    check_processor();
     for (size_t i = 0; i < ggml_backend_dev_count(); ++i) {
         ggml_backend_dev_t device = ggml_backend_dev_get(i);
         const std::string own = device_name(device);
@@ -104,6 +106,7 @@ ggml_backend_dev_t find_device(const std::string & given) {
 
 std::vector<DeviceDescription> list_devices() {
     std::vector<DeviceDescription> devices;
+    check_processor();
     for (size_t i = 0; i < ggml_backend_dev_count(); ++i) {
         ggml_backend_dev_t device = ggml_backend_dev_get(i);
         DeviceDescription d{device_name(device), ggml_backend_dev_description(device), 0, 0, {}};

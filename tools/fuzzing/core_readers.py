@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import math
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +24,16 @@ from fuzzing.containers import (
 from fuzzing.model_readers import UPSAMPLER_CONFIG, upsampler_layout
 from fuzzing.mutations import changed_entries, damaged, to_json
 from fuzzing.reader import CORE_CEILING, Reader
+from fuzzing.text_readers import GEMMA_KEYS, gemma_tensors
 from ltx2cpp import _core
+from ltx2cpp.model.components import Component
 from ltx2cpp.model.files import ModelFiles
 from ltx2cpp.model.lora import AdaptedModels
 from ltx2cpp.model.resolve import resolve
-from ltx2cpp.networks.backend import Backend
+from ltx2cpp.networks.backend import Backend, config_dict
 from ltx2cpp.observing import Observer
 from ltx2cpp.options import WEIGHT_TYPES, LoraSpec
+from ltx2cpp.values import FloatArray
 
 Rng = random.Random
 
@@ -96,7 +101,7 @@ def _weight_type(rng: Rng) -> str:
 
 
 def _write(rng: Rng, path: Path, layout: dict[str, Any], config: dict[str, Any]) -> Path:
-    data = b"".join(_values(dtype, shape) for dtype, shape in layout.values())
+    data = b"".join(_values_of(dtype, math.prod(shape)) for dtype, shape in layout.values())
     if rng.random() < 0.3:
         layout = changed_layout(layout, rng)
     header, size = header_of(layout, {"config": to_json(config, rng).decode("utf-8", "replace")})
@@ -108,19 +113,45 @@ def _write(rng: Rng, path: Path, layout: dict[str, Any], config: dict[str, Any])
 
 
 def _write_gguf(rng: Rng, path: Path, layout: dict[str, Any], config: dict[str, Any]) -> Path:
-    kind = rng.choice(list(BLOCKS))
-    tensors, data = {}, b""
-    for name, (dtype, shape) in layout.items():
-        whole_blocks = len(shape) == 2 and shape[-1] % BLOCKS[kind][0] == 0
-        code = kind if whole_blocks and "registers" not in name else _CODES.get(dtype, 0)
-        tensors[name] = (code, shape[::-1])
-        elements, size = BLOCKS[code]
-        stored = next((name for name, number in _CODES.items() if number == code), None)
-        count = shape[0] * (shape[1] if len(shape) == 2 else 1) // elements
-        part = _values(stored, shape) if stored else rng.randbytes(count * size)
-        data += part + bytes(-len(part) % 32)
     text = to_json(config, rng).decode("utf-8", "replace")
-    tree = gguf_tree([("general.architecture", STRING, "ltxv"), ("config", STRING, text)], tensors)
+    keys = [("general.architecture", STRING, "ltxv"), ("config", STRING, text)]
+    tensors = {
+        name: (_CODES.get(dtype, 0), shape[::-1], "registers" not in name)
+        for name, (dtype, shape) in layout.items()
+    }
+    return _write_typed_gguf(rng, path, keys, tensors)
+
+
+def _make_text_encoder(rng: Rng, folder: Path) -> Path:
+    tensors = {name: (0, extents, True) for name, extents in gemma_tensors().items()}
+    path = folder / f"text_encoder.{_weight_type(rng)}.gguf"
+    return _write_typed_gguf(rng, path, GEMMA_KEYS, tensors)
+
+
+def _write_typed_gguf(
+    rng: Rng, path: Path, keys: Sequence[Any], tensors: dict[str, tuple[int, list[int], bool]]
+) -> Path:
+    """Write a GGUF in one of the types that there are.
+
+    Args:
+        rng: chooses the type and what is wrong.
+        path: the file.
+        keys: its metadata.
+        tensors: name -> type, extents innermost first, and whether the type may be another.
+    """
+    kind = rng.choice(list(BLOCKS))
+    described: dict[str, tuple[int, list[int]]] = {}
+    data = b""
+    for name, (own, extents, may_change) in tensors.items():
+        fits = len(extents) == 2 and extents[0] % BLOCKS[kind][0] == 0
+        code = kind if fits and may_change else own
+        described[name] = code, extents
+        elements, size = BLOCKS[code]
+        plain = next((dtype for dtype, number in _CODES.items() if number == code), None)
+        count = math.prod(extents)
+        part = _values_of(plain, count) if plain else rng.randbytes(count // elements * size)
+        data += part + bytes(-len(part) % 32)
+    tree = gguf_tree(keys, described)
     if rng.random() < 0.3:
         tree = changed_gguf(tree, rng)
     return write_gguf(path, tree, rng, damaged(data, rng) if rng.random() < 0.3 else data)
@@ -134,7 +165,7 @@ def _write_lora(rng: Rng, path: Path, width: int) -> None:
         module = f"{_BLOCK}.{part}".removeprefix("model.")
         layout[f"{module}.lora_A.weight"] = (dtype, [2, width])
         layout[f"{module}.lora_B.weight"] = (dtype, [out, 2])
-    data = b"".join(_values(dtype, shape) for dtype, shape in layout.values())
+    data = b"".join(_values_of(dtype, math.prod(shape)) for dtype, shape in layout.values())
     if rng.random() < 0.3:
         layout = changed_layout(layout, rng)
     header, size = header_of(layout)
@@ -152,33 +183,44 @@ def _values_of(dtype: str, count: int) -> bytes:
     return values.tobytes() if dtype == "F32" else (values.view(np.uint8)[::4] & 0x77).tobytes()
 
 
-def _values(dtype: str, shape: list[int]) -> bytes:
-    return _values_of(dtype, shape[0] if len(shape) == 1 else int(np.prod(shape)))
-
-
 def _read(path: Path) -> None:
     role, weight_type, _ = path.name.split(".")
     models = resolve(ModelFiles(**{role: path}))
     backend = _backend(weight_type)
-    if role == "connectors":
-        component = models.require("video_connector")
-        if (path.parent / _LORA).exists():
-            specs = (LoraSpec(path.parent / _LORA, 0.5),)
-            component = AdaptedModels(models).with_loras(specs).require("video_connector")
-        connector = backend.claim(_core.TextConnector, component)
-        connector.load()
-        width = component.config.num_heads * component.config.head_dim
-        features = np.linspace(-1, 1, 3 * width, dtype=np.float32).reshape(3, width)
-        registers = component.config.num_registers
-        result = connector.run(features, registers * -(-3 // registers))
-    else:
-        component = models.require(role)
-        upsampler = backend.claim(_core.Upsampler, component)
-        upsampler.load()
-        shape = (component.config.in_channels, 2, 2, 3)
-        values = np.linspace(-1, 1, int(np.prod(shape)), dtype=np.float32)
-        result = upsampler.upsample(values.reshape(shape))
-    backend.finite(result, role, component)
+    component = models.require("video_connector" if role == "connectors" else role)
+    if (path.parent / _LORA).exists():
+        specs = (LoraSpec(path.parent / _LORA, 0.5),)
+        component = AdaptedModels(models).with_loras(specs).require("video_connector")
+    network = _CALLS[role]
+    backend.finite(network(backend, component), role, component)
+
+
+def _connect(backend: Backend, component: Component) -> FloatArray:
+    connector = backend.claim(_core.TextConnector, component)
+    connector.load()
+    width = component.config.num_heads * component.config.head_dim
+    registers = component.config.num_registers
+    return connector.run(_ramp(3, width), registers * -(-3 // registers))
+
+
+def _upsample(backend: Backend, component: Component) -> FloatArray:
+    upsampler = backend.claim(_core.Upsampler, component)
+    upsampler.load()
+    return upsampler.upsample(_ramp(component.config.in_channels, 2, 2, 3))
+
+
+def _encode(backend: Backend, component: Component) -> FloatArray:
+    config = config_dict(component)
+    encoder = _core.TextEncoder(backend.table(component), config, None, None, backend.device)
+    encoder.load()
+    return encoder.hidden_states(np.arange(5, dtype=np.int32) % component.config.vocab_size)
+
+
+_CALLS = {"connectors": _connect, "spatial_upsampler": _upsample, "text_encoder": _encode}
+
+
+def _ramp(*shape: int) -> FloatArray:
+    return np.linspace(-1, 1, math.prod(shape), dtype=np.float32).reshape(shape)
 
 
 @functools.cache
@@ -191,4 +233,5 @@ def core_readers() -> list[Reader]:
     return [
         Reader("core-upsampler", 4, CORE_CEILING, _make_upsampler, _read, reads_all=True),
         Reader("core-connector", 8, CORE_CEILING, _make_connector, _read, reads_all=True),
+        Reader("core-text-encoder", 8, CORE_CEILING, _make_text_encoder, _read, reads_all=True),
     ]

@@ -74,27 +74,35 @@ _LLAMA_CPP_LAYER = {
 }
 
 
+GEMMA_KEYS: list[tuple[str, int, Any]] = [
+    ("general.architecture", STRING, "gemma3"),
+    ("gemma3.block_count", U32, 2),
+    ("gemma3.embedding_length", U32, 64),
+    ("gemma3.feed_forward_length", U32, 96),
+    ("gemma3.attention.head_count", U32, 4),
+    ("gemma3.attention.head_count_kv", U32, 2),
+    ("gemma3.attention.key_length", U32, 16),
+    ("gemma3.attention.layer_norm_rms_epsilon", F32, 1e-6),
+    ("gemma3.attention.sliding_window", U32, 512),
+    ("gemma3.attention.sliding_window_pattern", ARRAY, (BOOL, [True, False])),
+    ("gemma3.rope.freq_base", F32, 1e6),
+    ("gemma3.rope.scaling.type", STRING, "linear"),
+    ("gemma3.rope.scaling.factor", F32, 8.0),
+]
+
+
+def gemma_tensors() -> dict[str, list[int]]:
+    """Return the tensors of a Gemma of two layers, extents innermost first, as llama.cpp has it."""
+    tensors = {"token_embd.weight": [64, 40], "output_norm.weight": [64]}
+    for name, extents in _LLAMA_CPP_LAYER.items():
+        tensors |= {f"blk.{layer}.{name}.weight": extents for layer in range(2)}
+    return tensors
+
+
 @functools.cache
 def _gemma_gguf() -> dict[str, Any]:
-    keys: list[tuple[str, int, Any]] = [
-        ("general.architecture", STRING, "gemma3"),
-        ("gemma3.block_count", U32, 2),
-        ("gemma3.embedding_length", U32, 64),
-        ("gemma3.feed_forward_length", U32, 96),
-        ("gemma3.attention.head_count", U32, 4),
-        ("gemma3.attention.head_count_kv", U32, 2),
-        ("gemma3.attention.key_length", U32, 16),
-        ("gemma3.attention.layer_norm_rms_epsilon", F32, 1e-6),
-        ("gemma3.attention.sliding_window", U32, 512),
-        ("gemma3.attention.sliding_window_pattern", ARRAY, (BOOL, [True, False])),
-        ("gemma3.rope.freq_base", F32, 1e6),
-        ("gemma3.rope.scaling.type", STRING, "linear"),
-        ("gemma3.rope.scaling.factor", F32, 8.0),
-    ]
-    tensors = {"token_embd.weight": (0, [64, 40]), "output_norm.weight": (0, [64])}
-    for name, shape in _LLAMA_CPP_LAYER.items():
-        tensors |= {f"blk.{layer}.{name}.weight": (0, shape) for layer in range(2)}
-    return gguf_tree(keys, tensors)
+    tensors = {name: (0, extents) for name, extents in gemma_tensors().items()}
+    return gguf_tree(GEMMA_KEYS, tensors)
 
 
 def _make_text_encoder(rng: Rng, folder: Path) -> Path:

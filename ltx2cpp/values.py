@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,13 @@ FloatArray = NDArray[np.float32]
 ByteArray = NDArray[np.uint8]
 
 _EMBEDDING_FORMAT = "ltx2cpp-prompt-embedding"
+
+
+def to_float32(array: NDArray[Any]) -> FloatArray:
+    """Return real numbers as C-ordered float32; what is past its range becomes infinite."""
+    # Files may hold signalling NaNs, over which numpy warns.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.ascontiguousarray(array, dtype=np.float32)
 
 
 def as_float32(array: object, name: str, ndim: int) -> FloatArray:
@@ -37,8 +45,7 @@ def as_float32(array: object, name: str, ndim: int) -> FloatArray:
         raise ShapeError(f"{name}: expected real numbers, found dtype {raw.dtype}")
     if raw.ndim != ndim:
         raise ShapeError(f"{name}: expected {ndim} axes, found shape {raw.shape}")
-    with np.errstate(over="ignore"):  # what overflows is refused below
-        values = np.ascontiguousarray(raw, dtype=np.float32)
+    values = to_float32(raw)
     if not np.isfinite(values).all():
         raise ShapeError(f"{name}: holds values that are not finite")
     return values

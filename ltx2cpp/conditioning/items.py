@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.media import as_frames, as_picture, holds_pixels
 from ltx2cpp.numeric import is_number, whole_number
-from ltx2cpp.values import Audio
+from ltx2cpp.values import Audio, to_float32
 
 # A file, or uint8 (height, width, 3).
 Picture = str | os.PathLike[str] | NDArray[np.uint8]
@@ -330,9 +330,9 @@ def as_mask(name: str, mask: object) -> NDArray[np.float32]:
             f"{name}: expected (height, width) or (frames, height, width), found {values.dtype} of "
             f"shape {values.shape}"
         )
-    result = values.astype(np.float32)
+    result = to_float32(values)
     if values.dtype == np.uint8 and values.max() > 1:
-        result /= np.float32(255)
+        result = result / np.float32(255)
     if not (np.isfinite(result).all() and result.min() >= 0.0 and result.max() <= 1.0):
         raise ArgumentError(f"{name}: expected values in 0..1, or bytes")
     return result

@@ -16,7 +16,7 @@ from ltx2cpp.latents import SPACE_FACTOR, TIME_FACTOR, ClipShape
 from ltx2cpp.memory.plan import WHOLE, DecodePieces, NetworkNeeds
 from ltx2cpp.networks import computing
 from ltx2cpp.networks.backend import Backend
-from ltx2cpp.values import FloatArray, as_float32
+from ltx2cpp.values import FloatArray, as_float32, to_float32
 
 if TYPE_CHECKING:
     from ltx2cpp.model.components import Component
@@ -209,7 +209,7 @@ class Upsampler:
             ref = vae.tensors.get(f"per_channel_statistics.{name}")
             if ref is None:
                 raise CheckpointError(f"{vae.source}: holds no per_channel_statistics.{name}")
-            values = read_array(ref.info).astype(np.float32)
+            values = to_float32(read_array(ref.info))
             if values.shape != (channels,):
                 raise ShapeError(f"video latent: expected {values.size} channels, found {channels}")
             statistics.append(values.reshape(-1, 1, 1, 1))

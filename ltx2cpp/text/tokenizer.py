@@ -357,7 +357,7 @@ def _numbers(metadata: Mapping[str, Any], key: str, count: int, where: str) -> S
         found = "no list" if amount is None else f"{amount} values"
         raise CheckpointError(f"{where}: {key} should hold {count} values, found {found}")
     numbers = np.asarray(values)
-    with np.errstate(over="ignore"):  # what overflows is refused
+    with np.errstate(over="ignore", invalid="ignore"):  # what does not fit is refused
         fits = numbers.dtype.kind in "fiu" and np.isfinite(numbers.astype(np.float32)).all()
     if not fits or numbers.ndim != 1:
         raise CheckpointError(f"{where}: {key} holds values that are not finite float32 numbers")

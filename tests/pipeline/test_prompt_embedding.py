@@ -90,3 +90,11 @@ def test_numbers_that_are_not_finite_are_refused_with_the_file(tmp_path: Path) -
     save_file({name: np.full((2, 2), np.nan, np.float32) for name in ("video", "audio")}, path)
     with pytest.raises(ShapeError, match=r"nan\.safetensors: PromptEmbedding\.video"):
         PromptEmbedding.load(path)
+
+
+def test_signalling_nans_are_refused_without_a_warning(tmp_path: Path) -> None:
+    path = tmp_path / "nan.safetensors"
+    signalling = np.full((2, 2), 0x7FF4000000000000, np.uint64).view(np.float64)
+    save_file({"video": signalling, "audio": signalling}, path)
+    with pytest.raises(ShapeError, match=r"nan\.safetensors: PromptEmbedding\.video"):
+        PromptEmbedding.load(path)

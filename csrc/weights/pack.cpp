@@ -80,6 +80,25 @@ void decode(std::span<const std::byte> stored, int64_t first, float * values, in
     }
 }
 
+// Whole blocks by ggml's decoder. That reads numbers of two and four bytes where they lie, and safetensors files align
+// nothing, so blocks at odd addresses pass through a buffer.
+void decode_as_ggml(DType dtype, const std::byte * blocks, float * values, int64_t count) {
+    const auto decode_here = ggml_get_type_traits(*ggml_type_of(dtype))->to_float;
+    alignas(uint32_t) std::array<std::byte, 4096> buffer;
+    if (reinterpret_cast<uintptr_t>(blocks) % alignof(uint32_t) == 0) {
+        decode_here(blocks, values, count);
+        return;
+    }
+    const int64_t part = static_cast<int64_t>(buffer.size()) / block_bytes(dtype) * block_elements(dtype);
+    for (int64_t done = 0; done < count; done += part) {
+        const int64_t elements = std::min(part, count - done);
+        const int64_t bytes = elements / block_elements(dtype) * block_bytes(dtype);
+        std::memcpy(buffer.data(), blocks, static_cast<size_t>(bytes));
+        decode_here(buffer.data(), values + done, elements);
+        blocks += bytes;
+    }
+}
+
 // Whole blocks.
 void decode_blocks(DType dtype, std::span<const std::byte> stored, int64_t first, float * values, int64_t count) {
     switch (dtype) {
@@ -106,9 +125,8 @@ void decode_blocks(DType dtype, std::span<const std::byte> stored, int64_t first
             break;
     }
     check_weight_dtype(dtype);
-    const ggml_type_traits * traits = ggml_get_type_traits(*ggml_type_of(dtype));
     const int64_t offset = first / block_elements(dtype) * block_bytes(dtype);
-    traits->to_float(stored.data() + offset, values, count);
+    decode_as_ggml(dtype, stored.data() + offset, values, count);
 }
 
 }  // namespace

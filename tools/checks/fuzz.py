@@ -31,6 +31,7 @@ from fuzzing.workers import OUTCOMES, Fault, Tally, Work, run, settle_process
 
 _KEPT = Path("build/fuzz")
 _DEFAULT_COUNT = 20000
+_SHOWN_LINES = 12
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -90,7 +91,7 @@ def _report(seed: int, tallies: dict[str, Tally], faults: list[Fault], seconds: 
     for kind, count in kinds.most_common():
         first = next(fault for fault in faults if fault.kind == kind)
         print(f"\n{count} x {kind}, first --seed {seed} --case {first.case}")
-        print("\n".join(f"    {line}" for line in first.text.strip().splitlines()[-6:]))
+        print("\n".join(f"    {line}" for line in first.text.strip().splitlines()[-_SHOWN_LINES:]))
 
 
 def _print_row(name: str, counts: Counter[str], rest: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fuzzing.command_readers import command_readers
 from fuzzing.core_readers import core_readers
 from fuzzing.media_readers import media_readers
 from fuzzing.model_readers import model_readers
@@ -11,4 +12,5 @@ from fuzzing.text_readers import text_readers
 
 def all_readers() -> list[Reader]:
     """Return every reader, in the order of the report."""
-    return [*model_readers(), *text_readers(), *media_readers(), *core_readers()]
+    readers = [*model_readers(), *text_readers(), *media_readers(), *core_readers()]
+    return [*readers, *command_readers(readers)]

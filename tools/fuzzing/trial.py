@@ -10,6 +10,7 @@ import shutil
 import sys
 import time
 import traceback
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,9 +127,17 @@ def _fault_in_log(text: str) -> tuple[str, str]:
     """Judge what was written to stderr, where decoders in C say a line of their own."""
     if "panicked" in text:
         return "a panic on stderr", text
-    if any(not letter.isprintable() and letter != "\n" for letter in text):
+    if any(map(is_obeyed, text)):
         return "control characters on stderr", text
     return "", ""
+
+
+def is_obeyed(letter: str) -> bool:
+    """Return whether a terminal does something at a character instead of showing it."""
+    return letter not in "\n\t" and (
+        unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp")
+        or unicodedata.bidirectional(letter) in ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI")
+    )
 
 
 def _place(error: BaseException) -> str:

@@ -35,6 +35,9 @@ _POLL_S = 0.05
 _KEPT_OF_A_KIND = 2
 # Beyond what a child begins with; the ceilings of memory end far below.
 _ADDRESS_BYTES = 8 << 30
+# How the reports of sanitizers begin, and the lines of one that tell.
+_REPORTS = ("runtime error: ", "ERROR: AddressSanitizer")
+_REPORT_LINES = 12
 # Step, and when it began.
 _STATE = struct.Struct("<qd")
 
@@ -123,9 +126,17 @@ class Worker:
             return False
         code = self._child.exitcode or 0
         name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        log = (self._folder / "stderr").read_bytes()[-4000:].decode("utf-8", "replace")
-        self._lost(step, f"crashes ({name})", log)
+        self._lost(step, f"crashes ({name})", self._last_words())
         return True
+
+    def _last_words(self) -> str:
+        """Return what the child wrote to stderr at last; of a sanitizer's report the beginning."""
+        log = (self._folder / "stderr").read_bytes().decode("utf-8", "replace")
+        begins = max(log.rfind(mark) for mark in _REPORTS)
+        if begins < 0:
+            return log[-4000:]
+        lines = log[log.rfind("\n", 0, begins) + 1 :].splitlines()
+        return "\n".join(line[:300] for line in lines[:_REPORT_LINES])
 
     def close(self) -> None:
         """End the child and remove what it worked in."""

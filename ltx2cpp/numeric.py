@@ -9,8 +9,14 @@ from ltx2cpp.errors import ArgumentError
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Return whether a value is a real number of Python or numpy; truth values are none."""
-    return isinstance(value, Real) and not isinstance(value, bool)
+    """Return whether a value is a real number that a float can hold; truth values are none."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return False
+    try:
+        float(value)
+    except OverflowError:  # of a whole number or a fraction
+        return False
+    return True
 
 
 def real_number(name: str, value: object) -> float:

@@ -47,13 +47,13 @@ def exact_frame_rate(frame_rate: float | Fraction) -> Fraction:
 
 def check_frame_rate(frame_rate: float | Fraction) -> float:
     """Return a frame rate as a float, or raise ArgumentError where it is not in 0..1000."""
-    value = float(frame_rate)
-    if not math.isfinite(value) or not 0 < value <= MAX_FRAME_RATE:
+    # Before it becomes a float, which is too small for some whole numbers.
+    if not 0 < frame_rate <= MAX_FRAME_RATE:
         raise ArgumentError(
             f"frame rate {frame_rate} is out of range, expected above 0 and at most "
             f"{MAX_FRAME_RATE} frames per second"
         )
-    return value
+    return float(frame_rate)
 
 
 def _as_ntsc(value: float) -> Fraction | None:

@@ -169,6 +169,8 @@ def test_the_files_of_the_clip_are_kept(capsys: pytest.CaptureFixture[str]) -> N
         ("seed", "x"),
         ("seed", float("inf")),
         ("frame_rate", []),
+        ("frame_rate", 10**400),
+        ("sigmas", [10**400]),
         ("width", 64.5),
         ("sigmas", ["a"]),
         ("negative_prompt", 3),

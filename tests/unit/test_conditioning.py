@@ -220,6 +220,7 @@ def test_appended_tokens_are_checked() -> None:
     [
         (lambda: ImageCondition(picture(), strength=1.5), "image strength: expected 0 to 1"),
         (lambda: ImageCondition(picture(), strength=-0.1), "image strength: expected 0 to 1"),
+        (lambda: ImageCondition(picture(), strength=10**400), "image strength: expected 0 to 1"),
         (lambda: ImageCondition(picture(), strength=math.nan), "image strength: expected 0 to 1"),
         (lambda: ImageCondition(picture(), strength="1"), "image strength: expected 0 to 1"),
         (lambda: ImageCondition(picture(), frame=1.5), "image frame: expected a whole number"),

@@ -68,6 +68,7 @@ def test_rescale_of_a_constant_estimate_is_finite() -> None:
     [
         ({"cfg": float("nan")}, "cfg"),
         ({"stg": float("inf")}, "stg"),
+        ({"cfg": 10**400}, "cfg"),
         ({"modality": 1000.0}, "modality"),
         ({"rescale": 1.5}, "rescale"),
         ({"rescale": -0.1}, "rescale"),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -133,7 +133,9 @@ def _check_parameter(path: object, name: str, value: Any) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    # Whole numbers may be too large for a float; what is not a number is not less than anything.
+    numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return numeric and abs(value) <= sys.float_info.max
 
 
 def _fill_sound(arguments: argparse.Namespace, entry: Any) -> list[str | os.PathLike[str]]:

@@ -80,15 +80,15 @@ void decode(std::span<const std::byte> stored, int64_t first, float * values, in
     }
 }
 
-// Whole blocks by ggml's decoder. That reads numbers of two and four bytes where they lie, and safetensors files align
-// nothing, so blocks at odd addresses pass through a buffer.
+// Whole blocks by ggml's decoder. Safetensors files align nothing, so blocks at odd addresses pass through a buffer.
 void decode_as_ggml(DType dtype, const std::byte * blocks, float * values, int64_t count) {
-    const auto decode_here = ggml_get_type_traits(*ggml_type_of(dtype))->to_float;
-    alignas(uint32_t) std::array<std::byte, 4096> buffer;
-    if (reinterpret_cast<uintptr_t>(blocks) % alignof(uint32_t) == 0) {
+    const ggml_type type = *ggml_type_of(dtype);
+    const auto decode_here = ggml_get_type_traits(type)->to_float;
+    if (reinterpret_cast<uintptr_t>(blocks) % alignment_of(type) == 0) {
         decode_here(blocks, values, count);
         return;
     }
+    alignas(uint32_t) std::array<std::byte, 4096> buffer;
     const int64_t part = static_cast<int64_t>(buffer.size()) / block_bytes(dtype) * block_elements(dtype);
     for (int64_t done = 0; done < count; done += part) {
         const int64_t elements = std::min(part, count - done);
@@ -134,6 +134,10 @@ void decode_blocks(DType dtype, std::span<const std::byte> stored, int64_t first
 std::optional<ggml_type> ggml_type_of(DType dtype) {
     const auto entry = std::ranges::find(kGgmlTypes, dtype, &std::pair<DType, ggml_type>::first);
     return entry == kGgmlTypes.end() ? std::nullopt : std::optional(entry->second);
+}
+
+size_t alignment_of(ggml_type type) {
+    return type == GGML_TYPE_F16 || type == GGML_TYPE_BF16 ? alignof(uint16_t) : alignof(uint32_t);
 }
 
 void check_weight_dtype(DType dtype) {

@@ -15,6 +15,9 @@ std::optional<ggml_type> ggml_type_of(DType dtype);
 // Throws UnsupportedError for types that hold no weights (integers but I8, booleans).
 void check_weight_dtype(DType dtype);
 
+// What addresses of values have to be a multiple of: ggml loads numbers of up to four bytes where they lie.
+size_t alignment_of(ggml_type type);
+
 // Decodes `count` elements from the element `first` on; of blocks that they begin or end in, a part.
 void to_float(DType dtype, std::span<const std::byte> stored, int64_t first, float * values, int64_t count);
 

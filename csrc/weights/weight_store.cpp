@@ -218,8 +218,10 @@ void WeightStore::lay_out(const LoadTarget & target) {
         if (direct) {
             ne = {ne[0] * ne[2], ne[1], 1, 1};
         }
-        const bool in_place =
-            target.zero_copy && claim.keeps_values(type) && (!is_conv(claim.kind) || direct) && !is_kernel(claim.kind);
+        // Files of odd header lengths are copied.
+        const bool aligned = source.offset % alignment_of(type) == 0;
+        const bool in_place = target.zero_copy && aligned && claim.keeps_values(type) &&
+                              (!is_conv(claim.kind) || direct) && !is_kernel(claim.kind);
         if (claim.kind == WeightKind::Grouped && !in_place && !ggml_is_quantized(type)) {
             ne = {ne[0] / claim.groups, ne[1], claim.groups, 1};
         }

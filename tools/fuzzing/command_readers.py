@@ -41,7 +41,7 @@ def command_readers(others: Sequence[Reader]) -> list[Reader]:
         return path.rename(path.with_name(f"{role}.{rng.choice(_RECIPES)}.{suffix}"))
 
     return [
-        Reader("inspect", 12, PICTURE_CEILING, make_shown, _inspect),
+        Reader("inspect", 6, PICTURE_CEILING, make_shown, _inspect),
         Reader("convert", 8, CORE_CEILING, make_converted, _convert, reads_all=True),
     ]
 

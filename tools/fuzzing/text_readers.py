@@ -164,8 +164,16 @@ def _sentencepiece() -> list[list[Any]]:
     return [*_pieces(), _TRAINER, _NORMALIZER]
 
 
+@functools.cache
+def _encoded_pieces() -> dict[int, bytes]:
+    """Return the bytes of entries by their identity, for the many that a case does not change."""
+    return {id(entry): message_bytes([entry]) for entry in _sentencepiece()}
+
+
 def _make_sentencepiece(rng: Rng, folder: Path) -> Path:
-    content = message_bytes(changed(_sentencepiece(), rng))
+    known, entries = _encoded_pieces(), changed(_sentencepiece(), rng)
+    entries = entries if isinstance(entries, list) else [entries]
+    content = b"".join(known.get(id(entry)) or message_bytes([entry]) for entry in entries)
     if rng.random() < 0.25:
         content = damaged(content, rng)
     return write_file(folder / "tokenizer.model", content)

@@ -21,7 +21,12 @@ from fuzzing.containers import (
     write_gguf,
     write_safetensors,
 )
-from fuzzing.model_readers import UPSAMPLER_CONFIG, upsampler_layout
+from fuzzing.model_readers import (
+    ADAPTER_FORMS,
+    UPSAMPLER_CONFIG,
+    adapter_layout,
+    upsampler_layout,
+)
 from fuzzing.mutations import changed_entries, damaged, to_json
 from fuzzing.reader import CORE_CEILING, Reader
 from fuzzing.text_readers import GEMMA_KEYS, gemma_tensors
@@ -160,12 +165,12 @@ def _write_typed_gguf(
 
 def _write_lora(rng: Rng, path: Path, width: int) -> None:
     layout: Any = {}
+    form = rng.choice(ADAPTER_FORMS)
     for part in ("attn1.to_q", "ff.net.0.proj"):
         out = 4 * width if "net" in part else width
         dtype = rng.choice(("F32", "F16", "BF16"))
-        module = f"{_BLOCK}.{part}".removeprefix("model.")
-        layout[f"{module}.lora_A.weight"] = (dtype, [2, width])
-        layout[f"{module}.lora_B.weight"] = (dtype, [out, 2])
+        module = f"{_BLOCK}.{part}".removeprefix("model.diffusion_model.")
+        layout |= adapter_layout(form, module, out, width, dtype)
     data = b"".join(_values_of(dtype, math.prod(shape)) for dtype, shape in layout.values())
     if rng.random() < 0.3:
         layout = changed_layout(layout, rng)

@@ -317,14 +317,32 @@ def _read_model(path: Path) -> None:
 
 # -- LoRAs
 
-_FORMS = (
-    ("diffusion_model.{}.lora_A.weight", "diffusion_model.{}.lora_B.weight"),
-    ("{}.lora_down.weight", "{}.lora_up.weight"),
-    ("transformer.{}.lora.down.weight", "transformer.{}.lora.up.weight"),
-    ("base_model.model.{}.lora_A.default.weight", "base_model.model.{}.lora_B.default.weight"),
-    ("diffusion_model.{}.lokr_w1", "diffusion_model.{}.lokr_w2"),
-    ("diffusion_model.{}.hada_w1_a", "diffusion_model.{}.hada_w1_b"),
-    ("diffusion_model.{}.lora_A.weight", "diffusion_model.{}.dora_scale"),
+_PAIR = (("lora_A.weight", "rank", "in"), ("lora_B.weight", "out", "rank"))
+# Prefix, and what an adapter has for each module: name and rows and columns.
+ADAPTER_FORMS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
+    ("diffusion_model.", _PAIR),
+    ("", (("lora_down.weight", "rank", "in"), ("lora_up.weight", "out", "rank"))),
+    ("transformer.", (("lora.down.weight", "rank", "in"), ("lora.up.weight", "out", "rank"))),
+    ("base_model.model.", (("lora_A.x.weight", "rank", "in"), ("lora_B.x.weight", "out", "rank"))),
+    ("diffusion_model.", (*_PAIR, ("dora_scale", "out", "one"))),
+    ("diffusion_model.", (("lokr_w1", "two", "two"), ("lokr_w2", "half_out", "half_in"))),
+    (
+        "diffusion_model.",
+        (
+            ("lokr_w1", "two", "two"),
+            ("lokr_w2_a", "half_out", "rank"),
+            ("lokr_w2_b", "rank", "half_in"),
+        ),
+    ),
+    (
+        "diffusion_model.",
+        (
+            ("hada_w1_a", "out", "rank"),
+            ("hada_w1_b", "rank", "in"),
+            ("hada_w2_a", "out", "rank"),
+            ("hada_w2_b", "rank", "in"),
+        ),
+    ),
 )
 _MODULES = (
     ("transformer_blocks.0.attn1.to_q", 128, 128),
@@ -335,15 +353,25 @@ _MODULES = (
 _ADAPTER = {"r": 4, "lora_alpha": 8, "alpha_pattern": {"patchify_proj": 2}, "use_rslora": False}
 
 
+def adapter_layout(form: Any, module: str, out: int, width: int, dtype: str) -> dict[str, Any]:
+    """Return the tensors of one module of an adapter in one of `ADAPTER_FORMS`."""
+    prefix, parts = form
+    sizes = {"out": out, "in": width, "rank": 4, "one": 1, "two": 2}
+    sizes |= {"half_out": out // 2, "half_in": width // 2}
+    return {
+        f"{prefix}{module}.{name}": (dtype, [sizes[rows], sizes[columns]])
+        for name, rows, columns in parts
+    }
+
+
 def _make_lora(rng: Rng, folder: Path) -> Path:
-    down, up = rng.choice(_FORMS)
+    form = rng.choice(ADAPTER_FORMS)
     dtype = rng.choice(("F32", "BF16", "F16"))
     layout: dict[str, Any] = {}
     for module, out, width in _MODULES[: rng.randrange(1, 5)]:
-        layout[down.format(module)] = (dtype, [4, width])
-        layout[up.format(module)] = (dtype, [out, 4])
+        layout |= adapter_layout(form, module, out, width, dtype)
         if rng.random() < 0.4:
-            layout[down.format(module).partition(".lora")[0] + ".alpha"] = ("F32", [])
+            layout[f"{form[0]}{module}.alpha"] = ("F32", [])
     metadata: Any = {"format": "pt", "reference_downscale_factor": "2"}
     if rng.random() < 0.3:
         config = {f"transformer.{key}": value for key, value in _ADAPTER.items()}

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ltx2cpp.checkpoint import CheckpointFile, DType, TensorInfo, read_array
 from ltx2cpp.checkpoint.files import read_json_file
 from ltx2cpp.checkpoint.safetensors import parse_json, show
@@ -87,7 +85,7 @@ def _alpha(info: TensorInfo, where: str) -> float:
         raise CheckpointError(
             f"{where} has an alpha of {info.dtype} {list(info.shape)}; one number is expected"
         )
-    value = float(np.asarray(read_array(info), dtype=np.float64).reshape(()))
+    value = float(read_array(info).item())
     return _checked_alpha(value, where)
 
 

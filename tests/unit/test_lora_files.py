@@ -133,6 +133,13 @@ def test_alpha_tensor_sets_the_scale(model: ModelSet, tmp_path: Path, stored: st
     assert scale_of(changed) == pytest.approx(0.5 * 2 / RANK)
 
 
+def test_an_alpha_that_is_a_signalling_nan_is_refused(model: ModelSet, tmp_path: Path) -> None:
+    name = f"{STEM}.alpha"
+    tensors = with_extra(name, ())
+    with pytest.raises(CheckpointError, match="alpha nan; a positive number"):
+        apply(model, tmp_path, tensors, data={name: b"\0\0\xa0\x7f"})
+
+
 @pytest.mark.parametrize(
     ("config", "scale"),
     [

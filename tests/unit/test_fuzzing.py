@@ -158,6 +158,6 @@ def test_a_time_limit_ends_a_run_without_a_count(tmp_path: Path) -> None:
     ceiling = Ceiling(1.0, 0.0, 32 << 20, 0)
     reader = Reader("probe", 1, ceiling, _make, lambda path: path.read_bytes())
     began = time.monotonic()
-    tallies, _ = run(Work([reader], 1, None, 0.3, tmp_path), 2)
-    assert time.monotonic() - began < 10
-    assert tallies["probe"].counts["accepted"] > 20
+    tallies, _ = run(Work([reader], 1, None, 2.0, tmp_path), 2)
+    assert time.monotonic() - began < 20
+    assert tallies["probe"].counts["accepted"] > 5

@@ -56,11 +56,12 @@ class Reader:
     reads_all: bool = False
 
 
-# A header is a few thousand bytes; what it costs beyond the constants is Python objects per byte.
-HEADER_CEILING = Ceiling(0.05, 5e-6, 24 << 20, 200)
+# The constants are some ten times what files take here: a busy machine is slower. A header is a few
+# thousand bytes; what it costs beyond them is Python objects per byte.
+HEADER_CEILING = Ceiling(0.2, 5e-6, 24 << 20, 200)
 # Names are matched with those of a network, of which a file may claim some thousand.
-MODEL_CEILING = Ceiling(0.25, 10e-6, 32 << 20, 400)
-VOCABULARY_CEILING = Ceiling(0.15, 10e-6, 32 << 20, 400)
+MODEL_CEILING = Ceiling(0.5, 10e-6, 32 << 20, 400)
+VOCABULARY_CEILING = Ceiling(0.3, 10e-6, 32 << 20, 400)
 # A picture has 16 million pixels or 10,000 per byte, which become up to 16 bytes each on the way.
 PICTURE_CEILING = Ceiling(2.0, 4e-4, 272 << 20, 160_000)
 CLIP_CEILING = Ceiling(1.0, 2e-4, 128 << 20, 20000)

@@ -16,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from ltx2cpp.media.given import open_picture, open_regular
+from ltx2cpp.media.given import open_picture, open_regular, using_pillow
 from ltx2cpp.media.levels import on_white
 from ltx2cpp.media.time_stamps import TimeStamps
 
@@ -75,8 +75,9 @@ def read_webp_frames(path: str | os.PathLike[str], name: str) -> Iterator[WebpFr
     warned = False
     with open_picture(path) as picture:
         for index, start in enumerate(starts):
-            picture.seek(index)
-            pixels = np.asarray(picture.convert("RGBA"))
+            with using_pillow(name):
+                picture.seek(index)
+                pixels = np.asarray(picture.convert("RGBA"))
             if not warned and pixels[..., 3].min() < 255:
                 logger.warning("%s: its transparent parts are laid on white", name)
                 warned = True

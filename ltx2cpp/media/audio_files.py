@@ -165,7 +165,8 @@ def _cut(
     parts: list[NDArray[np.float32]] = []
     done = 0
     for place, block in blocks:
-        silence = np.zeros((len(block), max(place - done, 0)), np.float32)
+        gap = place - done if end is None else min(place, end) - done
+        silence = np.zeros((len(block), max(gap, 0)), np.float32)
         for part in (silence, block[:, max(done - place, 0) :]):
             stop = None if end is None else max(end - done, 0)
             kept = part[:, max(start - done, 0) : stop]

@@ -6,6 +6,7 @@ import argparse
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,40 @@ def test_a_sound_with_a_cover_is_no_clip(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="holds only a cover picture"):
         media.read_video(tmp_path / "a.m4a")
     assert media.read_audio(tmp_path / "a.m4a").samples.shape[1] >= 4800
+
+
+def test_the_default_sound_is_taken(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        sounds: list[Any] = [
+            container.add_stream("pcm_s16le", rate=48000, layout="mono") for _ in range(3)
+        ]
+        for stream in sounds:
+            stream.disposition = 0
+        sounds[1].disposition = av.stream.Disposition.default.value
+        for level, stream in zip((0.1, 0.5, 0.9), sounds, strict=True):
+            samples = np.full((1, 4800), round(level * 32767), np.int16)
+            frame = av.AudioFrame.from_ndarray(samples, "s16", "mono")
+            frame.sample_rate, frame.pts = 48000, 0
+            container.mux(stream.encode(frame))
+    np.testing.assert_allclose(media.read_audio(tmp_path / "a.mkv").samples, 0.5, atol=1e-3)
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"mif1", b"avif"])
+def test_a_still_of_tiles_is_no_clip(tmp_path: Path, brand: bytes) -> None:
+    path = write(tmp_path, PLAIN)
+    data = path.read_bytes()
+    assert data[4:8] == b"ftyp"
+    path.write_bytes(data[:8] + brand + data[12:])
+    for read in (media.read_video, media.inspect_video):
+        with pytest.raises(ArgumentError, match=r"a\.mp4: is a still picture \(HEIF\); save it"):
+            read(path)
+
+
+def test_a_sound_that_starts_far_away_is_taken_from_its_beginning(tmp_path: Path) -> None:
+    clip = replace(PLAIN, name="a.mkv", sound="pcm_s16le", sound_rate=8000, layout="mono")
+    path = write(tmp_path, replace(clip, start_s=Fraction(700)))
+    audio = media.read_video(path, with_audio=True).audio
+    assert audio is not None and audio.samples.shape[1] == 1.5 * 8000
 
 
 def test_a_sound_is_no_clip(tmp_path: Path) -> None:

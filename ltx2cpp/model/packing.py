@@ -15,6 +15,7 @@ CURE = "use the bf16, fp8 or a GGUF file of this model"
 # Last part of a tensor's name -> the packing that alone uses it.
 _SUFFIXES = {
     "weight_packed": "compressed-tensors",
+    "weight_zero_point": "compressed-tensors with zero points",
     "absmax": "bitsandbytes",
     "nested_absmax": "bitsandbytes",
     "quant_map": "bitsandbytes",

@@ -161,6 +161,12 @@ def test_a_converted_file_holds_the_values(
     assert set(plain.tensors) == set(values)
     want = expected(tmp_path, values)
     check(kind, velocities(plain), want, tolerances.TRANSFORMER_F32)
+
+
+@pytest.mark.parametrize("kind", ["gguf iq1_m", "gguf nvfp4", "mxfp8", "nvfp4", "int8 rotated"])
+def test_types_are_quantised_anew(kind: str, weights: dict[str, Floats], tmp_path: Path) -> None:
+    path, values = write(tmp_path, kind, weights)
+    want = expected(tmp_path, values)
     convert(path, tmp_path / "eight.gguf", "q8_0")
     check(kind, velocities(component(tmp_path / "eight.gguf")), want, tolerances.LORA_Q8_0)
 

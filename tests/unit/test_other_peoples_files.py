@@ -114,6 +114,11 @@ _PACKINGS: dict[str, Tensors] = {
     "GPTQ or AWQ": {"qweight": ("I32", (64, 8))},
     "Nunchaku": {"qweight": ("I8", (64, 8)), "wscales": ("BF16", (1, 64))},
     "compressed-tensors": {"weight_packed": ("I32", (64, 8)), "weight_shape": ("I64", (2,))},
+    "compressed-tensors with zero points": {
+        "weight": ("I8", (64, 64)),
+        "weight_scale": ("F32", (64, 1)),
+        "weight_zero_point": ("I8", (64, 1)),
+    },
     "bitsandbytes": {"weight": ("U8", (2048, 1)), "weight.absmax": ("F32", (64,))},
     "bitsandbytes, INT8": {"weight": ("I8", (64, 64)), "SCB": ("F32", (64,))},
     "HQQ": {"W_q": ("U8", (32, 64)), "meta": ("U8", (9,))},

@@ -163,8 +163,7 @@ Gemma4 Gemma4::load(const Scope & scope, const Gemma4Config & config) {
     check(config);
     Gemma4 model{
         .config = config,
-        .embed_tokens =
-            scope.require("embed_tokens.weight", {config.vocab_size, config.hidden_size}, WeightKind::Matrix),
+        .embed_tokens = scope.require("embed_tokens.weight", {config.vocab_size, config.hidden_size}, WeightKind::Rows),
         .norm = scope.require("norm.weight", {config.hidden_size}, WeightKind::Vector),
         .layers = {},
     };

@@ -143,7 +143,7 @@ class LTX2Pipeline:
         self._memory = MemoryPolicy(
             options.get("offload", "auto"),
             options.get("max_memory"),
-            Device(backend.device.name, resident_bytes()),
+            Device(backend.device.name, resident_bytes(), backend.free_bytes),
         )
         backend.offload = self._memory.usual.offload
         backend.must_stream = self._memory.asks_to_stream
@@ -264,7 +264,7 @@ class LTX2Pipeline:
         """
         needs = self._prepare(prompt, arguments)
         peak_flop_per_s, _ = self.networks.backend.peak()
-        return self._memory.plan(needs, _USUAL_SHARE * peak_flop_per_s)
+        return self._memory.plan(needs, self._stored_bytes, _USUAL_SHARE * peak_flop_per_s)
 
     def _generate(
         self,
@@ -297,14 +297,17 @@ class LTX2Pipeline:
             phase.check()
         return PlannedNeeds(prompt, arguments, self._model, self.networks, plan, known, phases)
 
+    @property
+    def _stored_bytes(self) -> int:
+        return sum(part.size_bytes for part in self.models.components().values())
+
     def _settle_memory(self, needs: PlannedNeeds) -> tuple[Keeping, DecodePieces]:
         """Return how a generation is run.
 
         Raises:
             DeviceMemoryError: it cannot keep to ``max_memory``.
         """
-        stored_bytes = sum(part.size_bytes for part in self.models.components().values())
-        memory = self._memory.settle(needs, stored_bytes)
+        memory = self._memory.settle(needs, self._stored_bytes)
         if memory is None:
             return self._memory.usual, WHOLE
         backend = self.networks.backend

@@ -12,7 +12,6 @@ from ltx2cpp.errors import ArgumentError, DeviceMemoryError
 from ltx2cpp.latents import TIME_FACTOR
 from ltx2cpp.memory.plan import GIB, DecodePieces, Keeping, MemoryPlan, PhaseNeeds, add_up
 from ltx2cpp.options import OFFLOADS, Offload, OffloadChoice
-from ltx2cpp.process_memory import available_bytes
 
 logger = logging.getLogger("ltx2cpp")
 
@@ -69,10 +68,12 @@ class Device:
     Attributes:
         name: "cpu", "cuda:0".
         process_bytes: memory of the process before anything is loaded.
+        free_bytes: tells what the device can still give, 0 where unknown.
     """
 
     name: str
     process_bytes: int
+    free_bytes: Callable[[], int] = lambda: 0
 
 
 def fit(
@@ -195,22 +196,25 @@ class MemoryPolicy:
         """Whether weights were asked to go behind the reader."""
         return self._offload in ("stream", "disk")
 
-    def plan(self, needs: GenerationNeeds, flop_per_second: float | None = None) -> MemoryPlan:
+    def plan(
+        self, needs: GenerationNeeds, stored_bytes: int, flop_per_second: float | None = None
+    ) -> MemoryPlan:
         """Return how a generation is run, and what each phase takes then.
 
         Args:
             needs: what the generation needs.
+            stored_bytes: bytes of all weights as stored.
             flop_per_second: rate of the networks; None leaves times open.
         """
-        plan = self._fit(needs, self._offload, self._budget_bytes)
-        if not plan.fits:
+        plan = self._decide(needs, stored_bytes)
+        if plan is None:
+            plan = self._fit(needs, self._offload, None)
+        elif not plan.fits:
             plan = self._advised(plan, needs)
         return plan if flop_per_second is None else plan.timed(flop_per_second)
 
     def settle(self, needs: GenerationNeeds, stored_bytes: int) -> MemoryPlan | None:
         """Return how a generation is to be run; None leaves everything as it is usual.
-
-        Without a budget a plan is only made where the files alone may be too much for the machine.
 
         Args:
             needs: what the generation needs.
@@ -219,24 +223,33 @@ class MemoryPolicy:
         Raises:
             DeviceMemoryError: the budget cannot be kept.
         """
+        plan = self._decide(needs, stored_bytes)
+        if plan is not None and not plan.fits:
+            raise DeviceMemoryError(self._advised(plan, needs).problem)
+        return plan
+
+    def _decide(self, needs: GenerationNeeds, stored_bytes: int) -> MemoryPlan | None:
+        """Return the plan that a budget, or the memory of the machine, calls for.
+
+        Without a budget a plan is only made where the files alone may be too much for the machine;
+        what the machine lacks is warned of, and left to its swap.
+        """
         if self._budget_bytes is not None:
-            plan = self.plan(needs)
-            if plan.problem:
-                raise DeviceMemoryError(plan.problem)
-            return plan
-        available = available_bytes()
-        roomy = not available or stored_bytes + _ROOM_BYTES < available
-        if self._offload != "auto" or roomy or self._device.name != "cpu":
+            return self._fit(needs, self._offload, self._budget_bytes)
+        free_bytes = self._device.free_bytes()
+        roomy = not free_bytes or stored_bytes + _ROOM_BYTES < free_bytes
+        if self._offload != "auto" or roomy:
             return None
-        plan = self._fit(needs, "auto", available)
+        plan = self._fit(needs, "auto", free_bytes)
         if not plan.fits:
             logger.warning(
-                "'%s' may need %.1f GiB and the machine has %.1f GiB left",
+                "'%s' may need %.1f GiB and the %s has %.1f GiB left",
                 plan.largest.name,
                 plan.largest.peak_bytes / GIB,
-                available / GIB,
+                "machine" if self._device.name == "cpu" else "device",
+                free_bytes / GIB,
             )
-        return plan
+        return dataclasses.replace(plan, budget_bytes=None)
 
     def _fit(
         self, needs: GenerationNeeds, offload: OffloadChoice, budget_bytes: int | None

@@ -16,6 +16,7 @@ from ltx2cpp.model.quantization import target_dtype
 from ltx2cpp.networks.finite import check_finite
 from ltx2cpp.networks.lazy import LazyNetwork
 from ltx2cpp.options import WEIGHT_TYPES, LoraMode, Offload
+from ltx2cpp.process_memory import available_bytes
 
 if TYPE_CHECKING:
     from ltx2cpp.model.components import Component
@@ -146,6 +147,13 @@ class Backend:
     def finite(self, values: FloatArray, network: str, *components: Component | None) -> FloatArray:
         """Return what a network gave, or raise `NonFiniteError`; see `check_finite`."""
         return check_finite(values, network, components, self.weight_type)
+
+    def free_bytes(self) -> int:
+        """Return what the device, or the machine for the CPU, can still give; 0 where unknown."""
+        if self.device.name == "cpu":
+            return available_bytes()
+        free = {device["name"]: device["free_bytes"] for device in _core.devices()}
+        return int(free.get(self.device.name, 0))
 
     def peak(self) -> tuple[float, float]:
         """Return flop/s of a 16-bit product and bytes/s of a copy, measured once in a process."""

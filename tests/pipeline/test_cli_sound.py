@@ -108,6 +108,17 @@ def test_sound_of_pictures_alone(model: list[str], tmp_path: Path) -> None:
         assert not container.streams.video and container.streams.audio[0].rate == 48_000
 
 
+def test_printed_latents_are_those_that_were_written(
+    model: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert generate(model, tmp_path / "a.safetensors", "--audio-only") == 0
+    printed = capsys.readouterr().out
+    video, audio = media.read_latents(tmp_path / "a.safetensors")
+    assert video is None and audio is not None
+    assert f"latents: {audio.shape[1]} latent frames of sound, " in printed
+    assert " x " not in printed
+
+
 def bad_sound(path: Path, kind: str) -> Path:
     if kind == "corrupt":
         path.write_bytes(b"no sound at all" * 50)

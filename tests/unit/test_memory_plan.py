@@ -7,7 +7,8 @@ import json
 
 import pytest
 
-from ltx2cpp.memory.fit import Device, advice_for, fit, frames_that_fit
+from ltx2cpp.errors import DeviceMemoryError
+from ltx2cpp.memory.fit import Device, MemoryPolicy, advice_for, fit, frames_that_fit
 from ltx2cpp.memory.plan import (
     DecodePieces,
     Keeping,
@@ -149,3 +150,36 @@ def test_a_plan_is_json_with_times() -> None:
     data = json.loads(json.dumps(plan.to_dict()))
     assert data["seconds"] == pytest.approx(1.5)
     assert data["phases"][1]["peak_bytes"] == plan.phases[1].peak_bytes
+
+
+@pytest.mark.parametrize("free_mib", [0, 100, 300, 900, 100_000])
+@pytest.mark.parametrize("offload", ["auto", "phase", "none", "stream"])
+@pytest.mark.parametrize("device", ["cpu", "cuda:0"])
+def test_plan_and_run_decide_alike(device: str, offload: str, free_mib: int) -> None:
+    policy = MemoryPolicy(offload, None, Device(device, 16 * MIB, lambda: free_mib * MIB))
+    planned, settled = policy.plan(Needs(), 1800 * MIB), policy.settle(Needs(), 1800 * MIB)
+    assert planned.problem is None
+    if settled is None:
+        assert (planned.keeping, planned.pieces) == (policy.usual, DecodePieces())
+    else:
+        assert (planned.keeping, planned.pieces) == (settled.keeping, settled.pieces)
+        assert planned.phases == settled.phases
+
+
+def test_a_full_machine_is_planned_for(caplog: pytest.LogCaptureFixture) -> None:
+    policy = MemoryPolicy("auto", None, Device("cpu", 16 * MIB, lambda: 900 * MIB))
+    plan = policy.plan(Needs(), 1800 * MIB)
+    assert (plan.offload, plan.peak_bytes <= 900 * MIB) == ("stream", True)
+    assert not caplog.text
+    policy = MemoryPolicy("auto", None, Device("cuda:0", 16 * MIB, lambda: 50 * MIB))
+    assert policy.plan(Needs(), 1800 * MIB).offload == "stream"
+    assert "the device has 0.0 GiB left" in caplog.text
+
+
+def test_a_budget_that_cannot_be_kept_is_a_problem_of_both() -> None:
+    policy = MemoryPolicy("auto", 0.05, Device("cpu", 16 * MIB))
+    problem = policy.plan(Needs(), 1800 * MIB).problem
+    assert problem is not None
+    with pytest.raises(DeviceMemoryError) as raised:
+        policy.settle(Needs(), 1800 * MIB)
+    assert str(raised.value) == problem

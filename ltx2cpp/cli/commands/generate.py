@@ -32,6 +32,7 @@ from ltx2cpp.cli.options.prompts import (
 )
 from ltx2cpp.cli.options.sampler import add_sampler_options, sampling_of
 from ltx2cpp.cli.options.sound import add_sound_options, foley_of, sound_of
+from ltx2cpp.cli.text import count_noun, spell_bytes
 from ltx2cpp.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -140,11 +141,18 @@ def _add_clip_options(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """What one run gave."""
+    """What one run gave.
+
+    Attributes:
+        saved: the output.
+        latents: the file of latents beside it, if any.
+        content: what the output holds, in words: "17 frames of 256 x 256, 24 fps".
+        info: every value that was used.
+    """
 
     saved: SavedMedia
     latents: SavedMedia | None
-    frame_rate: float
+    content: str
     info: dict[str, Any]
 
 
@@ -336,11 +344,29 @@ def _generate(arguments: argparse.Namespace, call: Call, display: Display) -> _R
         if call.output_format is media.OutputFormat.LATENTS:
             output = pipe(call.prompt, **keywords, output="latents")
             saved = media.save(output, arguments.output)
-            return _Result(saved, _save_latents(arguments, output), output.frame_rate, output.info)
+            content = _latents_in_words(output)
+            return _Result(saved, _save_latents(arguments, output), content, output.info)
         stream = pipe.stream(call.prompt, **keywords)
         latents = _save_latents(arguments, stream)
         saved = media.save_stream(stream, arguments.output)
-        return _Result(saved, latents, stream.frame_rate, stream.info)
+        return _Result(saved, latents, _clip_in_words(saved, stream), stream.info)
+
+
+def _latents_in_words(output: GenerationOutput) -> str:
+    parts = []
+    if (video := output.video_latent) is not None:
+        _, frames, height, width = video.shape
+        parts.append(f"{count_noun(frames, 'latent frame')} of {width} x {height}")
+    if (sound := output.audio_latent) is not None:
+        parts.append(f"{count_noun(sound.shape[1], 'latent frame')} of sound")
+    return "latents: " + ", ".join(parts)
+
+
+def _clip_in_words(saved: SavedMedia, stream: GenerationStream) -> str:
+    if saved.format.is_sound:
+        return f"sound of {round(saved.length_s or 0.0, 3):g} s"
+    frames = count_noun(saved.num_frames, "frame")
+    return f"{frames} of {stream.width} x {stream.height}, {stream.frame_rate:g} fps"
 
 
 def _save_latents(
@@ -358,8 +384,6 @@ def _save_latents(
 def _print_result(
     arguments: argparse.Namespace, result: _Result, display: Display, total_s: float
 ) -> None:
-    from ltx2cpp.cli.text import count_noun, spell_bytes
-
     saved, info = result.saved, result.info
     latents = str(result.latents.path) if result.latents else None
     if arguments.json:
@@ -376,14 +400,6 @@ def _print_result(
         }
         print(json.dumps(report, indent=2))
         return
-    content = "sound" if saved.format.is_sound else "latents"
-    if saved.num_frames:
-        content = count_noun(saved.num_frames, "frame")
-    size = f"{info['width']} x {info['height']}, {result.frame_rate:g} fps"
-    if saved.format.is_sound:
-        size = f"{round(saved.length_s or 0.0, 3):g} s"
-    print(
-        f"{saved.path}: {content} of {size}, {spell_bytes(saved.size_bytes)}, seed {info['seed']}"
-    )
+    print(f"{saved.path}: {result.content}, {spell_bytes(saved.size_bytes)}, seed {info['seed']}")
     if latents:
         print(f"{latents}: latents")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -22,8 +23,54 @@ Offload = Literal["none", "phase", "stream", "disk"]
 WEIGHT_TYPES: tuple[str, ...] = get_args(WeightType)
 OFFLOADS: tuple[str, ...] = get_args(OffloadChoice)
 
+# Other words for a type, in lower case.
+_TYPE_WORDS = {
+    "fp32": "f32",
+    "float32": "f32",
+    "fp16": "f16",
+    "float16": "f16",
+    "bfloat16": "bf16",
+    "q5_k_m": "q5_k",
+    "q4_k_m": "q4_k",
+}
+
 _MAX_SCALE = 100.0
 _MAX_FLOW_SHIFT = 20.0
+
+
+def spell_type(word: str) -> str:
+    """Return the usual spelling of a type of weights: "bf16" for "BF16" and "bfloat16".
+
+    Words of which nothing is known are returned in lower case.
+    """
+    lowered = word.strip().lower()
+    return _TYPE_WORDS.get(lowered, lowered)
+
+
+def check_weight_type(word: str) -> str:
+    """Return the usual spelling of a type that weights are loaded as.
+
+    Raises:
+        ArgumentError: not one of `WEIGHT_TYPES`.
+    """
+    spelled = spell_type(word) if isinstance(word, str) else word
+    if spelled not in WEIGHT_TYPES:
+        raise ArgumentError(
+            f"weight_type: expected one of {', '.join(WEIGHT_TYPES)}, found {word!r:.60}"
+        )
+    return spelled
+
+
+def as_path(name: str, value: object) -> Path:
+    """Return the path that a caller gave, as text or anything that stands for a path.
+
+    Raises:
+        ArgumentError: something else, or nothing.
+    """
+    path = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
+    if not isinstance(path, str) or not path:
+        raise ArgumentError(f"{name}: expected a path, found {value!r:.100}")
+    return Path(path)
 
 
 @dataclass(frozen=True)
@@ -231,13 +278,12 @@ class LoraSpec:
         >>> LoraSpec("ltx-2.3-22b-distilled-lora-384.safetensors", 0.6)
     """
 
-    path: str | Path
+    path: str | os.PathLike[str]
     strength: float = 1.0
     stage: int | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.path, (str, Path)) or not str(self.path):
-            raise ArgumentError(f"lora: expected a path, found {self.path!r}")
+        object.__setattr__(self, "path", as_path("lora", self.path))
         real_number("lora strength", self.strength)
         if not math.isfinite(self.strength) or abs(self.strength) > _MAX_SCALE:
             raise ArgumentError(
@@ -245,4 +291,3 @@ class LoraSpec:
             )
         if self.stage is not None and (type(self.stage) is not int or self.stage not in (1, 2)):
             raise ArgumentError(f"lora stage: expected 1, 2 or None, found {self.stage!r}")
-        object.__setattr__(self, "path", Path(self.path))

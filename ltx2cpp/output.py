@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 from ltx2cpp import media
@@ -43,7 +43,7 @@ class GenerationOutput:
         """Sample rate of the sound in Hz, or None."""
         return None if self.sound is None else self.sound.sample_rate
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the clip; the ending of ``path`` chooses the format (see `ltx2cpp.media`).
 
         Raises:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from types import NoneType, TracebackType
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -30,7 +30,7 @@ from ltx2cpp.model.resolve import resolve
 from ltx2cpp.networks.backend import Backend
 from ltx2cpp.networks.networks import Networks
 from ltx2cpp.observing import Observer, Step
-from ltx2cpp.options import LoraSpec
+from ltx2cpp.options import LoraSpec, as_path
 from ltx2cpp.output import GenerationOutput, GenerationStream
 from ltx2cpp.process_memory import resident_bytes
 from ltx2cpp.sampling.noise import NoiseSource
@@ -79,8 +79,8 @@ class PipelineOptions(TypedDict, total=False):
     observer: Observer | None
     loras: Sequence[LoraSpec]
     lora_mode: str
-    distilled_lora: str | Path | None
-    prompt_cache: str | Path | None
+    distilled_lora: str | os.PathLike[str] | None
+    prompt_cache: str | os.PathLike[str] | None
     offload: str
     max_memory: float | None
     preset: Preset | None
@@ -91,8 +91,8 @@ _KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
     "device": ("the name of a device", (str,)),
     "observer": ("an Observer", (Observer, NoneType)),
     "loras": ("a sequence of LoraSpec", (Sequence,)),
-    "distilled_lora": ("the path of a LoRA", (str, Path, NoneType)),
-    "prompt_cache": ("the path of a folder", (str, Path, NoneType)),
+    "distilled_lora": ("the path of a LoRA", (str, os.PathLike, NoneType)),
+    "prompt_cache": ("the path of a folder", (str, os.PathLike, NoneType)),
     "max_memory": ("GiB as a number", (int, float, NoneType)),
     "preset": ("a Preset", (Preset, NoneType)),
 }
@@ -122,7 +122,9 @@ class LTX2Pipeline:
         ...     out.save("fox.mp4")
     """
 
-    def __init__(self, files: ModelFiles | str | Path, **options: Unpack[PipelineOptions]) -> None:
+    def __init__(
+        self, files: ModelFiles | str | os.PathLike[str], **options: Unpack[PipelineOptions]
+    ) -> None:
         check_names("LTX2Pipeline", options, PipelineOptions)
         _check_kinds(options)
         backend = Backend(
@@ -137,7 +139,9 @@ class LTX2Pipeline:
             resolve(_model_files(files)),
             backend,
             loras=options.get("loras", ()),
-            distilled_lora=None if distilled_lora is None else Path(distilled_lora),
+            distilled_lora=None
+            if distilled_lora is None
+            else as_path("distilled_lora", distilled_lora),
             prompt_cache=options.get("prompt_cache"),
         )
         self._memory = MemoryPolicy(
@@ -416,7 +420,7 @@ def _model_files(files: object) -> ModelFiles:
     Raises:
         ArgumentError: something else was given.
     """
-    if isinstance(files, (str, Path)):
+    if isinstance(files, (str, os.PathLike)):
         return ModelFiles(checkpoint=files)
     if isinstance(files, ModelFiles):
         return files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -176,7 +177,7 @@ class PromptEmbedding:
                 f"{self.audio.shape}"
             )
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write both contexts as a safetensors file, under a temporary name first.
 
         Raises:
@@ -191,7 +192,7 @@ class PromptEmbedding:
             temporary.write_bytes(payload)
 
     @classmethod
-    def load(cls, path: str | Path) -> PromptEmbedding:
+    def load(cls, path: str | os.PathLike[str]) -> PromptEmbedding:
         """Read what ``save`` wrote.
 
         Raises:

@@ -30,7 +30,7 @@ from ltx2cpp.errors import Error
 from ltx2cpp.latents import audio_positions, video_positions
 from ltx2cpp.model.names import sort_tensors
 from ltx2cpp.model.resolve import resolve
-from ltx2cpp.options import WEIGHT_TYPES
+from ltx2cpp.options import WEIGHT_TYPES, spell_type
 from ltx2cpp.values import Velocity
 
 _COUNTS = (1, 2, 4)
@@ -104,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("checkpoint", type=Path, help="a file of make_synthetic.py, or a real one")
-    parser.add_argument("--weight-type", default="file", choices=WEIGHT_TYPES)
+    parser.add_argument("--weight-type", default="file", type=spell_type, choices=WEIGHT_TYPES)
     parser.add_argument("--rank", type=int, default=32)
     parser.add_argument("--targets", choices=("attention", "all"), default="attention")
     parser.add_argument("--change", type=float, default=0.02, help="norm of B A over that of W")
@@ -114,7 +114,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--counts", type=int, nargs="+", default=_COUNTS)
-    parser.add_argument("--exact", default="f32", choices=WEIGHT_TYPES, help="type to compare with")
+    parser.add_argument(
+        "--exact", default="f32", type=spell_type, choices=WEIGHT_TYPES, help="type to compare with"
+    )
     options = parser.parse_args(arguments)
     try:
         with tempfile.TemporaryDirectory() as folder:

@@ -27,6 +27,7 @@ from synthetic.checkpoints import (
 )
 
 from ltx2cpp.errors import Error
+from ltx2cpp.options import spell_type
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--sparse",
         metavar="TYPE",
+        type=spell_type,
         help="write zeros of this weight type, as GGUF, in a file that takes no room on the disk",
     )
     options = parser.parse_args(arguments)

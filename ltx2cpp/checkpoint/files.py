@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +26,7 @@ INDEX_SUFFIX = ".safetensors.index.json"
 MAX_JSON_BYTES = 64 << 20
 
 
-def open_checkpoint(path: str | Path) -> CheckpointFile:
+def open_checkpoint(path: str | os.PathLike[str]) -> CheckpointFile:
     """Open a model file or folder and check its header.
 
     Args:

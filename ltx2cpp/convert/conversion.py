@@ -149,8 +149,8 @@ class _Plan:
 
 
 def convert(
-    source: str | Path,
-    destination: str | Path,
+    source: str | os.PathLike[str],
+    destination: str | os.PathLike[str],
     type: str | Recipe = "q8_0",
     on_progress: ProgressCallback | None = None,
     *,

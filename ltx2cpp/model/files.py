@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.model.detect import Variant
+from ltx2cpp.options import as_path
 
 
 @dataclass(frozen=True)
@@ -37,18 +39,18 @@ class ModelFiles:
         >>> ModelFiles("ltx-2.3-22b-distilled.safetensors", text_encoder="gemma-3-12b-it")
     """
 
-    checkpoint: str | Path | None = None
-    text_encoder: str | Path | None = None
-    transformer: str | Path | None = None
-    connectors: str | Path | None = None
-    text_projection: str | Path | None = None
-    video_vae: str | Path | None = None
-    audio_vae: str | Path | None = None
-    vocoder: str | Path | None = None
-    spatial_upsampler: str | Path | None = None
-    temporal_upsampler: str | Path | None = None
-    tokenizer: str | Path | None = None
-    duration_head: str | Path | None = None
+    checkpoint: str | os.PathLike[str] | None = None
+    text_encoder: str | os.PathLike[str] | None = None
+    transformer: str | os.PathLike[str] | None = None
+    connectors: str | os.PathLike[str] | None = None
+    text_projection: str | os.PathLike[str] | None = None
+    video_vae: str | os.PathLike[str] | None = None
+    audio_vae: str | os.PathLike[str] | None = None
+    vocoder: str | os.PathLike[str] | None = None
+    spatial_upsampler: str | os.PathLike[str] | None = None
+    temporal_upsampler: str | os.PathLike[str] | None = None
+    tokenizer: str | os.PathLike[str] | None = None
+    duration_head: str | os.PathLike[str] | None = None
     variant: Variant | None = None
 
     def paths(self) -> dict[str, Path]:
@@ -64,7 +66,5 @@ class ModelFiles:
             value = getattr(self, item.name)
             if value is None or item.name == "variant":
                 continue
-            if not isinstance(value, (str, Path)) or not str(value):
-                raise ArgumentError(f"{item.name}: expected a path, found {value!r}")
-            paths[item.name] = Path(value)
+            paths[item.name] = as_path(item.name, value)
         return paths

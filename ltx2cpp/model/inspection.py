@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -134,7 +135,7 @@ class Inspection:
         return plain
 
 
-def inspect_file(path: str | Path) -> Inspection:
+def inspect_file(path: str | os.PathLike[str]) -> Inspection:
     """Describe a model file or folder; reads headers only.
 
     Args:

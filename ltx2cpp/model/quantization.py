@@ -13,6 +13,7 @@ from enum import Enum
 
 from ltx2cpp.checkpoint.tensors import DType
 from ltx2cpp.errors import ArgumentError
+from ltx2cpp.options import spell_type
 
 
 class Recipe(str, Enum):
@@ -127,7 +128,7 @@ _ALIASES = {"q5_k": Recipe.Q5_K_M, "q4_k": Recipe.Q4_K_M}
 
 
 def parse_recipe(text: str | Recipe) -> Recipe:
-    """Return the recipe that a user's word means, in upper or lower case.
+    """Return the recipe that a user's word means, in any spelling of `spell_type`.
 
     q5_k and q4_k mean the _m forms.
 
@@ -136,7 +137,7 @@ def parse_recipe(text: str | Recipe) -> Recipe:
     """
     if isinstance(text, Recipe):
         return text
-    word = str(text).lower()
+    word = spell_type(str(text))
     if word in _ALIASES:
         return _ALIASES[word]
     try:

@@ -15,7 +15,7 @@ from ltx2cpp.model.lora import check_lora_mode
 from ltx2cpp.model.quantization import target_dtype
 from ltx2cpp.networks.finite import check_finite
 from ltx2cpp.networks.lazy import LazyNetwork
-from ltx2cpp.options import WEIGHT_TYPES, LoraMode, Offload
+from ltx2cpp.options import LoraMode, Offload, check_weight_type
 from ltx2cpp.process_memory import available_bytes
 
 if TYPE_CHECKING:
@@ -74,10 +74,7 @@ class Backend:
         observer: Observer,
         lora_mode: str = "auto",
     ) -> None:
-        if weight_type not in WEIGHT_TYPES:
-            raise ArgumentError(
-                f"weight_type: expected one of {', '.join(WEIGHT_TYPES)}, found {weight_type!r}"
-            )
+        weight_type = check_weight_type(weight_type)
         if threads is not None and (type(threads) is not int or not 1 <= threads <= 1024):
             raise ArgumentError(f"threads: expected 1 to 1024 or None, found {threads!r}")
         self.device = _core.Device(device, threads)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -61,7 +62,7 @@ class Networks:
         *,
         loras: Sequence[LoraSpec] = (),
         distilled_lora: Path | None = None,
-        prompt_cache: str | Path | None = None,
+        prompt_cache: str | os.PathLike[str] | None = None,
     ) -> None:
         self.backend = backend
         self.distilled_lora = distilled_lora

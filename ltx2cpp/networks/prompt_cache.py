@@ -47,7 +47,7 @@ class PromptCache:
         limit_bytes: highest sum of all entries.
     """
 
-    def __init__(self, folder: str | Path, limit_bytes: int = _LIMIT_BYTES) -> None:
+    def __init__(self, folder: str | os.PathLike[str], limit_bytes: int = _LIMIT_BYTES) -> None:
         self._folder = Path(folder)
         self._limit_bytes = limit_bytes
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,7 +44,7 @@ class PromptEncoder:
     """
 
     def __init__(
-        self, models: ModelSet, backend: Backend, cache_folder: str | Path | None = None
+        self, models: ModelSet, backend: Backend, cache_folder: str | os.PathLike[str] | None = None
     ) -> None:
         self._models, self._backend = models, backend
         self._cache = None if cache_folder is None else PromptCache(cache_folder)

@@ -26,6 +26,13 @@ EPILOG = """examples:
 TYPES = ("f32", "f16", "bf16", "q8_0", "q6_k", "q5_k_m", "q4_k_m")
 
 
+def _recipe_word(word: str) -> str:
+    from ltx2cpp.options import spell_type
+
+    spelled = spell_type(word)
+    return f"{spelled}_m" if f"{spelled}_m" in TYPES else spelled
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument("input", metavar="IN", type=Path, help="model file or folder")
@@ -33,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--type",
         default="q8_0",
-        type=str.lower,
+        type=_recipe_word,
         choices=TYPES,
         help="type of the large matrices (default: q8_0)",
     )

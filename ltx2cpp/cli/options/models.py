@@ -32,7 +32,7 @@ COMPONENTS = {
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Add the files of the model and the machine it runs on."""
-    from ltx2cpp.options import WEIGHT_TYPES
+    from ltx2cpp.options import WEIGHT_TYPES, spell_type
 
     model = parser.add_argument_group(
         "model files", "a file for one component wins over what --model holds"
@@ -63,6 +63,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     machine.add_argument(
         "--weight-type",
         default="file",
+        type=spell_type,
         choices=WEIGHT_TYPES,
         help="convert the weights on load (default: file, as stored)",
     )

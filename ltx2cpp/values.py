@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -193,29 +192,30 @@ class PromptEmbedding:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> PromptEmbedding:
-        """Read what ``save`` wrote.
+        """Read what ``save`` wrote, or the like in any floating-point type.
 
         Raises:
             CheckpointError: the file is missing, malformed, or something else.
+            UnsupportedError: its values are quantised.
         """
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
+        from ltx2cpp.checkpoint import open_checkpoint, read_array
 
-        try:
-            tensors = load_file(Path(path))
-        except (OSError, ValueError, SafetensorError) as error:
-            raise CheckpointError(f"{path}: not a readable prompt embedding ({error})") from error
-        except (TypeError, AttributeError) as error:  # numpy has no such type
-            raise CheckpointError(
-                f"{path}: not a readable prompt embedding: expected float32 or float16 ({error})"
-            ) from error
-        if not {"video", "audio"} <= set(tensors):
+        tensors = open_checkpoint(path).tensors
+        contexts = [tensors[name] for name in ("video", "audio") if name in tensors]
+        if len(contexts) != 2:
             raise CheckpointError(
                 f"{path}: expected the tensors 'video' and 'audio' of a prompt embedding, "
                 f"found {sorted(tensors)[:8]}"
             )
+        for info in contexts:
+            if not (info.dtype.is_float or info.dtype.is_quantized):
+                raise CheckpointError(
+                    f"{path}: expected a prompt embedding of floating-point numbers, found "
+                    f"{info.dtype}"
+                )
+        video, audio = (read_array(info) for info in contexts)
         try:
-            return cls(video=tensors["video"], audio=tensors["audio"])
+            return cls(video=video, audio=audio)
         except ShapeError as error:
             raise ShapeError(f"{path}: {error}") from error
 

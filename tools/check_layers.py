@@ -66,7 +66,7 @@ PYTHON_LAYERS = {
     "numeric": Layer(frozenset({"errors"})),
     "options": Layer(frozenset({"errors", "numeric"})),
     "observing": Layer(frozenset({"process_memory"})),
-    "values": Layer(frozenset({"errors", "atomic"}), (*_ARRAYS, "safetensors")),
+    "values": Layer(frozenset({"errors", "atomic", "checkpoint"}), (*_ARRAYS, "safetensors")),
     "latents": Layer(_VALUES, _ARRAYS),
     # Files of models, from bytes to components; nothing here computes.
     "checkpoint": Layer(frozenset({"errors", "atomic"}), (*_ARRAYS, "gguf")),

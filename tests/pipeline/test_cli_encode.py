@@ -77,7 +77,7 @@ def test_a_clip_of_an_embedding_is_made_again_with_it(tmp_path: Path) -> None:
         (["encode", *"ab", "-o", "a.safetensors", "-o", "./a.safetensors"], "the same file twice"),
         (["generate", "a", "--embedding", "x", "-o", "a.mp4"], "as text and as --embedding"),
         (["generate", "-o", "a.mp4"], "no prompt is given"),
-        (["generate", "--embedding", "x", "-o", "a.mp4"], "not a readable prompt embedding"),
+        (["generate", "--embedding", "x", "-o", "a.mp4"], "x: no such file"),
         (
             ["generate", "a", "-n", "b", "--negative-embedding", "x", "-o", "a.mp4"],
             "the negative prompt is given twice",

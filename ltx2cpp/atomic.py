@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ltx2cpp.errors import OutputError
+from ltx2cpp.paths import is_folder
 
 # The second part tells this process's files from those of others that write into the same folder.
 _TEMPORARY_PREFIX = f".ltx2cpp-{secrets.token_hex(4)}-"
@@ -131,12 +132,11 @@ def remove_abandoned(folder: Path) -> None:
 
 def final_file(path: str | os.PathLike[str]) -> Path:
     """Resolve the name of an output file and check that a file may stand there."""
-    final = Path(os.path.realpath(path))
+    final = _resolve(path)
     _check_parent(final)
     # Another process may replace or remove the file between two looks at it.
-    try:
-        status = final.stat()
-    except FileNotFoundError:
+    status = _status(final)
+    if status is None:
         return final
     if stat.S_ISDIR(status.st_mode):
         raise OutputError(f"{final}: is a folder, expected the name of a file")
@@ -149,6 +149,25 @@ def final_file(path: str | os.PathLike[str]) -> Path:
     return final
 
 
+def _resolve(path: str | os.PathLike[str]) -> Path:
+    try:
+        return Path(os.path.realpath(path))
+    except ValueError as error:
+        # A NUL byte, or a character that the file system's encoding lacks.
+        raise OutputError(f"{os.fspath(path)!r}: is not a file name") from error
+
+
+def _status(final: Path) -> os.stat_result | None:
+    """Return the status of what has a name, None for nothing."""
+    try:
+        return final.stat()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        # A name that the file system does not take, or a loop of links.
+        raise OutputError(f"{final}: cannot be written: {error.strerror or error}") from error
+
+
 def _is_still(path: Path, status: os.stat_result) -> bool:
     """Whether the file that had this status still has this name."""
     try:
@@ -159,11 +178,12 @@ def _is_still(path: Path, status: os.stat_result) -> bool:
 
 def final_folder(path: str | os.PathLike[str], *, may_replace: Callable[[Path], bool]) -> Path:
     """Resolve the name of an output folder and check that nothing foreign in it would be lost."""
-    final = Path(os.path.realpath(path))
+    final = _resolve(path)
     _check_parent(final)
-    if final.exists() and not final.is_dir():
+    status = _status(final)
+    if status is not None and not stat.S_ISDIR(status.st_mode):
         raise OutputError(f"{final}: is a file, expected the name of a folder")
-    if final.is_dir():
+    if status is not None:
         with _output_errors(final):
             foreign = [entry.name for entry in final.iterdir() if not may_replace(entry)]
         if foreign:
@@ -175,7 +195,7 @@ def final_folder(path: str | os.PathLike[str], *, may_replace: Callable[[Path], 
 
 
 def _check_parent(final: Path) -> None:
-    if not final.parent.is_dir():
+    if not is_folder(final.parent):
         raise OutputError(
             f"{final}: its folder {str(final.parent)!r} does not exist; create it first"
         )
@@ -263,7 +283,7 @@ def _remove_if_abandoned(path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
+    if is_folder(path) and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
@@ -279,7 +299,7 @@ def _flush_to_disk(path: Path) -> None:
 
 
 def _replace_folder(temporary: Path, final: Path) -> None:
-    if not final.is_dir():
+    if not is_folder(final):
         temporary.rename(final)
         return
     old = final.with_name(f"{_REPLACED_PREFIX}{secrets.token_hex(6)}")

@@ -6,11 +6,11 @@ import itertools
 import math
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal, get_args
 
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.numeric import real_number
+from ltx2cpp.paths import as_path
 
 SchedulerTokens = Literal["constant", "clip"]
 Scheduler = Literal["auto", "ltx2", "linear_quadratic", "flow_shift"]
@@ -59,18 +59,6 @@ def check_weight_type(word: str) -> str:
             f"weight_type: expected one of {', '.join(WEIGHT_TYPES)}, found {word!r:.60}"
         )
     return spelled
-
-
-def as_path(name: str, value: object) -> Path:
-    """Return the path that a caller gave, as text or anything that stands for a path.
-
-    Raises:
-        ArgumentError: something else, or nothing.
-    """
-    path = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
-    if not isinstance(path, str) or not path:
-        raise ArgumentError(f"{name}: expected a path, found {value!r:.100}")
-    return Path(path)
 
 
 @dataclass(frozen=True)

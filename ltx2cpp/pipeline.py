@@ -30,8 +30,9 @@ from ltx2cpp.model.resolve import resolve
 from ltx2cpp.networks.backend import Backend
 from ltx2cpp.networks.networks import Networks
 from ltx2cpp.observing import Observer, Step
-from ltx2cpp.options import LoraSpec, as_path
+from ltx2cpp.options import LoraSpec
 from ltx2cpp.output import GenerationOutput, GenerationStream
+from ltx2cpp.paths import as_path
 from ltx2cpp.process_memory import resident_bytes
 from ltx2cpp.sampling.noise import NoiseSource
 from ltx2cpp.values import Audio, FloatArray, Modality, PromptEmbedding, Velocity

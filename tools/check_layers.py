@@ -53,23 +53,24 @@ _UNBOUND_CPP = frozenset({"bindings/testing.cpp"})
 
 _CORE_MODULE = r"ltx2cpp\._core"
 _ARRAYS = ("numpy",)
-_VALUES = frozenset({"errors", "numeric", "values"})
-_FILES = frozenset({"errors", "checkpoint"})
+_VALUES = frozenset({"errors", "numeric", "paths", "values"})
+_FILES = frozenset({"errors", "checkpoint", "paths"})
 _GENERATION = _VALUES | {"latents", "options", "observing", "process_memory"}
 _MODEL = _FILES | {"config", "text", "options"}
 
 # A room or a module at the top of the package; "" is the package itself, its public names.
 PYTHON_LAYERS = {
     "errors": Layer(frozenset()),
+    "paths": Layer(frozenset({"errors"})),
     "process_memory": Layer(frozenset()),
-    "atomic": Layer(frozenset({"errors"})),
+    "atomic": Layer(frozenset({"errors", "paths"})),
     "numeric": Layer(frozenset({"errors"})),
-    "options": Layer(frozenset({"errors", "numeric"})),
+    "options": Layer(frozenset({"errors", "numeric", "paths"})),
     "observing": Layer(frozenset({"process_memory"})),
     "values": Layer(frozenset({"errors", "atomic", "checkpoint"}), (*_ARRAYS, "safetensors")),
     "latents": Layer(_VALUES, _ARRAYS),
     # Files of models, from bytes to components; nothing here computes.
-    "checkpoint": Layer(frozenset({"errors", "atomic"}), (*_ARRAYS, "gguf")),
+    "checkpoint": Layer(frozenset({"errors", "atomic", "paths"}), (*_ARRAYS, "gguf")),
     "config": Layer(_FILES, _ARRAYS),
     "text": Layer(frozenset({"errors"}), (*_ARRAYS, "tokenizers", "sentencepiece")),
     "model": Layer(_MODEL, _ARRAYS),

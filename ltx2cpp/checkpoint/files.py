@@ -19,6 +19,7 @@ from ltx2cpp.checkpoint.safetensors import parse_json, show
 from ltx2cpp.checkpoint.single import HEAD_BYTES, open_single, read_head, refuse_stranger
 from ltx2cpp.checkpoint.tensors import CheckpointFile, TensorInfo, reading
 from ltx2cpp.errors import CheckpointError
+from ltx2cpp.paths import is_file, is_folder
 
 logger = logging.getLogger("ltx2cpp")
 
@@ -42,7 +43,7 @@ def open_checkpoint(path: str | os.PathLike[str]) -> CheckpointFile:
         UnsupportedError: a known format or element type that is not implemented.
     """
     path = Path(path)
-    if path.is_dir():
+    if is_folder(path):
         return _open_folder(path)
     if path.name.endswith(INDEX_SUFFIX):
         return _open_index(path)
@@ -106,7 +107,7 @@ def _open_gguf_of(folder: Path, names: list[str]) -> CheckpointFile:
 def _open_shard(path: Path, part: PartName) -> CheckpointFile:
     """Open the model that a shard belongs to: by its index, else by the numbers in the names."""
     index = path.with_name(part.stem + INDEX_SUFFIX)
-    if index.is_file():
+    if is_file(index):
         return _open_index(index)
     paths = part_paths(path.parent, part, str(path))
     return join_parts(path, [open_single(shard) for shard in paths])

@@ -12,6 +12,7 @@ from ltx2cpp.errors import ArgumentError
 from ltx2cpp.media.frame_rate import exact_frame_rate
 from ltx2cpp.media.images import is_frame_file
 from ltx2cpp.media.video import VIDEO_KINDS, check_encoder
+from ltx2cpp.paths import is_folder
 
 
 class OutputFormat(enum.Enum):
@@ -78,7 +79,7 @@ def output_format(path: str | os.PathLike[str]) -> OutputFormat:
     text = os.fspath(path)
     if not text:
         raise ArgumentError(f"the output name is empty, expected {_KNOWN}")
-    if text.endswith(("/", os.sep)) or Path(text).is_dir():
+    if text.endswith(("/", os.sep)) or is_folder(text):
         return OutputFormat.PNG_FOLDER
     suffix = Path(text).suffix
     file_format = _BY_SUFFIX.get(suffix.lower())

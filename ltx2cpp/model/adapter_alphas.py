@@ -16,6 +16,7 @@ from ltx2cpp.checkpoint import CheckpointFile, DType, TensorInfo, read_array
 from ltx2cpp.checkpoint.files import read_json_file
 from ltx2cpp.checkpoint.safetensors import parse_json, show
 from ltx2cpp.errors import CheckpointError, UnsupportedError
+from ltx2cpp.paths import is_file, is_folder
 
 _METADATA_KEY = "lora_adapter_metadata"
 _CONFIG_NAME = "adapter_config.json"
@@ -111,9 +112,9 @@ def _configured_alphas(file: CheckpointFile, path: Path) -> dict[str, _Alphas]:
             configs.setdefault(prefix, {})[name] = value
         return {prefix: _read_alphas(config, where) for prefix, config in configs.items()}
     # A peft folder has the configuration in a file of its own.
-    folder = path if path.is_dir() else path.parent
+    folder = path if is_folder(path) else path.parent
     beside = folder / _CONFIG_NAME
-    if (path.is_dir() or path.name == _PEFT_FILE) and beside.is_file():
+    if (is_folder(path) or path.name == _PEFT_FILE) and is_file(beside):
         parsed = read_json_file(beside)
         if not isinstance(parsed, dict):
             raise CheckpointError(f"{beside}: is not a JSON object")

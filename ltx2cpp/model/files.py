@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.model.detect import Variant
-from ltx2cpp.options import as_path
+from ltx2cpp.paths import as_path
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ltx2cpp.errors import ArgumentError
+from ltx2cpp.paths import is_file, is_folder
 
 _INDEX_SUFFIX = ".safetensors.index.json"
 _WEIGHT_SUFFIXES = (".safetensors", ".gguf")
@@ -34,7 +35,7 @@ def files_of_model(path: str | os.PathLike[str]) -> list[Path]:
         belong to it. Nothing is opened but an index.
     """
     root = Path(path)
-    if root.is_dir():
+    if is_folder(root):
         candidates = _files_of_folder(root)
         folder = root
     else:
@@ -42,7 +43,7 @@ def files_of_model(path: str | os.PathLike[str]) -> list[Path]:
         candidates = _shards_of(root)
         candidates += [folder / name for name in _SIDE_NAMES]
     candidates += [folder.parent / _TOKENIZER_FOLDER / name for name in _SIDE_NAMES]
-    return [root, *(file for file in candidates if file.exists())]
+    return [root, *(file for file in candidates if is_file(file) or is_folder(file))]
 
 
 def files_of_folder(path: str | os.PathLike[str]) -> list[Path]:
@@ -134,7 +135,7 @@ def _shards_of(path: Path) -> list[Path]:
 def _named_by(index: Path) -> list[Path]:
     """List the files that an index names; a damaged one names none, and is refused when opened."""
     try:
-        if not index.is_file() or index.stat().st_size > _MAX_INDEX_BYTES:
+        if not is_file(index) or index.stat().st_size > _MAX_INDEX_BYTES:
             return []
         listing = json.loads(index.read_bytes())
     except (OSError, ValueError, RecursionError):

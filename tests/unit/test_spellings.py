@@ -11,7 +11,8 @@ from ltx2cpp import LoraSpec, ModelFiles
 from ltx2cpp.cli.commands import bench, convert, encode, generate
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.model.quantization import Recipe, parse_recipe
-from ltx2cpp.options import as_path, check_weight_type
+from ltx2cpp.options import check_weight_type
+from ltx2cpp.paths import as_path
 
 TYPES = {
     "f32": ("F32", "fp32", "float32"),

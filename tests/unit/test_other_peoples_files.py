@@ -25,7 +25,7 @@ from helpers.model_writers import (
 
 from ltx2cpp import LoraSpec
 from ltx2cpp.cli.main import main
-from ltx2cpp.errors import CheckpointError, UnsupportedError
+from ltx2cpp.errors import CheckpointError, UnsupportedError, WeightError
 from ltx2cpp.model.files import ModelFiles
 from ltx2cpp.model.inspection import inspect_file
 from ltx2cpp.model.resolve import resolve
@@ -174,10 +174,11 @@ def _lora(path: Path, *modules: str) -> Path:
 )
 def test_lora_of_the_text_encoder_is_named(module: str, tmp_path: Path) -> None:
     path = _lora(tmp_path / "lora.safetensors", module)
-    with pytest.raises(UnsupportedError, match=r"LoRA is for the text encoder .*leave it out"):
+    with pytest.raises(WeightError, match=r"LoRA is for the text encoder .*leave the LoRA out"):
         apply_loras(make_model(tmp_path, "2.3"), [LoraSpec(path)])
-    found = inspect_file(path)
-    assert "for the text encoder" in found.components[0].problem
+    inspection = inspect_file(path)
+    assert inspection.description.startswith("LoRA for 1 modules")
+    assert inspection.components[0].problem == ""
 
 
 def test_lora_that_changes_the_text_encoder_too(

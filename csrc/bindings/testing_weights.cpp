@@ -24,11 +24,14 @@ LoadedMatrix load_matrix(const TensorTable & table, const std::string & name, in
     WeightStore store("a weight under test", table);
     const Shape shape = store.root().shape_of(name);
     const ggml_tensor * tensor = store.root().require(name, shape, WeightKind::Matrix);
+    const auto any = [](ggml_type, int64_t) { return true; };
     store.load({.buffer_type = ggml_backend_cpu_buffer_type(),
                 .zero_copy = true,
                 .half_type = GGML_TYPE_F16,
                 .wide_type = GGML_TYPE_BF16,
                 .direct_conv = false,
+                .multiplies = any,
+                .looks_up = any,
                 .threads = threads});
     HostTensor values{shape, std::vector<float>(static_cast<size_t>(element_count(shape)))};
     if (tensor->type == GGML_TYPE_F32) {

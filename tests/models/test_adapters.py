@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import tolerances
 from harness import compare, nrmse
 from helpers.adapter_cases import ADAPTERS, AdapterCase, Array
+from helpers.checkpoint_writers import write_safetensors
+from helpers.stored_types import GGUF_TYPES, PACKINGS, decode_gguf, encode_gguf, pack
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
@@ -27,6 +29,7 @@ from ltx2cpp.checkpoint import (
 from ltx2cpp.errors import ArgumentError, CheckpointError
 from ltx2cpp.model.components import Component
 from ltx2cpp.model.lora_file import open_lora_file
+from ltx2cpp.model.weight_scales import attach_scales
 from ltx2cpp.networks.backend import Backend
 from ltx2cpp.observing import Observer
 
@@ -34,48 +37,43 @@ from ltx2cpp.observing import Observer
 OUT, COLUMNS = 88, 512
 NAME = "attn1.to_q.weight"
 
-_FP8_SCALE = 0.031
-STORED = [
-    "f32",
-    "f16",
-    "bf16",
-    "f64",
-    "f8_e4m3",
-    "f8_e5m2",
-    *(str(dtype) for dtype in DType if dtype.is_quantized),
-]
+PLAIN = {"f32": "<f4", "f16": "<f2", "f64": "<f8"}
+STORED = [*PLAIN, *(f"gguf {kind}" for kind in GGUF_TYPES), *PACKINGS]
 
 
 class Base:
-    """A weight in a file, and the values that it stands for."""
+    """A weight in a file, and the values that it stands for.
 
-    def __init__(self, folder: Path, stored: str, seed: int = 1) -> None:
-        rng = np.random.default_rng(seed)
+    Args:
+        folder: where the file is written.
+        stored: one of STORED.
+    """
+
+    def __init__(self, folder: Path, stored: str) -> None:
+        rng = np.random.default_rng(1)
         values = (rng.standard_normal((OUT, COLUMNS)) * 0.1).astype(np.float32)
-        dtype = DType(stored)
-        path = folder / "weight.bin"
-        scale = 1.0
-        if dtype.is_quantized:
-            path.write_bytes(_core.quantize(values, stored).tobytes())
-        elif dtype.is_fp8:
-            scale = _FP8_SCALE
-            path.write_bytes(rng.integers(0x20, 0x48, values.size, np.uint8).tobytes())
-        elif dtype is DType.BF16:
-            path.write_bytes((values.view(np.uint32) >> 16).astype("<u2").tobytes())
-        else:
-            path.write_bytes(
-                values.astype({"f16": "<f2", "f64": "<f8"}.get(stored, "<f4")).tobytes()
-            )
-        info = TensorInfo(NAME, dtype, (OUT, COLUMNS), path, 0, path.stat().st_size)
-        self.ref = WeightRef(info, scale=scale)
-        self.values: Array = scale * _values(info).astype(np.float64)
-
-
-def _values(info: TensorInfo) -> NDArray[Any]:
-    if not info.dtype.is_quantized:
-        return read_array(info)
-    stored = np.frombuffer(info.path.read_bytes(), np.uint8)
-    return _core.dequantize(stored, str(info.dtype), *info.shape)
+        path = folder / "weight.safetensors"
+        if stored in PACKINGS:
+            packed, exact = pack(stored, values)
+            stem = NAME.removesuffix("weight")
+            described = {stem + end: (dtype, shape) for end, (dtype, shape, _) in packed.items()}
+            data = {stem + end: payload for end, (_, _, payload) in packed.items()}
+            write_safetensors(path, described, None, data)
+            self.ref = attach_scales(open_checkpoint(path).tensors, str(path))[NAME]
+            self.values: Array = exact.astype(np.float64)
+            return
+        kind = stored.removeprefix("gguf ")
+        payload = (
+            values.astype(PLAIN[stored]).tobytes() if stored in PLAIN else encode_gguf(kind, values)
+        )
+        path.write_bytes(payload)
+        info = TensorInfo(NAME, DType(kind), (OUT, COLUMNS), path, 0, len(payload))
+        self.ref = WeightRef(info)
+        self.values = (
+            values.astype(PLAIN[stored]).astype(np.float64)
+            if stored in PLAIN
+            else decode_gguf(kind, payload, (OUT, COLUMNS)).astype(np.float64)
+        )
 
 
 def adapter(name: str, seed: int = 2) -> AdapterCase:
@@ -99,10 +97,9 @@ def load(
         (change,) = open_lora_file(path).changes
         scaled = change.scaled(strength)
         (pairs if isinstance(scaled, LowRankPair) else changes).append(scaled)
-    info = base.ref.info
-    ref = WeightRef(info, None, base.ref.scale, tuple(pairs), tuple(changes))
+    ref = dataclasses.replace(base.ref, low_rank=tuple(pairs), changes=tuple(changes))
     backend = Backend("cpu", weight_type, threads, Observer(), lora_mode)
-    table = backend.table(Component({NAME: ref}, None, str(info.path)))
+    table = backend.table(Component({NAME: ref}, None, str(ref.info.path)))
     held, values = _core._testing.load_matrix(table, NAME, threads)
     return held, values
 
@@ -118,7 +115,7 @@ def test_adapters_merge_into_every_stored_type(tmp_path: Path, name: str, stored
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_several_adapters_with_strengths_sum_up(tmp_path: Path, threads: int) -> None:
-    base = Base(tmp_path, "q8_0")
+    base = Base(tmp_path, "gguf q8_0")
     strengths = {"lora": 0.7, "loha": -0.4, "lokr half": 2.0, "dora of outputs": 0.5}
     strengths["dora of inputs"] = -1.5
     cases = [(adapter(name, seed), s) for seed, (name, s) in enumerate(strengths.items())]
@@ -131,7 +128,7 @@ def test_several_adapters_with_strengths_sum_up(tmp_path: Path, threads: int) ->
 
 
 def test_threads_change_no_bit(tmp_path: Path) -> None:
-    base, case = Base(tmp_path, "bf16"), adapter("lokr with dora")
+    base, case = Base(tmp_path, "gguf bf16"), adapter("lokr with dora")
     _, one = load(base, tmp_path, [(case, 0.8)])
     _, several = load(base, tmp_path, [(case, 0.8)], threads=5)
     np.testing.assert_array_equal(one, several)
@@ -140,13 +137,16 @@ def test_threads_change_no_bit(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("stored", "mode", "held"),
     [
-        ("q4_k", "auto", "q8_0"),
-        ("mxfp4", "auto", "q8_0"),
-        ("q4_k", "merge", "q4_K"),
-        ("q8_0", "auto", "q8_0"),
+        ("gguf q4_k", "auto", "q8_0"),
+        ("gguf mxfp4", "auto", "q8_0"),
+        ("gguf iq2_xs", "auto", "q8_0"),
+        ("gguf q4_k", "merge", "q4_K"),
+        # A type that cannot be made from values makes room too.
+        ("gguf iq2_xs", "merge", "bf16"),
+        ("gguf q8_0", "auto", "q8_0"),
         ("f16", "auto", "f16"),
-        ("bf16", "auto", "bf16"),
-        ("f8_e4m3", "auto", "bf16"),
+        ("gguf bf16", "auto", "bf16"),
+        ("nvfp4", "auto", "bf16"),
     ],
 )
 def test_few_bits_make_room_for_what_is_merged(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ltx2cpp.demo import DEMO, demo_files, warn_of_unknown
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.generation.clip import Clip
+from ltx2cpp.generation.lora_tags import warn_of_lora_tags
 from ltx2cpp.generation.needs import PlannedNeeds
 from ltx2cpp.generation.phases import State, phases_of
 from ltx2cpp.generation.pipelines import find_pipeline
@@ -296,6 +297,7 @@ class LTX2Pipeline:
         if self._model is None:
             self._model = self._describe_model()
         plan = settle(prompt, arguments, self._model)
+        warn_of_lora_tags(prompt, arguments.get("negative_prompt"))
         known = self.networks.prompt_encoder.known(plan.texts)
         phases = phases_of(plan, self.networks, known)
         for phase in phases:
@@ -366,6 +368,7 @@ class LTX2Pipeline:
 
     def encode_prompt(self, prompt: str) -> PromptEmbedding:
         """Return both contexts of a prompt, 1024 rows each."""
+        warn_of_lora_tags(prompt)
         return self.networks.encode_prompt(prompt)
 
     def velocity(

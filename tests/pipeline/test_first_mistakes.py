@@ -61,3 +61,14 @@ def test_devices_have_names(device: Any) -> None:
 def test_sampling_of_another_kind_is_refused(make: Make, value: Any) -> None:
     with pytest.raises(ArgumentError, match=f"sampling: expected a Sampling, found {value!r}"):
         make()("a red boat", width=64, height=32, num_frames=9, sampling=value)
+
+
+@pytest.mark.parametrize("negative", [True, False])
+def test_loras_in_a_prompt_are_answered(
+    make: Make, caplog: pytest.LogCaptureFixture, negative: bool
+) -> None:
+    prompts = ("a boat", "blur <lora:sharp>") if negative else ("a boat <lora:sharp>", "blur")
+    make()(prompts[0], negative_prompt=prompts[1], width=64, height=32, num_frames=9)
+    tags = [message for message in caplog.messages if "<lora:sharp>" in message]
+    assert len(tags) == 1
+    assert "loras=[LoraSpec('sharp.safetensors')]" in tags[0]

@@ -330,34 +330,6 @@ def test_generate_refuses_bad_loras(
     assert "--lora" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("prompt", "hint"),
-    [
-        ("a red boat <lora:my-style:0.8>", "--lora my-style.safetensors:0.8"),
-        ("a boat <LoRA: sub/style >", "--lora sub/style.safetensors"),
-        ("a boat <lyco:style:0.5:0.7>", "--lora style.safetensors:0.5"),
-        ("a <lora:a:1> b <lora:b:strong>", "--lora a.safetensors:1 --lora b.safetensors"),
-    ],
-)
-def test_generate_hints_at_loras_written_in_the_prompt(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], prompt: str, hint: str
-) -> None:
-    assert generate(prompt, "-q", "-o", tmp_path / "a.mp4") == 0
-    error = capsys.readouterr().err
-    assert error.startswith("warning: <") and error.endswith(f"given as {hint}\n")
-    assert last_call()["prompt"] == prompt
-    assert generate("a boat", "-n", prompt, "-q", "-o", tmp_path / "a.mp4") == 0
-    assert hint in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("prompt", ["a <b> c", "lora: a girl", "5 < 6: yes > no", "<lora>"])
-def test_generate_takes_other_words_without_a_hint(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], prompt: str
-) -> None:
-    assert generate(prompt, "-q", "-o", tmp_path / "a.mp4") == 0
-    assert capsys.readouterr().err == ""
-
-
 def test_generate_like_names_the_loras_of_the_clip(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,6 @@ from ltx2cpp.cli.options.models import (
     open_pipeline,
 )
 from ltx2cpp.cli.options.outputs import keep_inputs
-from ltx2cpp.cli.options.prompts import foreign_words
 from ltx2cpp.cli.text import without_controls
 from ltx2cpp.errors import ArgumentError
 
@@ -70,9 +69,6 @@ def run(arguments: argparse.Namespace) -> None:
 
     started_s = time.perf_counter()
     display = Display(quiet=arguments.quiet)
-    hint = foreign_words(*arguments.prompts)
-    if hint is not None:
-        display.insist(hint)
     display.run(
         lambda: _encode(arguments, display),
         verbose=arguments.verbose,

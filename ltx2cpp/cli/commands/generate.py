@@ -26,7 +26,6 @@ from ltx2cpp.cli.options.outputs import keep_inputs
 from ltx2cpp.cli.options.pipelines import add_pipeline_options
 from ltx2cpp.cli.options.prompts import (
     add_embedding_options,
-    foreign_words,
     negative_prompt_of,
     prompt_of,
 )
@@ -163,9 +162,8 @@ def run(arguments: argparse.Namespace) -> None:
     started_s = time.perf_counter()
     display = Display(quiet=arguments.quiet)
     call = settle_call(arguments, display.note)
-    for hint in (call.like.lacking, foreign_words(call.prompt, arguments.negative_prompt)):
-        if hint is not None:
-            display.insist(hint)
+    if call.like.lacking is not None:
+        display.insist(call.like.lacking)
     outputs = (arguments.output, arguments.latents_out)
     result = display.run(
         lambda: _generate(arguments, call, display),

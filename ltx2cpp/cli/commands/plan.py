@@ -34,15 +34,16 @@ def run(arguments: argparse.Namespace) -> None:
         DeviceMemoryError: it does not fit; the plan has been printed then.
     """
     from ltx2cpp.cli.display import Display
+    from ltx2cpp.cli.log import level_of, logging_to
     from ltx2cpp.cli.options.memory import print_plan
-    from ltx2cpp.cli.options.prompts import foreign_words
     from ltx2cpp.observing import Observer
 
     display = Display(quiet=arguments.quiet)
     call = generate.settle_call(arguments, display.note)
-    hint = foreign_words(call.prompt, arguments.negative_prompt)
-    if hint is not None:
-        display.insist(hint)
-    with generate.open_for(arguments, call, Observer()) as pipe:
+    with (
+        logging_to(display.insist, level=level_of(arguments.verbose)),
+        generate.open_for(arguments, call, Observer()) as pipe,
+    ):
         keywords = generate.guided(arguments, call, pipe)
-        print_plan(pipe.memory_plan(call.prompt, **keywords), as_json=arguments.json)
+        plan = pipe.memory_plan(call.prompt, **keywords)
+    print_plan(plan, as_json=arguments.json)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,12 +10,6 @@ from ltx2cpp.errors import ArgumentError
 
 if TYPE_CHECKING:
     from ltx2cpp.values import PromptEmbedding
-
-# Name and strength, also of relatives of LoRAs.
-_LORA_TAG = re.compile(
-    r"<\s*(?:lora|lyco|lycoris|loha|lokr)\s*:([^<>:]+)(?::([^<>:]*))?[^<>]*>", re.I
-)
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
 
 
 def add_embedding_options(parser: argparse.ArgumentParser) -> None:
@@ -57,25 +50,6 @@ def negative_prompt_of(arguments: argparse.Namespace) -> str | PromptEmbedding |
     if arguments.negative_prompt is not None:
         raise ArgumentError("the negative prompt is given twice, as text and as a file")
     return _load(arguments.negative_embedding)
-
-
-def foreign_words(*prompts: object) -> str | None:
-    """Return a hint for a prompt that names a LoRA as other programs have it, None for others.
-
-    Args:
-        prompts: those that are text are looked at.
-    """
-    texts = (text for text in prompts if isinstance(text, str))
-    found = [match for text in texts for match in _LORA_TAG.finditer(text)]
-    if not found:
-        return None
-    strengths = (match[2] if match[2] and _NUMBER.fullmatch(match[2]) else "" for match in found)
-    options = " ".join(
-        f"--lora {match[1].strip()}.safetensors{strength and f':{strength}'}"
-        for match, strength in zip(found, strengths, strict=True)
-    )
-    words = found[0][0]
-    return f"warning: {words} is taken as words of the prompt; LoRAs are files, given as {options}"
 
 
 def _load(path: Path) -> PromptEmbedding:

@@ -7,6 +7,11 @@ the same classes.
 
 from __future__ import annotations
 
+import re
+
+from ltx2cpp.printable import without_controls
+
+_SPACE = re.compile(r"[\n\t\u00a0\u3000]")
 # Packages quote what they stumble over, be it half a file; a path has 4096 characters at most.
 _MAX_CHARACTERS = 2000
 
@@ -19,15 +24,7 @@ def _sentence(text: str) -> str:
     if len(text) > _MAX_CHARACTERS:
         half = _MAX_CHARACTERS // 2
         text = f"{text[:half]} ... {text[-half:]}"
-    if text.isprintable():
-        return text
-    return "".join(
-        each if each.isprintable() else " " if each in "\n\t" else _escaped(each) for each in text
-    )
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode()
+    return without_controls(_SPACE.sub(" ", text))
 
 
 class Error(Exception):

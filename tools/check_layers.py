@@ -60,7 +60,8 @@ _MODEL = _FILES | {"config", "text", "options"}
 
 # A room or a module at the top of the package; "" is the package itself, its public names.
 PYTHON_LAYERS = {
-    "errors": Layer(frozenset()),
+    "printable": Layer(frozenset()),
+    "errors": Layer(frozenset({"printable"})),
     "paths": Layer(frozenset({"errors"})),
     "process_memory": Layer(frozenset()),
     "atomic": Layer(frozenset({"errors", "paths"})),
@@ -105,7 +106,7 @@ PYTHON_LAYERS = {
     # The command line sees what users see, and the lists that its help prints.
     "cli": Layer(
         frozenset({"", "atomic", "benchmark", "convert", "demo", "errors", "generation", "media"})
-        | {"model", "observing", "options", "process_memory", "values"},
+        | {"model", "observing", "options", "printable", "process_memory", "values"},
         (*_ARRAYS, "rich", _CORE_MODULE),
     ),
 }

@@ -6,7 +6,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator
 
-from ltx2cpp.cli.text import without_controls
+from ltx2cpp.printable import without_controls
 
 
 class _LineHandler(logging.Handler):

@@ -10,8 +10,8 @@ from typing import NoReturn
 
 from ltx2cpp.cli.commands import COMMANDS
 from ltx2cpp.cli.streams import lasting_streams
-from ltx2cpp.cli.text import without_controls
 from ltx2cpp.errors import Error
+from ltx2cpp.printable import without_controls
 
 EXIT_BUG = 1
 EXIT_USAGE = 2

@@ -1,20 +1,6 @@
-"""Text for people: numbers in words, and nothing that a terminal would obey."""
+"""Text for people: numbers in words."""
 
 from __future__ import annotations
-
-import re
-
-# Control characters but line ends and tabs: those of C0 and C1, which begin the commands of
-# terminals, and those that turn the direction of writing, which make a name look like another.
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-
-
-def without_controls(text: str) -> str:
-    """Spell the control characters of a text as escapes, which JSON reads too.
-
-    Texts from files may come from anyone; printed as they are, they could rewrite the screen.
-    """
-    return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def spell_bytes(size_bytes: int) -> str:

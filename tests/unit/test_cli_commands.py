@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 
 from ltx2cpp import media
 from ltx2cpp.cli.main import main
-from ltx2cpp.cli.text import spell_bytes, spell_count, spell_seconds, without_controls
+from ltx2cpp.cli.text import spell_bytes, spell_count, spell_seconds
 from ltx2cpp.model.inspection import ComponentSummary, Inspection
 from ltx2cpp.values import Audio, PromptEmbedding
 
@@ -240,11 +240,6 @@ def test_spell_count(count: int, text: str) -> None:
 
 # Clears the screen, in seven and in eight bits; sounds the bell; turns the direction of writing.
 HOSTILE = "\x1b[2J \x9b2J \x07 \x7f \u202egnp.exe"
-
-
-def test_without_controls_keeps_lines_and_letters() -> None:
-    assert without_controls("ä\t湖\n\u200d😀") == "ä\t湖\n\u200d😀"
-    assert without_controls(HOSTILE) == ("\\u001b[2J \\u009b2J \\u0007 \\u007f \\u202egnp.exe")
 
 
 def test_nothing_in_a_clip_reaches_the_terminal_as_a_command(

@@ -17,8 +17,8 @@ from ltx2cpp.cli.options.models import (
     open_pipeline,
 )
 from ltx2cpp.cli.options.outputs import keep_inputs
-from ltx2cpp.cli.text import without_controls
 from ltx2cpp.errors import ArgumentError
+from ltx2cpp.printable import without_controls
 
 if TYPE_CHECKING:
     from ltx2cpp.observing import Observer

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ltx2cpp.cli.log import logging_to
-from ltx2cpp.cli.text import count_noun, spell_bytes, spell_count, without_controls
+from ltx2cpp.cli.text import count_noun, spell_bytes, spell_count
 from ltx2cpp.errors import ArgumentError
+from ltx2cpp.printable import without_controls
 
 if TYPE_CHECKING:
     from ltx2cpp.model.inspection import Inspection, LoraSummary

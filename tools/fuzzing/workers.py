@@ -29,7 +29,8 @@ from fuzzing.reader import Reader
 from fuzzing.trial import Meter, make_case, quiet_stderr, try_case
 
 OUTCOMES = ("typed", "accepted", "fault")
-_HANG_S = 30.0
+# Of the clock: on a machine that is busy with other things a case may wait for half a minute.
+_HANG_S = 120.0
 _POLL_S = 0.05
 # Cases of one cause whose files a child keeps.
 _KEPT_OF_A_KIND = 2

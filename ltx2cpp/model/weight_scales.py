@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from ltx2cpp.checkpoint import (
     BlockScales,
     CheckpointFile,
@@ -315,7 +313,7 @@ class _Weight:
     def _number(self, name: str, info: TensorInfo) -> float:
         if info.num_elements != 1 or not info.dtype.is_float:
             raise self._misfit(name, info, "one number")
-        value = float(np.asarray(read_array(info), dtype=np.float64).reshape(()))
+        value = float(read_array(info).item())
         if not math.isfinite(value) or value <= 0:
             raise CheckpointError(f"{self._where}: '{name}' is {value}; a scale is positive")
         return value

@@ -41,7 +41,7 @@ CPP_LAYERS = {
     # What operations are made of: matrix kernels, vector code, the hooks of a device.
     "kernels": Layer(frozenset({"base", "graph"}), (*_BUILDING, r"ggml-cuda/.*")),
     "ops": Layer(frozenset({"base", "graph", "kernels"}), (*_BUILDING, r"ggml-cpu\.h")),
-    "weights": Layer(frozenset({"base", "io", "kernels"}), (_ANY_GGML,)),
+    "weights": Layer(frozenset({"base", "graph", "io", "kernels"}), (_ANY_GGML,)),
     "runtime": Layer(_OPERATIONS, (_ANY_GGML,)),
     "nn": Layer(_OPERATIONS, _BUILDING),
     "models": Layer(_NETWORK, _BUILDING),
@@ -64,6 +64,7 @@ PYTHON_LAYERS = {
     "errors": Layer(frozenset({"printable"})),
     "paths": Layer(frozenset({"errors"})),
     "process_memory": Layer(frozenset()),
+    "room": Layer(frozenset({"errors"})),
     "atomic": Layer(frozenset({"errors", "paths"})),
     "numeric": Layer(frozenset({"errors"})),
     "options": Layer(frozenset({"errors", "numeric", "paths"})),
@@ -73,9 +74,9 @@ PYTHON_LAYERS = {
     # Files of models, from bytes to components; nothing here computes.
     "checkpoint": Layer(frozenset({"errors", "atomic", "paths"}), (*_ARRAYS, "gguf")),
     "config": Layer(_FILES, _ARRAYS),
-    "text": Layer(frozenset({"errors"}), (*_ARRAYS, "tokenizers", "sentencepiece")),
+    "text": Layer(frozenset({"errors", "room"}), (*_ARRAYS, "tokenizers", "sentencepiece")),
     "model": Layer(_MODEL, _ARRAYS),
-    "convert": Layer(_MODEL | {"atomic", "model"}, (*_ARRAYS, "gguf", _CORE_MODULE)),
+    "convert": Layer(_MODEL | {"atomic", "model", "room"}, (*_ARRAYS, "gguf", _CORE_MODULE)),
     # Media know clips, not models.
     "media": Layer(_VALUES | {"atomic", "process_memory"}, (*_ARRAYS, "PIL", "av", "safetensors")),
     "output": Layer(frozenset({"values", "media"})),
@@ -106,7 +107,7 @@ PYTHON_LAYERS = {
     # The command line sees what users see, and the lists that its help prints.
     "cli": Layer(
         frozenset({"", "atomic", "benchmark", "convert", "demo", "errors", "generation", "media"})
-        | {"model", "observing", "options", "printable", "process_memory", "values"},
+        | {"model", "observing", "options", "printable", "process_memory", "room", "values"},
         (*_ARRAYS, "rich", _CORE_MODULE),
     ),
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -26,10 +27,19 @@ void parallel_for(int64_t count, int threads, const std::function<void(int64_t, 
     };
     {
         std::vector<std::jthread> pool;
-        for (int64_t part = 1; part < parts; ++part) {
-            pool.emplace_back(guarded, part);
+        pool.reserve(static_cast<size_t>(parts));
+        int64_t started = 1;
+        try {
+            for (; started < parts; ++started) {
+                pool.emplace_back(guarded, started);
+            }
+        } catch (const std::system_error &) {
+            // No more threads: this one does the rest.
         }
         guarded(0);
+        for (int64_t part = started; part < parts; ++part) {
+            guarded(part);
+        }
     }
     if (failure) {
         std::rethrow_exception(failure);

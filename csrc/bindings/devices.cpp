@@ -1,5 +1,6 @@
 #include "bindings/devices.h"
 
+#include "base/stopping.h"
 #include "bindings/arrays.h"
 #include "bindings/register.h"
 #include "runtime/devices.h"
@@ -68,6 +69,9 @@ void register_devices(py::module_ & module) {
             "Ends timing; returns the number of nodes and the seconds of each operation.")
         .def_property_readonly("runs_custom_ops", &Backend::runs_custom_ops,
                                "Whether the project's own kernels run here; else graphs use ggml's operations only.");
+
+    module.def("set_stopping", &set_stopping, py::arg("stop"),
+               "While set, computations under way end with Cancelled within a fraction of a second, and none begins.");
 
     module.def(
         "devices",

@@ -4,9 +4,12 @@
 #include <gguf.h>
 
 #include <memory>
+#include <new>
+#include <numeric>
 #include <optional>
 
 #include "bindings/register.h"
+#include "io/mapped_file.h"
 #include "kernels/registry.h"
 #include "ops/bias_gelu/bias_gelu.h"
 #include "ops/conv/conv.h"
@@ -112,6 +115,20 @@ Case antialiased_snake_case(const FloatArray & x, const FloatArray & alpha, cons
     return result;
 }
 
+void throw_on_thread(ggml_tensor * node, int thread, int /*num_threads*/, void * /*unused*/) {
+    if (thread == constants_of<int32_t>(node)) {
+        throw std::bad_alloc();
+    }
+}
+
+Case throwing_case(int thread, int threads) {
+    auto result = std::make_unique<OpCase>(/*fused=*/true, threads);
+    result->build([&](Graph & graph) {
+        return custom_node_with(graph, GGML_TYPE_F32, {1, 1, 1, 1}, {}, &throw_on_thread, static_cast<int32_t>(thread));
+    });
+    return result;
+}
+
 ConvActivation parse_conv_activation(const std::string & name) {
     if (name == "none") {
         return ConvActivation::None;
@@ -197,6 +214,21 @@ void register_testing(py::module_ & module) {
         [](const std::string & path) { gguf_free(gguf_init_from_file(path.c_str(), {true, nullptr})); },
         "Lets ggml itself open a GGUF, and say what it has to say of it.");
 
+    testing.def(
+        "sum_mapped",
+        [](const std::string & path, const py::function & between) {
+            const auto file = MappedFile::open(path);
+            between();
+            const auto bytes = file->view(0, file->size());
+            const auto sum = std::accumulate(bytes.begin(), bytes.end(), int64_t{0}, [](int64_t total, std::byte byte) {
+                return total + std::to_integer<int64_t>(byte);
+            });
+            file->check_unchanged();
+            return sum;
+        },
+        py::arg("path"), py::arg("between"), "Maps a file, calls `between`, and adds up the bytes of the file.");
+    testing.def("throwing", &throwing_case, py::arg("thread"), py::arg("threads"),
+                "An operation for which there is no memory on one of the threads.");
     testing.def("modulate", &modulate_case, py::arg("x"), py::arg("table"), py::arg("scale_entry"),
                 py::arg("shift_entry"), py::arg("rows"), py::arg("norm"), py::arg("eps"), py::arg("gap") = 0,
                 py::kw_only(), py::arg("fused"), py::arg("threads") = 1,

@@ -23,21 +23,13 @@ namespace {
 
 #if LTX2CPP_EMULATED_CUDA
 // What ggml keeps in a custom node's first parameter bytes.
-struct CustomParameters {
-    CustomKernel kernel;
-    int num_tasks;
-    void * userdata;
-};
-
-// Runs the CUDA kernel of the operation whose identity lies where CPU kernels get their user pointer.
-void run_emulated(ggml_tensor * node, int thread, int /*num_threads*/, void * identity) {
+// Runs the CUDA kernel of the operation.
+void run_emulated(ggml_tensor * node, int thread, int /*num_threads*/, void * /*kernel*/) {
     if (thread != 0) {
         return;
     }
-    ggml_tensor original = *node;
-    std::memcpy(original.op_params, &identity, sizeof(identity));
     int context = 0;
-    run_cuda_op(&context, nullptr, 0, &original);
+    run_cuda_op(&context, nullptr, 0, node);
 }
 
 void emulate(ggml_tensor * node, std::set<ggml_tensor *> & seen) {
@@ -52,11 +44,9 @@ void emulate(ggml_tensor * node, std::set<ggml_tensor *> & seen) {
         if (!run_cuda_op(nullptr, nullptr, 0, node)) {
             throw UnsupportedError("the CUDA kernels do not support this node");
         }
-        CustomParameters parameters;
-        std::memcpy(&parameters, node->op_params, sizeof(parameters));
-        std::memcpy(&parameters.userdata, &parameters.kernel, sizeof(parameters.userdata));
-        parameters.kernel = &run_emulated;
-        std::memcpy(node->op_params, &parameters, sizeof(parameters));
+        // In the place of the function that guards CPU kernels; the identity lies behind it.
+        const ggml_custom_op_t run = &run_emulated;
+        std::memcpy(node->op_params, &run, sizeof(run));
     }
 }
 #endif

@@ -20,15 +20,11 @@ constexpr size_t kMaxNodesOfLayer = 4096;
 }  // namespace
 
 Graph::Graph(ProbeSet probes, OpForm form, Products products)
-    : wanted_(std::move(probes)), form_(form), products_(products) {
-    const ggml_init_params params{
-        .mem_size = ggml_tensor_overhead() * kMaxNodes + ggml_graph_overhead_custom(kMaxNodes, /*grads=*/false),
-        .mem_buffer = nullptr,
-        .no_alloc = true,
-    };
-    ctx_.reset(ggml_init(params));
-    graph_ = ggml_new_graph_custom(ctx_.get(), kMaxNodes, /*grads=*/false);
-}
+    : ctx_(ggml_tensor_overhead() * kMaxNodes + ggml_graph_overhead_custom(kMaxNodes, /*grads=*/false)),
+      graph_(ggml_new_graph_custom(ctx_.get(), kMaxNodes, /*grads=*/false)),
+      wanted_(std::move(probes)),
+      form_(form),
+      products_(products) {}
 
 void Graph::check_room() const {
     const size_t left = ggml_get_mem_size(ctx()) - ggml_used_mem(ctx());

@@ -9,8 +9,8 @@
 #include <string_view>
 #include <vector>
 
-#include "ggml-cpp.h"
 #include "ggml.h"
+#include "graph/context.h"
 
 namespace ltx {
 
@@ -98,7 +98,7 @@ public:
 private:
     void check_room() const;
 
-    ggml_context_ptr ctx_;
+    Context ctx_;
     ggml_cgraph * graph_ = nullptr;
     ProbeSet wanted_;
     std::vector<std::string> offered_;

@@ -42,14 +42,20 @@ std::shared_ptr<const MappedFile> MappedFile::open(const std::string & path) {
     file->size_ = static_cast<uint64_t>(status.st_size);
     file->modified_ns_ = modified_ns(status);
     void * base = ::mmap(nullptr, file->size_, PROT_READ, MAP_SHARED, file->descriptor_, 0);
+    if (base == MAP_FAILED && errno == ENOMEM) {
+        throw DeviceMemoryError(path, ": the address space of this process has no room for the file's ",
+                                file->size_ >> 20, " MiB (ulimit -v, or the system's limit)");
+    }
     if (base == MAP_FAILED) {
         throw CheckpointError(path, ": cannot be mapped: ", std::strerror(errno));
     }
     file->base_ = static_cast<std::byte *>(base);
+    file->watched_.emplace(base, file->size_);
     return file;
 }
 
 MappedFile::~MappedFile() {
+    watched_.reset();
     if (base_ != nullptr) {
         ::munmap(base_, size_);
     }
@@ -91,6 +97,9 @@ void MappedFile::check_unchanged() const {
         modified_ns(status) != modified_ns_) {
         throw CheckpointError(path_, ": the file was changed while it was in use (", size_, " bytes when opened, ",
                               status.st_size, " now); load it again");
+    }
+    if (watched_->was_missing()) {
+        throw CheckpointError(path_, ": a part of the file could not be read; its disk may be damaged or gone");
     }
 }
 

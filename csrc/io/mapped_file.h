@@ -3,8 +3,11 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+
+#include "io/missing_pages.h"
 
 namespace ltx {
 
@@ -12,7 +15,8 @@ namespace ltx {
 // operating system's cache and cost no private memory.
 class MappedFile {
 public:
-    // Throws CheckpointError when the file cannot be opened or mapped, or is empty.
+    // Throws CheckpointError when the file cannot be opened or mapped, or is empty, DeviceMemoryError when the address
+    // space ends.
     static std::shared_ptr<const MappedFile> open(const std::string & path);
 
     ~MappedFile();
@@ -33,8 +37,8 @@ public:
     void prefetch(uint64_t offset, uint64_t size) const;
     void release(uint64_t offset, uint64_t size, bool drop_cached) const;
 
-    // Throws CheckpointError when the file was cut or rewritten since it was mapped: touching pages that are gone would
-    // kill the process. Call before each use of the data.
+    // Throws CheckpointError when the file was cut or rewritten since it was mapped, or a page could not be read. Call
+    // before and after each use of the data: what is missing reads as zeros.
     void check_unchanged() const;
 
 private:
@@ -45,6 +49,7 @@ private:
     std::byte * base_ = nullptr;
     uint64_t size_ = 0;
     int64_t modified_ns_ = 0;
+    std::optional<WatchedMapping> watched_;
 };
 
 }  // namespace ltx

@@ -1,6 +1,7 @@
 #include "kernels/custom.h"
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -21,7 +22,36 @@ std::string describe(ggml_type type, const int64_t * ne) {
     return text + "]";
 }
 
+thread_local KernelFailure * failure_of_thread = nullptr;
+
+void run_guarded(ggml_tensor * node, int thread, int num_threads, void * kernel) {
+    try {
+        reinterpret_cast<CustomKernel>(kernel)(node, thread, num_threads, nullptr);
+    } catch (...) {
+        failure_of_thread->set_current();
+    }
+}
+
 }  // namespace
+
+void KernelFailure::set_current() {
+    const std::lock_guard lock(mutex_);
+    if (!exception_) {
+        exception_ = std::current_exception();
+        is_set_.store(true, std::memory_order_release);
+    }
+}
+
+void KernelFailure::rethrow() {
+    if (is_set()) {
+        is_set_.store(false, std::memory_order_release);
+        std::rethrow_exception(std::exchange(exception_, nullptr));
+    }
+}
+
+void report_failures_to(KernelFailure * failure) {
+    failure_of_thread = failure;
+}
 
 ggml_tensor * custom_node(Graph & graph, ggml_type type, std::array<int64_t, 4> ne,
                           std::initializer_list<ggml_tensor *> sources, CustomKernel kernel, const void * constants,
@@ -34,7 +64,7 @@ ggml_tensor * custom_node(Graph & graph, ggml_type type, std::array<int64_t, 4> 
     }
     ggml_tensor * node =
         ggml_custom_4d(graph.ctx(), type, ne[0], ne[1], ne[2], ne[3], present.data(), static_cast<int>(present.size()),
-                       kernel, GGML_N_TASKS_MAX, /*userdata=*/nullptr);
+                       &run_guarded, GGML_N_TASKS_MAX, reinterpret_cast<void *>(kernel));
     if (constants_bytes > 0) {
         std::memcpy(reinterpret_cast<std::byte *>(node->op_params) + kConstantsOffset, constants, constants_bytes);
     }

@@ -2,9 +2,12 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <cstring>
+#include <exception>
 #include <initializer_list>
+#include <mutex>
 #include <string_view>
 #include <type_traits>
 
@@ -17,9 +20,38 @@ namespace ltx {
 // frozen into recorded device graphs, so constants go into the node and everything else into tensors.
 using CustomKernel = ggml_custom_op_t;
 
-// ggml keeps kernel, thread count and user pointer in the first 24 of a custom node's 64 parameter bytes.
+// ggml keeps a function, the thread count and a user pointer in the first 24 of a custom node's 64 parameter bytes. The
+// function of our nodes is always the one that guards kernels, and the user pointer is the kernel.
+inline constexpr size_t kKernelOffset = 16;
 inline constexpr size_t kConstantsOffset = 24;
 inline constexpr size_t kConstantsBytes = GGML_MAX_OP_PARAMS - kConstantsOffset;
+
+// The kernel of a custom node; means nothing where the node is not ours.
+inline CustomKernel kernel_of(const ggml_tensor * node) {
+    CustomKernel kernel = nullptr;
+    std::memcpy(&kernel, reinterpret_cast<const std::byte *>(node->op_params) + kKernelOffset, sizeof(kernel));
+    return kernel;
+}
+
+// What kernels threw in a computation: no exception may leave the threads of ggml. The first one counts.
+class KernelFailure {
+public:
+    bool is_set() const { return is_set_.load(std::memory_order_acquire); }
+
+    // Keeps the exception that is being handled.
+    void set_current();
+
+    // Throws what is kept and forgets it; call when no kernel runs.
+    void rethrow();
+
+private:
+    std::mutex mutex_;
+    std::atomic<bool> is_set_{false};
+    std::exception_ptr exception_;
+};
+
+// Kernels that run on this thread report there from now on. Every thread that computes graphs has to be told.
+void report_failures_to(KernelFailure * failure);
 
 // A contiguous result over `sources` (at most 9, optional ones last; null ones are dropped) that all threads compute.
 ggml_tensor * custom_node(Graph & graph, ggml_type type, std::array<int64_t, 4> ne,

@@ -48,8 +48,7 @@ const CustomOp * custom_op_of(const ggml_tensor * node) {
     if (node->op != GGML_OP_CUSTOM) {
         return nullptr;
     }
-    CustomKernel kernel = nullptr;
-    std::memcpy(&kernel, node->op_params, sizeof(kernel));
+    const CustomKernel kernel = kernel_of(node);
     for (const CustomOp & op : kOps) {
         if (op.cpu == kernel) {
             return &op;

@@ -69,7 +69,7 @@ HostTensor AudioDecoderNetwork::decode(const HostView & latent, const AudioRunOp
         runner().prepare(std::to_string(chunk.seen()), run_options(options),
                          [&](Graph & graph) { build(graph, chunk.seen()); });
         runner().set("latent", rows_of(values, chunk.first, chunk.last, config.token_size()));
-        runner().compute();
+        compute_graph();
         const HostTensor part = runner().fetch("mel");
         // A part that starts at latent f gives the same frames as the whole from `f * factor` on.
         const int64_t offset = chunk.first == 0 ? 0 : config.mel_frames(chunk.first + 1) - 1;
@@ -128,7 +128,7 @@ HostTensor AudioEncoderNetwork::encode(const HostView & mel, const AudioRunOptio
         const int64_t first_step = config.mel_frames(chunk.first + 1) - 1;
         runner().prepare(std::to_string(steps), run_options(options), [&](Graph & graph) { build(graph, steps); });
         runner().set("mel", rows_of(values, first_step, first_step + steps, mel_row));
-        runner().compute();
+        compute_graph();
         const HostTensor moments = runner().fetch("moments");
         // Only the means of the distribution, which are the first channels.
         for (int64_t place = (chunk.begin - chunk.first) * config.latent_bins;

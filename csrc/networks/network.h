@@ -9,17 +9,11 @@
 
 #include "networks/network_memory.h"
 #include "networks/probe_names.h"
+#include "networks/stores.h"
 #include "runtime/runner.h"
 #include "runtime/slot_residency.h"
-#include "weights/weight_store.h"
 
 namespace ltx {
-
-// Tensors and whose they are, for messages.
-struct NamedTable {
-    std::string owner;
-    TensorTable tensors;
-};
 
 // Whether a network's weights can leave memory behind the reader, part by part.
 enum class Streaming { Never, Possible };
@@ -35,7 +29,10 @@ public:
     // that does not fit.
     template <typename Bind>
     Network(std::vector<NamedTable> tables, std::shared_ptr<Backend> backend, Streaming streaming, Bind && bind)
-        : stores_(open(std::move(tables))), model_(bind(roots())), runner_(std::move(backend)), streaming_(streaming) {
+        : stores_(open_stores(std::move(tables))),
+          model_(bind(roots_of(stores_))),
+          runner_(std::move(backend)),
+          streaming_(streaming) {
         for (const auto & store : stores_) {
             store->check_claims();
         }
@@ -84,6 +81,14 @@ public:
         runner_.set_residency(std::make_unique<MappedResidency>(stores(), cache));
     }
 
+    // Throws CheckpointError when a mapped file changed or could not be read; call after a run of another runner over
+    // this network's weights.
+    void check_files() const {
+        for (const auto & store : stores_) {
+            store->check_files();
+        }
+    }
+
     // Names of the intermediate results that a run can hand back, in the order of computation.
     std::vector<std::string> probe_names() {
         const auto turn = take_turn();
@@ -114,8 +119,14 @@ protected:
     void load_weights() {
         for (const auto & store : stores_) {
             store->load(target());
-            store->check_files();
         }
+        check_files();
+    }
+
+    // Runs the graph that runner() has prepared. Throws CheckpointError when weights were missing meanwhile.
+    void compute_graph() {
+        runner_.compute();
+        check_files();
     }
 
     // Builds a graph, of any size, in which every part of the model occurs. Names of probes are heard from it.
@@ -143,22 +154,6 @@ protected:
     Runner & runner() { return runner_; }
 
 private:
-    static std::vector<std::unique_ptr<WeightStore>> open(std::vector<NamedTable> tables) {
-        std::vector<std::unique_ptr<WeightStore>> stores;
-        for (NamedTable & table : tables) {
-            stores.push_back(std::make_unique<WeightStore>(std::move(table.owner), std::move(table.tensors)));
-        }
-        return stores;
-    }
-
-    std::vector<Scope> roots() {
-        std::vector<Scope> roots;
-        for (const auto & store : stores_) {
-            roots.push_back(store->root());
-        }
-        return roots;
-    }
-
     void declare() {
         for (const auto & store : stores_) {
             store->declare(target());
@@ -188,7 +183,7 @@ private:
     }
 
     // Before the runner, which may refer to weights to the end.
-    std::vector<std::unique_ptr<WeightStore>> stores_;
+    WeightStores stores_;
     Model model_;
     Runner runner_;
     Streaming streaming_;

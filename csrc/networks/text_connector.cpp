@@ -75,7 +75,7 @@ void TextConnectorNetwork::compute(const char * function, const HostView & featu
         }
         runner().set("registers", registers);
     }
-    runner().compute();
+    compute_graph();
 }
 
 HostTensor TextConnectorNetwork::run(const HostView & features, int64_t rows) {

@@ -160,7 +160,7 @@ void TextEncoderNetwork::run(const char * function, std::span<const int32_t> ids
     runner().prepare((project ? "features " : "states ") + std::to_string(tokens), {.probes = probes},
                      [&](Graph & graph) { build(graph, tokens, project); });
     std::visit([&](const auto & gemma) { set_inputs(gemma, ids); }, model().gemma);
-    runner().compute();
+    compute_graph();
 }
 
 void TextEncoderNetwork::set_inputs(const Gemma3 & gemma, std::span<const int32_t> ids) {

@@ -202,7 +202,7 @@ Velocities TransformerNetwork::velocity(const std::optional<Modality> & video, c
     if (audio) {
         feed("audio", *audio, audio_tables_, video, run);
     }
-    runner().compute();
+    compute_graph();
 
     Velocities result;
     if (video) {

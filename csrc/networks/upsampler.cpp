@@ -36,7 +36,7 @@ HostTensor UpsamplerNetwork::upsample(const HostView & latent, bool composed) {
     const RunOptions options{.probes = {}, .form = composed ? OpForm::Composed : OpForm::Fused};
     runner().prepare(to_string(shape), options, [&](Graph & graph) { build(graph, shape); });
     runner().set("latent", to_channels_last(latent));
-    runner().compute();
+    compute_graph();
     return to_channels_first(runner().fetch("latent", 4));
 }
 

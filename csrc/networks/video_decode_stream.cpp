@@ -186,6 +186,7 @@ bool VideoDecodeStream::run(size_t index, int64_t first, int64_t count, bool end
         runner_.set("latent", crop(tile, first, count));
     }
     runner_.compute();
+    decoder_->check_files();
     tile.stream.end_run();
     append_frames(probes_, runner_.fetch_probes(4));
     return result_.frames != nullptr;

@@ -105,6 +105,7 @@ HostTensor VideoEncoderNetwork::encode(const Shape & shape, const PixelView & fr
             frames);
         runner.set("frames", scaled);
         runner.compute();
+        check_files();
         stream.end_run();
         append_frames(latent, runner.fetch("latent", 4));
         append_frames(probes, runner.fetch_probes(4));

@@ -78,7 +78,7 @@ HostTensor VocoderNetwork::vocode(const HostView & mel, const AudioRunOptions & 
         if (model().bwe) {
             runner().set("resampler", resampler_taps(model().bwe->config.ratio));
         }
-        runner().compute();
+        compute_graph();
         const HostTensor part = runner().fetch("wave");
         const auto rows = rows_of(part.values, chunk.begin - chunk.first, chunk.end - chunk.first, samples_row);
         wave.values.insert(wave.values.end(), rows.begin(), rows.end());

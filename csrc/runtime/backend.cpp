@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/stopping.h"
 #include "graph/graph.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/registry.h"
@@ -21,13 +22,12 @@ namespace {
 // One that is computed with and one that is filled.
 constexpr size_t kWeightSlots = 2;
 
-// Hands our kernels to the device's backend; false where there are none for it, or no hook (a foreign ggml).
 // Room for a node and its sources, which are asked about and never computed.
-ggml_context_ptr make_probe_context() {
-    return ggml_context_ptr(
-        ggml_init({.mem_size = 4 * ggml_tensor_overhead(), .mem_buffer = nullptr, .no_alloc = true}));
+Context make_probe_context() {
+    return Context(4 * ggml_tensor_overhead());
 }
 
+// Hands our kernels to the device's backend; false where there are none for it, or no hook (a foreign ggml).
 bool install_custom_ops([[maybe_unused]] ggml_backend_dev_t device) {
 #if LTX2CPP_CUDA
     using Install = void (*)(bool (*)(void *, void *, int, ggml_tensor *));
@@ -74,11 +74,6 @@ std::shared_ptr<Backend> Backend::open(const std::string & name, int threads, Wa
             backend->runs_direct_conv_ = false;
             backend->own_products_ = false;
         }
-        const auto set_threads = reinterpret_cast<ggml_backend_set_n_threads_t>(
-            ggml_backend_reg_get_proc_address(ggml_backend_dev_backend_reg(device), "ggml_backend_set_n_threads"));
-        if (set_threads) {
-            set_threads(backend->handle(), backend->threads_);
-        }
     }
     backend->is_cpu_ = backend->is_cpu_ && traits.cpu;
     return backend;
@@ -94,14 +89,14 @@ ggml_backend_buffer_type_t Backend::host_buffer_type() const {
 }
 
 bool Backend::multiplies(ggml_type type, int64_t columns) const {
-    const ggml_context_ptr ctx = make_probe_context();
+    const Context ctx = make_probe_context();
     ggml_tensor * weight = ggml_new_tensor_2d(ctx.get(), type, columns, 1);
     ggml_tensor * x = ggml_new_tensor_2d(ctx.get(), GGML_TYPE_F32, columns, 1);
     return !missing_types_.contains(type) && supports(ggml_mul_mat(ctx.get(), weight, x));
 }
 
 bool Backend::looks_up(ggml_type type, int64_t columns) const {
-    const ggml_context_ptr ctx = make_probe_context();
+    const Context ctx = make_probe_context();
     ggml_tensor * table = ggml_new_tensor_2d(ctx.get(), type, columns, 1);
     ggml_tensor * row = ggml_new_tensor_1d(ctx.get(), GGML_TYPE_I32, 1);
     return !missing_types_.contains(type) && supports(ggml_get_rows(ctx.get(), table, row));
@@ -136,19 +131,27 @@ void Backend::compute(ggml_cgraph * graph) {
     }
 }
 
-void Backend::compute_unlocked(ggml_cgraph * graph) {
-    const ggml_status status = ggml_backend_graph_compute(handle(), graph);
-    if (status == GGML_STATUS_ABORTED) {
-        throw Cancelled("the computation was stopped");
+CpuThreads & Backend::cpu_threads() {
+    if (!cpu_threads_ || !cpu_threads_->are_here()) {
+        cpu_threads_ = std::make_unique<CpuThreads>(threads_);
     }
+    return *cpu_threads_;
+}
+
+void Backend::compute_unlocked(ggml_cgraph * graph) {
+    if (is_cpu_) {
+        cpu_threads().compute(graph);
+        return;
+    }
+    check_stopping();
+    const ggml_status status = ggml_backend_graph_compute(handle(), graph);
     if (status != GGML_STATUS_SUCCESS) {
         throw BackendError("device '", name_, "' failed: ", ggml_status_to_string(status));
     }
 }
 
 void Backend::compute_timed(ggml_cgraph * graph) {
-    const ggml_context_ptr ctx(
-        ggml_init({.mem_size = ggml_graph_overhead_custom(1, false), .mem_buffer = nullptr, .no_alloc = true}));
+    const Context ctx(ggml_graph_overhead_custom(1, /*grads=*/false));
     ggml_cgraph * single = ggml_new_graph_custom(ctx.get(), 1, false);
     for (int i = 0; i < ggml_graph_n_nodes(graph); ++i) {
         ggml_tensor * node = ggml_graph_node(graph, i);

@@ -15,6 +15,7 @@
 
 #include "ggml-backend.h"
 #include "ggml-cpp.h"
+#include "runtime/cpu_threads.h"
 
 namespace ltx {
 
@@ -89,7 +90,7 @@ public:
     void warn_of_missing(std::string_view operation);
 
     // Computes and waits; several threads take turns, because scratch memory belongs to the device. Throws
-    // BackendError.
+    // BackendError, DeviceMemoryError, Cancelled.
     void compute(ggml_cgraph * graph);
 
     // From here on nodes are computed and timed one by one, until the times are taken. Costs some microseconds a node.
@@ -100,9 +101,11 @@ private:
     Backend() = default;
 
     void compute_unlocked(ggml_cgraph * graph);
+    CpuThreads & cpu_threads();
     void compute_timed(ggml_cgraph * graph);
 
     ggml_backend_ptr handle_;
+    std::unique_ptr<CpuThreads> cpu_threads_;
     std::mutex mutex_;
     Warn warn_;
     std::set<std::string, std::less<>> warned_ops_;

@@ -3,6 +3,7 @@
 #include <ggml.h>
 
 #include <mutex>
+#include <new>
 #include <utility>
 
 namespace ltx {
@@ -23,7 +24,7 @@ Route & route() {
     return *kept;
 }
 
-void take(ggml_log_level level, const char * text, void *) {
+void hand_on(ggml_log_level level, const char * text) {
     Route & to = route();
     std::string complete;
     {
@@ -41,6 +42,15 @@ void take(ggml_log_level level, const char * text, void *) {
     }
     // What ggml calls an error is a warning: a failure that matters comes back as an exception of its own.
     to.log(level == GGML_LOG_LEVEL_WARN || level == GGML_LOG_LEVEL_ERROR, complete);
+}
+
+// No exception may pass through ggml's C code, so a line for which there is no memory is lost. What failed comes back
+// as an exception of its own.
+void take(ggml_log_level level, const char * text, void *) {
+    try {
+        hand_on(level, text);
+    } catch (const std::bad_alloc &) {
+    }
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "base/room.h"
 #include "ggml-alloc.h"
 #include "ggml-cpu.h"
 #include "kernels/registry.h"
@@ -47,14 +48,21 @@ void for_weights(const ggml_tensor * node, Visit && visit) {
 
 }  // namespace
 
+void require_layout_room(ggml_cgraph * graph) {
+    // Where a node and its ten sources lie, its place in a table of at most twice the size, and as much for a leaf.
+    constexpr size_t kNodeBytes = 768;
+    require_room(static_cast<size_t>(ggml_graph_n_nodes(graph)) * kNodeBytes);
+}
+
 GraphMemory measure_graph(const Backend & backend, ggml_cgraph * graph, const std::vector<int> & segment_ends) {
     GraphMemory memory;
+    require_layout_room(graph);
     const ggml_gallocr_ptr allocator(ggml_gallocr_new(backend.buffer_type()));
     ggml_gallocr_reserve_n_size(allocator.get(), graph, nullptr, nullptr, &memory.activation_bytes);
     if (backend.is_cpu()) {
         memory.scratch_bytes = ggml_graph_plan(graph, backend.threads(), nullptr).work_size;
     }
-    ggml_context_ptr ctx;
+    Context ctx;
     const std::vector<ggml_cgraph *> segments = split_graph(ctx, graph, segment_ends);
     if (const size_t slots = backend.weight_slots()) {
         const auto placed = [&](const ggml_tensor * weight) { return placed_bytes(backend.buffer_type(), weight); };
@@ -77,8 +85,7 @@ GraphMemory measure_graph(const Backend & backend, ggml_cgraph * graph, const st
     return memory;
 }
 
-std::vector<ggml_cgraph *> split_graph(ggml_context_ptr & ctx, ggml_cgraph * graph,
-                                       const std::vector<int> & segment_ends) {
+std::vector<ggml_cgraph *> split_graph(Context & ctx, ggml_cgraph * graph, const std::vector<int> & segment_ends) {
     std::vector<int> ends = segment_ends;
     ends.push_back(ggml_graph_n_nodes(graph));
     size_t size = 0;
@@ -87,7 +94,7 @@ std::vector<ggml_cgraph *> split_graph(ggml_context_ptr & ctx, ggml_cgraph * gra
         size += end == begin ? 0 : ggml_graph_overhead_custom(static_cast<size_t>(end - begin), /*grads=*/false);
         begin = end;
     }
-    ctx.reset(ggml_init({.mem_size = size, .mem_buffer = nullptr, .no_alloc = true}));
+    ctx = Context(size);
     std::vector<ggml_cgraph *> segments;
     begin = 0;
     for (const int end : ends) {

@@ -23,12 +23,14 @@ struct GraphMemory {
     std::vector<std::vector<WeightUse>> segments;
 };
 
+// Room for what ggml keeps to lay out a graph. It ends the process where it does not find any.
+void require_layout_room(ggml_cgraph * graph);
+
 // Allocates nothing. `segment_ends` as Graph gives them.
 GraphMemory measure_graph(const Backend & backend, ggml_cgraph * graph, const std::vector<int> & segment_ends);
 
 // Graphs over the consecutive nodes of `graph` between the ends, in memory that `ctx` receives.
-std::vector<ggml_cgraph *> split_graph(ggml_context_ptr & ctx, ggml_cgraph * graph,
-                                       const std::vector<int> & segment_ends);
+std::vector<ggml_cgraph *> split_graph(Context & ctx, ggml_cgraph * graph, const std::vector<int> & segment_ends);
 
 SegmentWeights segment_weights(const std::vector<ggml_cgraph *> & segments);
 

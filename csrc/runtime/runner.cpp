@@ -1,6 +1,7 @@
 #include "runtime/runner.h"
 
 #include <algorithm>
+#include <new>
 
 #include "base/error.h"
 #include "ggml-alloc.h"
@@ -44,14 +45,29 @@ void Runner::prepare(const std::string & key, const RunOptions & options, const 
         segment_graphs_ = split_graph(segment_ctx_, compute_graph_, graph_->segment_ends());
         residency_->use(segment_weights(segment_graphs_));
     }
+    place();
+    key_ = std::move(full_key);
+}
+
+void Runner::place() {
+    require_layout_room(compute_graph_);
     if (!allocator_) {
         allocator_.reset(ggml_gallocr_new(backend_->buffer_type()));
     }
-    if (!ggml_gallocr_alloc_graph(allocator_.get(), compute_graph_)) {
+    bool placed = false;
+    try {
+        placed = ggml_gallocr_alloc_graph(allocator_.get(), compute_graph_);
+    } catch (const std::bad_alloc &) {
+        // Thrown right through the allocator, which is not fit to be freed.
+        static_cast<void>(allocator_.release());
+        throw;
+    }
+    if (!placed) {
+        // It takes the next graph of this size for one that has its memory.
+        allocator_.reset();
         throw DeviceMemoryError("the activations of this run do not fit on device '", backend_->name(),
                                 "'; use a smaller size or fewer frames");
     }
-    key_ = std::move(full_key);
 }
 
 void Runner::build_supported(const RunOptions & options, const std::function<void(Graph &)> & build) {
@@ -159,7 +175,7 @@ void Runner::reset() {
     allocator_.reset();
     compute_graph_ = nullptr;
     segment_graphs_.clear();
-    segment_ctx_.reset();
+    segment_ctx_ = Context();
 }
 
 }  // namespace ltx

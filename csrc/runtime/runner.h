@@ -67,13 +67,16 @@ private:
     // Builds in the given form; returns a node that the device cannot compute, or null.
     const ggml_tensor * rebuild(const RunOptions & options, OpForm form, const std::function<void(Graph &)> & build);
 
+    // Places the graph's tensors on the device. Throws DeviceMemoryError.
+    void place();
+
     std::shared_ptr<Backend> backend_;
     std::string key_;
     std::unique_ptr<Graph> graph_;
     ggml_cgraph * compute_graph_ = nullptr;
     ggml_gallocr_ptr allocator_;
     std::unique_ptr<Residency> residency_;
-    ggml_context_ptr segment_ctx_;
+    Context segment_ctx_;
     std::vector<ggml_cgraph *> segment_graphs_;
 };
 

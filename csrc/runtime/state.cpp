@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "weights/placeholder.h"
+#include "weights/placement.h"
 
 namespace ltx {
 
@@ -16,12 +16,12 @@ ggml_tensor * StateStore::make(const std::string & name, ggml_type type, const s
         return found->second.tensor;
     }
     Entry entry;
-    entry.ctx.reset(ggml_init({.mem_size = ggml_tensor_overhead(), .mem_buffer = nullptr, .no_alloc = true}));
+    entry.ctx = Context(ggml_tensor_overhead());
     entry.tensor = ggml_new_tensor(entry.ctx.get(), type, GGML_MAX_DIMS, ne.data());
     if (measuring_) {
         entry.buffer = place_nowhere({entry.tensor}, GGML_BACKEND_BUFFER_USAGE_ANY);
     } else {
-        entry.buffer.reset(ggml_backend_alloc_ctx_tensors_from_buft(entry.ctx.get(), backend_->buffer_type()));
+        entry.buffer = place_on(backend_->buffer_type(), {entry.tensor}, GGML_BACKEND_BUFFER_USAGE_ANY);
     }
     if (!entry.buffer) {
         throw DeviceMemoryError("the frames kept between chunks do not fit on device '", backend_->name(),

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "graph/context.h"
 #include "runtime/backend.h"
 
 namespace ltx {
@@ -30,7 +31,7 @@ public:
 
 private:
     struct Entry {
-        ggml_context_ptr ctx;
+        Context ctx;
         ggml_backend_buffer_ptr buffer;
         ggml_tensor * tensor;
     };

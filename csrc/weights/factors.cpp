@@ -90,6 +90,7 @@ std::vector<float> decode_factor(const std::string & weight, const TensorSource 
                                   "' holds a value that is not finite; the file is damaged");
         }
     });
+    source.file->check_unchanged();
     return values;
 }
 

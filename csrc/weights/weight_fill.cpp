@@ -146,6 +146,7 @@ std::vector<float> WeightStore::read_f32(const ggml_tensor * weight) const {
     source.file->check_unchanged();
     std::vector<float> values(static_cast<size_t>(element_count(source.shape)));
     decode_rows(*claim, std::nullopt, 0, values, 1);
+    source.file->check_unchanged();
     return values;
 }
 

@@ -6,8 +6,9 @@
 #include "base/error.h"
 #include "base/pages.h"
 #include "base/parallel.h"
+#include "base/stopping.h"
 #include "weights/pack.h"
-#include "weights/placeholder.h"
+#include "weights/placement.h"
 
 namespace ltx {
 
@@ -89,14 +90,9 @@ const Shape & Scope::shape_of(std::string_view name) const {
 }
 
 WeightStore::WeightStore(std::string owner, TensorTable table) : owner_(std::move(owner)), table_(std::move(table)) {
-    const ggml_init_params params{
-        .mem_size =
-            ggml_tensor_overhead() * (table_.tensors().size() + 2 * table_.low_ranks().size() + kMaxProblems + 1),
-        .mem_buffer = nullptr,
-        .no_alloc = true,
-    };
-    ctx_.reset(ggml_init(params));
-    unused_ctx_.reset(ggml_init(params));
+    const size_t count = table_.tensors().size() + 2 * table_.low_ranks().size() + kMaxProblems + 1;
+    ctx_ = Context(ggml_tensor_overhead() * count);
+    unused_ctx_ = Context(ggml_tensor_overhead() * count);
 }
 
 bool WeightStore::Claim::keeps_values(ggml_type type) const {
@@ -251,6 +247,16 @@ void WeightStore::map_in_place() {
     }
 }
 
+std::vector<ggml_tensor *> WeightStore::unplaced() const {
+    std::vector<ggml_tensor *> tensors;
+    for (ggml_tensor * t = ggml_get_first_tensor(ctx_.get()); t; t = ggml_get_next_tensor(ctx_.get(), t)) {
+        if (!t->data) {
+            tensors.push_back(t);
+        }
+    }
+    return tensors;
+}
+
 void WeightStore::declare(const LoadTarget & target) {
     if (declared_ || loaded_) {
         return;
@@ -258,13 +264,7 @@ void WeightStore::declare(const LoadTarget & target) {
     lay_out(target);
     map_in_place();
     own_bytes_ = ggml_backend_alloc_ctx_tensors_from_buft_size(ctx_.get(), target.buffer_type);
-    std::vector<ggml_tensor *> others;
-    for (ggml_tensor * t = ggml_get_first_tensor(ctx_.get()); t; t = ggml_get_next_tensor(ctx_.get(), t)) {
-        if (!t->data) {
-            others.push_back(t);
-        }
-    }
-    buffers_.push_back(place_nowhere(others, GGML_BACKEND_BUFFER_USAGE_WEIGHTS));
+    buffers_.push_back(place_nowhere(unplaced(), GGML_BACKEND_BUFFER_USAGE_WEIGHTS));
     declared_ = true;
 }
 
@@ -283,15 +283,14 @@ void WeightStore::load(const LoadTarget & target) {
     map_in_place();
     own_bytes_ = ggml_backend_alloc_ctx_tensors_from_buft_size(ctx_.get(), target.buffer_type);
     if (own_bytes_ > 0) {
-        ggml_backend_buffer_t buffer = ggml_backend_alloc_ctx_tensors_from_buft(ctx_.get(), target.buffer_type);
-        if (!buffer) {
+        buffers_.push_back(place_on(target.buffer_type, unplaced(), GGML_BACKEND_BUFFER_USAGE_WEIGHTS));
+        if (!buffers_.back()) {
             throw DeviceMemoryError(owner_, ": the weights do not fit into the memory of the device");
         }
-        ggml_backend_buffer_set_usage(buffer, GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
-        buffers_.emplace_back(buffer);
     }
     for (const Claim & claim : claims_) {
         if (!mapped_.contains(claim.tensor)) {
+            check_stopping();
             fill(claim, target.threads);
             // What was converted is not read again.
             claim.source->file->release(claim.source->offset, claim.source->size_bytes, /*drop_cached=*/false);
@@ -300,6 +299,7 @@ void WeightStore::load(const LoadTarget & target) {
     for (const auto & [name, low_rank] : low_ranks_) {
         LowRankFactors(name, table_.low_ranks().at(name), target.threads).fill(low_rank);
     }
+    check_files();
     loaded_ = true;
 }
 

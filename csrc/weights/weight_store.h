@@ -13,6 +13,7 @@
 
 #include "ggml-backend.h"
 #include "ggml-cpp.h"
+#include "graph/context.h"
 #include "io/tensor_table.h"
 #include "weights/adapter.h"
 #include "weights/low_rank.h"
@@ -138,7 +139,7 @@ public:
     void prefetch(const ggml_tensor * weight) const;
     void release(const ggml_tensor * weight, bool drop_cached) const;
 
-    // Throws CheckpointError when a mapped file changed; call before each run.
+    // Throws CheckpointError when a mapped file changed or could not be read; call before and after each run.
     void check_files() const;
 
     // Bytes of stored data behind the claims that are used.
@@ -171,6 +172,7 @@ private:
     void settle_merged();
     void lay_out(const LoadTarget & target);
     void map_in_place();
+    std::vector<ggml_tensor *> unplaced() const;
     static std::optional<MergedChanges> merged_changes(const Claim & claim, int threads);
     static void decode_rows(const Claim & claim, const std::optional<MergedChanges> & changes, int64_t first,
                             std::span<float> values, int64_t count);
@@ -181,8 +183,8 @@ private:
 
     std::string owner_;
     TensorTable table_;
-    ggml_context_ptr ctx_;
-    ggml_context_ptr unused_ctx_;
+    Context ctx_;
+    Context unused_ctx_;
     std::vector<Claim> claims_;  // those in use
     std::map<std::string, ggml_tensor *> claimed_;
     std::map<std::string, LowRank> low_ranks_;  // by weight, those computed at run time

@@ -1,4 +1,4 @@
-"""Ctrl-C that takes effect at the next step.
+"""Ctrl-C that takes effect within a moment.
 
 The work runs in a second thread, so that the main thread, which alone receives signals, can answer
 at once even while the core computes for minutes.
@@ -16,8 +16,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Generic, TypeVar
 
+from ltx2cpp import _core
 from ltx2cpp.atomic import remove_unfinished
 from ltx2cpp.errors import Cancelled
+from ltx2cpp.room import starting_thread
 
 Result = TypeVar("Result")
 _INTERRUPTED = 130
@@ -55,8 +57,8 @@ def run_interruptibly(
 ) -> Result:
     """Run ``work`` and return its result; Ctrl-C or SIGTERM sets ``interrupt``, which it polls.
 
-    So does a terminal that closes, unless the process was started to outlive it (nohup). A second
-    Ctrl-C ends the process at once with exit code 130.
+    So does a terminal that closes, unless the process was started to outlive it (nohup). Calls of
+    the core end meanwhile. A second Ctrl-C ends the process at once with exit code 130.
 
     Args:
         work: calls ``interrupt.check()`` between its steps.
@@ -66,23 +68,29 @@ def run_interruptibly(
 
     Raises:
         Cancelled: the user asked to stop and ``work`` noticed.
+        DeviceMemoryError: there is no room for a thread.
         BaseException: what ``work`` raised.
     """
     thread = _Worker(work)
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:
         if interrupt.ask():
-            notice("stopping at the next step; press Ctrl-C again to stop at once")
+            _core.set_stopping(True)
+            notice("stopping; press Ctrl-C again to stop at once")
             return
         for folder in output_folders:
             remove_unfinished(folder)
         # No clean exit: the worker may hold locks for as long as its step lasts.
         os._exit(_INTERRUPTED)
 
-    with _handling(_requests(), on_signal):
-        thread.start()
-        while thread.is_alive():
-            thread.join(_POLL_S)
+    try:
+        with _handling(_requests(), on_signal):
+            with starting_thread("start"):
+                thread.start()
+            while thread.is_alive():
+                thread.join(_POLL_S)
+    finally:
+        _core.set_stopping(False)
     return thread.result()
 
 

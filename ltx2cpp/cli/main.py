@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -17,6 +18,13 @@ EXIT_BUG = 1
 EXIT_USAGE = 2
 EXIT_MEMORY = 4
 EXIT_INTERRUPTED = 130
+
+# Modules of this package that a command may run, for programs that import them beforehand.
+_COMMANDS = tuple(f"commands.{name}" for name in COMMANDS)
+
+# Given back before the last sentence is made, when there is no memory left for it.
+_RESERVE_BYTES = 1 << 20
+_NO_MEMORY = "the machine has not enough memory for this; try a smaller clip or --weight-type q8_0"
 
 _EXIT_CODES = """exit codes:
   0 done, 1 a bug, 2 bad argument or output, 3 model file, 4 memory, 130 interrupted"""
@@ -64,12 +72,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         the exit code.
     """
     with lasting_streams() as out:
-        code = _run(argv)
+        reserve = []
+        try:
+            reserve.append(bytearray(_RESERVE_BYTES))
+            code = _run(argv)
+        except MemoryError:
+            reserve.clear()
+            code = _run_out_of_memory()
         out.flush()
         if out.failure is not None and code == 0:
             _complain(f"the result cannot be printed: {out.failure.strerror or out.failure}")
             return EXIT_USAGE
         return code
+
+
+def _run_out_of_memory() -> int:
+    try:
+        _complain(_NO_MEMORY)
+    except MemoryError:
+        os.write(2, b"error: the machine has not enough memory for this\n")
+    return EXIT_MEMORY
 
 
 def _run(argv: Sequence[str] | None) -> int:
@@ -84,18 +106,16 @@ def _run(argv: Sequence[str] | None) -> int:
     verbose = getattr(arguments, "verbose", False)
     try:
         arguments.run(arguments)
-    except Error as error:
-        _complain(str(error))
-        return error.exit_code
     except KeyboardInterrupt:
         _complain("interrupted")
         return EXIT_INTERRUPTED
-    except MemoryError:
-        _complain(
-            "the machine has not enough memory for this; try a smaller clip or --weight-type q8_0"
-        )
-        return EXIT_MEMORY
     except Exception as error:
+        lacks_memory = _lacks_memory(error)
+        if isinstance(error, Error):
+            _complain(str(error))
+            return EXIT_MEMORY if lacks_memory else error.exit_code
+        if lacks_memory:
+            raise MemoryError from error
         if (name := _impossible_name(error)) is not None:
             _complain(name)
             return EXIT_USAGE
@@ -107,6 +127,18 @@ def _run(argv: Sequence[str] | None) -> int:
         )
         return EXIT_BUG
     return 0
+
+
+def _lacks_memory(error: BaseException | None) -> bool:
+    """Return whether an error, or what it was raised from, is a lack of memory."""
+    while error is not None:
+        if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+            return True
+        # The dynamic linker's words for a library that it finds no addresses for.
+        if isinstance(error, ImportError) and "failed to map segment" in str(error):
+            return True
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return False
 
 
 def _impossible_name(error: Exception) -> str | None:

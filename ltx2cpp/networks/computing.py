@@ -1,8 +1,8 @@
 """Calls of the core that are under way, so that the interpreter does not end under them.
 
 A daemon thread may be inside the core when the main thread ends. The interpreter would take
-itself down meanwhile, and the thread would come back to nothing. So the end waits for the calls
-under way, and no other thread begins one after that.
+itself down meanwhile, and the thread would come back to nothing. So the end stops the calls under
+way and waits for them, and no other thread begins one after that.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import os
 import threading
 from collections.abc import Iterator
 from typing import TypeVar
+
+from ltx2cpp import _core
 
 T = TypeVar("T")
 
@@ -60,10 +62,11 @@ def _stay() -> None:
 
 
 def _end() -> None:
-    """Wait for the calls under way."""
+    """Stop the calls under way and wait for them."""
     global _ending
     with _changed:
         _ending = True
+        _core.set_stopping(True)
         _changed.wait_for(lambda: _under_way == 0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from ltx2cpp.errors import (
     ConfigError,
     DeviceMemoryError,
     NonFiniteError,
+    OutputError,
     ShapeError,
     UnsupportedError,
     WeightError,
@@ -123,7 +125,7 @@ def test_generate_stops_at_the_next_step_when_interrupted(
     process.send_signal(number)
     out, error = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert "stopping at the next step" in error
+    assert "stopping; press Ctrl-C again" in error
     assert error.splitlines()[-1] == "error: interrupted" and "Traceback" not in error
     assert out == ""
     assert list(tmp_path.iterdir()) == []
@@ -197,3 +199,45 @@ def test_names_that_no_system_takes_are_one_sentence(
         assert said.endswith(": File name too long\n")
     assert main(["inspect", "loop.safetensors"]) in (2, 3)
     assert "internal error" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        MemoryError(),
+        DeviceMemoryError("too little"),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        ImportError("libx.so: failed to map segment from shared object"),
+    ],
+)
+def test_a_lack_of_memory_is_told_as_one(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    failure: Exception,
+) -> None:
+    monkeypatch.setattr(FakePipeline, "failure", ("denoise", failure))
+    assert generate("a boat", "-q", "-o", tmp_path / "a.mp4") == 4
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_an_error_that_a_lack_of_memory_caused_is_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    failure = OutputError("a.mp4: cannot be written")
+    failure.__cause__ = OSError(errno.ENOMEM, "Cannot allocate memory")
+    monkeypatch.setattr(FakePipeline, "failure", ("denoise", failure))
+    assert generate("a boat", "-q", "-o", tmp_path / "a.mp4") == 4
+    assert capsys.readouterr().err == "error: a.mp4: cannot be written\n"
+
+
+def test_a_lack_of_memory_is_told_where_there_is_none_for_the_sentence(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def complain(_sentence: str) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("ltx2cpp.cli.main._complain", complain)
+    monkeypatch.setattr(FakePipeline, "failure", ("denoise", MemoryError()))
+    assert generate("a boat", "-q", "-o", tmp_path / "a.mp4") == 4
+    assert capfd.readouterr().err == "error: the machine has not enough memory for this\n"

@@ -36,8 +36,7 @@ constexpr std::array kOps{
 };
 
 const CudaOp * op_of(const ggml_tensor * node) {
-    CustomKernel kernel = nullptr;
-    std::memcpy(&kernel, node->op_params, sizeof(kernel));
+    const CustomKernel kernel = kernel_of(node);
     const auto found = std::ranges::find_if(kOps, [&](const CudaOp * op) { return op->cpu == kernel; });
     return found == kOps.end() ? nullptr : *found;
 }

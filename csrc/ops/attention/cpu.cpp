@@ -3,6 +3,7 @@
 #include <limits>
 #include <vector>
 
+#include "base/stopping.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm/scratch.h"
 #include "kernels/magnitude.h"
@@ -171,7 +172,7 @@ void bf16_attention_cpu(ggml_tensor * node, int thread, int num_threads, void * 
     const GemmKernel & kernel = *gemm_kernel();
     const GemmScope scope(kernel);
     const auto [first, last] = rows_of_thread(heads * parts, thread, num_threads);
-    for (int64_t task = first; task < last; ++task) {
+    for (int64_t task = first; task < last && !stopping(); ++task) {
         const auto [begin, end] = rows_of_thread(blocks, static_cast<int>(task % parts), static_cast<int>(parts));
         attend_head(kernel, in, node, task / parts, begin * kGemmRows, std::min(end * kGemmRows, in.q->ne[2]));
     }

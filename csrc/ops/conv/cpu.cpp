@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "base/stopping.h"
 #include "kernels/simd_math.h"
 #include "ops/conv/conv.h"
 #include "ops/conv/split.h"
@@ -114,7 +115,7 @@ public:
     // Calls work(tile, first_panel, last_panel), tiles in order.
     template <typename Work>
     void for_each(Work && work) const {
-        for (int64_t piece = range_.begin; piece < range_.end; ++piece) {
+        for (int64_t piece = range_.begin; piece < range_.end && !stopping(); ++piece) {
             const int64_t group = piece % groups_;
             work(piece / groups_, panels_ * group / groups_, panels_ * (group + 1) / groups_);
         }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/pages.h"
+#include "base/stopping.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/simd.h"
 #include "ops/conv3d/conv3d.h"
@@ -185,7 +186,7 @@ void conv3d_direct_cpu(ggml_tensor * dst, int thread, int num_threads, void * /*
             release_pages(static_cast<const std::byte *>(weight->data) + first_col * step,
                           static_cast<size_t>(cols * step));
         }
-        for (int64_t index = own_blocks.begin; index < own_blocks.end; ++index) {
+        for (int64_t index = own_blocks.begin; index < own_blocks.end && !stopping(); ++index) {
             const int64_t frame = index / frame_blocks;
             const int64_t first = index % frame_blocks * kGemmRows;
             // The last block of a frame moves back until it is full, because full blocks need no copy.

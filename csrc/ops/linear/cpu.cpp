@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "base/stopping.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm/scratch.h"
 #include "kernels/simd_math.h"
@@ -136,7 +137,7 @@ void linear_cpu(ggml_tensor * node, int thread, int num_threads, void * /*unused
     const Range cols{first_panel * kGemmCols, std::min(last_panel * kGemmCols, in.weight->ne[1])};
     const Range rows{first_block * kGemmRows, std::min(last_block * kGemmRows, tokens)};
     for (int64_t row = rows.begin; row < rows.end; row += kMaxRows) {
-        for (int64_t col = cols.begin; col < cols.end; col += kPanelCols) {
+        for (int64_t col = cols.begin; col < cols.end && !stopping(); col += kPanelCols) {
             multiply_panel(kernel, in, node, {row, std::min(rows.end, row + kMaxRows)},
                            {col, std::min(cols.end, col + kPanelCols)});
         }

@@ -48,7 +48,7 @@ SUMMARY = "make a clip from a prompt"
 DESCRIPTION = """\
 Make a clip from a prompt.
 
-The result is printed on stdout, progress on stderr. Ctrl-C takes effect at the next step and
+The result is printed on stdout, progress on stderr. Ctrl-C takes effect within a moment and
 leaves nothing behind. Options left out take the values the model was made for; without a model
 the demo that ships with ltx2cpp is used, which knows moving shapes."""
 

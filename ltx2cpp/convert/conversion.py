@@ -35,6 +35,7 @@ from ltx2cpp.model.names import Group
 from ltx2cpp.model.overwriting import files_of_model, is_among
 from ltx2cpp.model.quantization import Recipe, parse_recipe, target_dtype
 from ltx2cpp.model.source import Source
+from ltx2cpp.room import starting_thread
 
 logger = logging.getLogger("ltx2cpp")
 
@@ -402,7 +403,8 @@ def _encode_all(
         try:
             for item in items:
                 for start in range(0, item.weight.info.num_elements, _PIECE_ELEMENTS):
-                    pending.append(pool.submit(_encode, item, start, reader))
+                    with starting_thread("convert"):
+                        pending.append(pool.submit(_encode, item, start, reader))
                     if len(pending) > 2 * threads:
                         yield pending.popleft().result()
             while pending:

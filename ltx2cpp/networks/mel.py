@@ -55,8 +55,18 @@ def log_mel(samples: FloatArray, config: AudioVaeConfig) -> FloatArray:
     for start in range(0, frames.shape[1], _SPECTRUM_BLOCK):
         part = slice(start, start + _SPECTRUM_BLOCK)
         magnitude = np.abs(np.fft.rfft(frames[:, part] * window, axis=-1))
-        result[:, part] = np.log(np.maximum(magnitude @ filters, _MEL_FLOOR))
+        result[:, part] = np.log(np.maximum(_product(magnitude, filters), _MEL_FLOOR))
     return result
+
+
+def _product(magnitude: Doubles, filters: Doubles) -> Doubles:
+    """Return (channels, time, bins) times (bins, mel bins).
+
+    Not by numpy's matrix product: its library takes memory of its own at the first call, and ends
+    the process where there is none.
+    """
+    product: Doubles = np.einsum("ctb,bm->ctm", magnitude, filters)
+    return product
 
 
 def _hann(length: int, size: int) -> Doubles:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Iterable
@@ -30,7 +31,9 @@ def prefetch(components: Iterable[Component | None]) -> None:
             info = weight.info
             begin, end = ranges.get(info.path, (info.offset, info.offset))
             ranges[info.path] = min(begin, info.offset), max(end, info.offset + info.size_bytes)
-    threading.Thread(target=_advise, args=(ranges,), daemon=True).start()
+    # No room for another thread: whoever reads the weights waits for them.
+    with contextlib.suppress(RuntimeError):
+        threading.Thread(target=_advise, args=(ranges,), daemon=True).start()
 
 
 def _advise(ranges: dict[Path, tuple[int, int]]) -> None:

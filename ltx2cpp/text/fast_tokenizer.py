@@ -1,4 +1,7 @@
-"""The Hugging Face tokenizers package, kept from ending a program over a damaged file."""
+"""The Hugging Face tokenizers package, kept from ending a program.
+
+It panics over damaged files, and aborts where memory ends.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ltx2cpp.errors import CheckpointError
+from ltx2cpp.room import require_room
 
 if TYPE_CHECKING:
     import tokenizers
@@ -18,6 +22,9 @@ _PANICS = re.compile(
     rb'"type"\s*:\s*"(Precompiled|FixedLength)"|"(continuing_subword_prefix)"\s*:\s*"[^"]'
 )
 LARGEST_ID = 2**31 - 1
+# What a vocabulary takes by the bytes of its file (up to 22 were measured), and whatever its size.
+_BYTES_PER_BYTE = 24
+_BYTES = 16 << 20
 
 
 class FastSubwords:
@@ -37,6 +44,7 @@ class FastSubwords:
         Raises:
             CheckpointError: the vocabulary does not have what the text needs.
         """
+        require_text_room(len(text), self._where)
         with refusing(f"{self._where}: the vocabulary fails at the prompt"):
             ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         if ids and max(ids) > LARGEST_ID:
@@ -62,6 +70,7 @@ def read_json(payload: bytes, where: str) -> tokenizers.Tokenizer:
     if found := _PANICS.search(payload):
         name = (found[1] or found[2]).decode()
         raise CheckpointError(f"{where}: not a Gemma tokenizer, it has the setting {name}")
+    require_text_room(len(payload), where)
     with refusing(f"{where}: not a readable tokenizer.json"):
         tokenizer = tokenizers.Tokenizer.from_str(payload.decode("utf-8"))
         tokenizer.no_truncation()
@@ -70,6 +79,19 @@ def read_json(payload: bytes, where: str) -> tokenizers.Tokenizer:
     with contextlib.suppress(TypeError):
         tokenizer.post_processor = None
     return tokenizer
+
+
+def require_text_room(size: int, where: str) -> None:
+    """Refuse to hand a text or a vocabulary to a package for which there is no room.
+
+    Args:
+        size: its bytes or characters.
+        where: the vocabulary, for the error.
+
+    Raises:
+        DeviceMemoryError: the process may not take so much.
+    """
+    require_room(_BYTES + _BYTES_PER_BYTE * size, f"{where}: tokenizing")
 
 
 @contextlib.contextmanager

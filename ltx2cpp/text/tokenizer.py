@@ -21,7 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltx2cpp.errors import ArgumentError, CheckpointError, UnsupportedError
-from ltx2cpp.text.fast_tokenizer import LARGEST_ID, FastSubwords, read_json, refusing
+from ltx2cpp.text.fast_tokenizer import (
+    LARGEST_ID,
+    FastSubwords,
+    read_json,
+    refusing,
+    require_text_room,
+)
 from ltx2cpp.text.sentencepiece_model import Piece, PieceType, read_pieces, write_model
 
 MAX_TOKENS = 1024  # BOS included; the length of the connector's input
@@ -206,6 +212,7 @@ class Tokenizer:
                 raise CheckpointError(f"{where}: merge {line[:60]!r} is not a pair of pieces")
             merges.append((left, right))
         unknown = [t for t, kind in zip(tokens, kinds, strict=True) if kind is PieceType.UNKNOWN]
+        require_text_room(sum(map(len, tokens)) + sum(len(a) + len(b) for a, b in merges), where)
         with refusing(f"{where}: vocabulary and merges do not fit"):
             model = models.BPE(
                 vocab={token: index for index, token in enumerate(tokens)},
@@ -321,6 +328,8 @@ class _PieceSubwords:
     def __init__(self, model: bytes, num_pieces: int, where: str) -> None:
         import sentencepiece
 
+        self._where = where
+        require_text_room(len(model), where)
         self._processor = sentencepiece.SentencePieceProcessor()
         try:
             self._processor.LoadFromSerializedProto(model)
@@ -333,6 +342,7 @@ class _PieceSubwords:
             )
 
     def ids(self, text: str) -> list[int]:
+        require_text_room(len(text), self._where)
         ids: list[int] = self._processor.EncodeAsIds(text)
         return ids
 

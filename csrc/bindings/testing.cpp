@@ -54,14 +54,16 @@ NormKind parse_norm(const std::string & name) {
 }
 
 Case modulate_case(const FloatArray & x, const FloatArray & table, int64_t scale_entry, int64_t shift_entry,
-                   const std::optional<IntArray> & rows, const std::string & norm, float eps, int64_t gap, bool fused,
-                   int threads) {
+                   const std::optional<IntArray> & rows, const std::string & norm, float eps, int64_t gap, bool rounded,
+                   bool fused, int threads) {
     auto result = std::make_unique<OpCase>(fused, threads);
     result->build([&](Graph & graph) {
         ggml_tensor * entries = result->input(graph, "table", table);
-        return modulate(graph, without_gap(graph, result->input(graph, "x", x), gap),
-                        table_entry(graph, entries, scale_entry), table_entry(graph, entries, shift_entry),
-                        rows ? result->input(graph, "rows", *rows) : nullptr, parse_norm(norm), eps);
+        return as_f32(graph, modulate(graph, without_gap(graph, result->input(graph, "x", x), gap),
+                                      table_entry(graph, entries, scale_entry),
+                                      table_entry(graph, entries, shift_entry),
+                                      rows ? result->input(graph, "rows", *rows) : nullptr, parse_norm(norm), eps,
+                                      rounded));
     });
     return result;
 }
@@ -90,7 +92,7 @@ Case bias_gelu_case(const FloatArray & x, const std::optional<FloatArray> & bias
 
 Case norm_split_rope_case(const FloatArray & x, const FloatArray & weight, const std::optional<FloatArray> & cos,
                           const std::optional<FloatArray> & sin, int64_t num_heads, float eps, int64_t gap,
-                          const std::optional<IntArray> & rows, bool fused, int threads) {
+                          const std::optional<IntArray> & rows, bool rounded, bool fused, int threads) {
     auto result = std::make_unique<OpCase>(fused, threads);
     result->build([&](Graph & graph) {
         RopeTables tables{};
@@ -98,8 +100,9 @@ Case norm_split_rope_case(const FloatArray & x, const FloatArray & weight, const
             tables = {result->input(graph, "cos", *cos), result->input(graph, "sin", *sin),
                       rows ? result->input(graph, "rows", *rows) : nullptr};
         }
-        return norm_split_rope(graph, without_gap(graph, result->input(graph, "x", x), gap),
-                               result->input(graph, "weight", weight), tables.cos ? &tables : nullptr, num_heads, eps);
+        return as_f32(graph, norm_split_rope(graph, without_gap(graph, result->input(graph, "x", x), gap),
+                                             result->input(graph, "weight", weight), tables.cos ? &tables : nullptr,
+                                             num_heads, eps, rounded ? GGML_TYPE_BF16 : GGML_TYPE_F32));
     });
     return result;
 }
@@ -231,8 +234,9 @@ void register_testing(py::module_ & module) {
                 "An operation for which there is no memory on one of the threads.");
     testing.def("modulate", &modulate_case, py::arg("x"), py::arg("table"), py::arg("scale_entry"),
                 py::arg("shift_entry"), py::arg("rows"), py::arg("norm"), py::arg("eps"), py::arg("gap") = 0,
-                py::kw_only(), py::arg("fused"), py::arg("threads") = 1,
-                "x (tokens, width + gap), table (distinct, entries, width), rows int32 (tokens,) or None.");
+                py::kw_only(), py::arg("rounded") = false, py::arg("fused"), py::arg("threads") = 1,
+                "x (tokens, width + gap), table (distinct, entries, width), rows int32 (tokens,) or None; rounded: the\n"
+                "result is rounded for products.");
     testing.def("gated_residual", &gated_residual_case, py::arg("x"), py::arg("branch"), py::arg("table"),
                 py::arg("gate_entry"), py::arg("rows"), py::arg("gap") = 0, py::kw_only(), py::arg("fused"),
                 py::arg("threads") = 1,
@@ -242,7 +246,7 @@ void register_testing(py::module_ & module) {
     testing.def(
         "norm_split_rope", &norm_split_rope_case, py::arg("x"), py::arg("weight"), py::arg("cos"), py::arg("sin"),
         py::arg("num_heads"), py::arg("eps"), py::arg("gap") = 0, py::kw_only(), py::arg("rows") = py::none(),
-        py::arg("fused"), py::arg("threads") = 1,
+        py::arg("rounded") = false, py::arg("fused"), py::arg("threads") = 1,
         "x (tokens, width + gap), weight (width,), cos and sin (tokens, width / 2) or None, or (count, width / 2)\n"
         "with rows int32 (axes, tokens), whose sums they are then.");
     testing.def("antialiased_snake", &antialiased_snake_case, py::arg("x"), py::arg("alpha"), py::arg("beta"),

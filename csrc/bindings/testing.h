@@ -100,4 +100,9 @@ private:
     std::map<std::string, std::vector<std::byte>> feeds_;
 };
 
+// A result that is rounded for products, as results are fetched.
+inline ggml_tensor * as_f32(Graph & graph, ggml_tensor * tensor) {
+    return tensor->type == GGML_TYPE_F32 ? tensor : ggml_cast(graph.ctx(), tensor, GGML_TYPE_F32);
+}
+
 }  // namespace ltx::bindings

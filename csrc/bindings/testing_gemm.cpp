@@ -116,8 +116,7 @@ std::unique_ptr<OpCase> linear_case(const FloatArray & x, const FloatArray & wei
         epilogue.gate_rows = rows ? result->input(graph, "rows", *rows) : nullptr;
         epilogue.for_products = rounded;
         ggml_tensor * stored = ggml_cast(graph.ctx(), result->input(graph, "weight", weight), parse_weight_type(type));
-        ggml_tensor * y = linear(graph, stored, result->input(graph, "x", x), epilogue);
-        return y->type == GGML_TYPE_F32 ? y : ggml_cast(graph.ctx(), y, GGML_TYPE_F32);
+        return as_f32(graph, linear(graph, stored, result->input(graph, "x", x), epilogue));
     });
     return result;
 }
@@ -131,14 +130,13 @@ std::unique_ptr<OpCase> attention_case(const FloatArray & q, const FloatArray & 
         ggml_context * ctx = graph.ctx();
         ggml_tensor * bias = mask ? ggml_cast(ctx, result->input(graph, "mask", *mask), GGML_TYPE_F16) : nullptr;
         ggml_tensor * logits = gate ? result->input(graph, "gate", *gate) : nullptr;
-        ggml_tensor * o = attend(graph, {.q = result->input(graph, "q", q),
-                                         .k = result->input(graph, "k", k),
-                                         .v = result->input(graph, "v", v),
-                                         .mask = bias,
-                                         .scale = scale,
-                                         .activations = own ? GGML_TYPE_BF16 : GGML_TYPE_F32,
-                                         .gate_logits = logits});
-        return o->type == GGML_TYPE_F32 ? o : ggml_cast(ctx, o, GGML_TYPE_F32);
+        return as_f32(graph, attend(graph, {.q = result->input(graph, "q", q),
+                                            .k = result->input(graph, "k", k),
+                                            .v = result->input(graph, "v", v),
+                                            .mask = bias,
+                                            .scale = scale,
+                                            .activations = own ? GGML_TYPE_BF16 : GGML_TYPE_F32,
+                                            .gate_logits = logits}));
     });
     return result;
 }

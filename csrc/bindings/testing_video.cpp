@@ -48,10 +48,6 @@ FramePieces pieces_input(OpCase & op, Graph & graph, const Optional & earlier, c
             optional_input(op, graph, "frames", frames)};
 }
 
-ggml_tensor * as_f32(Graph & graph, ggml_tensor * tensor) {
-    return tensor->type == GGML_TYPE_F32 ? tensor : ggml_cast(graph.ctx(), tensor, GGML_TYPE_F32);
-}
-
 SpaceTimeFactor factor_of(const std::array<int32_t, 3> & factor) {
     return {factor[0], factor[1], factor[2]};
 }

@@ -14,8 +14,10 @@ import pytest
 import test_conv
 import test_gemm
 import test_ops
+import test_rounded_rows
 import test_snake
 import test_video_ops
+from test_gemm import NEEDS_BF16
 
 from ltx2cpp import _core
 
@@ -50,12 +52,15 @@ def fewer_cases(test: types.FunctionType) -> types.FunctionType:
             values = [value for value in values if value not in CPU_ONLY]
             ends = [values[0], values[-1]] if len(values) > 2 else values
             mark = getattr(pytest.mark, mark.name)(names, ends, **mark.kwargs).mark
+        elif mark is NEEDS_BF16.mark:
+            continue  # of the CPU; the kernels under test bring their own
         marks.append(mark)
     copy.pytestmark = marks  # type: ignore[attr-defined]
     return copy
 
 
-for _module in (test_conv, test_gemm, test_ops, test_snake, test_video_ops):
+_MODULES = (test_conv, test_gemm, test_ops, test_rounded_rows, test_snake, test_video_ops)
+for _module in _MODULES:
     for _name, _test in vars(_module).items():
         if _name.startswith("test_"):
             globals()[f"{_name}_of_{_module.__name__}"] = fewer_cases(_test)

@@ -17,6 +17,8 @@ pytestmark = pytest.mark.skipif(
 )
 KERNELS: list[str] = testing.gemm_kernels() if testing else []
 
+NEEDS_BF16 = pytest.mark.skipif(not KERNELS, reason="this CPU has no BF16 instructions")
+
 Array = np.ndarray[Any, Any]
 
 
@@ -116,7 +118,7 @@ def attention(q: Array, k: Array, v: Array, mask: Array | None, gate: Array | No
     return result.reshape(len(result), -1)
 
 
-@pytest.mark.skipif(not KERNELS, reason="this CPU has no BF16 instructions")
+@NEEDS_BF16
 @pytest.mark.parametrize(
     ("tokens", "keys", "heads", "kv_heads", "head_dim", "threads"),
     [

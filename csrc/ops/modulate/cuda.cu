@@ -12,7 +12,8 @@ using namespace cuda;
 struct Arguments {
     FloatRows x, scale, shift;
     TokenRows rows;
-    void * out;  // without gaps
+    void * out;
+    int64_t out_stride;  // bytes; rounded rows may lie apart
     int64_t tokens;
     int width;
     ModulateConstants constants;
@@ -25,7 +26,7 @@ __global__ void modulate_kernel(Arguments a) {
         return;
     }
     const float * x = a.x.at(token);
-    Out * out = static_cast<Out *>(a.out) + token * a.width;
+    Out * out = row_at(static_cast<Out *>(a.out), a.out_stride, token);
     const int64_t row = a.rows.at(token);
     if (row < 0) {
         for (int i = threadIdx.x; i < a.width; i += kThreads) {
@@ -78,6 +79,7 @@ void enqueue(const CudaCall & call, ggml_tensor * node) {
         float_rows(shift),
         {node->src[3] ? data_of<const int32_t>(node->src[3]) : nullptr, std::min(scale->ne[1], shift->ne[1])},
         node->data,
+        static_cast<int64_t>(node->nb[1]),
         node->ne[1],
         static_cast<int>(x->ne[0]),
         constants_of<ModulateConstants>(node),

@@ -6,8 +6,9 @@
     python tools/bench_gpu.py attention
 
 `compare` prints how far each network's result on the device is from that on the CPU. `transformer`
-times one call, with resident and with streamed weights, beside diffusers in bfloat16 where torch
-and diffusers are there. `attention` times our operation and ggml's and prints the error of both.
+times one call, with resident and with streamed weights, and with `--reference` diffusers in
+bfloat16 where torch and diffusers are there. `attention` times our operation, ggml's and torch's
+and prints the error of each.
 Blocks repeat the weights of two in the file, so 48 of them need no file of 44 GB; on the device
 each has memory of its own. Needs an extension built with CUDA and LTX2CPP_TESTING.
 """
@@ -15,7 +16,6 @@ each has memory of its own. Needs an extension built with CUDA and LTX2CPP_TESTI
 from __future__ import annotations
 
 import argparse
-import copy
 import dataclasses
 import re
 import statistics
@@ -134,15 +134,20 @@ def time_transformer(options: argparse.Namespace) -> None:
     for weights in options.weights:
         stored = converted(path, weights)
         for stream in (False, True):
+            if options.only == ("resident" if stream else "streamed"):
+                continue
             network = open_transformer(stored, options.blocks, device, stream)
             for tokens in options.tokens:
                 video, audio = make_inputs(files, _GRIDS[tokens], _AUDIO_TOKENS, seed=0)
                 flop = transformer_flop(full, len(video.latent), len(audio.latent), _TEXT_ROWS)
                 name = f"{weights} {tokens} tokens, {'streamed' if stream else 'resident'}"
-                row(
-                    name, seconds_of(velocity_of(network, video, audio), options.rounds), flop, peak
-                )
+                run = velocity_of(network, video, audio)
+                row(name, seconds_of(run, options.rounds), flop, peak)
+                if options.profile:
+                    print_profile(device, run)
             del network
+    if not options.reference:
+        return
     if not (has_module("torch") and has_module("diffusers")):
         print("diffusers: torch or diffusers is not installed, so there is nothing to compare with")
         return
@@ -153,18 +158,30 @@ def time_transformer(options: argparse.Namespace) -> None:
         row(f"diffusers bf16, {tokens} tokens", seconds_of(run, options.rounds), flop, peak)
 
 
+def print_profile(device: _core.Device, run: Run) -> None:
+    """Print the time of each operation of one call, without recorded graphs."""
+    device.start_profile()
+    run()
+    times = device.take_profile()
+    for name, (nodes, seconds) in sorted(times.items(), key=lambda item: -item[1][1]):
+        print(f"    {name:28} {nodes:6} nodes {1e3 * seconds:9.2f} ms", flush=True)
+
+
 def reference_transformer(
     path: Path, config: TransformerConfig, video: Modality, audio: Modality
 ) -> Run:
     """Return a call of diffusers' transformer on the device, blocks repeated as in ours."""
+    import copy
+
     import torch
 
     few = dataclasses.replace(config, num_layers=_FILE_BLOCKS)
     model, inputs = reference.transformer_parts(path, few, video, audio)
+    model.to("cuda")
+    # Copied on the device: 44 GB through the host's memory take minutes.
     blocks = model.transformer_blocks
     for index in range(_FILE_BLOCKS, config.num_layers):
         blocks.append(copy.deepcopy(blocks[index % _FILE_BLOCKS]))
-    model.to("cuda")
     on_device = {name: value.to("cuda") for name, value in inputs.items()}
 
     def run() -> None:
@@ -183,12 +200,14 @@ def latent_of(size: tuple[int, int, int]) -> NDArray[np.float32]:
 
 def time_decode(options: argparse.Namespace) -> None:
     path = random_file(options.folder, "video_vae")
-    latent = latent_of(options.size)
+    size = (64, 64, 9) if options.small else options.size
+    latent = latent_of(size)
     files = ModelFiles(video_vae=path)
     pipe = LTX2Pipeline(files, device=options.device)
     flop = video_decoder_flop(resolve(files).require("video_decoder").config, *latent.shape[1:])
-    name = "video decode " + "x".join(map(str, options.size))
-    row(name, seconds_of(lambda: pipe.decode_video(latent), options.rounds), flop, card_peak())
+    name = "video decode " + "x".join(map(str, size))
+    peak = None if options.small else card_peak()
+    row(name, seconds_of(lambda: pipe.decode_video(latent), options.rounds), flop, peak)
 
 
 def compare(options: argparse.Namespace) -> None:
@@ -203,13 +222,18 @@ def compare(options: argparse.Namespace) -> None:
     latent = latent_of((256, 256, 17))
     frames = np.random.default_rng(1).integers(0, 256, (9, 128, 128, 3), np.uint8)
     sound = np.random.default_rng(2).standard_normal((8, 25, 16), dtype=np.float32)
-    vae = ModelFiles(video_vae=random_file(options.folder, "video_vae"))
-    speech = ModelFiles(audio_vae=random_file(options.folder, "audio"))
-    stages: dict[str, tuple[ModelFiles, Callable[[LTX2Pipeline], dict[str, Any]]]] = {
-        f"transformer {weights}": (
-            ModelFiles(transformer=converted(transformer, weights)),
-            velocities,
-        )
+
+    def transformer_in(weights: str) -> Callable[[], ModelFiles]:
+        return lambda: ModelFiles(transformer=converted(transformer, weights))
+
+    def vae() -> ModelFiles:
+        return ModelFiles(video_vae=random_file(options.folder, "video_vae"))
+
+    def speech() -> ModelFiles:
+        return ModelFiles(audio_vae=random_file(options.folder, "audio"))
+
+    stages: dict[str, tuple[Callable[[], ModelFiles], Callable[[LTX2Pipeline], dict[str, Any]]]] = {
+        f"transformer {weights}": (transformer_in(weights), velocities)
         for weights in ("bf16", "q8_0", "q4_k_m")
     }
     stages["video decode"] = (vae, lambda pipe: {"frames": pipe.decode_video(latent)})
@@ -217,7 +241,10 @@ def compare(options: argparse.Namespace) -> None:
     stages["audio decode"] = (speech, lambda pipe: {"mel": pipe.decode_mel(sound)})
     stages["vocoder"] = (speech, lambda pipe: {"samples": pipe.decode_audio(sound).samples})
     print(f"{'network':24} {'result':10} {'error':>9}  {'CPU s':>8} {options.device + ' s':>8}")
-    for name, (files, run) in stages.items():
+    for name, (find_files, run) in stages.items():
+        if options.networks and name not in options.networks:
+            continue
+        files = find_files()
         results, seconds = [], []
         for device in ("cpu", options.device):
             pipe = LTX2Pipeline(files, device=device)
@@ -237,7 +264,7 @@ def time_attention(options: argparse.Namespace) -> None:
     testing.set_kernels(device=options.device)
     generator = np.random.default_rng(0)
     print(f"{'keys':>7} {'kernel':28} {'error':>9} {'ms':>9} {'TFLOP/s':>8}")
-    for keys in options.keys:
+    for keys in [256] if options.small else options.keys:
         shape = (keys, _HEADS, _HEAD_DIM)
         q, k = (generator.standard_normal(shape, dtype=np.float32) * 0.1 for _ in range(2))
         v = generator.standard_normal(shape, dtype=np.float32) + 1
@@ -256,7 +283,34 @@ def time_attention(options: argparse.Namespace) -> None:
             rate = 4 * keys**2 * _HEADS * _HEAD_DIM / seconds / 1e12
             error = relative_error(got, want)
             print(f"{keys:7} {name:28} {error:9.1e} {1e3 * seconds:9.2f} {rate:8.1f}", flush=True)
+        if has_module("torch") and not options.small:
+            got, seconds = torch_attention(q, k, v, options.rounds)
+            rate = 4 * keys**2 * _HEADS * _HEAD_DIM / seconds / 1e12
+            error = relative_error(got[rows, heads], want)
+            name = "torch scaled_dot_product"
+            print(f"{keys:7} {name:28} {error:9.1e} {1e3 * seconds:9.2f} {rate:8.1f}", flush=True)
     testing.set_kernels()
+
+
+def torch_attention(
+    q: NDArray[np.float32], k: NDArray[np.float32], v: NDArray[np.float32], rounds: int
+) -> tuple[NDArray[np.float32], float]:
+    """Return the result of torch on the same arrays (keys, heads, head_dim), and its seconds."""
+    import torch
+
+    inputs = [
+        torch.from_numpy(x).to("cuda", torch.bfloat16).transpose(0, 1)[None].contiguous()
+        for x in (q, k, v)
+    ]
+
+    def run() -> Any:
+        result = torch.nn.functional.scaled_dot_product_attention(*inputs)
+        torch.cuda.synchronize()
+        return result
+
+    seconds = statistics.median(seconds_of(run, rounds))
+    result: NDArray[np.float32] = run()[0].transpose(0, 1).float().cpu().numpy()
+    return result, seconds
 
 
 def _size(text: str) -> tuple[int, int, int]:
@@ -273,13 +327,18 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--rounds", type=int, default=5)
     folder = Path(tempfile.gettempdir()) / "ltx2cpp-bench"
     common.add_argument("--folder", type=Path, default=folder)
+    common.add_argument("--small", action="store_true", help="tiny sizes, to be watched by a tool")
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("compare", parents=[common])
+    command.add_argument("--networks", nargs="+", help="some of them only, such as 'video decode'")
     command.set_defaults(run=compare)
     command = commands.add_parser("transformer", parents=[common])
     command.add_argument("--blocks", type=int, default=48)
     command.add_argument("--tokens", nargs="+", choices=_GRIDS, default=list(_GRIDS))
     command.add_argument("--weights", nargs="+", default=["bf16", "q8_0"])
+    command.add_argument("--only", choices=["resident", "streamed"])
+    command.add_argument("--profile", action="store_true", help="also the time of each operation")
+    command.add_argument("--reference", action="store_true", help="diffusers in bfloat16 too")
     command.set_defaults(run=time_transformer)
     command = commands.add_parser("decode", parents=[common])
     command.add_argument("--size", type=_size, default=(768, 512, 121))

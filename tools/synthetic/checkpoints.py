@@ -20,7 +20,6 @@ from released.layouts import Layout, released_gemma_tensors, released_tensors
 from ltx2cpp.atomic import atomic_file
 from ltx2cpp.checkpoint import DType
 from ltx2cpp.checkpoint.gguf import DEFAULT_ALIGNMENT
-from ltx2cpp.checkpoint.gguf_writer import GgufWriter, OutputTensor
 from ltx2cpp.convert.conversion import ARCHITECTURE
 from ltx2cpp.model.quantization import target_dtype
 
@@ -129,6 +128,9 @@ def write_sparse_gguf(path: Path, tensors: Layout, metadata: Mapping[str, str], 
     Raises:
         OutputError: The file cannot be written.
     """
+    # Needs gguf, which files in bfloat16 do without.
+    from ltx2cpp.checkpoint.gguf_writer import GgufWriter, OutputTensor
+
     outputs = []
     for name, (stored, shape) in tensors.items():
         own = DType(stored.lower())

@@ -11,7 +11,6 @@ from released.configs import released_config
 from released.layouts import Layout
 
 from ltx2cpp import ModelFiles
-from ltx2cpp.convert import convert
 from ltx2cpp.demo import demo_files
 from synthetic.checkpoints import (
     GEMMA_CONFIG,
@@ -64,6 +63,9 @@ def converted(path: Path, weights: str) -> Path:
         return path
     target = path.with_name(f"{path.stem}-{weights}.gguf")
     if not target.exists():
+        # Needs gguf, which files in bfloat16 do without.
+        from ltx2cpp.convert import convert
+
         print(f"writing {target}", file=sys.stderr)
         convert(path, target, weights)
     return target

@@ -29,7 +29,7 @@ from ltx2cpp.checkpoint import (
 from ltx2cpp.errors import ArgumentError, CheckpointError
 from ltx2cpp.model.components import Component
 from ltx2cpp.model.lora_file import open_lora_file
-from ltx2cpp.model.weight_scales import attach_scales
+from ltx2cpp.model.weight_scales import attach_scales, unpack_pairs
 from ltx2cpp.networks.backend import Backend
 from ltx2cpp.observing import Observer
 
@@ -59,7 +59,9 @@ class Base:
             described = {stem + end: (dtype, shape) for end, (dtype, shape, _) in packed.items()}
             data = {stem + end: payload for end, (_, _, payload) in packed.items()}
             write_safetensors(path, described, None, data)
-            self.ref = attach_scales(open_checkpoint(path).tensors, str(path))[NAME]
+            tensors = open_checkpoint(path).tensors
+            unpacked = {name: unpack_pairs(name, info, tensors) for name, info in tensors.items()}
+            self.ref = attach_scales(unpacked, str(path))[NAME]
             self.values: Array = exact.astype(np.float64)
             return
         kind = stored.removeprefix("gguf ")
@@ -146,7 +148,7 @@ def test_threads_change_no_bit(tmp_path: Path) -> None:
         ("gguf q8_0", "auto", "q8_0"),
         ("f16", "auto", "f16"),
         ("gguf bf16", "auto", "bf16"),
-        ("nvfp4", "auto", "bf16"),
+        ("nvfp4", "auto", "q8_0"),
     ],
 )
 def test_few_bits_make_room_for_what_is_merged(

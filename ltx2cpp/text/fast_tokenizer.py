@@ -24,7 +24,7 @@ _PANICS = re.compile(
 LARGEST_ID = 2**31 - 1
 # What a vocabulary takes by the bytes of its file (up to 22 were measured), and whatever its size.
 _BYTES_PER_BYTE = 24
-_BYTES = 16 << 20
+_BYTES = 4 << 20
 
 
 class FastSubwords:

@@ -2,8 +2,8 @@
 
     python tools/checks/address_space.py FIXTURES_A
 
-The limit is set after all imports, from --first MiB above what the process has by then upward, one
-MiB at a time. Each run is forked off a process that has imported everything. Prints how often each
+The limit is set after all imports, from --first MiB above what the process has by then upward, by
+--stride MiB. Each run is forked off a process that has imported everything. Prints how often each
 command ended how, and for what killed a run the library that was at work. Exit code 1 where
 anything but 0 and 4 came out.
 """
@@ -73,6 +73,7 @@ def main() -> int:
     parser.add_argument("fixtures", type=Path, help="folder of the tiny model, fixtures/A")
     parser.add_argument("--first", type=int, default=8, help="MiB of the first limit")
     parser.add_argument("--steps", type=int, default=300, help="limits for each command")
+    parser.add_argument("--stride", type=int, default=1, help="MiB from one limit to the next")
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds for a run")
     arguments = parser.parse_args()
     for module in _MODULES:
@@ -83,7 +84,7 @@ def main() -> int:
         for name, variants in commands.items():
             outcomes = collections.Counter[str]()
             for step in range(arguments.steps):
-                mib = arguments.first + step
+                mib = arguments.first + step * arguments.stride
                 words = variants[step % len(variants)]
                 outcome = _run(words, mib << 20, arguments.timeout, Path(folder))
                 outcomes[outcome.what] += 1

@@ -20,7 +20,7 @@ from pathlib import Path
 _INTERRUPTED = 130
 _INTERRUPTING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _KILLING = (signal.SIGQUIT, signal.SIGKILL)
-_TIMEOUT_S = 60.0
+_TIMEOUT_S = 600.0
 # Into a phase; most last longer.
 _LATER_S = 0.05
 

@@ -29,6 +29,7 @@ from ltx2cpp.model.lora import Lora, reference_factors
 from ltx2cpp.model.model_set import ModelSet
 from ltx2cpp.model.resolve import resolve
 from ltx2cpp.networks.backend import Backend
+from ltx2cpp.networks.diffusion import DecodeOptions
 from ltx2cpp.networks.networks import Networks
 from ltx2cpp.observing import Observer, Step
 from ltx2cpp.options import LoraSpec
@@ -385,13 +386,19 @@ class LTX2Pipeline:
             video, audio, stg_blocks=stg_blocks, isolate=isolate, probes=probes
         )
 
-    def decode_video(self, latent: FloatArray) -> FloatArray:
+    def decode_video(self, latent: FloatArray, **options: Unpack[DecodeOptions]) -> FloatArray:
         """Decode a latent (C, F, h, w) to frames; see `Networks.decode_video`."""
-        return self.networks.decode_video(latent)
+        return self.networks.decode_video(latent, **options)
 
-    def stream_video(self, latent: FloatArray) -> Iterator[FloatArray]:
+    def stream_video(
+        self, latent: FloatArray, **options: Unpack[DecodeOptions]
+    ) -> Iterator[FloatArray]:
         """Return an iterator over the same frames in chunks; see `Networks.stream_video`."""
-        return self.networks.stream_video(latent)
+        return self.networks.stream_video(latent, **options)
+
+    def decoder_canvas(self, latent_shape: tuple[int, ...]) -> tuple[int, int, int]:
+        """Return the size of the diffusion decoder's noise; see `Networks.decoder_canvas`."""
+        return self.networks.decoder_canvas(latent_shape)
 
     def encode_video(self, frames: NDArray[np.uint8] | FloatArray) -> FloatArray:
         """Encode (frames, height, width, 3) to a latent; see `Networks.encode_video`."""

@@ -11,6 +11,7 @@ PYBIND11_MODULE(_core, module) {
     register_transformer(module);
     register_audio(module);
     register_video(module);
+    register_diffusion_decoder(module);
 #if LTX2CPP_TESTING
     register_testing(module);
     register_testing_kernels(module);

@@ -59,11 +59,10 @@ Case modulate_case(const FloatArray & x, const FloatArray & table, int64_t scale
     auto result = std::make_unique<OpCase>(fused, threads);
     result->build([&](Graph & graph) {
         ggml_tensor * entries = result->input(graph, "table", table);
-        return as_f32(graph, modulate(graph, without_gap(graph, result->input(graph, "x", x), gap),
-                                      table_entry(graph, entries, scale_entry),
-                                      table_entry(graph, entries, shift_entry),
-                                      rows ? result->input(graph, "rows", *rows) : nullptr, parse_norm(norm), eps,
-                                      rounded));
+        return as_f32(graph,
+                      modulate(graph, without_gap(graph, result->input(graph, "x", x), gap),
+                               table_entry(graph, entries, scale_entry), table_entry(graph, entries, shift_entry),
+                               rows ? result->input(graph, "rows", *rows) : nullptr, parse_norm(norm), eps, rounded));
     });
     return result;
 }
@@ -232,11 +231,12 @@ void register_testing(py::module_ & module) {
         py::arg("path"), py::arg("between"), "Maps a file, calls `between`, and adds up the bytes of the file.");
     testing.def("throwing", &throwing_case, py::arg("thread"), py::arg("threads"),
                 "An operation for which there is no memory on one of the threads.");
-    testing.def("modulate", &modulate_case, py::arg("x"), py::arg("table"), py::arg("scale_entry"),
-                py::arg("shift_entry"), py::arg("rows"), py::arg("norm"), py::arg("eps"), py::arg("gap") = 0,
-                py::kw_only(), py::arg("rounded") = false, py::arg("fused"), py::arg("threads") = 1,
-                "x (tokens, width + gap), table (distinct, entries, width), rows int32 (tokens,) or None; rounded: the\n"
-                "result is rounded for products.");
+    testing.def(
+        "modulate", &modulate_case, py::arg("x"), py::arg("table"), py::arg("scale_entry"), py::arg("shift_entry"),
+        py::arg("rows"), py::arg("norm"), py::arg("eps"), py::arg("gap") = 0, py::kw_only(), py::arg("rounded") = false,
+        py::arg("fused"), py::arg("threads") = 1,
+        "x (tokens, width + gap), table (distinct, entries, width), rows int32 (tokens,) or None; rounded: the\n"
+        "result is rounded for products.");
     testing.def("gated_residual", &gated_residual_case, py::arg("x"), py::arg("branch"), py::arg("table"),
                 py::arg("gate_entry"), py::arg("rows"), py::arg("gap") = 0, py::kw_only(), py::arg("fused"),
                 py::arg("threads") = 1,

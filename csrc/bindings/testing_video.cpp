@@ -6,9 +6,11 @@
 #include "bindings/testing.h"
 #include "ops/conv3d/conv3d.h"
 #include "ops/depth_to_space/depth_to_space.h"
+#include "ops/grid_rope/grid_rope.h"
 #include "ops/group_norm/group_norm.h"
 #include "ops/pad/pad.h"
 #include "ops/pixel_norm/pixel_norm.h"
+#include "ops/window_attention/window_attention.h"
 
 namespace py = pybind11;
 
@@ -156,6 +158,26 @@ void register_testing_video(py::module_ & module) {
         py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("groups"), py::arg("eps"),
         py::arg("residual") = py::none(), py::kw_only(), py::arg("fused"), py::arg("threads") = 1,
         "x and residual (frames, height, width, channels).");
+    testing.def(
+        "norm_grid_rope",
+        [](const FloatArray & x, const FloatArray & weight, float scale, float eps, int threads) {
+            return make_case(/*fused=*/true, threads, [&](OpCase & op, Graph & graph) {
+                return norm_grid_rope(graph, op.input(graph, "x", x), op.input(graph, "weight", weight), scale, eps);
+            });
+        },
+        py::arg("x"), py::arg("weight"), py::arg("scale"), py::arg("eps"), py::kw_only(), py::arg("threads") = 1,
+        "x (frames, height, width, channels), weight (head_dim,).");
+    testing.def(
+        "window_attention",
+        [](const FloatArray & q, const FloatArray & k, const FloatArray & v, int64_t head_dim,
+           const std::array<int32_t, 3> & window, int threads) {
+            return make_case(/*fused=*/true, threads, [&](OpCase & op, Graph & graph) {
+                return window_attention(graph, op.input(graph, "q", q), op.input(graph, "k", k),
+                                        op.input(graph, "v", v), head_dim, {window[0], window[1], window[2]});
+            });
+        },
+        py::arg("q"), py::arg("k"), py::arg("v"), py::arg("head_dim"), py::arg("window"), py::kw_only(),
+        py::arg("threads") = 1, "q, k and v (frames, height, width, channels).");
 }
 
 }  // namespace ltx::bindings

@@ -114,6 +114,12 @@ inline uint16_t * bf16_row_of(const ggml_tensor * tensor, int64_t index) {
                                         index * static_cast<int64_t>(tensor->nb[1]));
 }
 
+// Whether the cells of a grid [channels, W, H, T] lie evenly apart, nb[1] each: a whole tensor, or channels of one.
+inline bool cells_are_even(const ggml_tensor * tensor) {
+    return tensor->nb[2] == tensor->nb[1] * static_cast<size_t>(tensor->ne[1]) &&
+           tensor->nb[3] == tensor->nb[2] * static_cast<size_t>(tensor->ne[2]);
+}
+
 inline constexpr int64_t kAny = -1;
 
 // Throws ShapeError unless `tensor` has this type and these dimensions (kAny: whatever it is) and the elements of a row

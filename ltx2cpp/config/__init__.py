@@ -10,6 +10,12 @@ from ltx2cpp.config.audio import (
     read_audio_vae_config,
     read_vocoder_config,
 )
+from ltx2cpp.config.diffusion_decoder import (
+    DecoderStage,
+    DiffusionDecoderConfig,
+    is_diffusion_decoder,
+    read_diffusion_decoder_config,
+)
 from ltx2cpp.config.fields import Fields, parse_config
 from ltx2cpp.config.gemma import GemmaConfig, read_gemma_config, read_gemma_gguf_config
 from ltx2cpp.config.gemma4 import Gemma4Config, Gemma4Heads, is_gemma4, read_gemma4_config
@@ -33,6 +39,8 @@ __all__ = [
     "AudioConfig",
     "AudioVaeConfig",
     "ConnectorConfig",
+    "DecoderStage",
+    "DiffusionDecoderConfig",
     "Fields",
     "Gemma4Config",
     "Gemma4Heads",
@@ -44,10 +52,12 @@ __all__ = [
     "VaeBlock",
     "VideoVaeConfig",
     "VocoderConfig",
+    "is_diffusion_decoder",
     "is_gemma4",
     "parse_config",
     "read_audio_vae_config",
     "read_connector_config",
+    "read_diffusion_decoder_config",
     "read_gemma4_config",
     "read_gemma_config",
     "read_gemma_gguf_config",

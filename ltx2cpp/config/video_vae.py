@@ -77,6 +77,8 @@ class UpsamplerConfig:
 
 
 _CLASS_NAME = "CausalVideoAutoencoder"
+# With the same encoder and the diffusion decoder.
+_DIFFUSION_CLASS_NAME = "CausalDiffusionVAE"
 _REQUIRED: dict[str, object] = {
     "dims": 3,
     "in_channels": 3,
@@ -100,19 +102,14 @@ def read_video_vae_config(fields: Fields, decoder: Shapes, encoder: Shapes) -> V
 
     Args:
         fields: `config.vae`; empty when the file has none.
-        decoder: names without `decoder.`; empty when the file has no decoder.
+        decoder: names without `decoder.`; empty when the file has no convolutional decoder.
         encoder: names without `encoder.`, likewise.
 
     Raises:
         ConfigError: out of range, or tensors whose blocks cannot be told.
-        UnsupportedError: a diffusion decoder, or a feature of older video models.
+        UnsupportedError: a feature of older video models.
     """
-    if any(name.startswith("conv_in_x_t") for name in decoder):
-        raise UnsupportedError(
-            f"{fields.where}: this video VAE has the diffusion decoder of LTX-2.5, which is not "
-            "implemented; use the file with the convolutional decoder (its name holds 'vae-conv')"
-        )
-    fields.choice("_class_name", _CLASS_NAME, (_CLASS_NAME,))
+    fields.choice("_class_name", _CLASS_NAME, (_CLASS_NAME, _DIFFUSION_CLASS_NAME))
     fields.require(_REQUIRED)
     fields.choice("latent_log_var", "uniform", ("uniform", "constant"))
     if "timestep_scale_multiplier" in decoder:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
-from ltx2cpp.checkpoint import TensorInfo
+from ltx2cpp.checkpoint import DType, TensorInfo
 from ltx2cpp.checkpoint.files import read_json_file
 from ltx2cpp.config import (
     Fields,
+    is_diffusion_decoder,
     is_gemma4,
     parse_config,
     read_audio_vae_config,
     read_connector_config,
+    read_diffusion_decoder_config,
     read_gemma4_config,
     read_gemma_config,
     read_gemma_gguf_config,
@@ -31,6 +34,9 @@ from ltx2cpp.model.names import AUDIO_INPUT, VIDEO_INPUT, Group
 from ltx2cpp.model.source import Source
 
 logger = logging.getLogger("ltx2cpp")
+
+# Parts of the diffusion video decoder that nothing here uses.
+_UNUSED = ("coarse_", "type_emb")
 
 
 def _shapes(tensors: Mapping[str, TensorInfo]) -> dict[str, tuple[int, ...]]:
@@ -115,9 +121,25 @@ def _gemma_fields(source: Source) -> Fields:
     return Fields(parsed, str(path))
 
 
-def build_video_vae(source: Source) -> tuple[Component | None, Component | None]:
-    """Build decoder and encoder of the video VAE; each carries the statistics."""
-    return _build_vae(source, "video_vae", source.config.nested("vae"), read_video_vae_config)
+def build_video_vae(source: Source) -> dict[str, Component | None]:
+    """Build decoder, of either kind, and encoder of the video VAE; each carries the statistics."""
+    fields, tensors = source.config.nested("vae"), source.group("video_vae")
+    decoder = half_of(tensors, "decoder")
+    if not is_diffusion_decoder(decoder):
+        halves = _build_vae(source, "video_vae", fields, read_video_vae_config)
+        return dict(zip(("video_decoder", "video_encoder"), halves, strict=True))
+    # A preview head, and marks for a decode with keyframes that this decoder does not have.
+    decoder = {name: info for name, info in decoder.items() if not name.startswith(_UNUSED)}
+    encoder = half_of(tensors, "encoder")
+    diffusion = replace(
+        read_diffusion_decoder_config(fields, _shapes(decoder)),
+        rounds_gated=decoder["conv_in.weight"].dtype is DType.BF16,
+    )
+    parts: dict[str, Component | None] = {"diffusion_decoder": source.component(decoder, diffusion)}
+    if encoder:
+        config = read_video_vae_config(fields, {}, _shapes(encoder))
+        parts["video_encoder"] = source.component(encoder, config)
+    return parts
 
 
 def build_audio_vae(source: Source) -> tuple[Component | None, Component | None]:

@@ -50,6 +50,10 @@ USUAL_PLACES: dict[str, str] = {
     "video_decoder": (
         "it is in the whole checkpoint, or in a file named *video_vae*; give video_vae="
     ),
+    "diffusion_decoder": (
+        "it is in the file of LTX-2.5 named *video-vae* without 'conv'; give video_decoder= or "
+        "video_vae="
+    ),
     "video_encoder": (
         "it is in the whole checkpoint, or in a file named *video_vae*; give video_vae="
     ),
@@ -76,6 +80,7 @@ USUAL_PLACES: dict[str, str] = {
 COMPONENT_TITLES: dict[str, str] = {
     **{str(group): title for group, title in GROUP_TITLES.items()},
     "video_decoder": "video decoder",
+    "diffusion_decoder": "diffusion video decoder",
     "video_encoder": "video encoder",
     "audio_decoder": "audio decoder",
     "audio_encoder": "audio encoder",

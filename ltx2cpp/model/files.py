@@ -25,7 +25,9 @@ class ModelFiles:
         transformer: the transformer, with or without connectors.
         connectors: both embeddings connectors.
         text_projection: the projection of the text encoder's states.
-        video_vae: video encoder and decoder.
+        video_vae: video encoder and decoder; of LTX-2.5 with either decoder.
+        video_decoder: a second video VAE file, of which only the decoder is taken; it becomes the
+            one that decodes where none is named.
         audio_vae: audio encoder and decoder, with or without the vocoder.
         vocoder: the vocoder, where it is a file of its own.
         spatial_upsampler: latent upsampler for height and width.
@@ -45,6 +47,7 @@ class ModelFiles:
     connectors: str | os.PathLike[str] | None = None
     text_projection: str | os.PathLike[str] | None = None
     video_vae: str | os.PathLike[str] | None = None
+    video_decoder: str | os.PathLike[str] | None = None
     audio_vae: str | os.PathLike[str] | None = None
     vocoder: str | os.PathLike[str] | None = None
     spatial_upsampler: str | os.PathLike[str] | None = None

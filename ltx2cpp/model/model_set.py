@@ -27,6 +27,7 @@ class ModelSet:
             "" when it does not.
         variant: "dev" or "distilled".
         variant_source: "argument", "metadata", "file name" or "default".
+        decodes_by_diffusion: whether the diffusion decoder decodes where none is named.
         audio_config: what the files say about sound; its members are None where they lack a part.
         unclaimed: file -> names of its tensors that belong to nothing known.
     """
@@ -37,6 +38,7 @@ class ModelSet:
     text_projection: Component | None = None
     text_encoder: Component | None = None
     video_decoder: Component | None = None
+    diffusion_decoder: Component | None = None
     video_encoder: Component | None = None
     audio_decoder: Component | None = None
     audio_encoder: Component | None = None
@@ -50,6 +52,7 @@ class ModelSet:
     gemma_version: str
     variant: Variant
     variant_source: str
+    decodes_by_diffusion: bool = False
     unclaimed: dict[Path, tuple[str, ...]]
     searched: tuple[Path, ...]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ltx2cpp.checkpoint import CheckpointFile, open_checkpoint
-from ltx2cpp.config import AudioConfig
+from ltx2cpp.config import AudioConfig, is_diffusion_decoder
 from ltx2cpp.errors import ArgumentError, CheckpointError
 from ltx2cpp.model.build import (
     build_audio_vae,
@@ -29,6 +29,7 @@ from ltx2cpp.model.detect import (
     find_variant,
     find_version,
     gemma_version,
+    half_of,
     model_version,
     upsampler_kind,
 )
@@ -47,6 +48,7 @@ _ROLE_GROUPS: dict[str, tuple[Group, ...]] = {
     "connectors": ("video_connector", "audio_connector"),
     "text_projection": ("text_projection",),
     "video_vae": ("video_vae",),
+    "video_decoder": ("video_vae",),
     "audio_vae": ("audio_vae", "vocoder"),
     "vocoder": ("vocoder",),
     "spatial_upsampler": ("upsampler",),
@@ -114,6 +116,7 @@ def resolve(files: ModelFiles) -> ModelSet:
         version=version,
         model_version=model_version(leading.file),
         gemma_version=gemma_version(leading.file),
+        decodes_by_diffusion=_decodes_by_diffusion(sources, parts),
         variant=variant,
         variant_source=variant_source,
         unclaimed=_unclaimed(sources.values()),
@@ -176,7 +179,13 @@ def _build(sources: dict[str, Source]) -> dict[str, Component | None]:
         hidden = encoder.config.hidden_size if encoder else None
         parts["text_projection"] = build_text_projection(projection, transformer, hidden)
     if video := _pick(sources, "video_vae"):
-        parts["video_decoder"], parts["video_encoder"] = build_video_vae(video)
+        parts.update(build_video_vae(video))
+    if own := sources.get("video_decoder"):
+        # A second file of which only the decoder is taken.
+        decoders = {
+            name: part for name, part in build_video_vae(own).items() if "encoder" not in name
+        }
+        parts.update(decoders)
     if audio := _pick(sources, "audio_vae"):
         parts["audio_decoder"], parts["audio_encoder"] = build_audio_vae(audio)
     if vocoder := _pick(sources, "vocoder"):
@@ -196,6 +205,14 @@ def _audio_config(parts: dict[str, Component | None]) -> AudioConfig:
     vae = parts.get("audio_decoder") or parts.get("audio_encoder")
     vocoder = parts.get("vocoder")
     return AudioConfig(vae.config if vae else None, vocoder.config if vocoder else None)
+
+
+def _decodes_by_diffusion(sources: dict[str, Source], parts: dict[str, Component | None]) -> bool:
+    """Return whether the file that was given for its decoder, or the only one, has diffusion."""
+    if parts.get("diffusion_decoder") is None:
+        return False
+    own = sources.get("video_decoder")
+    return own is None or is_diffusion_decoder(half_of(own.group("video_vae"), "decoder"))
 
 
 def _version(sources: dict[str, Source], leading: Source) -> str:

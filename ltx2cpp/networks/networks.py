@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +16,16 @@ from ltx2cpp.model.lora import AdaptedModels, Lora, check_lora_mode
 from ltx2cpp.model.model_set import ModelSet
 from ltx2cpp.networks.audio import AudioDecoder, AudioEncoder
 from ltx2cpp.networks.backend import Backend
+from ltx2cpp.networks.diffusion import DECODERS, DecodeOptions, DiffusionDecoder
 from ltx2cpp.networks.text import PromptEncoder
 from ltx2cpp.networks.transformer import Transformer
 from ltx2cpp.networks.video import Upsampler, VideoDecoder, VideoEncoder
 from ltx2cpp.options import LoraMode, LoraSpec
+from ltx2cpp.sampling.noise import NoiseSource
 from ltx2cpp.values import Audio, FloatArray, Modality, PromptEmbedding, Velocity
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 logger = logging.getLogger("ltx2cpp")
 
@@ -49,8 +54,8 @@ class Networks:
 
     Attributes:
         backend: the device, and what all networks share.
-        prompt_encoder, transformer, video_encoder, video_decoder, audio_encoder, audio_decoder:
-            the networks.
+        prompt_encoder, transformer, video_encoder, video_decoder, diffusion_decoder,
+            audio_encoder, audio_decoder: the networks.
         spatial_upsampler, temporal_upsampler: likewise.
         distilled_lora: as given.
     """
@@ -74,6 +79,7 @@ class Networks:
         self.transformer = self._add(Transformer(models, backend))
         self.video_encoder = self._add(VideoEncoder(models, backend))
         self.video_decoder = self._add(VideoDecoder(models, backend))
+        self.diffusion_decoder = self._add(DiffusionDecoder(models, backend))
         self.audio_encoder = self._add(AudioEncoder(models, backend))
         self.audio_decoder = self._add(AudioDecoder(models, backend))
         self.spatial_upsampler = self._add(Upsampler("spatial", models, backend))
@@ -189,19 +195,72 @@ class Networks:
             video, audio, stg_blocks=stg_blocks, isolate=isolate, probes=probes
         )
 
-    def decode_video(self, latent: FloatArray) -> FloatArray:
+    def decode_video(self, latent: FloatArray, **options: Unpack[DecodeOptions]) -> FloatArray:
         """Decode a normalised latent (C, F, h, w) to frames (8(F-1)+1, 32h, 32w, 3).
 
-        Values are the decoder's, about -1..1, not clamped.
+        Values are the decoder's, about -1..1, not clamped. See `DecodeOptions`.
         """
-        return self.video_decoder.decode(latent)
+        if not self._decodes_by_diffusion(options):
+            return self.video_decoder.decode(latent)
+        return np.concatenate(list(self.stream_video(latent, **options)))
 
-    def stream_video(self, latent: FloatArray) -> Iterator[FloatArray]:
+    def stream_video(
+        self, latent: FloatArray, **options: Unpack[DecodeOptions]
+    ) -> Iterator[FloatArray]:
         """Return an iterator over the frames of `decode_video`, in order and in chunks.
 
-        Memory does not grow with F. Errors in the latent are raised here, before iteration.
+        Memory of the convolutional decoder does not grow with F; of the diffusion decoder the
+        noise and the output of its first three stages stay. Errors in the arguments are raised
+        here, before iteration.
         """
-        return self.video_decoder.stream(latent)
+        if not self._decodes_by_diffusion(options):
+            return self.video_decoder.stream(latent)
+        noise = options.get("noise")
+        if noise is None:
+            seed = options.get("seed")
+            source = NoiseSource(0 if seed is None else seed)
+            noise = source.normal((*self.diffusion_decoder.canvas(np.shape(latent)), 3))
+        return self.diffusion_decoder.stream(
+            latent,
+            noise,
+            edges=options.get("edges", "shift"),
+            steps=options.get("steps"),
+            tiling=options.get("tiling"),
+        )
+
+    def decoder_canvas(self, latent_shape: tuple[int, ...]) -> tuple[int, int, int]:
+        """Return (frames, height, width) that the diffusion decoder computes for a latent.
+
+        Args:
+            latent_shape: (C, F, h, w). Small latents are enlarged, so that every window fits.
+        """
+        return self.diffusion_decoder.canvas(latent_shape)
+
+    def _decodes_by_diffusion(self, options: DecodeOptions) -> bool:
+        """Return whether the diffusion decoder is asked for.
+
+        Raises:
+            ArgumentError: an unknown decoder, one that the files lack, or options of the other.
+        """
+        models, decoder = self._models, options.get("decoder")
+        if decoder is None:
+            decoder = "diffusion" if models.decodes_by_diffusion else "conv"
+        if decoder not in DECODERS:
+            raise ArgumentError(
+                f"decoder: expected one of {', '.join(DECODERS)}, found {decoder!r}"
+            )
+        held = {"conv": models.video_decoder, "diffusion": models.diffusion_decoder}
+        if held[decoder] is None and any(held.values()):
+            other = next(name for name, component in held.items() if component is not None)
+            raise ArgumentError(
+                f"decoder: the files hold the {other} video decoder only, found {decoder!r}; give "
+                "the other one as video_decoder="
+            )
+        if decoder == "conv":
+            for name in ("noise", "seed", "edges", "steps", "tiling"):
+                if options.get(name) is not None and options.get(name) != "shift":
+                    raise ArgumentError(f"{name}: is for the diffusion decoder, not for 'conv'")
+        return decoder == "diffusion"
 
     def encode_video(self, frames: NDArray[np.uint8] | FloatArray) -> FloatArray:
         """Encode (frames, height, width, 3) to a normalised latent (C, F, h, w).

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import tolerances
 from harness import compare
 
 from ltx2cpp import LTX2Pipeline, Modality, ModelFiles
+from ltx2cpp.errors import ArgumentError, ShapeError
 
 Arrays = dict[str, np.ndarray]
 
@@ -83,3 +85,119 @@ def test_velocity_without_marks(pipe: LTX2Pipeline, fixture_c: Path) -> None:
     velocity = pipe.velocity(video, modality(arrays, "t2v", "audio"))
     want = arrays["t2v.unmarked.video.velocity"][0]
     compare("video", velocity.video, want, tolerances.TRANSFORMER_F32)
+
+
+# -- video decoders -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def decoders(fixture_c: Path) -> Iterator[LTX2Pipeline]:
+    files = ModelFiles(
+        video_vae=fixture_c / "ltx-2.5-tiny-video-vae-conv.safetensors",
+        video_decoder=fixture_c / "ltx-2.5-tiny-video-vae.safetensors",
+        variant="distilled",
+    )
+    with LTX2Pipeline(files, device="cpu", weight_type="f32", threads=2) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def manifest(fixture_c: Path) -> dict[str, Any]:
+    run: dict[str, Any] = json.loads((fixture_c / "manifest.json").read_text())["run"]
+    return run
+
+
+def noise_of(arrays: Arrays, canvas: tuple[int, ...]) -> np.ndarray:
+    """The recorded noise, eighths in bytes, cut to a canvas."""
+    part = arrays["noise_i8"][: canvas[0], : canvas[1], : canvas[2]]
+    return part.astype(np.float32) / np.float32(8)
+
+
+# Whole; with copied borders; enlarged to the windows; in two steps.
+@pytest.mark.parametrize(
+    ("case", "kind", "options"),
+    [
+        ("decode", "shift", {}),
+        ("decode", "replicate", {"edges": "replicate"}),
+        ("small", "shift", {}),
+        ("two_steps", "shift", {"steps": 2}),
+        ("tiled", "shift", {"tiling": True}),
+    ],
+)
+def test_diffusion_decoder(
+    decoders: LTX2Pipeline,
+    fixture_c: Path,
+    manifest: dict[str, Any],
+    case: str,
+    kind: str,
+    options: dict[str, Any],
+) -> None:
+    arrays = load(fixture_c, "diffusion_decoder")
+    latent = arrays[f"{case}.latent"][0]
+    canvas = decoders.decoder_canvas(latent.shape)
+    assert list(canvas) == manifest["results"]["decoder"][case]["canvas"]
+    if options.get("tiling"):
+        options = {"tiling": {name: tuple(pair) for name, pair in manifest["dec_tiles"].items()}}
+    noise = noise_of(arrays, canvas)
+    chunks = list(decoders.stream_video(latent, noise=noise, **options))
+    if "tiling" in options:
+        assert [len(chunk) for chunk in chunks] == manifest["results"]["decoder"][case]["chunks"]
+    frames = np.concatenate(chunks)
+    want = arrays[f"{case}.{kind}.frames"]
+    index = arrays[f"{case}.{kind}.frame_index"]
+    compare("frames", frames[index], want, tolerances.VIDEO_F32)
+    whole = decoders.decode_video(latent, decoder="diffusion", noise=noise, **options)
+    np.testing.assert_array_equal(whole, frames)
+
+
+def test_convolutional_decoder_and_encoder(decoders: LTX2Pipeline, fixture_c: Path) -> None:
+    arrays = load(fixture_c, "video_vae")
+    frames = decoders.decode_video(arrays["decode.latent"][0], decoder="conv")
+    index = arrays["decode.frame_index"]
+    compare("frames", frames[index], arrays["decode.frames"], tolerances.VIDEO_F32)
+    latent = decoders.encode_video(arrays["encode.frames_u8"])
+    compare("latent", latent, arrays["encode.latent"][0], tolerances.VIDEO_F32)
+
+
+def test_a_seed_draws_the_noise(decoders: LTX2Pipeline, fixture_c: Path) -> None:
+    latent = load(fixture_c, "diffusion_decoder")["small.latent"][0]
+    one, same, other = (decoders.decode_video(latent, seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, same)
+    assert np.abs(one - other).max() > 1e-3
+
+
+def test_decoders_that_the_files_lack(fixture_c: Path) -> None:
+    conv = fixture_c / "ltx-2.5-tiny-video-vae-conv.safetensors"
+    diffusion = fixture_c / "ltx-2.5-tiny-video-vae.safetensors"
+    latent = load(fixture_c, "diffusion_decoder")["small.latent"][0]
+    with (
+        LTX2Pipeline(ModelFiles(video_vae=conv, variant="distilled"), device="cpu") as pipe,
+        pytest.raises(ArgumentError, match="the files hold the conv video decoder only"),
+    ):
+        pipe.decode_video(latent, decoder="diffusion")
+    with LTX2Pipeline(ModelFiles(video_vae=diffusion, variant="distilled"), device="cpu") as pipe:
+        with pytest.raises(ArgumentError, match="the files hold the diffusion video decoder only"):
+            pipe.decode_video(latent, decoder="conv")
+        assert pipe.decode_video(latent).shape == (1, 64, 128, 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"decoder": "fast"}, "expected one of conv, diffusion"),
+        ({"edges": "wrap"}, "expected one of shift, replicate"),
+        ({"steps": 0}, "steps: expected 1 to"),
+        ({"noise": np.zeros((1, 2, 2, 3), np.float32)}, "noise: expected"),
+        ({"decoder": "conv", "steps": 2}, "steps: is for the diffusion decoder"),
+        ({"tiling": {"frames": (16, 0)}}, "frames needs an overlap of at least 8"),
+        ({"tiling": {"height": (64, 8)}}, "height needs an overlap of at least 64"),
+        ({"tiling": {"width": (90, 64)}}, "multiples of 8"),
+        ({"tiling": {"depth": (64, 64)}}, "expected frames, height, width"),
+    ],
+)
+def test_options_out_of_range(
+    decoders: LTX2Pipeline, fixture_c: Path, options: dict[str, Any], message: str
+) -> None:
+    latent = load(fixture_c, "diffusion_decoder")["small.latent"][0]
+    with pytest.raises((ArgumentError, ShapeError), match=message):
+        decoders.stream_video(latent, **options)

@@ -25,7 +25,6 @@ from ltx2cpp.errors import (
     ArgumentError,
     CheckpointError,
     ConfigError,
-    UnsupportedError,
 )
 from ltx2cpp.model.files import ModelFiles
 from ltx2cpp.model.model_set import ModelSet
@@ -369,16 +368,6 @@ def test_projection_of_the_other_generation(tmp_path: Path) -> None:
     )
     with pytest.raises(ConfigError, match=r"connector is 4096 wide.*gives 3840"):
         resolve(ModelFiles(transformer=transformer, text_projection=other))
-
-
-def test_diffusion_decoder_is_refused(tmp_path: Path) -> None:
-    tensors: Tensors = {
-        "decoder.conv_in_x_t.weight": ("BF16", (256, 48)),
-        "encoder.conv_in.conv.weight": ("BF16", (128, 48, 3, 3, 3)),
-    }
-    path = write_model(tmp_path / "ltx-2.5-video-vae.safetensors", tensors, None)
-    with pytest.raises(UnsupportedError, match=r"diffusion decoder of LTX-2\.5.*vae-conv"):
-        resolve(ModelFiles(video_vae=path))
 
 
 def test_2_5_with_gemma_3(tmp_path: Path) -> None:

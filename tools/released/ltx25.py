@@ -142,3 +142,70 @@ def _embedders(*, nested: bool) -> dict[str, tuple[int, ...]]:
         names += [f"{vision}{norm}.weight", f"{vision}{norm}.bias"]
     names += [f"{vision_out}embedding_projection.weight", f"{audio}embedding_projection.weight"]
     return {name: (8,) for name in names}
+
+
+_STAGES = ((2048, 4), (1024, 6), (512, 4), (512, 2))
+# Rows of the layer between a stage and the finer grid after it.
+_UPSAMPLES = (4096, 1024, 4096, 2048)
+_DIFFUSION_CHANNELS, _DIFFUSION_DEPTH, _TIME_CHANNELS = 256, 8, 384
+
+
+def decoder_tensors() -> Layout:
+    """List the tensors of the diffusion video decoder, without the encoder of its file."""
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def linear(name: str, outputs: int, inputs: int) -> None:
+        shapes[f"{name}.weight"], shapes[f"{name}.bias"] = (outputs, inputs), (outputs,)
+
+    def block(name: str, width: int) -> None:
+        for norm in ("norm1", "norm2"):
+            shapes[f"{name}.{norm}.weight"] = (width,)
+        for norm in ("q_norm", "k_norm"):
+            shapes[f"{name}.attn.{norm}.weight"] = (64,)
+        linear(f"{name}.attn.qkv", 3 * width, width)
+        linear(f"{name}.attn.proj", width, width)
+        for part in ("w_up", "w_gate"):
+            shapes[f"{name}.mlp.{part}.weight"] = (4 * width, width)
+        shapes[f"{name}.mlp.w_down.weight"] = (width, 4 * width)
+
+    linear("conv_in", _STAGES[0][0], 128)
+    for stage, ((width, depth), rows) in enumerate(zip(_STAGES, _UPSAMPLES, strict=True)):
+        for index in range(depth):
+            block(f"det_stages.{stage}.{index}", width)
+        linear(f"upsamples.{stage}.proj", rows, width)
+    linear("t_embedder.mlp.0", _TIME_CHANNELS, 256)
+    linear("t_embedder.mlp.2", _TIME_CHANNELS, _TIME_CHANNELS)
+    linear("conv_in_x_t", _DIFFUSION_CHANNELS, 48)
+    linear("shared_adaln.proj", 7 * _DIFFUSION_CHANNELS, _TIME_CHANNELS)
+    for index in range(_DIFFUSION_DEPTH):
+        name = f"diff_blocks.{index}"
+        block(name, _DIFFUSION_CHANNELS)
+        linear(f"{name}.context_proj", _DIFFUSION_CHANNELS, _DIFFUSION_CHANNELS)
+        shapes[f"{name}.scale_shift_table"] = (7, _DIFFUSION_CHANNELS)
+    shapes["norm_out.weight"] = (_DIFFUSION_CHANNELS,)
+    linear("conv_out", 48, _DIFFUSION_CHANNELS)
+    tensors: Layout = {f"decoder.{name}": ("BF16", shape) for name, shape in shapes.items()}
+    for statistic in ("mean-of-means", "std-of-means"):
+        tensors[f"per_channel_statistics.{statistic}"] = ("BF16", (128,))
+    return tensors
+
+
+def decoder_config() -> dict[str, Any]:
+    """Return the metadata object `config.vae` of the diffusion video decoder's file."""
+    return {
+        "_class_name": "CausalDiffusionVAE",
+        "model_output_type": "x0",
+        "decoder": {
+            "_class_name": "NADiffusionDecoder",
+            "in_channels": 128,
+            "out_channels": 3,
+            "patch_size": 4,
+            "head_dim": 64,
+            "stage_channels": [2048, 1024, 512, 512, 256],
+            "stage_depths": [4, 6, 4, 2, 8],
+            "stage_kernels": [[3, 7, 7], [3, 7, 7], [3, 5, 5], [3, 5, 5], [11, 11, 11]],
+            "stage5_kernel": [11, 11, 11],
+            "default_num_inference_steps": 1,
+            "timestep_scale_multiplier": 1000.0,
+        },
+    }

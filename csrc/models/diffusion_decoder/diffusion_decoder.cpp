@@ -1,0 +1,290 @@
+#include "models/diffusion_decoder/diffusion_decoder.h"
+
+#include <cmath>
+
+#include "base/error.h"
+#include "nn/timestep.h"
+#include "ops/grid_rope/grid_rope.h"
+
+namespace ltx {
+
+namespace {
+
+constexpr float kEps = 1e-6f;
+// Rows of a modulation; the gates among them are never used.
+constexpr int64_t kModulationRows = 7;
+constexpr int64_t kScaleAttention = 0;
+constexpr int64_t kShiftAttention = 1;
+constexpr int64_t kScaleMlp = 3;
+constexpr int64_t kShiftMlp = 4;
+constexpr int64_t kHiddenMultiple = 16;
+
+ggml_tensor * rms(Graph & graph, ggml_tensor * x, ggml_tensor * weight) {
+    return ggml_mul(graph.ctx(), ggml_rms_norm(graph.ctx(), x, kEps), weight);
+}
+
+// A layer over the cells of a grid. x: [in, W, H, T] -> [out, W, H, T]
+ggml_tensor * over_cells(Graph & graph, const Linear & layer, ggml_tensor * x, const LinearEpilogue & epilogue = {}) {
+    ggml_tensor * rows = ggml_reshape_2d(graph.ctx(), x, x->ne[0], x->ne[1] * x->ne[2] * x->ne[3]);
+    ggml_tensor * y = layer.build(graph, rows, epilogue);
+    return ggml_reshape_4d(graph.ctx(), y, y->ne[0], x->ne[1], x->ne[2], x->ne[3]);
+}
+
+// `count` channels from number `first` on.
+ggml_tensor * channels_of(Graph & graph, ggml_tensor * x, int64_t first, int64_t count) {
+    return ggml_view_4d(graph.ctx(), x, count, x->ne[1], x->ne[2], x->ne[3], x->nb[1], x->nb[2], x->nb[3],
+                        static_cast<size_t>(first) * x->nb[0]);
+}
+
+// `count` columns from number `first` on.
+ggml_tensor * columns_of(Graph & graph, ggml_tensor * x, int64_t first, int64_t count) {
+    return ggml_view_4d(graph.ctx(), x, x->ne[0], count, x->ne[2], x->ne[3], x->nb[1], x->nb[2], x->nb[3],
+                        static_cast<size_t>(first) * x->nb[1]);
+}
+
+// x with `count` copies of its first and last column on both sides.
+ggml_tensor * with_copied_columns(Graph & graph, ggml_tensor * x, int64_t count) {
+    ggml_context * ctx = graph.ctx();
+    const auto copies = [&](int64_t column) {
+        return ggml_repeat_4d(ctx, ggml_cont(ctx, columns_of(graph, x, column, 1)), x->ne[0], count, x->ne[2],
+                              x->ne[3]);
+    };
+    return ggml_concat(ctx, ggml_concat(ctx, copies(0), x, 1), copies(x->ne[1] - 1), 1);
+}
+
+void require_positive(int64_t value, const char * key) {
+    if (value < 1) {
+        throw ConfigError("video decoder: ", key, " must be at least 1, found ", value);
+    }
+}
+
+int64_t hidden_width(int64_t channels) {
+    return (4 * channels + kHiddenMultiple - 1) / kHiddenMultiple * kHiddenMultiple;
+}
+
+}  // namespace
+
+int64_t DiffusionDecoderConfig::width_after(size_t stage) const {
+    return stage + 1 < stages.size() ? stages[stage + 1].channels : channels;
+}
+
+void DiffusionDecoderConfig::check() const {
+    require_positive(latent_channels, "latent_channels");
+    require_positive(out_channels, "out_channels");
+    require_positive(patch_size, "patch_size");
+    require_positive(head_dim, "head_dim");
+    require_positive(depth, "depth");
+    require_positive(timestep_channels, "timestep_channels");
+    if (!(timestep_scale > 0.0f) || !std::isfinite(timestep_scale)) {
+        throw ConfigError("video decoder: timestep_scale must be above 0, found ", timestep_scale);
+    }
+    const auto check_width = [&](int64_t width) {
+        require_positive(width, "stage_channels");
+        if (head_dim % 8 != 0 || width % head_dim != 0) {
+            throw ConfigError("video decoder: a width of ", width, " does not divide into heads of ", head_dim,
+                              ", a multiple of 8");
+        }
+    };
+    check_width(channels);
+    for (size_t i = 0; i < stages.size(); ++i) {
+        const DecoderStageConfig & stage = stages[i];
+        check_width(stage.channels);
+        require_positive(stage.depth, "stage_depths");
+        require_positive(stage.reduction, "upsamples");
+        if (stage.channels % stage.reduction != 0 || stage.channels / stage.reduction != width_after(i)) {
+            throw ConfigError("video decoder: stage ", i, " turns ", stage.channels, " channels into ",
+                              stage.channels / stage.reduction, ", but the next one has ", width_after(i));
+        }
+    }
+}
+
+WindowBlock WindowBlock::load(const Scope & scope, int64_t channels, int64_t head_dim, GridSize window) {
+    const auto vector = [&](const char * name, int64_t width) {
+        return scope.require(name, {width}, WeightKind::Vector);
+    };
+    const int64_t hidden = hidden_width(channels);
+    return {
+        .norm1 = vector("norm1.weight", channels),
+        .norm2 = vector("norm2.weight", channels),
+        .q_norm = vector("attn.q_norm.weight", head_dim),
+        .k_norm = vector("attn.k_norm.weight", head_dim),
+        .qkv = Linear::load(scope.at("attn.qkv"), channels, 3 * channels),
+        .proj = Linear::load(scope.at("attn.proj"), channels, channels),
+        .w_gate = Linear::load(scope.at("mlp.w_gate"), channels, hidden, /*with_bias=*/false),
+        .w_up = Linear::load(scope.at("mlp.w_up"), channels, hidden, /*with_bias=*/false),
+        .w_down = Linear::load(scope.at("mlp.w_down"), hidden, channels, /*with_bias=*/false),
+        .channels = channels,
+        .head_dim = head_dim,
+        .window = window,
+    };
+}
+
+ggml_tensor * WindowBlock::attention(Graph & graph, ggml_tensor * x, EdgeRule edges) const {
+    const int64_t margin = edges == EdgeRule::Replicate ? window.width / 2 : 0;
+    ggml_tensor * all = over_cells(graph, qkv, x);  // ne: [3 channels, W + 2 margin, H, T]
+    const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
+    ggml_tensor * q = norm_grid_rope(graph, channels_of(graph, all, 0, channels), q_norm, scale, kEps);
+    ggml_tensor * k = norm_grid_rope(graph, channels_of(graph, all, channels, channels), k_norm, 1.0f, kEps);
+    ggml_tensor * v = channels_of(graph, all, 2 * channels, channels);
+    if (margin > 0) {
+        q = ggml_cont(graph.ctx(), columns_of(graph, q, margin, q->ne[1] - 2 * margin));
+    }
+    return over_cells(graph, proj, window_attention(graph, q, k, v, head_dim, window));
+}
+
+ggml_tensor * WindowBlock::mlp(Graph & graph, ggml_tensor * x) const {
+    ggml_tensor * gate = ggml_silu(graph.ctx(), over_cells(graph, w_gate, x));
+    return over_cells(graph, w_down, ggml_mul(graph.ctx(), gate, over_cells(graph, w_up, x)));
+}
+
+ggml_tensor * WindowBlock::build(Graph & graph, ggml_tensor * x) const {
+    ggml_context * ctx = graph.ctx();
+    x = ggml_add(ctx, x, attention(graph, rms(graph, x, norm1), EdgeRule::Shift));
+    return ggml_add(ctx, x, mlp(graph, rms(graph, x, norm2)));
+}
+
+DiffusionBlock DiffusionBlock::load(const Scope & scope, const DiffusionDecoderConfig & config) {
+    const auto gate = [&](const char * name) -> ggml_tensor * {
+        return scope.has(name) ? scope.require(name, {config.channels}, WeightKind::Vector) : nullptr;
+    };
+    return {
+        .block = WindowBlock::load(scope, config.channels, config.head_dim, config.window),
+        .context_proj = Linear::load(scope.at("context_proj"), config.channels, config.channels),
+        .scale_shift_table = scope.require("scale_shift_table", {kModulationRows, config.channels}, WeightKind::Vector),
+        .gate_attention = gate("gate_msa"),
+        .gate_mlp = gate("gate_mlp"),
+        .gate_context = gate("gate_ctx"),
+    };
+}
+
+DiffusionBlock DiffusionBlock::folded(Graph & graph, bool rounds) const {
+    ggml_context * ctx = graph.ctx();
+    const auto as = [&](ggml_tensor * x, ggml_type type) { return x->type == type ? x : ggml_cast(ctx, x, type); };
+    const auto fold = [&](Linear & layer, ggml_tensor * gate) {
+        if (!gate) {
+            return;
+        }
+        const auto scaled = [&](ggml_tensor * values, ggml_tensor * factors) {
+            ggml_tensor * product = ggml_mul(ctx, as(values, GGML_TYPE_F32), factors);
+            return rounds ? ggml_cast(ctx, product, GGML_TYPE_BF16) : product;
+        };
+        layer.weight = scaled(layer.weight, ggml_reshape_2d(ctx, gate, 1, gate->ne[0]));
+        if (layer.bias) {
+            layer.bias = as(scaled(layer.bias, gate), GGML_TYPE_F32);
+        }
+    };
+    DiffusionBlock result = *this;
+    const ggml_type held = block.proj.weight->type;
+    fold(result.block.proj, gate_attention);
+    fold(result.block.w_down, gate_mlp);
+    fold(result.context_proj, gate_context);
+    if (held == GGML_TYPE_F32) {
+        // Weights that are held as F32 multiply activations that are not rounded.
+        for (Linear * layer : {&result.block.proj, &result.block.w_down, &result.context_proj}) {
+            layer->weight = as(layer->weight, GGML_TYPE_F32);
+        }
+    }
+    return result;
+}
+
+ggml_tensor * DiffusionBlock::build(Graph & graph, ggml_tensor * x, ggml_tensor * context, ggml_tensor * modulation,
+                                    EdgeRule edges) const {
+    ggml_context * ctx = graph.ctx();
+    ggml_tensor * rows = ggml_add(ctx, modulation, scale_shift_table);
+    const auto row = [&](int64_t index) {  // ne: [channels]
+        return ggml_view_1d(ctx, rows, rows->ne[0], static_cast<size_t>(index) * rows->nb[1]);
+    };
+    // rms(y) weight (1 + scale) + shift
+    const auto normed = [&](ggml_tensor * y, ggml_tensor * weight, int64_t scale, int64_t shift) {
+        ggml_tensor * factor = ggml_add(ctx, weight, ggml_mul(ctx, weight, row(scale)));
+        return ggml_add(ctx, rms(graph, y, factor), row(shift));
+    };
+    x = ggml_add(ctx, x, over_cells(graph, context_proj, context));
+    ggml_tensor * seen = x;
+    if (edges == EdgeRule::Replicate) {
+        seen = with_copied_columns(graph, x, block.window.width / 2);
+    }
+    x = ggml_add(ctx, x, block.attention(graph, normed(seen, block.norm1, kScaleAttention, kShiftAttention), edges));
+    return ggml_add(ctx, x, block.mlp(graph, normed(x, block.norm2, kScaleMlp, kShiftMlp)));
+}
+
+ggml_tensor * DecoderStage::build(Graph & graph, ggml_tensor * x, bool drop_first) const {
+    for (size_t i = 0; i < blocks.size(); ++i) {
+        const Graph::Scope scope = graph.scope(name + "." + std::to_string(i));
+        x = graph.probe("", blocks[i].build(graph, x));
+    }
+    return depth_to_space(graph, over_cells(graph, up, x), stride, Packing::WidthFastest,
+                          drop_first && stride.time > 1);
+}
+
+DiffusionDecoder DiffusionDecoder::load(const Scope & root, const DiffusionDecoderConfig & config) {
+    config.check();
+    const Scope scope = root;
+    const int64_t pixels = config.out_channels * config.patch_size * config.patch_size;
+    DiffusionDecoder model;
+    model.config = config;
+    model.mean = scope.require("per_channel_statistics.mean-of-means", {config.latent_channels}, WeightKind::Vector);
+    model.std = scope.require("per_channel_statistics.std-of-means", {config.latent_channels}, WeightKind::Vector);
+    model.conv_in = Linear::load(scope.at("conv_in"), config.latent_channels, config.stages.front().channels);
+    for (size_t i = 0; i < config.stages.size(); ++i) {
+        const DecoderStageConfig & own = config.stages[i];
+        const auto index = static_cast<int>(i);
+        DecoderStage stage{
+            .blocks = {},
+            .up = Linear::load(scope.at("upsamples", index).at("proj"), own.channels,
+                               own.stride.product() * own.channels / own.reduction),
+            .stride = own.stride,
+            .name = "det_stages." + std::to_string(i),
+        };
+        for (int block = 0; block < own.depth; ++block) {
+            stage.blocks.push_back(WindowBlock::load(scope.at("det_stages", index).at(std::to_string(block)),
+                                                     own.channels, config.head_dim, own.window));
+        }
+        model.stages.push_back(std::move(stage));
+    }
+    const int64_t width = config.timestep_channels;
+    model.time_1 = Linear::load(scope.at("t_embedder.mlp.0"), kTimestepChannels, width);
+    model.time_2 = Linear::load(scope.at("t_embedder.mlp.2"), width, width);
+    model.shared_adaln = Linear::load(scope.at("shared_adaln.proj"), width, kModulationRows * config.channels);
+    model.conv_in_x_t = Linear::load(scope.at("conv_in_x_t"), pixels, config.channels);
+    for (int block = 0; block < config.depth; ++block) {
+        model.blocks.push_back(DiffusionBlock::load(scope.at("diff_blocks", block), config));
+    }
+    model.norm_out = scope.require("norm_out.weight", {config.channels}, WeightKind::Vector);
+    model.conv_out = Linear::load(scope.at("conv_out"), config.channels, pixels);
+    return model;
+}
+
+ggml_tensor * DiffusionDecoder::features(Graph & graph, ggml_tensor * latent) const {
+    ggml_context * ctx = graph.ctx();
+    ggml_tensor * x = ggml_add(ctx, ggml_mul(ctx, latent, std), mean);
+    x = over_cells(graph, conv_in, x);
+    for (size_t i = 0; i + 1 < stages.size(); ++i) {
+        x = stages[i].build(graph, x, /*drop_first=*/true);
+    }
+    return x;
+}
+
+ggml_tensor * DiffusionDecoder::frames(Graph & graph, const Tile & tile) const {
+    ggml_context * ctx = graph.ctx();
+    ggml_tensor * context = stages.back().build(graph, tile.features, tile.drop_first);
+    // Frames are outermost, so that those kept lie together.
+    context = ggml_view_4d(ctx, context, context->ne[0], context->ne[1], context->ne[2], tile.frames, context->nb[1],
+                           context->nb[2], context->nb[3], 0);
+    ggml_tensor * embedded = time_2.build(graph, ggml_silu(ctx, time_1.build(graph, tile.timestep)));
+    ggml_tensor * modulation = shared_adaln.build(graph, ggml_silu(ctx, embedded));
+    modulation = ggml_reshape_2d(ctx, modulation, config.channels, kModulationRows);
+    const auto patch = static_cast<int32_t>(config.patch_size);
+    const SpaceTimeFactor cell{1, patch, patch};
+    ggml_tensor * x = space_to_depth(graph, tile.noise, cell, Packing::HeightFastest);
+    x = over_cells(graph, conv_in_x_t, x);
+    for (size_t i = 0; i < blocks.size(); ++i) {
+        const Graph::Scope scope = graph.scope("diff_blocks." + std::to_string(i));
+        const DiffusionBlock block = blocks[i].folded(graph, config.rounds_gated);
+        x = graph.probe("", block.build(graph, x, context, modulation, tile.edges));
+    }
+    x = over_cells(graph, conv_out, rms(graph, x, norm_out));
+    return depth_to_space(graph, x, cell, Packing::HeightFastest);
+}
+
+}  // namespace ltx

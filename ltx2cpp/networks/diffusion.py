@@ -1,0 +1,217 @@
+"""The diffusion video decoder of LTX-2.5: latent and noise to frames, whole or in tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import numpy as np
+
+from ltx2cpp import _core
+from ltx2cpp.errors import ArgumentError, ConfigError, ShapeError
+from ltx2cpp.networks.backend import Backend
+from ltx2cpp.networks.decoder_tiles import DecoderGeometry, Span, Tiling, all_tiles
+from ltx2cpp.values import FloatArray, as_float32
+
+if TYPE_CHECKING:
+    from ltx2cpp.model.components import Component
+    from ltx2cpp.model.model_set import ModelSet
+
+DECODERS = ("conv", "diffusion")
+EDGES = ("shift", "replicate")
+_MAX_STEPS = 1000
+
+
+class DecodeOptions(TypedDict, total=False):
+    """How a video latent is decoded; all but ``decoder`` are for the diffusion decoder.
+
+    Attributes:
+        decoder: "conv" or "diffusion"; None takes that of the file given for it.
+        noise: standard normal, (frames, height, width, 3) of the size of `decoder_canvas`; None
+            draws it.
+        seed: seed of noise that is drawn; None is 0.
+        edges: "shift" moves windows at the left and right border inwards; "replicate" centres them
+            over copies of the border, as the official pipelines do.
+        steps: evaluations; None takes those that the model was made for.
+        tiling: "frames", "height", "width" -> (size, overlap) in frames and pixels, size 0 for no
+            tiles along an axis; None decodes all at once.
+    """
+
+    decoder: str | None
+    noise: FloatArray | None
+    seed: int | None
+    edges: str
+    steps: int | None
+    tiling: Tiling | None
+
+
+class DiffusionDecoder:
+    """Video latent and noise to frames."""
+
+    def __init__(self, models: ModelSet, backend: Backend) -> None:
+        self._models, self._backend = models, backend
+        self._network = backend.lazy(
+            "diffusion video decoder",
+            ["diffusion_decoder"],
+            lambda: backend.claim(_core.DiffusionDecoder, self._component()),
+        )
+
+    @property
+    def config(self) -> Any:
+        return self._component().config
+
+    def check(self, channels: int) -> None:
+        """Raise unless the files hold a decoder for latents of ``channels``."""
+        if self.config.latent_channels != channels:
+            raise ConfigError(
+                f"the diffusion video decoder has {self.config.latent_channels} latent channels "
+                f"and the transformer {channels}; they belong to different models"
+            )
+
+    def open(self) -> None:
+        """Load the weights now instead of at the first call."""
+        self._network.open()
+
+    def release(self) -> None:
+        self._network.release()
+
+    def canvas(self, latent_shape: tuple[int, ...]) -> tuple[int, int, int]:
+        """Return (frames, height, width) that are computed for a latent (C, F, h, w)."""
+        return self._geometry(latent_shape).canvas
+
+    def decode(
+        self,
+        latent: FloatArray,
+        noise: FloatArray,
+        *,
+        edges: str = "shift",
+        steps: int | None = None,
+        tiling: Tiling | None = None,
+    ) -> FloatArray:
+        """Decode a latent at once; see `stream`."""
+        chunks = self.stream(latent, noise, edges=edges, steps=steps, tiling=tiling)
+        return np.concatenate(list(chunks))
+
+    def stream(
+        self,
+        latent: FloatArray,
+        noise: FloatArray,
+        *,
+        edges: str = "shift",
+        steps: int | None = None,
+        tiling: Tiling | None = None,
+    ) -> Iterator[FloatArray]:
+        """Return an iterator over the frames (n, 32h, 32w, 3), a chunk per row of tiles in time.
+
+        Args:
+            latent: (C, F, h, w), normalised.
+            noise: standard normal, (frames, height, width, 3) of the size of `canvas`.
+            edges: "shift" moves windows at the left and right border inwards; "replicate" centres
+                them over copies of the border, as the official pipelines do.
+            steps: evaluations; None takes those the model was made for.
+            tiling: size and overlap per axis; None decodes all at once.
+
+        Raises:
+            ArgumentError, ShapeError: an argument is wrong; raised here, before iteration.
+        """
+        values = as_float32(latent, "video latent", 4)
+        geometry = self._geometry(values.shape)
+        pixels = as_float32(noise, "noise", 4)
+        if pixels.shape != (*geometry.canvas, 3):
+            raise ShapeError(
+                f"noise: expected {(*geometry.canvas, 3)}, the canvas of this latent, found "
+                f"{pixels.shape}"
+            )
+        if edges not in EDGES:
+            raise ArgumentError(f"edges: expected one of {', '.join(EDGES)}, found {edges!r}")
+        count = self.config.num_steps if steps is None else steps
+        if not isinstance(count, int) or not 1 <= count <= _MAX_STEPS:
+            raise ArgumentError(f"steps: expected 1 to {_MAX_STEPS}, found {count!r}")
+        spans = geometry.spans(tiling)
+        return self._chunks(geometry, values, pixels, spans, edges == "replicate", count)
+
+    def _chunks(
+        self,
+        geometry: DecoderGeometry,
+        latent: FloatArray,
+        noise: FloatArray,
+        spans: tuple[list[Span], list[Span], list[Span]],
+        replicate: bool,
+        steps: int,
+    ) -> Iterator[FloatArray]:
+        """Yield what is finished after each row of tiles in time."""
+        frames_part, rows, columns = geometry.content
+        with self._network.computing() as network:
+            features = network.features(geometry.pad(latent))
+        times = spans[0]
+        weights = [
+            dict(zip(parts, geometry.weights(axis, parts), strict=True))
+            for axis, parts in enumerate(spans)
+        ]
+        # Sums from the first frame of this row of tiles on; those past its end go to the next one.
+        sums = np.zeros((0, *geometry.canvas[1:], 3), np.float32)
+        for index, time in enumerate(times):
+            length = time.last - time.first
+            grown = np.zeros((length, *geometry.canvas[1:], 3), np.float32)
+            grown[: len(sums)] = sums
+            for _, height, width in all_tiles(([time], spans[1], spans[2])):
+                tile = (time, height, width)
+                frames = self._tile(geometry, features, noise, tile, replicate, steps)
+                for axis, span in enumerate(tile):
+                    shape = [-1 if i == axis else 1 for i in range(4)]
+                    frames = frames * weights[axis][span].reshape(shape)
+                grown[:, height.first : height.last, width.first : width.last] += frames
+            final = times[index + 1].first if index + 1 < len(times) else time.last
+            done = grown[: final - time.first]
+            sums = grown[final - time.first :]
+            # Only content: the canvas may be longer, higher and wider.
+            stop = max(min(frames_part.stop - time.first, len(done)), 0)
+            if stop:
+                yield np.ascontiguousarray(done[:stop, rows, columns])
+
+    def _tile(
+        self,
+        geometry: DecoderGeometry,
+        features: FloatArray,
+        noise: FloatArray,
+        tile: tuple[Span, Span, Span],
+        replicate: bool,
+        steps: int,
+    ) -> FloatArray:
+        """Return the frames of a tile, (frames, height, width, 3)."""
+        time, height, width = tile
+        # The last tile takes the ghosts with it, which leave behind the fourth stage.
+        ends_clip = time.last == geometry.canvas[0]
+        part = np.ascontiguousarray(
+            features[
+                time.start : None if ends_clip else time.end,
+                height.start : height.end,
+                width.start : width.end,
+            ]
+        )
+        state = np.ascontiguousarray(
+            noise[time.first : time.last, height.first : height.last, width.first : width.last]
+        )
+        levels = [np.float32(1 - step / steps) for step in range(steps)] + [np.float32(0)]
+        clean = self.config.output_type == "x0"
+        for level, following in pairwise(levels):
+            with self._network.computing() as network:
+                output = network.frames(part, state, float(level), time.start == 0, replicate)
+            output = self._backend.finite(output, "diffusion video decoder", self._component())
+            if clean and not following:
+                state = output
+            else:
+                velocity = (state - output) / level if clean else output
+                state = state - (level - following) * velocity
+        return state
+
+    def _geometry(self, latent_shape: tuple[int, ...]) -> DecoderGeometry:
+        channels = self.config.latent_channels
+        if len(latent_shape) != 4 or latent_shape[0] != channels or 0 in latent_shape:
+            raise ShapeError(f"video latent: expected ({channels}, F, h, w), found {latent_shape}")
+        frames, height, width = map(int, latent_shape[1:])
+        return DecoderGeometry(self.config, (frames, height, width))
+
+    def _component(self) -> Component:
+        return self._models.require("diffusion_decoder")

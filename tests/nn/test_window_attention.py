@@ -1,0 +1,129 @@
+"""Windowed attention and its rotation against their definitions in numpy, float64."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+import tolerances
+from harness import compare
+from numpy.typing import NDArray
+
+from ltx2cpp import _core
+
+Array = NDArray[np.float64]
+Floats = NDArray[np.float32]
+EPS = 1e-6
+testing: Any = _core._testing  # type: ignore[attr-defined]
+
+
+def draw(*shape: int, seed: int = 0) -> Floats:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def start(index: int, window: int, count: int) -> int:
+    return min(max(index - window // 2, 0), count - window)
+
+
+def attention(
+    q: Floats, k: Floats, v: Floats, head_dim: int, window: tuple[int, int, int]
+) -> Array:
+    """q (T, H, W, heads * head_dim), k and v perhaps wider -> of q's shape, in float64."""
+    result = np.zeros(q.shape)
+    centred = k.shape[2] != q.shape[2]
+    for t, h, w in np.ndindex(q.shape[:3]):
+        t0, h0 = start(t, window[0], q.shape[0]), start(h, window[1], q.shape[1])
+        w0 = w if centred else start(w, window[2], q.shape[2])
+        box = np.s_[t0 : t0 + window[0], h0 : h0 + window[1], w0 : w0 + window[2]]
+        for first in range(0, q.shape[3], head_dim):
+            head = np.s_[first : first + head_dim]
+            keys = k[box][..., head].reshape(-1, head_dim).astype(np.float64)
+            values = v[box][..., head].reshape(-1, head_dim).astype(np.float64)
+            logits = keys @ q[t, h, w, head]
+            weights = np.exp(logits - logits.max())
+            result[t, h, w, head] = weights @ values / weights.sum()
+    return result
+
+
+# A grid of just the window, rows shorter and longer than a block of queries, a window of one cell.
+@pytest.mark.parametrize(
+    ("grid", "window"),
+    [
+        ((3, 5, 7), (3, 5, 7)),
+        ((5, 6, 19), (3, 3, 5)),
+        ((4, 3, 40), (1, 3, 11)),
+        ((2, 2, 16), (1, 1, 1)),
+        ((7, 4, 9), (5, 4, 3)),
+    ],
+)
+@pytest.mark.parametrize("threads", [1, 3])
+def test_windows_are_shifted_at_borders(
+    grid: tuple[int, int, int], window: tuple[int, int, int], threads: int
+) -> None:
+    q, k, v = (draw(*grid, 32, seed=seed) for seed in range(3))
+    result = testing.window_attention(q, k, v, 16, window, threads=threads).run()
+    compare("attention", result, attention(q, k, v, 16, window), tolerances.OP_F32)
+
+
+def test_wider_keys_keep_windows_centred() -> None:
+    q = draw(3, 4, 21, 24)
+    k, v = draw(3, 4, 25, 24, seed=1), draw(3, 4, 25, 24, seed=2)
+    result = testing.window_attention(q, k, v, 8, (3, 3, 5)).run()
+    compare("attention", result, attention(q, k, v, 8, (3, 3, 5)), tolerances.OP_F32)
+
+
+def test_large_logits_do_not_overflow() -> None:
+    q, k, v = (draw(3, 3, 5, 8, seed=seed) for seed in range(3))
+    q *= np.float32(100)
+    result = testing.window_attention(q, k, v, 8, (3, 3, 3)).run()
+    compare("attention", result, attention(q, k, v, 8, (3, 3, 3)), 1e-5)
+
+
+@pytest.mark.parametrize("place", ["q", "k", "v"])
+def test_what_is_not_a_number_shows(place: str) -> None:
+    arrays = {name: draw(3, 3, 9, 8, seed=seed) for seed, name in enumerate("qkv")}
+    arrays[place][1, 1, 4, 2] = np.nan
+    result = testing.window_attention(*arrays.values(), 8, (3, 3, 3)).run()
+    assert np.isnan(result[1, 1, 4]).any()
+
+
+@pytest.mark.parametrize(
+    ("shape", "window", "message"),
+    [
+        ((2, 5, 7, 16), (3, 3, 3), "does not fit into a grid"),
+        ((3, 5, 7, 12), (3, 3, 3), "do not divide into heads"),
+        ((3, 5, 7, 16), (0, 3, 3), "does not fit into a grid"),
+    ],
+)
+def test_grids_that_are_refused(
+    shape: tuple[int, ...], window: tuple[int, int, int], message: str
+) -> None:
+    array = draw(*shape)
+    with pytest.raises(ValueError, match=message):
+        testing.window_attention(array, array, array, 8, window)
+
+
+@pytest.mark.parametrize("head_dim", [16, 64])
+def test_rotation_by_the_place_in_the_grid(head_dim: int) -> None:
+    grid = (5, 3, 70)
+    x, weight = draw(*grid, 2 * head_dim), draw(head_dim, seed=1)
+    result = testing.norm_grid_rope(x, weight, 0.25, EPS, threads=2).run()
+    time = head_dim // 4 // 2 * 2
+    height = (head_dim - time) // 2 // 2 * 2
+    widths = (time, height, head_dim - time - height)
+    heads = x.reshape(*grid, 2, head_dim).astype(np.float64)
+    heads = heads / np.sqrt((heads**2).mean(-1, keepdims=True) + EPS) * weight * 0.25
+    want = np.zeros_like(heads)
+    for place in product(*map(range, grid)):
+        first = 0
+        for index, width in zip(place, widths, strict=True):
+            angle = index * 10000.0 ** (-2 * np.arange(width // 2) / width)
+            even = heads[place][:, first : first + width : 2]
+            odd = heads[place][:, first + 1 : first + width : 2]
+            cos, sin = np.cos(angle), np.sin(angle)
+            want[place][:, first : first + width : 2] = even * cos - odd * sin
+            want[place][:, first + 1 : first + width : 2] = even * sin + odd * cos
+            first += width
+    compare("rotated", result, want.reshape(x.shape), 2e-6)

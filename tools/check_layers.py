@@ -86,7 +86,7 @@ PYTHON_LAYERS = {
     # Arithmetic on needs; who needs what is asked of the networks above.
     "memory": Layer(frozenset({"errors", "latents", "options", "process_memory"})),
     "networks": Layer(
-        _GENERATION | _MODEL | {"atomic", "media", "memory", "model", "sampling"},
+        _GENERATION | _MODEL | {"atomic", "media", "memory", "model", "printable", "sampling"},
         (*_ARRAYS, "safetensors", _CORE_MODULE),
     ),
     "generation": Layer(

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ltx2cpp.checkpoint import TensorInfo, WeightRef
 from ltx2cpp.errors import CheckpointError, Error
+from ltx2cpp.printable import without_controls
 from ltx2cpp.values import PromptEmbedding
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ class PromptCache:
             SafetensorError,
             Error,
         ) as error:
-            logger.warning("%s: damaged, the prompt is encoded anew (%s)", path, error)
+            where = without_controls(str(path))
+            logger.warning("%s: damaged, the prompt is encoded anew (%s)", where, error)
             return None
         with contextlib.suppress(OSError):
             # The time of last use, which decides what goes first.
@@ -94,7 +96,9 @@ class PromptCache:
                 temporary.write_bytes(payload)
             self._shrink()
         except (OSError, ValueError, Error) as error:
-            logger.warning("%s: encoded prompts cannot be kept: %s", self._folder, error)
+            where = without_controls(str(self._folder))
+            reason = without_controls(str(error))
+            logger.warning("%s: encoded prompts cannot be kept: %s", where, reason)
 
     def _path(self, key: str) -> Path:
         return self._folder / f"{key}.safetensors"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import harness
 import pytest
-from tolerances import DEVICE_CUDA
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -21,7 +21,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--device",
         default="cpu",
-        help="where networks and operations run whatever a test asks for, for tools/gpu_check.sh",
+        help="where networks and operations run whatever a test asks for, for tools/gpu_check.sh;"
+        " emulated: on the CPU with the CUDA kernels in place of its own",
     )
     parser.addoption(
         "--figures", action="store_true", help="print what was measured against each tolerance"
@@ -36,10 +37,13 @@ def pytest_configure(config: pytest.Config) -> None:
     from ltx2cpp import _core
 
     core: Any = _core
+    if device == "emulated":
+        core.Device = functools.partial(core._testing.open_device, emulated_cuda=True)
+        core._testing.set_kernels(emulated_cuda=True)
+        return
     open_device = core.Device
     core.Device = lambda name="auto", threads=None: open_device(device, threads)
     core._testing.set_kernels(device=device)
-    harness.least_tolerance = DEVICE_CUDA
 
 
 _figures: list[tuple[str, str, float, float]] = []
@@ -49,6 +53,9 @@ _figures: list[tuple[str, str, float, float]] = []
 def figures(request: pytest.FixtureRequest) -> Iterator[None]:
     """Notes what a test compared."""
     harness.FIGURES.clear()
+    harness.least_tolerance = harness.least_tolerance_of(
+        request.node.nodeid, request.config.getoption("--device")
+    )
     yield
     _figures.extend((request.node.nodeid, *each) for each in harness.FIGURES)
 

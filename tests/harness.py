@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
+from tolerances import DEVICE_CUDA
 
 # What was compared since the list was last emptied: name, error, tolerance.
 FIGURES: list[tuple[str, float, float]] = []
 
-# What no comparison goes below; set for devices that compute less exactly (conftest).
+# What no comparison goes below; set for each test on devices that compute less exactly (conftest).
 least_tolerance = 0.0
 
 
@@ -21,6 +22,19 @@ def nrmse(got: ArrayLike, want: ArrayLike) -> float:
     error = float(np.sqrt(np.mean(np.square(got64 - want64))))
     scale = float(np.sqrt(np.mean(np.square(want64))))
     return error / scale if scale > 0 else error
+
+
+# Operations that multiply matrices; all others compute in float32.
+_PRODUCTS = ("test_gemm.py", "test_rounded_rows.py", "test_conv3d")
+
+
+def least_tolerance_of(test: str, device: str) -> float:
+    """Return what no comparison of a test goes below on a device."""
+    if device in ("cpu", "emulated"):
+        return 0.0
+    if "/nn/" not in test:
+        return DEVICE_CUDA["networks"]
+    return DEVICE_CUDA["products" if any(name in test for name in _PRODUCTS) else "float32"]
 
 
 def compare(name: str, got: ArrayLike, want: ArrayLike, tolerance: float) -> None:

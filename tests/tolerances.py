@@ -37,8 +37,10 @@ ATTENTION_BF16 = 5e-3
 
 # --- CUDA devices (pytest --device) ---
 
-# Float32 products run in TF32, the others on bfloat16 operands; errors add up over a few layers.
-DEVICE_CUDA = 2e-2
+# Least bounds there. Float32 products run in TF32, the others on bfloat16 operands; errors of
+# networks add up over a few layers. What is float32 by definition is so there, in another order of
+# summation and with the device's own functions.
+DEVICE_CUDA = {"networks": 2e-2, "products": 5e-3, "float32": 1e-4}
 
 # --- sampling, numpy ---
 

@@ -39,7 +39,9 @@ CPP_LAYERS = {
     # Graphs are built without knowing where they will run.
     "graph": Layer(frozenset({"base"}), _BUILDING),
     # What operations are made of: matrix kernels, vector code, the hooks of a device.
-    "kernels": Layer(frozenset({"base", "graph"}), (*_BUILDING, r"ggml-cuda/.*")),
+    "kernels": Layer(
+        frozenset({"base", "graph"}), (*_BUILDING, r"ggml-backend-impl\.h|ggml-cuda/.*")
+    ),
     "ops": Layer(frozenset({"base", "graph", "kernels"}), (*_BUILDING, r"ggml-cpu\.h")),
     "weights": Layer(frozenset({"base", "graph", "io", "kernels"}), (_ANY_GGML,)),
     "runtime": Layer(_OPERATIONS, (_ANY_GGML,)),

@@ -3,7 +3,7 @@
 
 #include <string>
 
-struct ggml_tensor;
+#include "runtime/backend.h"
 
 namespace ltx::bindings {
 
@@ -15,8 +15,8 @@ struct KernelsUnderTest {
 
 KernelsUnderTest & kernels_under_test();
 
-// Exchanges the kernels of the custom nodes behind `result` for emulated ones where those are under test. Throws
-// UnsupportedError for a node that they do not support. Returns `result`.
-ggml_tensor * under_test(ggml_tensor * result);
+// A CPU that runs the CUDA kernels. Throws UnsupportedError for nodes that they do not support; results that a kernel
+// leaves unwritten are not numbers.
+DeviceTraits emulated_cuda();
 
 }  // namespace ltx::bindings

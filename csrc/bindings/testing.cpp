@@ -197,6 +197,9 @@ void register_testing(py::module_ & module) {
                 return to_numpy(std::move(result));
             },
             "Computes; returns float32, trailing axes of one dropped from ggml's order.")
+        .def(
+            "parameters", [](const OpCase & self) { return py::bytes(self.parameters()); },
+            "Returns what devices compare of a node to find a recorded graph again.")
         .def("time", &OpCase::time, py::arg("repeats"), py::call_guard<py::gil_scoped_release>(),
              "Computes several times; returns the seconds of each, without uploads.");
 

@@ -18,7 +18,7 @@ class OpCase {
 public:
     OpCase(bool fused, int threads)
         : runner_(Backend::open(fused ? kernels_under_test().device : kernels_under_test().composed_device, threads, {},
-                                traits())),
+                                fused && kernels_under_test().emulated_cuda ? emulated_cuda() : DeviceTraits{})),
           form_(fused ? OpForm::Fused : OpForm::Composed) {}
 
     // The array as a graph input, its axes reversed; at most four.
@@ -56,8 +56,18 @@ public:
     }
 
     void build(const std::function<ggml_tensor *(Graph &)> & function) {
-        runner_.prepare("case", {.probes = {}, .form = form_},
-                        [&](Graph & graph) { graph.output("result", under_test(function(graph))); });
+        runner_.prepare("case", {.probes = {}, .form = form_}, [&](Graph & graph) {
+            ggml_tensor * result = function(graph);
+            for (node_ = result; node_ && node_->op != GGML_OP_CUSTOM;) {
+                node_ = node_->src[0];
+            }
+            graph.output("result", result);
+        });
+    }
+
+    // What a device compares of the last custom node, besides its sources' places and shapes.
+    std::string parameters() const {
+        return node_ ? std::string(reinterpret_cast<const char *>(node_->op_params), sizeof(node_->op_params)) : "";
     }
 
     HostTensor run() {
@@ -79,15 +89,6 @@ public:
     }
 
 private:
-    static DeviceTraits traits() {
-        DeviceTraits traits;
-        if (kernels_under_test().emulated_cuda) {
-            traits.own_products = true;
-            traits.cpu = false;
-        }
-        return traits;
-    }
-
     // Before every run, because operations may work in place on an input.
     void feed() {
         for (const auto & [name, bytes] : feeds_) {
@@ -97,6 +98,7 @@ private:
 
     Runner runner_;
     OpForm form_;
+    const ggml_tensor * node_ = nullptr;
     std::map<std::string, std::vector<std::byte>> feeds_;
 };
 

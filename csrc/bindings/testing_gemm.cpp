@@ -123,16 +123,22 @@ std::unique_ptr<OpCase> linear_case(const FloatArray & x, const FloatArray & wei
 
 // Arrays (tokens, heads, head_dim) as the operation reads them.
 std::unique_ptr<OpCase> attention_case(const FloatArray & q, const FloatArray & k, const FloatArray & v,
-                                       const Optional & mask, const Optional & gate, float scale, bool own, bool fused,
-                                       int threads) {
+                                       const Optional & mask, const Optional & gate, float scale, int64_t v_offset,
+                                       bool own, bool fused, int threads) {
     auto result = std::make_unique<OpCase>(fused, threads);
     result->build([&](Graph & graph) {
         ggml_context * ctx = graph.ctx();
         ggml_tensor * bias = mask ? ggml_cast(ctx, result->input(graph, "mask", *mask), GGML_TYPE_F16) : nullptr;
+        ggml_tensor * values = result->input(graph, "v", v);
+        if (v_offset > 0) {
+            values = ggml_cast(ctx, values, GGML_TYPE_BF16);
+            values = ggml_view_3d(ctx, values, values->ne[0], values->ne[1], values->ne[2] - 1, values->nb[1],
+                                  values->nb[2], v_offset * values->nb[0]);
+        }
         ggml_tensor * logits = gate ? result->input(graph, "gate", *gate) : nullptr;
         return as_f32(graph, attend(graph, {.q = result->input(graph, "q", q),
                                             .k = result->input(graph, "k", k),
-                                            .v = result->input(graph, "v", v),
+                                            .v = values,
                                             .mask = bias,
                                             .scale = scale,
                                             .activations = own ? GGML_TYPE_BF16 : GGML_TYPE_F32,
@@ -167,11 +173,13 @@ void register_testing_gemm(py::module_ & module) {
                 py::arg("threads") = 1,
                 "x (tokens, in), weight (out, in) converted to the type, bias (out,), residual (tokens, out),\n"
                 "gate (distinct, out) and rows int32 (tokens,); rounded: the result is rounded for further products.");
-    testing.def("attention", &attention_case, py::arg("q"), py::arg("k"), py::arg("v"), py::kw_only(),
-                py::arg("mask") = py::none(), py::arg("gate") = py::none(), py::arg("scale"), py::arg("own"),
-                py::arg("fused") = true, py::arg("threads") = 1,
-                "q (tokens, heads, head_dim), k and v (keys, kv_heads, head_dim), mask (tokens, keys), gate (tokens,\n"
-                "heads); own: in BF16 where this CPU has a kernel, else ggml's flash attention in float32.");
+    testing.def(
+        "attention", &attention_case, py::arg("q"), py::arg("k"), py::arg("v"), py::kw_only(),
+        py::arg("mask") = py::none(), py::arg("gate") = py::none(), py::arg("scale"), py::arg("v_offset") = 0,
+        py::arg("own"), py::arg("fused") = true, py::arg("threads") = 1,
+        "q (tokens, heads, head_dim), k and v (keys, kv_heads, head_dim), mask (tokens, keys), gate (tokens,\n"
+        "heads); own: in BF16 where this CPU has a kernel, else ggml's flash attention in float32; v_offset: v\n"
+        "has a row more, and begins at this element.");
 }
 
 }  // namespace ltx::bindings

@@ -1,17 +1,26 @@
 #include <pybind11/stl.h>
 
+#include <atomic>
+#include <chrono>
 #include <cstring>
+#include <deque>
 #include <optional>
 #include <set>
 #include <string>
+#include <thread>
+#include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "bindings/devices.h"
 #include "bindings/kernels_under_test.h"
 #include "bindings/register.h"
+#include "kernels/registry.h"
+#include "runtime/runner.h"
 #include "weights/pack.h"
 
 #if LTX2CPP_EMULATED_CUDA
+#include <cuda_runtime.h>
 #include "kernels/cuda/cuda_op.h"
 #endif
 
@@ -22,34 +31,83 @@ namespace ltx::bindings {
 namespace {
 
 #if LTX2CPP_EMULATED_CUDA
-// What ggml keeps in a custom node's first parameter bytes.
-// Runs the CUDA kernel of the operation.
+// Runs the CUDA kernel of an operation.
 void run_emulated(ggml_tensor * node, int thread, int /*num_threads*/, void * /*kernel*/) {
     if (thread != 0) {
         return;
+    }
+    if (!node->view_src) {  // not one that changes its source in place
+        std::memset(node->data, 0xff, ggml_nbytes(node));
     }
     int context = 0;
     run_cuda_op(&context, nullptr, 0, node);
 }
 
-void emulate(ggml_tensor * node, std::set<ggml_tensor *> & seen) {
-    if (!node || !seen.insert(node).second) {
-        return;
+size_t exchanged_kernels = 0;
+
+void emulate(ggml_tensor * node) {
+    ++exchanged_kernels;
+    if (!run_cuda_op(nullptr, nullptr, 0, node)) {
+        const CustomOp * own = custom_op_of(node);
+        throw UnsupportedError("the CUDA kernels do not support this '", own ? own->name : "custom", "'");
     }
-    for (ggml_tensor * source : node->src) {
-        emulate(source, seen);
-    }
-    emulate(node->view_src, seen);
-    if (node->op == GGML_OP_CUSTOM) {
-        if (!run_cuda_op(nullptr, nullptr, 0, node)) {
-            throw UnsupportedError("the CUDA kernels do not support this node");
-        }
-        // In the place of the function that guards CPU kernels; the identity lies behind it.
-        const ggml_custom_op_t run = &run_emulated;
-        std::memcpy(node->op_params, &run, sizeof(run));
-    }
+    // In the place of the function that guards CPU kernels; the identity lies behind it.
+    const ggml_custom_op_t run = &run_emulated;
+    std::memcpy(node->op_params, &run, sizeof(run));
 }
 #endif
+
+// A graph in two parts, each the sum of its input with itself.
+void prepare_parts(Runner & runner) {
+    runner.prepare("parts", {}, [](Graph & graph) {
+        ggml_tensor * x = graph.input("x", GGML_TYPE_F32, {4, 1, 1, 1});
+        ggml_tensor * twice = ggml_add(graph.ctx(), x, x);
+        graph.end_segment({twice});
+        graph.output("y", ggml_add(graph.ctx(), twice, twice));
+    });
+    runner.set("x", std::vector<float>(4, 1.0f));
+}
+
+// Lets another thread try to compute on the device whenever weights are moved around a part.
+class Watch : public Residency {
+public:
+    explicit Watch(std::shared_ptr<Backend> backend) : backend_(std::move(backend)) {}
+
+    bool use(SegmentWeights) override { return true; }
+    void before(size_t) override { let_other_try(); }
+    void after(size_t) override { let_other_try(); }
+
+    int intrusions() const { return intrusions_; }
+
+private:
+    void let_other_try() {
+        std::atomic<bool> & done = done_.emplace_back(false);
+        others_.emplace_back([this, &done] {
+            Runner runner(backend_);
+            prepare_parts(runner);
+            runner.compute();
+            done = true;
+        });
+        std::this_thread::sleep_for(std::chrono::milliseconds(100));
+        intrusions_ += done ? 1 : 0;
+    }
+
+    std::shared_ptr<Backend> backend_;
+    std::deque<std::atomic<bool>> done_;
+    std::vector<std::jthread> others_;
+    int intrusions_ = 0;
+};
+
+int intrusions() {
+    const std::shared_ptr<Backend> backend = Backend::open("cpu", 1);
+    Runner runner(backend);
+    auto watch = std::make_unique<Watch>(backend);
+    const Watch & watching = *watch;
+    runner.set_residency(std::move(watch));
+    prepare_parts(runner);
+    runner.compute();
+    return watching.intrusions();
+}
 
 }  // namespace
 
@@ -58,14 +116,13 @@ KernelsUnderTest & kernels_under_test() {
     return instance;
 }
 
-ggml_tensor * under_test(ggml_tensor * result) {
+DeviceTraits emulated_cuda() {
+    DeviceTraits traits;
 #if LTX2CPP_EMULATED_CUDA
-    if (kernels_under_test().emulated_cuda) {
-        std::set<ggml_tensor *> seen;
-        emulate(result, seen);
-    }
+    traits.exchange_kernel = &emulate;
+    traits.scratch_bytes = &cuda_scratch_bytes;
 #endif
-    return result;
+    return traits;
 }
 
 void register_testing_kernels(py::module_ & module) {
@@ -73,32 +130,71 @@ void register_testing_kernels(py::module_ & module) {
     testing.attr("HAS_EMULATED_CUDA") = static_cast<bool>(LTX2CPP_EMULATED_CUDA);
     testing.def(
         "set_kernels",
-        [](const std::string & device, const std::string & composed_device, bool emulated_cuda) {
+        [](const std::string & device, const std::string & composed_device, bool emulated_cuda,
+           [[maybe_unused]] int code_version) {
             kernels_under_test() = {device, composed_device, emulated_cuda};
+#if LTX2CPP_EMULATED_CUDA
+            emulated::code_version() = code_version;
+#endif
         },
         py::kw_only(), py::arg("device") = "cpu", py::arg("composed_device") = "cpu", py::arg("emulated_cuda") = false,
-        "Chooses where fused and composed operations run from now on.");
+        py::arg("code_version") = 90,
+        "Chooses where fused and composed operations run from now on, and the compute capability, times ten, for "
+        "which\n"
+        "emulated kernels count as compiled.");
+    testing.def(
+        "last_cuda_error",
+        [] {
+#if LTX2CPP_EMULATED_CUDA
+            return static_cast<int>(cudaGetLastError());
+#else
+            return 0;
+#endif
+        },
+        "What a kernel of ggml would take for an error of its own; zero for none.");
+    testing.def("intrusions", &intrusions, py::call_guard<py::gil_scoped_release>(),
+                "How often another thread computed on a device while one was between the parts of a graph.");
+    testing.def(
+        "exchanged_kernels",
+        [] {
+#if LTX2CPP_EMULATED_CUDA
+            return std::exchange(exchanged_kernels, 0);
+#else
+            return size_t{0};
+#endif
+        },
+        "The nodes of graphs that were built with emulated kernels since this was asked last.");
+    testing.def(
+        "most_emulated_scratch",
+        [] {
+#if LTX2CPP_EMULATED_CUDA
+            return std::exchange(emulated::scratch().most, 0);
+#else
+            return size_t{0};
+#endif
+        },
+        "The most scratch memory that emulated kernels took at a time since this was asked last.");
     testing.def(
         "open_device",
         [](const std::string & name, int threads, bool custom_ops, const std::set<std::string> & missing_ops,
-           std::optional<size_t> weight_slots, bool bf16, const std::set<std::string> & missing_types) {
-            std::set<ggml_type> types;
+           std::optional<size_t> weight_slots, bool bf16, const std::set<std::string> & missing_types,
+           bool emulates_cuda) {
+            DeviceTraits traits = emulates_cuda ? emulated_cuda() : DeviceTraits{};
             for (const std::string & type : missing_types) {
-                types.insert(ggml_type_of(parse_dtype(type)).value());
+                traits.missing_types.insert(ggml_type_of(parse_dtype(type)).value());
             }
-            return open_device(name, threads,
-                               {.custom_ops = custom_ops,
-                                .missing_ops = {missing_ops.begin(), missing_ops.end()},
-                                .missing_types = std::move(types),
-                                .own_products = std::nullopt,
-                                .weight_slots = weight_slots,
-                                .bf16 = bf16});
+            traits.custom_ops = custom_ops;
+            traits.missing_ops = {missing_ops.begin(), missing_ops.end()};
+            traits.weight_slots = weight_slots;
+            traits.bf16 = bf16;
+            return open_device(name, threads, traits);
         },
         py::arg("name") = "cpu", py::arg("threads") = 1, py::kw_only(), py::arg("custom_ops") = true,
         py::arg("missing_ops") = std::set<std::string>{}, py::arg("weight_slots") = py::none(), py::arg("bf16") = true,
-        py::arg("missing_types") = std::set<std::string>{},
+        py::arg("missing_types") = std::set<std::string>{}, py::arg("emulated_cuda") = false,
         "A device without any or some kernels of our own, one through whose slots streamed weights pass as on a GPU,\n"
-        "a CPU with vectors and without BF16 instructions, or a device that computes with no weights of some types.");
+        "a CPU with vectors and without BF16 instructions, a device that computes with no weights of some types, or\n"
+        "one that runs the CUDA kernels.");
 }
 
 }  // namespace ltx::bindings

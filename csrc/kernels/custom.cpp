@@ -1,5 +1,6 @@
 #include "kernels/custom.h"
 
+#include <exception>
 #include <string>
 #include <utility>
 #include <vector>
@@ -53,6 +54,10 @@ void report_failures_to(KernelFailure * failure) {
     failure_of_thread = failure;
 }
 
+void keep_failure() {
+    failure_of_thread->set_current();
+}
+
 ggml_tensor * custom_node(Graph & graph, ggml_type type, std::array<int64_t, 4> ne,
                           std::initializer_list<ggml_tensor *> sources, CustomKernel kernel, const void * constants,
                           size_t constants_bytes) {
@@ -65,6 +70,13 @@ ggml_tensor * custom_node(Graph & graph, ggml_type type, std::array<int64_t, 4> 
     ggml_tensor * node =
         ggml_custom_4d(graph.ctx(), type, ne[0], ne[1], ne[2], ne[3], present.data(), static_cast<int>(present.size()),
                        &run_guarded, GGML_N_TASKS_MAX, reinterpret_cast<void *>(kernel));
+    // A device takes a recorded graph for the one asked for when its nodes are equal, and does not compare the types of
+    // their sources.
+    uint32_t types = 0;
+    for (const ggml_tensor * source : present) {
+        types = types * 31 + static_cast<uint32_t>(source->type);
+    }
+    std::memcpy(reinterpret_cast<std::byte *>(node->op_params) + kSourceTypesOffset, &types, sizeof(types));
     if (constants_bytes > 0) {
         std::memcpy(reinterpret_cast<std::byte *>(node->op_params) + kConstantsOffset, constants, constants_bytes);
     }

@@ -12,6 +12,7 @@
 #include <type_traits>
 
 #include "graph/graph.h"
+#include "kernels/gemm/gemm.h"
 
 namespace ltx {
 
@@ -23,6 +24,7 @@ using CustomKernel = ggml_custom_op_t;
 // ggml keeps a function, the thread count and a user pointer in the first 24 of a custom node's 64 parameter bytes. The
 // function of our nodes is always the one that guards kernels, and the user pointer is the kernel.
 inline constexpr size_t kKernelOffset = 16;
+inline constexpr size_t kSourceTypesOffset = 12;  // in a gap of these
 inline constexpr size_t kConstantsOffset = 24;
 inline constexpr size_t kConstantsBytes = GGML_MAX_OP_PARAMS - kConstantsOffset;
 
@@ -52,6 +54,9 @@ private:
 
 // Kernels that run on this thread report there from now on. Every thread that computes graphs has to be told.
 void report_failures_to(KernelFailure * failure);
+
+// Keeps the exception that is being handled where this thread reports failures.
+void keep_failure();
 
 // A contiguous result over `sources` (at most 9, optional ones last; null ones are dropped) that all threads compute.
 ggml_tensor * custom_node(Graph & graph, ggml_type type, std::array<int64_t, 4> ne,
@@ -91,6 +96,12 @@ public:
 private:
     ggml_tensor * const * next_;
 };
+
+// Elements between rows of rounded activations. Apart from a CPU's caches nothing wants them further apart than they
+// are wide: it would only take alignment from them.
+inline int64_t rounded_row_stride(const Graph & graph, int64_t width) {
+    return graph.on_cpu() ? product_row_stride(width) : width;
+}
 
 struct RowRange {
     int64_t begin;

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/stopping.h"
+#include "ggml-cpu.h"
 #include "graph/graph.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/registry.h"
@@ -21,6 +22,22 @@ namespace {
 
 // One that is computed with and one that is filled.
 constexpr size_t kWeightSlots = 2;
+
+// What a device holds of code and handles once networks have run: its context, the kernels of ggml and cuBLAS that were
+// loaded, and cuBLAS's workspace. An estimate for CUDA.
+constexpr size_t kLibraryBytes = size_t{600} << 20;
+
+// Most of what ggml's kernels take for a node: operands of products as 16-bit numbers, and those of attention.
+size_t stock_scratch_bytes(const ggml_tensor * node) {
+    if (node->op != GGML_OP_MUL_MAT && node->op != GGML_OP_FLASH_ATTN_EXT) {
+        return 0;
+    }
+    int64_t elements = ggml_nelements(node);
+    for (const ggml_tensor * source : node->src) {
+        elements += source ? ggml_nelements(source) : 0;
+    }
+    return static_cast<size_t>(elements) * sizeof(ggml_fp16_t);
+}
 
 // Room for a node and its sources, which are asked about and never computed.
 Context make_probe_context() {
@@ -56,10 +73,18 @@ std::shared_ptr<Backend> Backend::open(const std::string & name, int threads, Wa
     backend->runs_custom_ops_ = (backend->is_cpu_ || install_custom_ops(device)) && traits.custom_ops;
     backend->missing_ops_ = traits.missing_ops;
     backend->missing_types_ = traits.missing_types;
-    backend->own_products_ = traits.own_products.value_or(!backend->is_cpu_ || gemm_kernel() != nullptr);
+    backend->exchange_kernel_ = traits.exchange_kernel;
+    backend->scratch_bytes_ = traits.scratch_bytes;
+#if LTX2CPP_CUDA
+    if (!backend->is_cpu_) {
+        backend->scratch_bytes_ = &cuda_scratch_bytes;
+    }
+#endif
+    const bool uses_cpu_kernels = backend->is_cpu_ && !traits.exchange_kernel;
+    backend->own_products_ = traits.own_products.value_or(!uses_cpu_kernels || gemm_kernel() != nullptr);
     backend->weight_slots_ = traits.weight_slots.value_or(backend->is_cpu_ ? 0 : kWeightSlots);
     backend->threads_ = threads > 0 ? threads : physical_cores();
-    if (backend->is_cpu_) {
+    if (uses_cpu_kernels) {
         backend->runs_direct_conv_ = has_direct_conv3d();
         const auto features = cpu_features(device);
         const auto has = [&](const char * feature) {
@@ -75,7 +100,6 @@ std::shared_ptr<Backend> Backend::open(const std::string & name, int threads, Wa
             backend->own_products_ = false;
         }
     }
-    backend->is_cpu_ = backend->is_cpu_ && traits.cpu;
     return backend;
 }
 
@@ -102,9 +126,24 @@ bool Backend::looks_up(ggml_type type, int64_t columns) const {
     return !missing_types_.contains(type) && supports(ggml_get_rows(ctx.get(), table, row));
 }
 
+Products Backend::products() const {
+    if (!own_products_ || !runs_custom_ops_) {
+        return Products::Stock;
+    }
+    return is_cpu_ && !exchange_kernel_ ? Products::Own : Products::Device;
+}
+
 bool Backend::supports(const ggml_tensor * node) const {
     const CustomOp * own = custom_op_of(node);
     return !(own && missing_ops_.contains(own->name)) && ggml_backend_supports_op(handle(), node);
+}
+
+void Backend::exchange_kernels(ggml_cgraph * graph) const {
+    for (int i = 0; exchange_kernel_ && i < ggml_graph_n_nodes(graph); ++i) {
+        if (ggml_tensor * node = ggml_graph_node(graph, i); node->op == GGML_OP_CUSTOM) {
+            exchange_kernel_(node);
+        }
+    }
 }
 
 void Backend::warn_of_missing(std::string_view operation) {
@@ -122,12 +161,52 @@ void Backend::warn_of_missing(std::string_view operation) {
     }
 }
 
-void Backend::compute(ggml_cgraph * graph) {
+size_t Backend::scratch_of_nodes(ggml_cgraph * graph) const {
+    size_t largest = 0;
+    for (int i = 0; i < ggml_graph_n_nodes(graph); ++i) {
+        const ggml_tensor * node = ggml_graph_node(graph, i);
+        const bool is_own = node->op == GGML_OP_CUSTOM;
+        largest = std::max(largest, is_own ? (scratch_bytes_ ? scratch_bytes_(node) : 0) : stock_scratch_bytes(node));
+    }
+    return largest;
+}
+
+size_t Backend::scratch_bytes(ggml_cgraph * graph) const {
+    if (!is_cpu_) {
+        return scratch_of_nodes(graph) + kLibraryBytes;
+    }
+    const size_t work = ggml_graph_plan(graph, threads_, nullptr).work_size;
+    return scratch_bytes_ ? work + scratch_of_nodes(graph) : work;
+}
+
+void Backend::reserve_scratch([[maybe_unused]] ggml_cgraph * graph) {
+#if LTX2CPP_CUDA
+    if (is_cpu_) {
+        return;
+    }
     const std::lock_guard lock(mutex_);
+    const size_t bytes = scratch_of_nodes(graph);
+    if (bytes > reserved_bytes_ && !reserve_cuda_scratch(handle(), bytes, reserved_bytes_)) {
+        throw DeviceMemoryError("device '", name_, "' has no ", bytes >> 20,
+                                " MiB left to work with beside weights and activations; use a smaller size, fewer "
+                                "frames or offloading");
+    }
+    reserved_bytes_ = std::max(reserved_bytes_, bytes);
+#endif
+}
+
+void Backend::compute(ggml_cgraph * graph, const std::function<void()> & before, const std::function<void()> & after) {
+    const std::lock_guard lock(mutex_);
+    if (before) {
+        before();
+    }
     if (profile_) {
         compute_timed(graph);
     } else {
         compute_unlocked(graph);
+    }
+    if (after) {
+        after();
     }
 }
 
@@ -144,7 +223,14 @@ void Backend::compute_unlocked(ggml_cgraph * graph) {
         return;
     }
     check_stopping();
+    report_failures_to(&failure_);
     const ggml_status status = ggml_backend_graph_compute(handle(), graph);
+    if (failure_.is_set()) {
+#if LTX2CPP_CUDA
+        drop_recorded_graphs(handle());
+#endif
+        failure_.rethrow();
+    }
     if (status != GGML_STATUS_SUCCESS) {
         throw BackendError("device '", name_, "' failed: ", ggml_status_to_string(status));
     }

@@ -15,6 +15,7 @@
 
 #include "ggml-backend.h"
 #include "ggml-cpp.h"
+#include "graph/graph.h"
 #include "runtime/cpu_threads.h"
 
 namespace ltx {
@@ -38,8 +39,11 @@ struct DeviceTraits {
     std::set<ggml_type> missing_types;               // as if it computed with no weights of these types
     std::optional<bool> own_products;                // nothing: by the device
     std::optional<size_t> weight_slots;              // nothing: by the device
-    bool cpu = true;                                 // false: as one that is no CPU, once it is open
     bool bf16 = true;                                // false: as a CPU with vectors and without BF16 instructions
+    // Gives a custom node a kernel in place of the CPU's; what depends on the CPU is as on a GPU then.
+    std::function<void(ggml_tensor *)> exchange_kernel;
+    // The scratch memory that the kernel of a custom node takes then.
+    std::function<size_t(const ggml_tensor *)> scratch_bytes;
 };
 
 // A compute device with its buffers and threads. Shared by networks, whose computations run one after the other.
@@ -76,8 +80,8 @@ public:
     // Memory from which copies to the device overlap with its computations.
     ggml_backend_buffer_type_t host_buffer_type() const;
 
-    // Whether products of BF16 and quantised matrices are our own operations (Graph::own_products).
-    bool own_products() const { return own_products_ && runs_custom_ops_; }
+    // Whose operations products of BF16 and quantised matrices are.
+    Products products() const;
 
     // Whether the device multiplies a matrix of this type with this many columns, or looks up its rows.
     bool multiplies(ggml_type type, int64_t columns) const;
@@ -86,12 +90,23 @@ public:
     // Whether the device computes this node.
     bool supports(const ggml_tensor * node) const;
 
+    // Readies the custom nodes of a graph that the device supports.
+    void exchange_kernels(ggml_cgraph * graph) const;
+
     // Warns, the first time for each operation, that graphs with it are built from ggml's operations.
     void warn_of_missing(std::string_view operation);
 
-    // Computes and waits; several threads take turns, because scratch memory belongs to the device. Throws
-    // BackendError, DeviceMemoryError, Cancelled.
-    void compute(ggml_cgraph * graph);
+    // Memory that computing a graph takes beside weights and results. A device keeps the largest it ever took.
+    size_t scratch_bytes(ggml_cgraph * graph) const;
+
+    // Takes the scratch memory of a graph now, while there may be some left. Throws DeviceMemoryError.
+    void reserve_scratch(ggml_cgraph * graph);
+
+    // Computes and waits; several threads take turns, because scratch memory belongs to the device. `before` and
+    // `after` run while this thread has the device: what they enqueue must not fall into what another one records.
+    // Throws BackendError, DeviceMemoryError, Cancelled.
+    void compute(ggml_cgraph * graph, const std::function<void()> & before = {},
+                 const std::function<void()> & after = {});
 
     // From here on nodes are computed and timed one by one, until the times are taken. Costs some microseconds a node.
     void start_profile();
@@ -100,17 +115,22 @@ public:
 private:
     Backend() = default;
 
+    size_t scratch_of_nodes(ggml_cgraph * graph) const;
     void compute_unlocked(ggml_cgraph * graph);
     CpuThreads & cpu_threads();
     void compute_timed(ggml_cgraph * graph);
 
     ggml_backend_ptr handle_;
     std::unique_ptr<CpuThreads> cpu_threads_;
+    KernelFailure failure_;  // of other devices
     std::mutex mutex_;
     Warn warn_;
     std::set<std::string, std::less<>> warned_ops_;
     std::set<std::string, std::less<>> missing_ops_;
     std::set<ggml_type> missing_types_;
+    std::function<void(ggml_tensor *)> exchange_kernel_;
+    std::function<size_t(const ggml_tensor *)> scratch_bytes_;
+    size_t reserved_bytes_ = 0;
     std::optional<Profile> profile_;
     std::string name_;
     bool is_cpu_ = true;

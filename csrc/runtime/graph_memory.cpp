@@ -5,7 +5,6 @@
 
 #include "base/room.h"
 #include "ggml-alloc.h"
-#include "ggml-cpu.h"
 #include "kernels/registry.h"
 #include "ops/conv3d/conv3d.h"
 #include "runtime/slot_residency.h"
@@ -59,9 +58,7 @@ GraphMemory measure_graph(const Backend & backend, ggml_cgraph * graph, const st
     require_layout_room(graph);
     const ggml_gallocr_ptr allocator(ggml_gallocr_new(backend.buffer_type()));
     ggml_gallocr_reserve_n_size(allocator.get(), graph, nullptr, nullptr, &memory.activation_bytes);
-    if (backend.is_cpu()) {
-        memory.scratch_bytes = ggml_graph_plan(graph, backend.threads(), nullptr).work_size;
-    }
+    memory.scratch_bytes = backend.scratch_bytes(graph);
     Context ctx;
     const std::vector<ggml_cgraph *> segments = split_graph(ctx, graph, segment_ends);
     if (const size_t slots = backend.weight_slots()) {

@@ -18,8 +18,9 @@ class Residency {
 public:
     virtual ~Residency() = default;
 
-    // Another graph runs from now on; its own tensors are not placed yet, and they live until the next call.
-    virtual void use(SegmentWeights segments) = 0;
+    // Another graph runs from now on: a new one, whose own tensors are not placed yet, or one from before. Says whether
+    // all weights lie where they lay; where not, no graph from before may run again.
+    virtual bool use(SegmentWeights segments) = 0;
 
     // Around each part, in order, in every run. The parts of one run are followed by the first one of the next.
     virtual void before(size_t segment) = 0;
@@ -39,7 +40,10 @@ public:
     // The stores have to outlive the object.
     MappedResidency(std::vector<const WeightStore *> stores, PageCache cache);
 
-    void use(SegmentWeights segments) override { segments_ = std::move(segments); }
+    bool use(SegmentWeights segments) override {
+        segments_ = std::move(segments);
+        return true;
+    }
     void before(size_t segment) override;
     void after(size_t segment) override;
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <new>
+#include <utility>
 
 #include "base/error.h"
 #include "ggml-alloc.h"
@@ -25,6 +26,9 @@ HostTensor read(const ggml_tensor * tensor, int min_axes) {
     return result;
 }
 
+// Passes of guidance alternate between a plain graph, one that leaves attention out and one with isolated streams.
+constexpr size_t kKeptGraphs = 3;
+
 }  // namespace
 
 Runner::Runner(std::shared_ptr<Backend> backend) : backend_(std::move(backend)) {}
@@ -34,60 +38,87 @@ void Runner::prepare(const std::string & key, const RunOptions & options, const 
     for (const std::string & probe : options.probes) {
         full_key += "|" + probe;
     }
-    if (graph_ && full_key == key_) {
+    if (!prepared_.empty() && prepared_.front().key == full_key) {
         return;
     }
-    key_.clear();
-    build_supported(options, build);
-    segment_graphs_.clear();
-    if (residency_) {
-        // Before the graph's tensors are placed, because views take the addresses of the weights they look at.
-        segment_graphs_ = split_graph(segment_ctx_, compute_graph_, graph_->segment_ends());
-        residency_->use(segment_weights(segment_graphs_));
+    // What throws from here on may leave weights in other places, and no graph may run then.
+    std::vector<Prepared> others = std::exchange(prepared_, {});
+    const auto known = std::ranges::find(others, full_key, &Prepared::key);
+    const bool is_new = known == others.end();
+    Prepared next;
+    if (is_new) {
+        next = build_supported(options, build);
+        next.key = std::move(full_key);
+    } else {
+        next = std::move(*known);
+        others.erase(known);
     }
-    place();
-    key_ = std::move(full_key);
+    if (residency_) {
+        if (is_new) {
+            next.segment_graphs = split_graph(next.segment_ctx, next.compute_graph, next.graph->segment_ends());
+        }
+        // Before the graph's tensors are placed, because views take the addresses of the weights they look at.
+        if (!residency_->use(segment_weights(next.segment_graphs))) {
+            others.clear();
+        }
+    }
+    prepared_ = std::move(others);
+    if (is_new) {
+        place(next);
+        backend_->reserve_scratch(next.compute_graph);
+    }
+    prepared_.insert(prepared_.begin(), std::move(next));
+    prepared_.resize(std::min(prepared_.size(), kKeptGraphs));
 }
 
-void Runner::place() {
-    require_layout_room(compute_graph_);
+void Runner::place(Prepared & prepared) {
+    require_layout_room(prepared.compute_graph);
     if (!allocator_) {
         allocator_.reset(ggml_gallocr_new(backend_->buffer_type()));
     }
+    const size_t before = activation_bytes();
     bool placed = false;
     try {
-        placed = ggml_gallocr_alloc_graph(allocator_.get(), compute_graph_);
+        // Laid out anew even where the last graph had as many nodes of these sizes: their order of use may be another.
+        placed = ggml_gallocr_reserve(allocator_.get(), prepared.compute_graph) &&
+                 ggml_gallocr_alloc_graph(allocator_.get(), prepared.compute_graph);
     } catch (const std::bad_alloc &) {
         // Thrown right through the allocator, which is not fit to be freed.
         static_cast<void>(allocator_.release());
+        prepared_.clear();
         throw;
     }
     if (!placed) {
         // It takes the next graph of this size for one that has its memory.
         allocator_.reset();
+        prepared_.clear();
         throw DeviceMemoryError("the activations of this run do not fit on device '", backend_->name(),
                                 "'; use a smaller size or fewer frames");
     }
+    if (activation_bytes() != before) {
+        prepared_.clear();
+    }
 }
 
-void Runner::build_supported(const RunOptions & options, const std::function<void(Graph &)> & build) {
+Runner::Prepared Runner::build_supported(const RunOptions & options, const std::function<void(Graph &)> & build) const {
     const OpForm form = backend_->runs_custom_ops() ? options.form : OpForm::Composed;
-    const ggml_tensor * lacking = rebuild(options, form, build);
+    Prepared prepared;
+    const ggml_tensor * lacking = rebuild(prepared, options, form, build);
     if (lacking && lacking->op == GGML_OP_CUSTOM && form == OpForm::Fused) {
         const CustomOp * own = custom_op_of(lacking);
         backend_->warn_of_missing(own ? own->name : ggml_op_desc(lacking));
-        lacking = rebuild(options, OpForm::Composed, build);
+        lacking = rebuild(prepared, options, OpForm::Composed, build);
     }
     if (lacking) {
         throw UnsupportedError("device '", backend_->name(), "' cannot compute ", ggml_op_desc(lacking));
     }
+    return prepared;
 }
 
 GraphMemory Runner::measure(const RunOptions & options, const std::function<void(Graph &)> & build) const {
-    Runner draft(backend_);
-    draft.build_supported(options, build);
-    GraphMemory memory = measure_graph(*backend_, draft.compute_graph_, draft.graph_->segment_ends());
-    for (const auto & [name, tensor] : draft.graph_->outputs()) {
+    const Prepared draft = build_supported(options, build);
+    GraphMemory memory = measure_graph(*backend_, draft.compute_graph, draft.graph->segment_ends());
+    for (const auto & [name, tensor] : draft.graph->outputs()) {
         memory.output_bytes += ggml_nbytes(tensor);
     }
     return memory;
@@ -95,28 +126,28 @@ GraphMemory Runner::measure(const RunOptions & options, const std::function<void
 
 void Runner::set_residency(std::unique_ptr<Residency> residency) {
     residency_ = std::move(residency);
-    key_.clear();
+    prepared_.clear();
 }
 
-const ggml_tensor * Runner::rebuild(const RunOptions & options, OpForm form,
-                                    const std::function<void(Graph &)> & build) {
-    const bool own_products = form == OpForm::Fused && backend_->own_products();
-    const Products own = backend_->is_cpu() ? Products::Own : Products::Device;
-    graph_ = std::make_unique<Graph>(options.probes, form, own_products ? own : Products::Stock);
-    build(*graph_);
-    compute_graph_ = graph_->finish();
-    for (int i = 0; i < ggml_graph_n_nodes(compute_graph_); ++i) {
-        const ggml_tensor * node = ggml_graph_node(compute_graph_, i);
+const ggml_tensor * Runner::rebuild(Prepared & into, const RunOptions & options, OpForm form,
+                                    const std::function<void(Graph &)> & build) const {
+    const Products products = form == OpForm::Fused ? backend_->products() : Products::Stock;
+    into.graph = std::make_unique<Graph>(options.probes, form, products);
+    build(*into.graph);
+    into.compute_graph = into.graph->finish();
+    for (int i = 0; i < ggml_graph_n_nodes(into.compute_graph); ++i) {
+        const ggml_tensor * node = ggml_graph_node(into.compute_graph, i);
         if (!backend_->supports(node)) {
             return node;
         }
     }
+    backend_->exchange_kernels(into.compute_graph);
     return nullptr;
 }
 
 void Runner::set(std::string_view input, const void * values, size_t size_bytes) {
-    const auto found = graph_->inputs().find(input);
-    if (found == graph_->inputs().end()) {
+    const auto found = graph().inputs().find(input);
+    if (found == graph().inputs().end()) {
         throw Error("graph has no input '", input, "'");
     }
     if (ggml_nbytes(found->second) != size_bytes) {
@@ -138,20 +169,19 @@ void Runner::set(std::string_view input, const std::vector<int32_t> & values) {
 }
 
 void Runner::compute() {
+    const Prepared & prepared = prepared_.front();
     if (!residency_) {
-        backend_->compute(compute_graph_);
+        backend_->compute(prepared.compute_graph);
         return;
     }
-    for (size_t i = 0; i < segment_graphs_.size(); ++i) {
-        residency_->before(i);
-        backend_->compute(segment_graphs_[i]);
-        residency_->after(i);
+    for (size_t i = 0; i < prepared.segment_graphs.size(); ++i) {
+        backend_->compute(prepared.segment_graphs[i], [&] { residency_->before(i); }, [&] { residency_->after(i); });
     }
 }
 
 HostTensor Runner::fetch(std::string_view output, int min_axes) const {
-    const auto found = graph_->outputs().find(output);
-    if (found == graph_->outputs().end()) {
+    const auto found = graph().outputs().find(output);
+    if (found == graph().outputs().end()) {
         throw Error("graph has no output '", output, "'");
     }
     return read(found->second, min_axes);
@@ -159,7 +189,7 @@ HostTensor Runner::fetch(std::string_view output, int min_axes) const {
 
 std::map<std::string, HostTensor> Runner::fetch_probes(int min_axes) const {
     std::map<std::string, HostTensor> result;
-    for (const auto & [name, tensor] : graph_->probes()) {
+    for (const auto & [name, tensor] : graph().probes()) {
         result.emplace(name, read(tensor, min_axes));
     }
     return result;
@@ -170,12 +200,8 @@ size_t Runner::activation_bytes() const {
 }
 
 void Runner::reset() {
-    key_.clear();
-    graph_.reset();
+    prepared_.clear();
     allocator_.reset();
-    compute_graph_ = nullptr;
-    segment_graphs_.clear();
-    segment_ctx_ = Context();
 }
 
 }  // namespace ltx

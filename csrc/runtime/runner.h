@@ -25,10 +25,11 @@ class Runner {
 public:
     explicit Runner(std::shared_ptr<Backend> backend);
 
-    // Builds the graph by `build` unless the last one was made under the same key and options. The key must say
-    // everything the build depends on (shapes, switches, state). A device that cannot run fused operations gets their
-    // composed form, for which `build` may be called a second time; the device warns of it. Throws UnsupportedError
-    // when the device lacks an operation, DeviceMemoryError when the activations do not fit.
+    // Builds the graph by `build` unless one of the last few was made under the same key and options, as passes of
+    // guidance alternate. The key must say everything the build depends on (shapes, switches, state). A device that
+    // cannot run fused operations gets their composed form, for which `build` may be called a second time; the device
+    // warns of it. Throws UnsupportedError when the device lacks an operation, DeviceMemoryError when the activations
+    // do not fit.
     void prepare(const std::string & key, const RunOptions & options, const std::function<void(Graph &)> & build);
 
     // Tells what prepare() with these arguments would allocate and compute() read. Allocates nothing and leaves the
@@ -54,30 +55,38 @@ public:
     // Bytes of the activation buffer.
     size_t activation_bytes() const;
 
-    // Frees graph and activations.
+    // Frees graphs and activations.
     void reset();
 
     Backend & backend() const { return *backend_; }
     const std::shared_ptr<Backend> & shared_backend() const { return backend_; }
 
 private:
+    // A graph that can run. All of them lie in one buffer, over each other.
+    struct Prepared {
+        std::string key;
+        std::unique_ptr<Graph> graph;
+        ggml_cgraph * compute_graph = nullptr;
+        Context segment_ctx;
+        std::vector<ggml_cgraph *> segment_graphs;  // none without a residency
+    };
+
     // Builds in the form that the device can run. Throws UnsupportedError.
-    void build_supported(const RunOptions & options, const std::function<void(Graph &)> & build);
+    Prepared build_supported(const RunOptions & options, const std::function<void(Graph &)> & build) const;
 
     // Builds in the given form; returns a node that the device cannot compute, or null.
-    const ggml_tensor * rebuild(const RunOptions & options, OpForm form, const std::function<void(Graph &)> & build);
+    const ggml_tensor * rebuild(Prepared & into, const RunOptions & options, OpForm form,
+                                const std::function<void(Graph &)> & build) const;
 
-    // Places the graph's tensors on the device. Throws DeviceMemoryError.
-    void place();
+    // Places a new graph's tensors; forgets the others where the buffer moves for it. Throws DeviceMemoryError.
+    void place(Prepared & prepared);
+
+    const Graph & graph() const { return *prepared_.front().graph; }
 
     std::shared_ptr<Backend> backend_;
-    std::string key_;
-    std::unique_ptr<Graph> graph_;
-    ggml_cgraph * compute_graph_ = nullptr;
+    std::vector<Prepared> prepared_;  // the one that runs first, then by the time they ran last
     ggml_gallocr_ptr allocator_;
     std::unique_ptr<Residency> residency_;
-    Context segment_ctx_;
-    std::vector<ggml_cgraph *> segment_graphs_;
 };
 
 }  // namespace ltx

@@ -14,6 +14,21 @@ ggml_tensor * movable(const ggml_tensor * weight) {
     return const_cast<ggml_tensor *>(weight);
 }
 
+// What each part reads of either; of the second where they have other parts.
+SegmentWeights joined(SegmentWeights first, const SegmentWeights & second) {
+    if (first.size() != second.size()) {
+        return second;
+    }
+    for (size_t i = 0; i < first.size(); ++i) {
+        for (const ggml_tensor * weight : second[i]) {
+            if (!std::ranges::count(first[i], weight)) {
+                first[i].push_back(weight);
+            }
+        }
+    }
+    return first;
+}
+
 }  // namespace
 
 size_t SlotLayout::total_bytes() const {
@@ -86,30 +101,66 @@ void SlotResidency::return_to_host() {
     origins_.clear();
     staying_.reset();
     slot_buffers_.clear();
+    placed_.clear();
+    stays_.clear();
 }
 
-void SlotResidency::use(SegmentWeights segments) {
-    return_to_host();
+bool SlotResidency::has_places_for(const SegmentWeights & segments) const {
+    if (segments.size() != placed_.size()) {
+        return false;
+    }
+    for (size_t i = 0; i < segments.size(); ++i) {
+        for (const ggml_tensor * weight : segments[i]) {
+            if (!std::ranges::count(placed_[i], weight)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+bool SlotResidency::use(SegmentWeights segments) {
+    next_ = 0;
+    in_flight_ = 0;
+    const bool keeps_places = has_places_for(segments);
+    if (!keeps_places) {
+        SegmentWeights all = joined(placed_, segments);
+        return_to_host();
+        move_to_places(all);
+        placed_ = std::move(all);
+    }
+    segments_ = std::move(segments);
+    for (auto & weights : segments_) {
+        std::erase_if(weights, [this](const ggml_tensor * weight) { return stays_.contains(weight); });
+    }
+    return keeps_places;
+}
+
+void SlotResidency::move_to_places(const SegmentWeights & segments) {
     for (const auto & weights : segments) {
         for (const ggml_tensor * weight : weights) {
             origins_.emplace(weight, Origin{weight->buffer, weight->data});
         }
     }
-    SlotLayout layout = lay_out_slots(std::move(segments), slots_, [this](const ggml_tensor * weight) {
-        return placed_bytes(backend_->buffer_type(), weight);
-    });
+    SlotLayout layout = lay_out_slots(
+        segments, slots_, [this](const ggml_tensor * weight) { return placed_bytes(backend_->buffer_type(), weight); });
     staying_ = allocate(layout.staying_bytes);
     place(layout.staying, staying_.get());
     for (const size_t bytes : layout.slot_bytes) {
         slot_buffers_.push_back(allocate(bytes));
     }
-    segments_ = std::move(layout.segments);
-    for (size_t i = 0; i < segments_.size(); ++i) {
-        place(segments_[i], slot_buffers_[i % slots_].get());
+    for (size_t i = 0; i < layout.segments.size(); ++i) {
+        place(layout.segments[i], slot_buffers_[i % slots_].get());
     }
+    // The device zeroes what lies behind quantised rows when it places them, on a stream of its own. This waits for it:
+    // in a slot, zeros of one weight lie where others will.
+    for (const ggml_backend_buffer_ptr & buffer : slot_buffers_) {
+        if (buffer) {
+            ggml_backend_buffer_clear(buffer.get(), 0);
+        }
+    }
+    stays_.insert(layout.staying.begin(), layout.staying.end());
     copy(layout.staying);
-    next_ = 0;
-    in_flight_ = 0;
 }
 
 ggml_backend_buffer_ptr SlotResidency::allocate(size_t bytes) const {
@@ -138,12 +189,30 @@ void SlotResidency::place(const std::vector<const ggml_tensor *> & weights, ggml
 
 void SlotResidency::copy(const std::vector<const ggml_tensor *> & weights) {
     for (const ggml_tensor * weight : weights) {
-        const void * from = origins_.at(weight).data;
-        if (copier_) {
-            ggml_backend_tensor_set_async(copier_.get(), movable(weight), from, 0, ggml_nbytes(weight));
-        } else {
-            ggml_backend_tensor_set(movable(weight), from, 0, ggml_nbytes(weight));
+        copy_to(movable(weight), origins_.at(weight).data);
+        // Kernels of ggml multiply what lies behind quantised rows, which in a slot was another weight's.
+        const size_t bytes = ggml_nbytes(weight);
+        const size_t padding = ggml_backend_buft_get_alloc_size(backend_->buffer_type(), weight) - bytes;
+        if (padding > 0) {
+            zeros_.resize(std::max(zeros_.size(), padding));
+            ggml_tensor tail{};
+            tail.type = GGML_TYPE_I8;
+            std::ranges::fill(tail.ne, 1);
+            std::ranges::fill(tail.nb, padding);
+            tail.ne[0] = static_cast<int64_t>(padding);
+            tail.nb[0] = 1;
+            tail.buffer = weight->buffer;
+            tail.data = static_cast<std::byte *>(weight->data) + bytes;
+            copy_to(&tail, zeros_.data());
         }
+    }
+}
+
+void SlotResidency::copy_to(ggml_tensor * tensor, const void * from) {
+    if (copier_) {
+        ggml_backend_tensor_set_async(copier_.get(), tensor, from, 0, ggml_nbytes(tensor));
+    } else {
+        ggml_backend_tensor_set(tensor, from, 0, ggml_nbytes(tensor));
     }
 }
 

@@ -2,6 +2,7 @@
 #include "kernels/cuda/cublas.h"
 
 #include "cuda_bf16.h"
+#include "ggml-cpu.h"
 
 #include <vector>
 
@@ -10,12 +11,11 @@ namespace ltx::cuda {
 void multiply_bf16(const CudaCall &, const Product & p) {
     const auto * weight = static_cast<const __nv_bfloat16 *>(p.weight);
     const auto * x = static_cast<const __nv_bfloat16 *>(p.x);
+    const ggml_vec_dot_t dot = ggml_get_type_traits_cpu(GGML_TYPE_BF16)->vec_dot;
     for (int64_t row = 0; row < p.rows; ++row) {
         for (int64_t o = 0; o < p.out; ++o) {
             float sum = 0.0f;
-            for (int64_t i = 0; i < p.in; ++i) {
-                sum += __bfloat162float(x[row * p.x_stride + i]) * __bfloat162float(weight[o * p.in + i]);
-            }
+            dot(static_cast<int>(p.in), &sum, 0, weight + o * p.in, 0, x + row * p.x_stride, 0, 1);
             const int64_t at = row * p.result_stride + o;
             if (p.result_type == GGML_TYPE_F32) {
                 static_cast<float *>(p.result)[at] = sum;

@@ -10,8 +10,8 @@
 #define __host__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
-// One block runs at a time, on one thread.
-#define __shared__ static
+// A thread of the host runs one block at a time.
+#define __shared__ static thread_local
 
 #define threadIdx (::emulated::thread_index())
 #define blockIdx (::emulated::block_index())
@@ -25,27 +25,38 @@ struct dim3 : emulated::Index {
     dim3(unsigned nx = 1, unsigned ny = 1, unsigned nz = 1) : emulated::Index{nx, ny, nz} {}
 };
 
-enum cudaError_t { cudaSuccess };
-enum cudaDeviceAttr { cudaDevAttrComputeCapabilityMajor };
+enum cudaError_t { cudaSuccess, cudaErrorInvalidValue = 1, cudaErrorInvalidConfiguration = 9 };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
 
-inline const char * cudaGetErrorString(cudaError_t) {
-    return "emulated";
+// Stays until it is asked for, as on a device.
+inline cudaError_t & emulated_error() {
+    static thread_local cudaError_t instance = cudaSuccess;
+    return instance;
 }
 
-inline cudaError_t cudaDeviceGetAttribute(int * value, cudaDeviceAttr, int) {
-    *value = 9;
-    return cudaSuccess;
+inline cudaError_t cudaGetLastError() {
+    const cudaError_t error = emulated_error();
+    emulated_error() = cudaSuccess;
+    return error;
+}
+
+inline const char * cudaGetErrorString(cudaError_t error) {
+    return error == cudaErrorInvalidConfiguration ? "invalid configuration argument" : "invalid argument";
 }
 
 template <typename Kernel>
-cudaError_t cudaFuncSetAttribute(Kernel *, cudaFuncAttribute, int) {
-    return cudaSuccess;
+cudaError_t cudaFuncSetAttribute(Kernel * kernel, cudaFuncAttribute, int bytes) {
+    return emulated::allow_shared(reinterpret_cast<const void *>(kernel), static_cast<size_t>(bytes))
+               ? cudaSuccess
+               : (emulated_error() = cudaErrorInvalidValue);
 }
 
 template <typename Arguments>
 cudaError_t cudaLaunchKernel(void (*kernel)(Arguments), dim3 grid, dim3 block, void ** arguments, size_t shared_bytes,
                              cudaStream_t) {
+    if (!emulated::can_launch(reinterpret_cast<const void *>(kernel), grid, block, shared_bytes)) {
+        return emulated_error() = cudaErrorInvalidConfiguration;
+    }
     const Arguments & a = *static_cast<const Arguments *>(arguments[0]);
     emulated::run(grid, block, shared_bytes, [&] { kernel(a); });
     return cudaSuccess;

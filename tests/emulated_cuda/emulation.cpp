@@ -7,8 +7,11 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <map>
 #include <memory>
 #include <stdexcept>
+#include <string>
+#include <utility>
 #include <vector>
 
 namespace emulated {
@@ -18,6 +21,8 @@ namespace {
 constexpr size_t kStackBytes = 64 * 1024;
 constexpr size_t kSlotBytes = 64;
 constexpr unsigned kWarp = 32;
+constexpr size_t kSharedBytes = 48 * 1024;
+constexpr size_t kMostSharedBytes = 99 * 1024;
 
 enum class State { Ready, AtBlock, AtWarp, Done };
 
@@ -25,6 +30,11 @@ struct Copy {
     void * to;
     const void * from;
     size_t bytes, valid_bytes;
+};
+
+// As a device aligns it.
+struct alignas(128) Line {
+    unsigned char bytes[128];
 };
 
 struct Fiber {
@@ -41,14 +51,20 @@ struct Fiber {
 struct Machine {
     jmp_buf scheduler;
     std::vector<std::unique_ptr<Fiber>> fibers;
-    std::vector<unsigned char> shared;
+    std::vector<Line> shared;  // dynamic shared memory
     Index grid, block, block_at;
     size_t current = 0;
     const std::function<void()> * kernel = nullptr;
+    const char * fault = nullptr;  // what a thread did that a device ends a kernel for
 };
 
 Machine & machine() {
     static thread_local Machine instance;
+    return instance;
+}
+
+std::map<const void *, size_t> & allowed_shared() {
+    static thread_local std::map<const void *, size_t> instance;
     return instance;
 }
 
@@ -64,13 +80,21 @@ void wait_as(State state) {
     }
 }
 
+// Ends the kernel: no exception may pass through a fiber, whose stack ends here.
+[[noreturn]] void end_with(const char * fault) {
+    machine().fault = fault;
+    fiber().state = State::Done;
+    _longjmp(machine().scheduler, 1);
+}
+
 void fiber_main() {
     (*machine().kernel)();
     fiber().state = State::Done;
     _longjmp(machine().scheduler, 1);
 }
 
-void resume(size_t index) {
+// Not inlined: the compiler keeps no variable of a caller across its jumps.
+[[gnu::noinline]] void resume(size_t index) {
     Machine & m = machine();
     Fiber & f = *m.fibers[index];
     m.current = index;
@@ -132,9 +156,12 @@ void run_block(size_t threads) {
         progress = release(0, threads, State::AtBlock) || progress;
     }
     for (size_t i = 0; i < threads; ++i) {
-        if (m.fibers[i]->state != State::Done) {
-            throw std::logic_error("emulated kernel: threads wait for others that have ended or wait elsewhere");
+        if (m.fibers[i]->state != State::Done && !m.fault) {
+            m.fault = "threads wait for others that have ended or wait elsewhere";
         }
+    }
+    if (m.fault) {
+        throw std::logic_error(std::string("emulated kernel: ") + std::exchange(m.fault, nullptr));
     }
 }
 
@@ -156,7 +183,33 @@ int lane() {
     return static_cast<int>(machine().current % kWarp);
 }
 unsigned char * dynamic_shared() {
-    return machine().shared.data();
+    return machine().shared.data()->bytes;
+}
+
+bool can_launch(const void * kernel, Index grid, Index block, size_t shared_bytes) {
+    const auto found = allowed_shared().find(kernel);
+    const size_t allowed = found == allowed_shared().end() ? kSharedBytes : found->second;
+    const size_t threads = size_t{block.x} * block.y * block.z;
+    return grid.x < 1u << 31 && grid.y <= 65535 && grid.z <= 65535 && threads >= 1 && threads <= 1024 &&
+           block.z <= 64 && shared_bytes <= allowed;
+}
+
+bool allow_shared(const void * kernel, size_t bytes) {
+    if (bytes > kMostSharedBytes) {
+        return false;
+    }
+    allowed_shared()[kernel] = std::max(bytes, kSharedBytes);
+    return true;
+}
+
+ScratchBytes & scratch() {
+    static ScratchBytes instance;
+    return instance;
+}
+
+int & code_version() {
+    static int instance = 90;
+    return instance;
 }
 
 void run(Index grid, Index block, size_t shared_bytes, const std::function<void()> & kernel) {
@@ -172,7 +225,9 @@ void run(Index grid, Index block, size_t shared_bytes, const std::function<void(
         for (unsigned y = 0; y < grid.y; ++y) {
             for (unsigned x = 0; x < grid.x; ++x) {
                 m.block_at = {x, y, z};
-                m.shared.assign(shared_bytes, 0xff);  // not a number, should a kernel read what it did not write
+                // Not a number, should a kernel read what it did not write.
+                m.shared.resize((shared_bytes + sizeof(Line) - 1) / sizeof(Line) + 1);
+                std::memset(m.shared.data(), 0xff, m.shared.size() * sizeof(Line));
                 run_block(threads);
             }
         }
@@ -189,7 +244,7 @@ void sync_warp() {
 
 void publish(const void * data, size_t bytes) {
     if (bytes > kSlotBytes) {
-        throw std::logic_error("emulated kernel: a lane publishes too much");
+        end_with("a lane publishes too much");
     }
     std::memcpy(fiber().slot.data(), data, bytes);
     sync_warp();
@@ -246,6 +301,9 @@ void multiply(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
 }
 
 void copy_later(void * to, const void * from, size_t bytes, size_t valid_bytes) {
+    if (reinterpret_cast<uintptr_t>(to) % bytes != 0 || reinterpret_cast<uintptr_t>(from) % bytes != 0) {
+        end_with("an asynchronous copy is not aligned to its size");
+    }
     fiber().groups.back().push_back({to, from, bytes, valid_bytes});
 }
 

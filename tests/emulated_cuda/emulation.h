@@ -2,7 +2,7 @@
 //
 // The sources of the kernels are compiled as C++ with this folder in front of CUDA's headers. A block's threads are
 // fibers of one operating system thread that take turns at barriers and warp exchanges; asynchronous copies land as
-// late as the kernel allows. Speed, memory limits and races within a warp are not emulated.
+// late as the kernel allows. Launches that no device takes are refused. Speed and races within a warp are not emulated.
 #pragma once
 
 #include <cstddef>
@@ -23,6 +23,23 @@ const Index & block_size();
 const Index & grid_size();
 int lane();
 unsigned char * dynamic_shared();
+
+// Whether a device would start this: grid and block within its limits, shared memory within what it gives unasked or
+// what the kernel was allowed.
+bool can_launch(const void * kernel, Index grid, Index block, size_t shared_bytes);
+
+// Lets a kernel have more dynamic shared memory; false beyond the 99 KB that every device with tensor cores has.
+bool allow_shared(const void * kernel, size_t bytes);
+
+// Scratch memory that launches hold now, and the most so far.
+struct ScratchBytes {
+    size_t taken = 0;
+    size_t most = 0;
+};
+ScratchBytes & scratch();
+
+// The compute capability, times ten, that kernels count as compiled for.
+int & code_version();
 
 // Runs `kernel` once per thread of the grid.
 void run(Index grid, Index block, size_t shared_bytes, const std::function<void()> & kernel);

@@ -144,12 +144,12 @@ def open_decoder(
 
 
 def open_encoder(
-    folder: Path, config: VideoVaeConfig, seed: int = 1
+    folder: Path, config: VideoVaeConfig, seed: int = 1, target: str | None = None
 ) -> tuple[_core.VideoEncoder, Tensors]:
     """An encoder over random weights, and the weights."""
     weights = random_weights(encoder_shapes(config), seed)
     path = write(folder / "encoder.safetensors", weights)
-    return _core.VideoEncoder(table(path), dataclasses.asdict(config), DEVICE), weights
+    return _core.VideoEncoder(table(path, target), dataclasses.asdict(config), DEVICE), weights
 
 
 def random_latent(config: VideoVaeConfig, frames: int, height: int, width: int) -> Any:

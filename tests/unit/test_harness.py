@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from harness import compare, nrmse
+from harness import compare, least_tolerance_of, nrmse
 
 
 def test_nrmse_is_relative_to_the_reference() -> None:
@@ -34,3 +34,17 @@ def test_compare_accepts_within_tolerance() -> None:
 def test_compare_refuses(got: object, want: object, message: str) -> None:
     with pytest.raises(AssertionError, match=message):
         compare("x", got, want, 1e-3)  # type: ignore[arg-type]
+
+
+def test_bounds_on_a_gpu_are_those_of_what_is_computed() -> None:
+    """A wrong edge of a float32 operation must not pass for rounding."""
+    bounds = {
+        "tests/nn/test_ops.py::test_modulate[1]": 1e-4,
+        "tests/nn/test_video_ops.py::test_pad_frames": 1e-4,
+        "tests/nn/test_video_ops.py::test_conv3d[f32]": 5e-3,
+        "tests/nn/test_gemm.py::test_linear_is_the_product": 5e-3,
+        "tests/models/test_audio.py::test_mel_of_a_latent": 2e-2,
+    }
+    for test, bound in bounds.items():
+        assert least_tolerance_of(test, "cuda") == bound
+        assert least_tolerance_of(test, "cpu") == least_tolerance_of(test, "emulated") == 0

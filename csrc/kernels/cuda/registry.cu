@@ -4,6 +4,7 @@
 #include <array>
 
 #include "kernels/cuda/cuda_op.h"
+#include "kernels/cuda/device.h"
 
 namespace ltx {
 
@@ -41,21 +42,31 @@ const CudaOp * op_of(const ggml_tensor * node) {
     return found == kOps.end() ? nullptr : *found;
 }
 
-bool has_tensor_cores(int device) {
-    int major = 0;
-    return cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess &&
-           major >= kTensorCoreMajor;
-}
-
 }  // namespace
+
+size_t cuda_scratch_bytes(const ggml_tensor * node) {
+    const CudaOp * op = op_of(node);
+    return op && op->scratch_bytes ? op->scratch_bytes(node) : 0;
+}
 
 bool run_cuda_op(void * context, void * stream, int device, ggml_tensor * node) {
     const CudaOp * op = op_of(node);
-    if (!op || !op->supports(node) || (op->needs_tensor_cores && !has_tensor_cores(device))) {
+    if (!op || !op->supports(node)) {
+        return false;
+    }
+    // The code and not the card: a newer card may run what was compiled for one without tensor cores.
+    if (!context && op->needs_tensor_cores && cuda::code_version(device) < kTensorCoreCode) {
         return false;
     }
     if (context) {
-        op->launch({context, static_cast<CUstream_st *>(stream)}, node);
+        try {
+            op->launch({context, static_cast<CUstream_st *>(stream)}, node);
+        } catch (...) {
+            // ggml would leave its stream recording, and take what the device still says of it for a mistake of its
+            // own.
+            keep_failure();
+            static_cast<void>(cudaGetLastError());
+        }
     }
     return true;
 }

@@ -35,9 +35,9 @@ ggml_tensor * bf16_attention(Graph & graph, ggml_tensor * q, ggml_tensor * k, gg
         expect_rows("attention", "gate_logits", gate_logits, GGML_TYPE_F32, {heads, tokens, 1, 1});
     }
     const int64_t width = head_dim * heads;
-    ggml_tensor * wide =
-        custom_node_with(graph, GGML_TYPE_BF16, {product_row_stride(width), tokens, 1, 1}, {q, k, v, mask, gate_logits},
-                         &bf16_attention_cpu, AttentionConstants{scale, mask != nullptr, gate_logits != nullptr});
+    ggml_tensor * wide = custom_node_with(graph, GGML_TYPE_BF16, {rounded_row_stride(graph, width), tokens, 1, 1},
+                                          {q, k, v, mask, gate_logits}, &bf16_attention_cpu,
+                                          AttentionConstants{scale, mask != nullptr, gate_logits != nullptr});
     return wide->ne[0] == width ? wide : ggml_view_2d(graph.ctx(), wide, width, tokens, wide->nb[1], 0);
 }
 

@@ -68,7 +68,7 @@ bool rounds_for(const Graph & graph, const ggml_tensor * weight, int64_t tokens)
 ggml_tensor * round_rows(Graph & graph, ggml_tensor * x) {
     expect_rows("round_rows", "x", x, GGML_TYPE_F32, {kAny, kAny, 1, 1});
     ggml_tensor * rounded =
-        custom_node(graph, GGML_TYPE_BF16, {product_row_stride(x->ne[0]), x->ne[1], 1, 1}, {x}, &round_rows_cpu);
+        custom_node(graph, GGML_TYPE_BF16, {rounded_row_stride(graph, x->ne[0]), x->ne[1], 1, 1}, {x}, &round_rows_cpu);
     return first_columns(graph, rounded, x->ne[0]);
 }
 
@@ -94,7 +94,7 @@ ggml_tensor * linear(Graph & graph, ggml_tensor * weight, ggml_tensor * x, const
                                     epilogue.gate != nullptr, epilogue.gate_rows != nullptr};
     const bool rounded = epilogue.for_products;
     ggml_tensor * y = custom_node_with(
-        graph, rounded ? GGML_TYPE_BF16 : GGML_TYPE_F32, {rounded ? product_row_stride(out) : out, tokens, 1, 1},
+        graph, rounded ? GGML_TYPE_BF16 : GGML_TYPE_F32, {rounded ? rounded_row_stride(graph, out) : out, tokens, 1, 1},
         {weight, x, epilogue.bias, epilogue.residual, epilogue.gate, epilogue.gate_rows}, &linear_cpu, constants);
     return first_columns(graph, y, out);
 }

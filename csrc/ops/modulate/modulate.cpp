@@ -1,7 +1,5 @@
 #include "ops/modulate/modulate.h"
 
-#include "kernels/gemm/gemm.h"
-
 namespace ltx {
 
 namespace {
@@ -40,7 +38,7 @@ ggml_tensor * modulate(Graph & graph, ggml_tensor * x, ggml_tensor * scale, ggml
         return custom_node_with(graph, GGML_TYPE_F32, {width, tokens, 1, 1}, {x, scale, shift, rows}, &modulate_cpu,
                                 constants);
     }
-    ggml_tensor * wide = custom_node_with(graph, GGML_TYPE_BF16, {product_row_stride(width), tokens, 1, 1},
+    ggml_tensor * wide = custom_node_with(graph, GGML_TYPE_BF16, {rounded_row_stride(graph, width), tokens, 1, 1},
                                           {x, scale, shift, rows}, &modulate_cpu, constants);
     return ggml_view_2d(graph.ctx(), wide, width, tokens, wide->nb[1], 0);
 }

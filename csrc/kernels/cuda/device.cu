@@ -1,0 +1,23 @@
+#include "kernels/cuda/device.h"
+
+#include "ggml-cuda/common.cuh"
+
+namespace ltx::cuda {
+
+namespace {
+
+__global__ void any_kernel() {}
+
+}  // namespace
+
+int code_version(int device) {
+    ggml_cuda_set_device(device);
+    cudaFuncAttributes attributes;
+    if (cudaFuncGetAttributes(&attributes, any_kernel) != cudaSuccess) {
+        static_cast<void>(cudaGetLastError());  // or ggml takes it for one of its own
+        return 0;
+    }
+    return attributes.ptxVersion;
+}
+
+}  // namespace ltx::cuda

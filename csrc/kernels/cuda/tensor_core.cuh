@@ -1,5 +1,5 @@
 // Matrix instructions of one warp: BF16 products with F32 sums, the loads that feed them, and copies into shared memory
-// that run beside them. They need compute capability kTensorCoreMajor (cuda_op.h) and do nothing below it.
+// that run beside them. They need code for compute capability 8.0 (CudaOp::needs_tensor_cores) and trap in any other.
 #pragma once
 
 #include "kernels/cuda/kernel.cuh"
@@ -12,9 +12,12 @@ inline constexpr int kChunk = 8;
 
 // Where chunk `chunk` of row `row` lies in a tile of rows of kWidth elements. Rows are skewed, so that eight rows'
 // chunks of one column lie in different banks.
+//
+// From a place on, eight rows further is 8 kWidth more, and chunk `chunk | more` (other bits than those of `chunk`)
+// lies at the place ^ (more * kChunk): a thread needs one place per operand, and constants.
 template <int kWidth>
 __device__ int tile_at(int row, int chunk) {
-    static_assert(kWidth % (8 * kChunk) == 0);
+    static_assert(kWidth % (8 * kChunk) == 0 && (kWidth & (kWidth - 1)) == 0);
     return row * kWidth + ((chunk ^ (row & 7)) * kChunk);
 }
 
@@ -37,6 +40,8 @@ __device__ inline void load_matrices(unsigned (&r)[4], const __nv_bfloat16 * row
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
                  : "r"(shared_address(row))
                  : "memory");
+#else
+    __trap();
 #endif
 }
 
@@ -47,6 +52,8 @@ __device__ inline void load_matrices_transposed(unsigned (&r)[4], const __nv_bfl
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
                  : "r"(shared_address(row))
                  : "memory");
+#else
+    __trap();
 #endif
 }
 
@@ -59,6 +66,8 @@ __device__ inline void multiply(float (&c)[4], const unsigned (&a)[4], unsigned 
         "{%0, %1, %2, %3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+#else
+    __trap();
 #endif
 }
 
@@ -68,6 +77,17 @@ __device__ inline void copy_chunk(void * to, const void * from, bool valid) {
     const int bytes = valid ? kChunkBytes : 0;
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(bytes)
                  : "memory");
+#else
+    __trap();
+#endif
+}
+
+// The same, of a chunk that is there.
+__device__ inline void copy_chunk(void * to, const void * from) {
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared_address(to)), "l"(from) : "memory");
+#else
+    __trap();
 #endif
 }
 
@@ -75,6 +95,8 @@ __device__ inline void copy_chunk(void * to, const void * from, bool valid) {
 __device__ inline void commit_copies() {
 #if __CUDA_ARCH__ >= 800
     asm volatile("cp.async.commit_group;" ::: "memory");
+#else
+    __trap();
 #endif
 }
 
@@ -83,7 +105,16 @@ template <int kOpen>
 __device__ void wait_for_copies() {
 #if __CUDA_ARCH__ >= 800
     asm volatile("cp.async.wait_group %0;" ::"n"(kOpen) : "memory");
+#else
+    __trap();
 #endif
+}
+
+// 2^x to 22 bits; results below the smallest normal number are zero.
+__device__ inline float exp2_short(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
 }
 
 __device__ inline unsigned pack_bf16(float low, float high) {
@@ -114,6 +145,10 @@ inline void copy_chunk(void * to, const void * from, bool valid) {
     emulated::copy_later(to, from, kChunkBytes, valid ? kChunkBytes : 0);
 }
 
+inline void copy_chunk(void * to, const void * from) {
+    copy_chunk(to, from, true);
+}
+
 inline void commit_copies() {
     emulated::close_copies();
 }
@@ -121,6 +156,10 @@ inline void commit_copies() {
 template <int kOpen>
 void wait_for_copies() {
     emulated::wait_copies(kOpen);
+}
+
+inline float exp2_short(float x) {
+    return exp2f(x);
 }
 
 inline unsigned pack_bf16(float low, float high) {
@@ -136,6 +175,16 @@ void allow_shared(const char * op, Kernel * kernel, size_t bytes) {
         cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
     if (error != cudaSuccess) {
         throw BackendError("CUDA: ", op, " needs ", bytes, " bytes of shared memory: ", cudaGetErrorString(error));
+    }
+}
+
+// Throws where copies of chunks would fault, which the device does not recover from.
+inline void expect_chunks(const char * op, std::initializer_list<const ggml_tensor *> tensors) {
+    for (const ggml_tensor * tensor : tensors) {
+        if (reinterpret_cast<uintptr_t>(tensor->data) % kChunkBytes != 0) {
+            throw BackendError("CUDA: ", op, " got an operand that does not start at a multiple of ", kChunkBytes,
+                               " bytes");
+        }
     }
 }
 

@@ -14,6 +14,7 @@ constexpr int kWarps = 4;
 constexpr int kKeys = 32;
 constexpr int kKeyTiles = kKeys / 8;
 constexpr int kThreads = kWarps * kWarp;
+constexpr int kMostDim = 256;  // of a head; kernels are for 64, 128 and this, and fill up smaller heads with zeros
 constexpr float kLog2E = 1.4426950408889634f;
 
 // 16-row tiles of a warp: as many as leave room for their sums in the registers.
@@ -39,6 +40,7 @@ struct Arguments {
     __nv_bfloat16 * out;  // [head_dim, heads, queries]
     int64_t out_stride;
     int64_t queries, keys;
+    int dim;           // of a head
     int heads, group;  // query heads, and how many of them share a head of k and v
     float scale;       // of base-two logits
 };
@@ -48,18 +50,35 @@ constexpr size_t shared_bytes() {
     return sizeof(__nv_bfloat16) * kDim * (kQueries<kDim> + 4 * kKeys);
 }
 
-// Starts to copy kRows rows from `first` on; rows past `count` become zero.
-template <int kDim, int kRows>
-__device__ void copy_rows(__nv_bfloat16 * tile, const __nv_bfloat16 * rows, int64_t stride, int64_t first,
-                          int64_t count) {
+// Starts to copy kRows rows from `first` on. Where kChecked, elements of rows past `rows` and past the first `dim` of a
+// row become zero; elsewhere there are none.
+template <int kDim, int kRows, bool kChecked>
+__device__ void copy_rows(__nv_bfloat16 * tile, const __nv_bfloat16 * first, int64_t stride, int64_t rows, int dim) {
     constexpr int kChunks = kDim / kChunk;
+    constexpr int kPass = kThreads / kChunks;  // rows copied at a time
+    const int row = static_cast<int>(threadIdx.x) / kChunks;
+    const int chunk = static_cast<int>(threadIdx.x) % kChunks;
+    const __nv_bfloat16 * from = first + row * stride + chunk * kChunk;
 #pragma unroll
-    for (int i = threadIdx.x; i < kRows * kChunks; i += kThreads) {
-        const int row = i / kChunks;
-        const int chunk = i % kChunks;
-        const bool valid = first + row < count;
-        const __nv_bfloat16 * from = rows + (valid ? first + row : 0) * stride + chunk * kChunk;
-        copy_chunk(tile + tile_at<kDim>(row, chunk), from, valid);
+    for (int i = 0; i < kRows / kPass; ++i) {
+        __nv_bfloat16 * to = tile + tile_at<kDim>(row + i * kPass, chunk);
+        if constexpr (kChecked) {
+            const bool valid = row + i * kPass < rows && chunk * kChunk < dim;
+            copy_chunk(to, valid ? from + i * kPass * stride : first, valid);
+        } else {
+            copy_chunk(to, from + i * kPass * stride);
+        }
+    }
+}
+
+// The same, checked where it has to be.
+template <int kDim, int kRows, bool kPlain>
+__device__ void copy_some_rows(__nv_bfloat16 * tile, const __nv_bfloat16 * first, int64_t stride, int64_t rows,
+                               int dim) {
+    if (kPlain && rows >= kRows) {
+        copy_rows<kDim, kRows, /*kChecked=*/false>(tile, first, stride, rows, dim);
+    } else {
+        copy_rows<kDim, kRows, /*kChecked=*/true>(tile, first, stride, rows, dim);
     }
 }
 
@@ -71,21 +90,23 @@ struct Rows {
     float sum[kRowTiles<kDim>][2] = {};
 };
 
-// Base-two logits of the warp's queries and one tile of keys.
+// Products of the warp's queries and one tile of keys.
 template <int kDim>
 __device__ void multiply_keys(const __nv_bfloat16 * q, const __nv_bfloat16 * k, int lane,
                               float (&logits)[kRowTiles<kDim>][kKeyTiles][4]) {
+    const int q_place = tile_at<kDim>(lane % 16, lane / 16);
+    const int k_place = tile_at<kDim>(lane / 16 * 8 + lane % 8, lane / 8 % 2);
 #pragma unroll
     for (int depth = 0; depth < kDim / 16; ++depth) {
         unsigned a[kRowTiles<kDim>][4];
 #pragma unroll
         for (int m = 0; m < kRowTiles<kDim>; ++m) {
-            load_matrices(a[m], q + tile_at<kDim>(m * 16 + lane % 16, depth * 2 + lane / 16));
+            load_matrices(a[m], q + (q_place ^ depth * 2 * kChunk) + m * 16 * kDim);
         }
 #pragma unroll
         for (int n = 0; n < kKeyTiles; n += 2) {
             unsigned b[4];
-            load_matrices(b, k + tile_at<kDim>(n * 8 + lane / 16 * 8 + lane % 8, depth * 2 + lane / 8 % 2));
+            load_matrices(b, k + (k_place ^ depth * 2 * kChunk) + n * 8 * kDim);
 #pragma unroll
             for (int m = 0; m < kRowTiles<kDim>; ++m) {
                 multiply(logits[m][n], a[m], b[0], b[1]);
@@ -95,9 +116,10 @@ __device__ void multiply_keys(const __nv_bfloat16 * q, const __nv_bfloat16 * k, 
     }
 }
 
-// Turns logits into exp2(logit - maximum so far), correcting what was summed under a smaller maximum.
+// Turns logits into exp2(scale * (logit - maximum so far)), correcting what was summed under a smaller maximum. A logit
+// that is not a number is no maximum, and stays one.
 template <int kDim>
-__device__ void exponentiate(float (&logits)[kRowTiles<kDim>][kKeyTiles][4], Rows<kDim> & rows) {
+__device__ void exponentiate(float (&logits)[kRowTiles<kDim>][kKeyTiles][4], float scale, Rows<kDim> & rows) {
 #pragma unroll
     for (int m = 0; m < kRowTiles<kDim>; ++m) {
         float correction[2];
@@ -111,14 +133,14 @@ __device__ void exponentiate(float (&logits)[kRowTiles<kDim>][kKeyTiles][4], Row
             maximum = fmaxf(maximum, __shfl_xor_sync(0xffffffffu, maximum, 1));
             maximum = fmaxf(maximum, __shfl_xor_sync(0xffffffffu, maximum, 2));
             // A row whose keys are all masked so far: any finite number does.
-            const float base = maximum == -INFINITY ? 0.0f : maximum;
-            correction[half] = exp2f(rows.maximum[m][half] - base);
+            const float base = maximum == -INFINITY ? 0.0f : -maximum * scale;
+            correction[half] = exp2_short(fmaf(rows.maximum[m][half], scale, base));
             float sum = 0.0f;
 #pragma unroll
             for (int n = 0; n < kKeyTiles; ++n) {
 #pragma unroll
                 for (int i = 2 * half; i < 2 * half + 2; ++i) {
-                    logits[m][n][i] = exp2f(logits[m][n][i] - base);
+                    logits[m][n][i] = exp2_short(fmaf(logits[m][n][i], scale, base));
                     sum += logits[m][n][i];
                 }
             }
@@ -141,6 +163,7 @@ __device__ void exponentiate(float (&logits)[kRowTiles<kDim>][kKeyTiles][4], Row
 template <int kDim>
 __device__ void multiply_values(const float (&weights)[kRowTiles<kDim>][kKeyTiles][4], const __nv_bfloat16 * v,
                                 int lane, Rows<kDim> & rows) {
+    const int place = tile_at<kDim>(lane % 16, lane / 16);
 #pragma unroll
     for (int depth = 0; depth < kKeys / 16; ++depth) {
         // Sums of the first product lie as the left operand of the second one wants them.
@@ -156,7 +179,7 @@ __device__ void multiply_values(const float (&weights)[kRowTiles<kDim>][kKeyTile
 #pragma unroll
         for (int n = 0; n < kDim / 8; n += 2) {
             unsigned b[4];
-            load_matrices_transposed(b, v + tile_at<kDim>(depth * 16 + lane % 16, n + lane / 16));
+            load_matrices_transposed(b, v + (place ^ n * kChunk) + depth * 16 * kDim);
 #pragma unroll
             for (int m = 0; m < kRowTiles<kDim>; ++m) {
                 multiply(rows.out[m][n], a[m], b[0], b[1]);
@@ -166,14 +189,56 @@ __device__ void multiply_values(const float (&weights)[kRowTiles<kDim>][kKeyTile
     }
 }
 
+// Scales logits and adds the mask; keys past the last get none of the weight.
 template <int kDim>
+__device__ void mask_logits(const Arguments & a, int64_t first_query, int64_t first_key, int lane,
+                            float (&logits)[kRowTiles<kDim>][kKeyTiles][4]) {
+#pragma unroll
+    for (int m = 0; m < kRowTiles<kDim>; ++m) {
+#pragma unroll
+        for (int n = 0; n < kKeyTiles; ++n) {
+#pragma unroll
+            for (int i = 0; i < 4; ++i) {
+                const int64_t key = first_key + n * 8 + lane % 4 * 2 + i % 2;
+                const int64_t query = first_query + m * 16 + i / 2 * 8 + lane / 4;
+                float & logit = logits[m][n][i];
+                logit *= a.scale;
+                if (key >= a.keys) {
+                    logit = -INFINITY;
+                } else if (a.mask && query < a.queries) {
+                    logit += kLog2E * __half2float(a.mask[query * a.mask_stride + key]);
+                }
+            }
+        }
+    }
+}
+
+// Keys past the last get none of the weight.
+template <int kDim>
+__device__ void cut_logits(int64_t keys, int lane, float (&logits)[kRowTiles<kDim>][kKeyTiles][4]) {
+#pragma unroll
+    for (int n = 0; n < kKeyTiles; ++n) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+            if (n * 8 + lane % 4 * 2 + i % 2 >= keys) {
+#pragma unroll
+                for (int m = 0; m < kRowTiles<kDim>; ++m) {
+                    logits[m][n][i] = -INFINITY;
+                }
+            }
+        }
+    }
+}
+
+// kPlain: without a mask, heads of kDim elements, a positive scale. The other one takes all of these.
+template <int kDim, bool kPlain>
 __global__ void __launch_bounds__(kThreads) attention_kernel(Arguments a) {
     auto * q_tile = reinterpret_cast<__nv_bfloat16 *>(dynamic_shared());
     __nv_bfloat16 * k_tiles = q_tile + kQueries<kDim> * kDim;
     __nv_bfloat16 * v_tiles = k_tiles + 2 * kKeys * kDim;
     const int head = blockIdx.y;
     const int64_t first_query = static_cast<int64_t>(blockIdx.x) * kQueries<kDim>;
-    const __nv_bfloat16 * q = a.q.data + head * a.q.head_stride;
+    const __nv_bfloat16 * q = a.q.data + head * a.q.head_stride + first_query * a.q.row_stride;
     const __nv_bfloat16 * k = a.k.data + head / a.group * a.k.head_stride;
     const __nv_bfloat16 * v = a.v.data + head / a.group * a.v.head_stride;
     const int lane = threadIdx.x % kWarp;
@@ -184,16 +249,18 @@ __global__ void __launch_bounds__(kThreads) attention_kernel(Arguments a) {
     for (int m = 0; m < kRowTiles<kDim>; ++m) {
         rows.maximum[m][0] = rows.maximum[m][1] = -INFINITY;
     }
-    copy_rows<kDim, kQueries<kDim>>(q_tile, q, a.q.row_stride, first_query, a.queries);
-    copy_rows<kDim, kKeys>(k_tiles, k, a.k.row_stride, 0, a.keys);
-    copy_rows<kDim, kKeys>(v_tiles, v, a.v.row_stride, 0, a.keys);
+    copy_some_rows<kDim, kQueries<kDim>, kPlain>(q_tile, q, a.q.row_stride, a.queries - first_query, a.dim);
+    copy_some_rows<kDim, kKeys, kPlain>(k_tiles, k, a.k.row_stride, a.keys, a.dim);
+    copy_some_rows<kDim, kKeys, kPlain>(v_tiles, v, a.v.row_stride, a.keys, a.dim);
     commit_copies();
     int stage = 0;
-    for (int64_t first_key = 0; first_key < a.keys; first_key += kKeys, stage ^= 1) {
-        const int64_t next = first_key + kKeys;
-        if (next < a.keys) {
-            copy_rows<kDim, kKeys>(k_tiles + (stage ^ 1) * kKeys * kDim, k, a.k.row_stride, next, a.keys);
-            copy_rows<kDim, kKeys>(v_tiles + (stage ^ 1) * kKeys * kDim, v, a.v.row_stride, next, a.keys);
+    for (int64_t left = a.keys; left > 0; left -= kKeys, stage ^= 1) {
+        if (left > kKeys) {
+            k += kKeys * a.k.row_stride;
+            v += kKeys * a.v.row_stride;
+            const int next = (stage ^ 1) * kKeys * kDim;
+            copy_some_rows<kDim, kKeys, kPlain>(k_tiles + next, k, a.k.row_stride, left - kKeys, a.dim);
+            copy_some_rows<kDim, kKeys, kPlain>(v_tiles + next, v, a.v.row_stride, left - kKeys, a.dim);
         }
         commit_copies();
         wait_for_copies<1>();
@@ -201,27 +268,15 @@ __global__ void __launch_bounds__(kThreads) attention_kernel(Arguments a) {
 
         float logits[kRowTiles<kDim>][kKeyTiles][4] = {};
         multiply_keys<kDim>(q_tile + warp_query * kDim, k_tiles + stage * kKeys * kDim, lane, logits);
-        const bool partial = next > a.keys;
-#pragma unroll
-        for (int m = 0; m < kRowTiles<kDim>; ++m) {
-#pragma unroll
-            for (int n = 0; n < kKeyTiles; ++n) {
-#pragma unroll
-                for (int i = 0; i < 4; ++i) {
-                    logits[m][n][i] *= a.scale;
-                    const int64_t key = first_key + n * 8 + lane % 4 * 2 + i % 2;
-                    if (partial && key >= a.keys) {
-                        logits[m][n][i] = -INFINITY;
-                    } else if (a.mask) {
-                        const int64_t query = first_query + warp_query + m * 16 + i / 2 * 8 + lane / 4;
-                        if (query < a.queries) {
-                            logits[m][n][i] += kLog2E * __half2float(a.mask[query * a.mask_stride + key]);
-                        }
-                    }
-                }
+        if constexpr (kPlain) {
+            if (left < kKeys) {
+                cut_logits<kDim>(left, lane, logits);
             }
+            exponentiate<kDim>(logits, a.scale, rows);
+        } else {
+            mask_logits<kDim>(a, first_query + warp_query, a.keys - left, lane, logits);
+            exponentiate<kDim>(logits, 1.0f, rows);
         }
-        exponentiate<kDim>(logits, rows);
         multiply_values<kDim>(logits, v_tiles + stage * kKeys * kDim, lane, rows);
         __syncthreads();  // before the next copies overwrite this stage
     }
@@ -233,16 +288,19 @@ __global__ void __launch_bounds__(kThreads) attention_kernel(Arguments a) {
             float sum = rows.sum[m][half];
             sum += __shfl_xor_sync(0xffffffffu, sum, 1);
             sum += __shfl_xor_sync(0xffffffffu, sum, 2);
-            float factor = sum > 0.0f ? 1.0f / sum : 0.0f;
+            float factor = sum == 0.0f ? 0.0f : 1.0f / sum;  // no key at all
             const int64_t query = first_query + warp_query + m * 16 + half * 8 + lane / 4;
             if (query < a.queries) {
                 if (a.gate) {
                     // The factor 2 makes a zero-initialised gate neutral.
                     factor *= 2.0f / (1.0f + expf(-a.gate[query * a.gate_stride + head]));
                 }
-                __nv_bfloat16 * out = a.out + query * a.out_stride + head * kDim + lane % 4 * 2;
+                __nv_bfloat16 * out = a.out + query * a.out_stride + head * a.dim + lane % 4 * 2;
 #pragma unroll
                 for (int n = 0; n < kDim / 8; ++n) {
+                    if (!kPlain && n * 8 >= a.dim) {
+                        break;
+                    }
                     const Floats<2> pair{rows.out[m][n][2 * half] * factor, rows.out[m][n][2 * half + 1] * factor};
                     store<2>(out + n * 8, pair);
                 }
@@ -257,7 +315,7 @@ bool supports(const ggml_tensor * node) {
         return have_rows(GGML_TYPE_BF16, {x}) && x->nb[1] % kChunkBytes == 0 && x->nb[2] % kChunkBytes == 0;
     };
     const int64_t dim = s.q->ne[0];
-    return (dim == 64 || dim == 128 || dim == 256) && fits(s.q) && fits(s.k) && fits(s.v) &&
+    return dim % kChunk == 0 && dim <= kMostDim && fits(s.q) && fits(s.k) && fits(s.v) &&
            have_rows(GGML_TYPE_F16, {s.mask}) && have_rows(GGML_TYPE_F32, {s.gate}) && node->type == GGML_TYPE_BF16 &&
            node->nb[0] == sizeof(__nv_bfloat16);
 }
@@ -268,16 +326,24 @@ Heads place_of(const ggml_tensor * x) {
             static_cast<int64_t>(x->nb[2]) / kBytes};
 }
 
-template <int kDim>
-void start(const CudaCall & call, const Arguments & arguments) {
-    allow_shared("bf16_attention", &attention_kernel<kDim>, shared_bytes<kDim>());
+template <int kDim, bool kPlain>
+void start_kernel(const CudaCall & call, const Arguments & arguments) {
+    allow_shared("bf16_attention", &attention_kernel<kDim, kPlain>, shared_bytes<kDim>());
     const dim3 grid(static_cast<unsigned>(ceil_div(arguments.queries, kQueries<kDim>)),
                     static_cast<unsigned>(arguments.heads));
-    launch("bf16_attention", call, &attention_kernel<kDim>, grid, dim3(kThreads), arguments, shared_bytes<kDim>());
+    launch("bf16_attention", call, &attention_kernel<kDim, kPlain>, grid, dim3(kThreads), arguments,
+           shared_bytes<kDim>());
+}
+
+template <int kDim>
+void start(const CudaCall & call, const Arguments & arguments) {
+    const bool plain = !arguments.mask && arguments.dim == kDim && arguments.scale > 0.0f;
+    plain ? start_kernel<kDim, true>(call, arguments) : start_kernel<kDim, false>(call, arguments);
 }
 
 void enqueue(const CudaCall & call, ggml_tensor * node) {
     const AttentionSources s = attention_sources(node);
+    expect_chunks("bf16_attention", {s.q, s.k, s.v});
     const Arguments arguments{
         place_of(s.q),
         place_of(s.k),
@@ -290,19 +356,17 @@ void enqueue(const CudaCall & call, ggml_tensor * node) {
         static_cast<int64_t>(node->nb[1] / sizeof(__nv_bfloat16)),
         s.q->ne[2],
         s.k->ne[2],
+        static_cast<int>(s.q->ne[0]),
         static_cast<int>(s.q->ne[1]),
         static_cast<int>(s.q->ne[1] / s.k->ne[1]),
         constants_of<AttentionConstants>(node).scale * kLog2E,
     };
-    switch (s.q->ne[0]) {
-        case 64:
-            start<64>(call, arguments);
-            break;
-        case 128:
-            start<128>(call, arguments);
-            break;
-        default:
-            start<256>(call, arguments);
+    if (arguments.dim <= 64) {
+        start<64>(call, arguments);
+    } else if (arguments.dim <= 128) {
+        start<128>(call, arguments);
+    } else {
+        start<kMostDim>(call, arguments);
     }
 }
 

@@ -47,12 +47,14 @@ __global__ void conv3d_finish_kernel(Finish a) {
 
 // The convolution as one product on tensor cores, its left operand read where the padded buffer lies: no column matrix
 // is made, so the memory is that of the operands.
-constexpr int kWarps = 8;
+constexpr int kWarps = 4;
 constexpr int kThreads = kWarps * kWarp;
 constexpr int kPositions = 128;  // of a block
 constexpr int kDepth = 64;       // input channels of one tap at a time
 constexpr int kStages = 3;
-constexpr int kWarpRows = 4;  // warps lie 4 x 2 over positions and output channels
+// Warps lie 2 x 2 over positions and output channels: the squarer what a warp computes, the less it reads of the
+// operands in shared memory, which binds before the matrix instructions do.
+constexpr int kWarpRows = 2;
 constexpr int kRowTiles = kPositions / kWarpRows / 16;
 
 struct Tapped {
@@ -126,6 +128,8 @@ __global__ void __launch_bounds__(kThreads) conv3d_kernel(Tapped a) {
     float sums[kRowTiles][kColumnTiles][4] = {};
     const int warp_row = warp % kWarpRows * kRowTiles * 16;
     const int warp_column = warp / kWarpRows * kColumnTiles * 8;
+    const int left_place = tile_at<kDepth>(warp_row + lane % 16, lane / 16);
+    const int right_place = tile_at<kDepth>(warp_column + lane / 16 * 8 + lane % 8, lane / 8 % 2);
 #pragma unroll
     for (int step = 0; step < kStages - 1; ++step) {
         if (step < steps) {
@@ -148,13 +152,12 @@ __global__ void __launch_bounds__(kThreads) conv3d_kernel(Tapped a) {
             unsigned left[kRowTiles][4];
 #pragma unroll
             for (int m = 0; m < kRowTiles; ++m) {
-                load_matrices(left[m], input + tile_at<kDepth>(warp_row + m * 16 + lane % 16, depth * 2 + lane / 16));
+                load_matrices(left[m], input + (left_place ^ depth * 2 * kChunk) + m * 16 * kDepth);
             }
 #pragma unroll
             for (int n = 0; n < kColumnTiles; n += 2) {
                 unsigned right[4];
-                load_matrices(right, weight + tile_at<kDepth>(warp_column + n * 8 + lane / 16 * 8 + lane % 8,
-                                                              depth * 2 + lane / 8 % 2));
+                load_matrices(right, weight + (right_place ^ depth * 2 * kChunk) + n * 8 * kDepth);
 #pragma unroll
                 for (int m = 0; m < kRowTiles; ++m) {
                     multiply(sums[m][n], left[m], right[0], right[1]);
@@ -242,6 +245,7 @@ void enqueue_tapped(const CudaCall & call, ggml_tensor * node) {
     const ggml_tensor * weight = node->src[0];
     const ggml_tensor * padded = node->src[2];
     const FramePieces residual = pieces_of(node, 3, constants_of<TappedConvConstants>(node).residual);
+    expect_chunks("conv3d_tapped", {weight, padded});
     const Tapped arguments{
         data_of<const __nv_bfloat16>(padded),
         data_of<const __nv_bfloat16>(weight),

@@ -31,18 +31,28 @@ struct Arguments {
     float slope;  // of a leaky ReLU; 1 for none
 };
 
+// A position of a result, as far as its taps have it in common.
+struct Place {
+    int64_t line, column;  // of the input
+};
+
 // The taps of a convolution: number j reads input row `source` for a position (-1: padding).
 struct Plain {
     const Arguments & a;
 
     __device__ int taps() const { return a.taps; }
     __device__ int matrix(int j) const { return j; }
-    __device__ int64_t source(int64_t position, int j) const {
-        const int64_t line = position / a.out_width * a.stride + j / a.kernel_width - a.pad_top;
-        const int64_t column =
-            position % a.out_width * a.stride + static_cast<int64_t>(j % a.kernel_width) * a.dilation - a.pad_left;
+    __device__ Place place(int64_t position) const {
+        return {position / a.out_width * a.stride - a.pad_top, position % a.out_width * a.stride - a.pad_left};
+    }
+    __device__ int64_t source(const Place & place, int j) const {
+        const int64_t line = place.line + j / a.kernel_width;
+        const int64_t column = place.column + static_cast<int64_t>(j % a.kernel_width) * a.dilation;
         const bool outside = line < 0 || line >= a.height * a.repeat || column < 0 || column >= a.width * a.repeat;
-        return outside ? -1 : line / a.repeat * a.width + column / a.repeat;
+        if (outside) {
+            return -1;
+        }
+        return a.repeat == 1 ? line * a.width + column : line / a.repeat * a.width + column / a.repeat;
     }
     __device__ int64_t result(int64_t position) const { return position; }
 };
@@ -56,8 +66,9 @@ struct Transposed {
     __device__ int first() const { return (phase() + a.cut) % a.stride; }
     __device__ int taps() const { return (a.taps - first() + a.stride - 1) / a.stride; }
     __device__ int matrix(int j) const { return first() + j * a.stride; }
-    __device__ int64_t source(int64_t position, int j) const {
-        const int64_t column = position + (phase() + a.cut - matrix(j)) / a.stride;
+    __device__ Place place(int64_t position) const { return {0, position}; }
+    __device__ int64_t source(const Place & place, int j) const {
+        const int64_t column = place.column + (phase() + a.cut - matrix(j)) / a.stride;
         return column < 0 || column >= a.width ? -1 : column;
     }
     __device__ int64_t result(int64_t position) const { return position * a.stride + phase(); }
@@ -73,28 +84,47 @@ __global__ void conv_kernel(Arguments a) {
     const int thread = threadIdx.x;
     const int row = thread / kSide * kPart;
     const int column = thread % kSide * kPart;
+    const int copy_output = first_channel + thread % kTile;  // of the weights that a thread copies
+    // The inputs that a thread copies are one channel of every kCopyRows-th position: where these lie takes divisions,
+    // which are done here and once per tap.
+    constexpr int kCopyRows = kSide * kSide / kDepth;
+    constexpr int kCopies = kTile / kCopyRows;
+    const int copy_channel = thread % kDepth;
+    const int copy_row = thread / kDepth;
+    Place places[kCopies];
+#pragma unroll
+    for (int i = 0; i < kCopies; ++i) {
+        places[i] = taps.place(first_position + copy_row + i * kCopyRows);
+    }
     float sums[kPart][kPart] = {};
-    for (int j = 0; j < taps.taps(); ++j) {
+    const int tap_count = taps.taps();
+    for (int j = 0; j < tap_count; ++j) {
+        const float * sources[kCopies];  // null: zero
+#pragma unroll
+        for (int i = 0; i < kCopies; ++i) {
+            const bool inside = first_position + copy_row + i * kCopyRows < a.positions;
+            const int64_t row = inside ? taps.source(places[i], j) : -1;
+            sources[i] = row < 0 ? nullptr : a.x + row * a.in_channels;
+        }
         const Weight * matrix = static_cast<const Weight *>(a.weight) +
                                 static_cast<int64_t>(taps.matrix(j)) * a.in_channels * a.out_channels;
         for (int depth = 0; depth < a.in_channels; depth += kDepth) {
-            for (int i = thread; i < kTile * kDepth; i += kSide * kSide) {
-                const int channel = depth + i % kDepth;
-                const int64_t position = first_position + i / kDepth;
-                const int64_t source = position < a.positions ? taps.source(position, j) : -1;
+            const int channel = depth + copy_channel;
+#pragma unroll
+            for (int i = 0; i < kCopies; ++i) {
                 float value = 0.0f;
-                if (source >= 0 && channel < a.in_channels) {
-                    value = a.x[source * a.in_channels + channel];
+                if (sources[i] && channel < a.in_channels) {
+                    value = sources[i][channel];
                     value = value < 0.0f ? value * a.slope : value;
                 }
-                inputs[i % kDepth][i / kDepth] = value;
+                inputs[copy_channel][copy_row + i * kCopyRows] = value;
             }
-            for (int i = thread; i < kTile * kDepth; i += kSide * kSide) {
-                const int channel = depth + i / kTile;
-                const int o = first_channel + i % kTile;
-                weights[i / kTile][i % kTile] =
-                    channel < a.in_channels && o < a.out_channels
-                        ? to_float(matrix[static_cast<int64_t>(channel) * a.out_channels + o])
+#pragma unroll
+            for (int i = 0; i < kDepth; i += kSide * kSide / kTile) {
+                const int input = i + thread / kTile;
+                weights[input][thread % kTile] =
+                    depth + input < a.in_channels && copy_output < a.out_channels
+                        ? to_float(matrix[static_cast<int64_t>(depth + input) * a.out_channels + copy_output])
                         : 0.0f;
             }
             __syncthreads();
@@ -118,10 +148,10 @@ __global__ void conv_kernel(Arguments a) {
         }
         const int64_t at = taps.result(position) * a.out_channels;
         for (int c = 0; c < kPart; ++c) {
-            const int o = first_channel + column + c;
-            if (o < a.out_channels) {
-                const float biased = a.bias ? sums[r][c] + a.bias[o] : sums[r][c];
-                a.out[at + o] = a.residual ? a.residual[at + o] + biased : biased;
+            const int channel = first_channel + column + c;
+            if (channel < a.out_channels) {
+                const float biased = a.bias ? sums[r][c] + a.bias[channel] : sums[r][c];
+                a.out[at + channel] = a.residual ? a.residual[at + channel] + biased : biased;
             }
         }
     }
@@ -167,14 +197,27 @@ bool supports(const ggml_tensor * node) {
            ggml_is_contiguous(node->src[1]) && is_plain(node, GGML_TYPE_F32);
 }
 
+// The input normalised and activated, where its rows are not taken as they are.
+size_t activated_copy_bytes(const ggml_tensor * x, ConvActivation activation) {
+    return activation == ConvActivation::PixelNormSilu ? ggml_nbytes(x) : 0;
+}
+
+size_t conv_scratch_bytes(const ggml_tensor * node) {
+    return activated_copy_bytes(node->src[0], constants_of<ConvConstants>(node).activation);
+}
+
+size_t conv_transpose_scratch_bytes(const ggml_tensor * node) {
+    return activated_copy_bytes(node->src[0], constants_of<ConvTransposeConstants>(node).activation);
+}
+
 // The launch of either operation; `phases` results per position.
 template <typename Taps>
 void enqueue_taps(const char * op, const CudaCall & call, const ggml_tensor * node, Arguments arguments,
                   ConvActivation activation, float value, int phases) {
     const ggml_tensor * x = node->src[0];
-    const bool normalises = activation == ConvActivation::PixelNormSilu;
-    const Scratch activated(call, normalises ? ggml_nbytes(x) : 0);
-    if (normalises) {
+    const size_t activated_bytes = activated_copy_bytes(x, activation);
+    const Scratch activated(call, activated_bytes);
+    if (activated_bytes > 0) {
         const Activation first{arguments.x, activated.as<float>(), ggml_nrows(x), arguments.in_channels, value};
         with_row_shape(x->ne[0], packs({x}), [&]<int kThreads, int kPack>() {
             launch_rows<kThreads>(op, call, &activation_kernel<kThreads, kPack>, first.rows, first);
@@ -240,7 +283,8 @@ void enqueue_conv_transpose(const CudaCall & call, ggml_tensor * node) {
 
 }  // namespace
 
-extern const CudaOp kConvCuda{&conv_cpu, &supports, &enqueue_conv};
-extern const CudaOp kConvTransposeCuda{&conv_transpose_cpu, &supports, &enqueue_conv_transpose};
+extern const CudaOp kConvCuda{&conv_cpu, &supports, &enqueue_conv, /*needs_tensor_cores=*/false, &conv_scratch_bytes};
+extern const CudaOp kConvTransposeCuda{&conv_transpose_cpu, &supports, &enqueue_conv_transpose,
+                                       /*needs_tensor_cores=*/false, &conv_transpose_scratch_bytes};
 
 }  // namespace ltx

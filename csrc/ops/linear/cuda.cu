@@ -11,9 +11,9 @@ namespace {
 
 using namespace cuda;
 
-// Sums that wait for their epilogue: few enough to be still in the second-level cache of large devices, and no burden
-// on the memory of small ones.
-constexpr int64_t kSumBytes = 64 << 20;
+// Sums that wait for their epilogue: few enough to be still in the second-level cache of large devices (50 MB on an
+// H100), and no burden on the memory of small ones.
+constexpr int64_t kSumBytes = 32 << 20;
 
 struct Epilogue {
     const float * sums;        // [width, rows]
@@ -93,6 +93,47 @@ __global__ void round_kernel(Round a) {
     }
 }
 
+// Q8_0: blocks of 32 weights in 8 bits behind a scale in binary16, 34 bytes that start at any even address.
+constexpr int kQ8Weights = 32;
+constexpr int kQ8Bytes = 34;
+
+struct DecodeQ8 {
+    const unsigned char * blocks;
+    __nv_bfloat16 * out;
+    int64_t groups;  // of eight weights, one a thread: 16 bytes of the result
+};
+
+__global__ void decode_q8_kernel(DecodeQ8 a) {
+    constexpr int kGroup = 8;
+    constexpr int kGroups = kQ8Weights / kGroup;
+    const int64_t group = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+    if (group >= a.groups) {
+        return;
+    }
+    const unsigned char * block = a.blocks + group / kGroups * kQ8Bytes;
+    const float scale = __half2float(*reinterpret_cast<const __half *>(block));
+    const auto * pairs = reinterpret_cast<const uint16_t *>(block) + 1 + group % kGroups * kGroup / 2;
+    Floats<kGroup> weights;
+#pragma unroll
+    for (int i = 0; i < kGroup / 2; ++i) {
+        const unsigned pair = pairs[i];
+        weights.v[2 * i] = scale * static_cast<float>(static_cast<signed char>(pair & 0xff));
+        weights.v[2 * i + 1] = scale * static_cast<float>(static_cast<signed char>(pair >> 8));
+    }
+    store<kGroup>(a.out + group * kGroup, weights);
+}
+
+// `weight` as BF16. ggml's kernels write two bytes at a time, which takes the type that models come in twice as long.
+void decode(const CudaCall & call, const ggml_tensor * weight, __nv_bfloat16 * to) {
+    if (weight->type != GGML_TYPE_Q8_0) {
+        decode_bf16(call, weight, to);
+        return;
+    }
+    const DecodeQ8 arguments{data_of<const unsigned char>(weight), to, ggml_nelements(weight) / 8};
+    launch("linear", call, &decode_q8_kernel, dim3(static_cast<unsigned>(ceil_div(arguments.groups, kBlockThreads))),
+           dim3(kBlockThreads), arguments);
+}
+
 bool supports_linear(const ggml_tensor * node) {
     const LinearSources s = linear_sources(node);
     return (s.weight->type == GGML_TYPE_BF16 || can_decode(s.weight->type)) && ggml_is_contiguous(s.weight) &&
@@ -100,16 +141,39 @@ bool supports_linear(const ggml_tensor * node) {
            have_rows(GGML_TYPE_I32, {s.gate_rows}) && (node->type == GGML_TYPE_F32 || node->type == GGML_TYPE_BF16);
 }
 
+// What a node takes from the pool.
+struct LinearScratch {
+    size_t decoded_bytes;  // the weight as BF16
+    int64_t sum_rows;      // results that wait for their epilogue
+    size_t sum_bytes;
+};
+
+LinearScratch scratch_of(const ggml_tensor * node) {
+    const LinearSources s = linear_sources(node);
+    const bool is_decoded = s.weight->type != GGML_TYPE_BF16;
+    const bool has_epilogue = s.bias || s.residual || s.gate || constants_of<LinearConstants>(node).gelu;
+    const int64_t row_bytes = s.weight->ne[1] * static_cast<int64_t>(sizeof(float));
+    const int64_t rows = has_epilogue ? std::clamp<int64_t>(kSumBytes / row_bytes, 1, s.x->ne[1]) : 0;
+    return {is_decoded ? static_cast<size_t>(ggml_nelements(s.weight)) * sizeof(__nv_bfloat16) : 0, rows,
+            static_cast<size_t>(rows * row_bytes)};
+}
+
+size_t linear_scratch_bytes(const ggml_tensor * node) {
+    const LinearScratch scratch = scratch_of(node);
+    return scratch.decoded_bytes + scratch.sum_bytes;
+}
+
 void enqueue_linear(const CudaCall & call, ggml_tensor * node) {
     const auto constants = constants_of<LinearConstants>(node);
     const LinearSources s = linear_sources(node);
+    const LinearScratch scratch = scratch_of(node);
     const int64_t in = s.weight->ne[0];
     const int64_t out = s.weight->ne[1];
     const int64_t tokens = s.x->ne[1];
-    const bool is_decoded = s.weight->type != GGML_TYPE_BF16;
-    const Scratch decoded(call, is_decoded ? static_cast<size_t>(in * out) * sizeof(__nv_bfloat16) : 0);
+    const bool is_decoded = scratch.decoded_bytes > 0;
+    const Scratch decoded(call, scratch.decoded_bytes);
     if (is_decoded) {
-        decode_bf16(call, s.weight, decoded.as<void>());
+        decode(call, s.weight, decoded.as<__nv_bfloat16>());
     }
     const auto out_stride = static_cast<int64_t>(node->nb[1]);
     const auto product = [&](int64_t first, int64_t rows, void * sums, ggml_type type, int64_t stride) {
@@ -123,14 +187,13 @@ void enqueue_linear(const CudaCall & call, ggml_tensor * node) {
                              .result_type = type,
                              .result_stride = stride});
     };
-    if (!s.bias && !s.residual && !s.gate && !constants.gelu) {
+    if (scratch.sum_rows == 0) {
         product(0, tokens, node->data, node->type, out_stride / static_cast<int64_t>(ggml_type_size(node->type)));
         return;
     }
-    const int64_t step = std::clamp<int64_t>(kSumBytes / (out * static_cast<int64_t>(sizeof(float))), 1, tokens);
-    const Scratch sums(call, static_cast<size_t>(step * out) * sizeof(float));
-    for (int64_t first = 0; first < tokens; first += step) {
-        const int64_t rows = std::min(step, tokens - first);
+    const Scratch sums(call, scratch.sum_bytes);
+    for (int64_t first = 0; first < tokens; first += scratch.sum_rows) {
+        const int64_t rows = std::min(scratch.sum_rows, tokens - first);
         product(first, rows, sums.as<void>(), GGML_TYPE_F32, out);
         FloatRows residual = float_rows(s.residual);
         if (residual.first) {
@@ -174,7 +237,8 @@ void enqueue_round(const CudaCall & call, ggml_tensor * node) {
 
 }  // namespace
 
-extern const CudaOp kLinearCuda{&linear_cpu, &supports_linear, &enqueue_linear};
+extern const CudaOp kLinearCuda{&linear_cpu, &supports_linear, &enqueue_linear, /*needs_tensor_cores=*/false,
+                                &linear_scratch_bytes};
 extern const CudaOp kRoundRowsCuda{&round_rows_cpu, &supports_round, &enqueue_round};
 
 }  // namespace ltx

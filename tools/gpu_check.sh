@@ -34,6 +34,7 @@ step() {
     shift 2
     note "== $name ($(date -u +%T), at most $limit s): $*"
     timeout --kill-after=5 "$limit" "$@" 2>&1 | tee "$out/$name.log" || status=$?
+    echo  # what was cut off may end within a line
     note "-- $name: exit $status after $((SECONDS - started)) s"
     [[ $status -eq 0 ]] || failed+=("$name")
 }

@@ -350,6 +350,7 @@ class LTX2Pipeline:
             loras=tuple(lora.spec for lora in networks.loras),
             distilled_lora=networks.distilled_lora,
             reference_factors=reference_factors(networks.loras),
+            silent_file="" if config.audio_stream else models.require("transformer").source,
         )
 
     # The networks one by one; `Networks` has their descriptions.

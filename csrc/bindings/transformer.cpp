@@ -9,6 +9,20 @@ namespace ltx::bindings {
 
 namespace {
 
+std::optional<StreamConfig> audio_config(const py::dict & config) {
+    if (!config_value<bool>(config, "audio_stream")) {
+        return std::nullopt;
+    }
+    return StreamConfig{.names = kAudioNames,
+                        .num_heads = config_value<int64_t>(config, "audio_num_heads"),
+                        .head_dim = config_value<int64_t>(config, "audio_head_dim"),
+                        .in_channels = config_value<int64_t>(config, "audio_in_channels"),
+                        .out_channels = config_value<int64_t>(config, "audio_out_channels"),
+                        .context_width = config_value<int64_t>(config, "audio_cross_attention_dim"),
+                        .ff_bias = config_value<bool>(config, "audio_ff_bias"),
+                        .max_pos = {config_value<double>(config, "audio_max_pos")}};
+}
+
 TransformerConfig transformer_config(const py::dict & config) {
     if (const auto type = config_value<std::string>(config, "rope_type"); type != "split") {
         throw UnsupportedError("transformer: rope_type is '", type, "'; only 'split' is implemented");
@@ -23,14 +37,7 @@ TransformerConfig transformer_config(const py::dict & config) {
                   .context_width = config_value<int64_t>(config, "cross_attention_dim"),
                   .ff_bias = config_value<bool>(config, "ff_bias"),
                   .max_pos = config_value<std::vector<double>>(config, "max_pos")},
-        .audio = {.names = kAudioNames,
-                  .num_heads = config_value<int64_t>(config, "audio_num_heads"),
-                  .head_dim = config_value<int64_t>(config, "audio_head_dim"),
-                  .in_channels = config_value<int64_t>(config, "audio_in_channels"),
-                  .out_channels = config_value<int64_t>(config, "audio_out_channels"),
-                  .context_width = config_value<int64_t>(config, "audio_cross_attention_dim"),
-                  .ff_bias = config_value<bool>(config, "audio_ff_bias"),
-                  .max_pos = {config_value<double>(config, "audio_max_pos")}},
+        .audio = audio_config(config),
         .gated_attention = config_value<bool>(config, "gated_attention"),
         .cross_attention_adaln = config_value<bool>(config, "cross_attention_adaln"),
         .prompt_adaln = config_value<bool>(config, "prompt_adaln"),

@@ -211,9 +211,11 @@ TextFeatures TextEncoderNetwork::encode(std::span<const int32_t> ids) {
     run("encode", ids, {}, /*project=*/true);
     const FeatureExtractorConfig & config = model().projection->config;
     const auto tokens = static_cast<int64_t>(ids.size());
-    TextFeatures features{runner().fetch("video"),
-                          runner().fetch(config.variant == FeatureVariant::V1 ? "video" : "audio")};
+    TextFeatures features{runner().fetch("video"), {}};
     features.video.shape = {tokens, config.video_width};
+    if (config.audio_width > 0) {
+        features.audio = runner().fetch(config.variant == FeatureVariant::V1 ? "video" : "audio");
+    }
     features.audio.shape = {tokens, config.audio_width};
     return features;
 }

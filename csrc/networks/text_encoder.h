@@ -15,7 +15,7 @@ namespace ltx {
 
 struct TextFeatures {
     HostTensor video;  // (tokens, video_width)
-    HostTensor audio;  // (tokens, audio_width)
+    HostTensor audio;  // (tokens, audio_width), without columns where the projection is for video alone
 };
 
 using GemmaConfig = std::variant<Gemma3Config, Gemma4Config>;

@@ -61,23 +61,29 @@ TransformerNetwork::TransformerNetwork(TensorTable table, const TransformerConfi
       use_(use) {}
 
 void TransformerNetwork::draft(Graph & graph) {
-    // Both streams, also where the weights of one are never loaded: nothing reads them here.
+    // All streams, also where the weights of one are never loaded: nothing reads them here.
     const StreamShape shape{
         .tokens = 1, .context_rows = 1, .noise_levels = 1, .masked = false, .positions = 1, .times = 1};
-    model().build(graph, {.video = shape, .audio = shape, .stg_blocks = {}, .isolate = false});
+    const std::optional<StreamShape> audio = config_.audio ? std::optional(shape) : std::nullopt;
+    model().build(graph, {.video = shape, .audio = audio, .stg_blocks = {}, .isolate = false});
 }
 
 NetworkMemory TransformerNetwork::measure(TransformerRun run) {
     const auto turn = take_turn();
-    suppose_positions(run.video, config_.video);
-    suppose_positions(run.audio, config_.audio);
     check_use(run.video.has_value(), run.audio.has_value());
+    suppose_positions(run.video, config_.video);
+    if (run.audio) {
+        suppose_positions(run.audio, *config_.audio);
+    }
     return Network::measure({[&](Graph & graph) { model().build(graph, run); }});
 }
 
 void TransformerNetwork::check_use(bool video, bool audio) const {
     if (!video && !audio) {
         throw ArgumentError("velocity: expected video, audio or both, found neither");
+    }
+    if (audio && !config_.audio) {
+        throw ArgumentError("velocity: the transformer has no audio stream");
     }
     if ((video && !use_.video) || (audio && !use_.audio)) {
         throw ArgumentError("velocity: the transformer was opened without its ", (use_.audio ? "video" : "audio"),
@@ -190,7 +196,7 @@ Velocities TransformerNetwork::velocity(const std::optional<Modality> & video, c
         run.video = place("video", config_.video, *video, video_tables_);
     }
     if (audio) {
-        run.audio = place("audio", config_.audio, *audio, audio_tables_);
+        run.audio = place("audio", *config_.audio, *audio, audio_tables_);
     }
     check_probes("velocity", probes);
 
@@ -211,7 +217,7 @@ Velocities TransformerNetwork::velocity(const std::optional<Modality> & video, c
     }
     if (audio) {
         result.audio = runner().fetch("audio");
-        result.audio->shape = {run.audio->tokens, config_.audio.out_channels};
+        result.audio->shape = {run.audio->tokens, config_.audio->out_channels};
     }
     result.probes = runner().fetch_probes();
     for (const std::string & name : probes) {

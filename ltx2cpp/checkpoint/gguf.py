@@ -38,6 +38,8 @@ _MAX_ARRAY_ITEMS = 1 << 24
 _MAX_ARRAY_DEPTH = 3
 _MAX_HEADER_BYTES = 512 << 20
 _MAX_ALIGNMENT = 1 << 20
+# ggml has four; some writers keep the five of video kernels all the same.
+_MAX_DIMS = 8
 _CHUNK_BYTES = 4 << 20
 
 _TENSOR_TYPES = {
@@ -319,8 +321,8 @@ class _Reader:
         where = f"{self._path}: tensor '{name}'"
         what = f"the description of tensor '{name}'"
         num_dims = self._scalar("I", what)
-        if not 1 <= num_dims <= 4:
-            raise CheckpointError(f"{where} has {num_dims} dimensions; GGUF has 1 to 4")
+        if not 1 <= num_dims <= _MAX_DIMS:
+            raise CheckpointError(f"{where} has {num_dims} dimensions; 1 to {_MAX_DIMS} are read")
         extents = struct.unpack(f"<{num_dims}Q", self._take(8 * num_dims, what))
         if not all(1 <= extent <= MAX_EXTENT for extent in extents):
             raise CheckpointError(f"{where} has a dimension out of range: {list(extents)}")
@@ -382,7 +384,7 @@ def original_shape(info: TensorInfo, metadata: Mapping[str, Any]) -> TensorInfo:
     if not isinstance(extents, np.ndarray) or extents.dtype.kind not in "iu":
         raise CheckpointError(f"{where} is not a list of integers")
     shape = tuple(int(extent) for extent in extents)
-    if not 1 <= len(shape) <= 8 or not all(1 <= extent <= MAX_EXTENT for extent in shape):
+    if not 1 <= len(shape) <= _MAX_DIMS or not all(1 <= extent <= MAX_EXTENT for extent in shape):
         raise CheckpointError(f"{where} is out of range: {show(list(shape))}")
     if math.prod(shape) != info.num_elements:
         raise CheckpointError(

@@ -20,7 +20,12 @@ RopeType = Literal["split", "interleaved"]
 
 @dataclass(frozen=True, slots=True)
 class TransformerConfig:
-    """Structure of the transformer; widths are `heads * head_dim`."""
+    """Structure of the transformer; widths are `heads * head_dim`.
+
+    Attributes:
+        audio_stream: False where a file holds the video stream alone; the values of the other
+            stream are 0 or False then.
+    """
 
     num_layers: int
     num_heads: int
@@ -28,6 +33,7 @@ class TransformerConfig:
     in_channels: int
     out_channels: int
     cross_attention_dim: int
+    audio_stream: bool
     audio_num_heads: int
     audio_head_dim: int
     audio_in_channels: int
@@ -50,6 +56,17 @@ class TransformerConfig:
     timestep_scale: float
     av_gate_timestep_scale: float
 
+    @property
+    def context_widths(self) -> dict[str, int]:
+        """Columns of the context that each stream takes; 0 for a stream that is not there."""
+        if self.caption_projection:
+            # 2.0 projects the connectors' output inside the transformer.
+            return {
+                "video": self.caption_channels,
+                "audio": self.caption_channels if self.audio_stream else 0,
+            }
+        return {"video": self.cross_attention_dim, "audio": self.audio_cross_attention_dim}
+
 
 @dataclass(frozen=True, slots=True)
 class ConnectorConfig:
@@ -70,7 +87,10 @@ class ConnectorConfig:
 
 @dataclass(frozen=True, slots=True)
 class TextProjectionConfig:
-    """Projection of all hidden states: "v1" of LTX-2 (shared), "v2" from LTX-2.3 on (two)."""
+    """Projection of all hidden states: "v1" of LTX-2 (shared), "v2" from LTX-2.3 on (two).
+
+    `audio_width` is 0 where a file for silent clips lacks the second one.
+    """
 
     variant: Literal["v1", "v2"]
     hidden_size: int
@@ -98,6 +118,9 @@ _REQUIRED: dict[str, object] = {
     "positional_embedding_type": "rope",
     "use_middle_indices_grid": True,
 }
+
+# What each stream begins with; a file for silent clips lacks the second.
+VIDEO_INPUT, AUDIO_INPUT = "patchify_proj.weight", "audio_patchify_proj.weight"
 
 # The released values of keys that shapes cannot show.
 _THETA = 10000.0
@@ -135,15 +158,8 @@ def read_transformer_config(fields: Fields, shapes: Shapes) -> TransformerConfig
     configured_layers = fields.integer("num_layers", 48, high=MAX_LAYERS)
     gate_rows = dim(shapes, block + "attn1.to_gate_logits.weight", 0)
     width = dim(shapes, "patchify_proj.weight", 0)
-    audio_width = dim(shapes, "audio_patchify_proj.weight", 0)
     num_heads, head_dim = _heads(fields, "", width, gate_rows, 32, 128)
-    audio_gate_rows = dim(shapes, block + "audio_attn1.to_gate_logits.weight", 0)
-    audio_heads, audio_head_dim = _heads(fields, "audio_", audio_width, audio_gate_rows, 32, 64)
-    if num_heads != audio_heads:
-        raise fields.error(
-            f"num_attention_heads is {num_heads} and audio_num_attention_heads {audio_heads}; "
-            "they have to be equal"
-        )
+    audio = _AudioStream.read(fields, shapes, num_heads)
     released = not fields
     rope = _Rope.read(fields)
     caption = dim(shapes, "caption_projection.linear_1.weight", 1)
@@ -158,20 +174,12 @@ def read_transformer_config(fields: Fields, shapes: Shapes) -> TransformerConfig
         cross_attention_dim=_extent(
             fields, "cross_attention_dim", 4096, dim(shapes, block + "attn2.to_k.weight", 1)
         ),
-        audio_num_heads=audio_heads,
-        audio_head_dim=audio_head_dim,
-        audio_in_channels=_extent(
-            fields, "audio_in_channels", 128, dim(shapes, "audio_patchify_proj.weight", 1)
-        ),
-        audio_out_channels=_extent(
-            fields, "audio_out_channels", 128, dim(shapes, "audio_proj_out.weight", 0)
-        ),
-        audio_cross_attention_dim=_extent(
-            fields,
-            "audio_cross_attention_dim",
-            2048,
-            dim(shapes, block + "audio_attn2.to_k.weight", 1),
-        ),
+        audio_stream=audio.num_heads > 0,
+        audio_num_heads=audio.num_heads,
+        audio_head_dim=audio.head_dim,
+        audio_in_channels=audio.in_channels,
+        audio_out_channels=audio.out_channels,
+        audio_cross_attention_dim=audio.cross_attention_dim,
         gated_attention=fields.agree(
             "apply_gated_attention",
             fields.flag("apply_gated_attention", False),
@@ -194,11 +202,7 @@ def read_transformer_config(fields: Fields, shapes: Shapes) -> TransformerConfig
         ff_bias=fields.agree(
             "ff_bias", fields.flag("ff_bias", True), block + "ff.net.0.proj.bias" in shapes
         ),
-        audio_ff_bias=fields.agree(
-            "audio_ff_bias",
-            fields.flag("audio_ff_bias", True),
-            block + "audio_ff.net.0.proj.bias" in shapes,
-        ),
+        audio_ff_bias=audio.ff_bias,
         keyframes_embedding=fields.agree(
             "use_keyframes_abs_pos_embedding",
             fields.flag("use_keyframes_abs_pos_embedding", False),
@@ -209,9 +213,7 @@ def read_transformer_config(fields: Fields, shapes: Shapes) -> TransformerConfig
         rope_double=rope.double,
         rope_theta=rope.theta,
         max_pos=cast("tuple[int, int, int]", max_pos),
-        audio_max_pos=fields.integers(
-            "audio_positional_embedding_max_pos", _AUDIO_MAX_POS, length=1
-        )[0],
+        audio_max_pos=audio.max_pos,
         timestep_scale=fields.number("timestep_scale_multiplier", _TIMESTEP_SCALE, high=1e6),
         # The reference's default of 1 holds for a file that has metadata but not this key.
         av_gate_timestep_scale=fields.number(
@@ -308,18 +310,13 @@ def read_text_projection_config(
             "%s: metadata and tensors disagree on the text projection; using the tensors",
             fields.where,
         )
-    names = (
-        ("video_aggregate_embed.weight", "audio_aggregate_embed.weight")
-        if v2
-        else ("aggregate_embed.weight",) * 2
-    )
-    matrices = []
-    for name in names:
-        shape = shapes.get(name)
-        if shape is None or len(shape) != 2:
+    video = "video_aggregate_embed.weight" if v2 else "aggregate_embed.weight"
+    audio = "audio_aggregate_embed.weight" if v2 else video
+    for name in (video, audio):
+        if len(shapes.get(name, ())) != 2 and (name == video or name in shapes):
             raise fields.error(f"the text projection has no matrix '{name}'")
-        matrices.append(shape)
-    (video_width, columns), (audio_width, audio_columns) = matrices
+    video_width, columns = shapes[video]
+    audio_width, audio_columns = shapes.get(audio, (0, columns))
     hidden = hidden_size or fields.integer("caption_channels", 3840)
     if columns != audio_columns or columns % hidden or columns // hidden < 2:
         raise ConfigError(
@@ -334,6 +331,48 @@ def read_text_projection_config(
         video_width=video_width,
         audio_width=audio_width,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _AudioStream:
+    num_heads: int = 0
+    head_dim: int = 0
+    in_channels: int = 0
+    out_channels: int = 0
+    cross_attention_dim: int = 0
+    ff_bias: bool = False
+    max_pos: int = 0
+
+    @classmethod
+    def read(cls, fields: Fields, shapes: Shapes, video_heads: int) -> _AudioStream:
+        if AUDIO_INPUT not in shapes:
+            return cls()
+        block = "transformer_blocks.0.audio_"
+        width, channels = dim(shapes, AUDIO_INPUT, 0), dim(shapes, AUDIO_INPUT, 1)
+        gate_rows = dim(shapes, f"{block}attn1.to_gate_logits.weight", 0)
+        num_heads, head_dim = _heads(fields, "audio_", width, gate_rows, 32, 64)
+        if num_heads != video_heads:
+            raise fields.error(
+                f"num_attention_heads is {video_heads} and audio_num_attention_heads {num_heads}; "
+                "they have to be equal"
+            )
+        context = dim(shapes, f"{block}attn2.to_k.weight", 1)
+        (max_pos,) = fields.integers("audio_positional_embedding_max_pos", _AUDIO_MAX_POS, length=1)
+        return cls(
+            num_heads=num_heads,
+            head_dim=head_dim,
+            in_channels=_extent(fields, "audio_in_channels", 128, channels),
+            out_channels=_extent(
+                fields, "audio_out_channels", 128, dim(shapes, "audio_proj_out.weight", 0)
+            ),
+            cross_attention_dim=_extent(fields, "audio_cross_attention_dim", 2048, context),
+            ff_bias=fields.agree(
+                "audio_ff_bias",
+                fields.flag("audio_ff_bias", True),
+                f"{block}ff.net.0.proj.bias" in shapes,
+            ),
+            max_pos=max_pos,
+        )
 
 
 @dataclass(frozen=True, slots=True)

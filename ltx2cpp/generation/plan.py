@@ -30,6 +30,7 @@ class ModelDefaults:
         loras: LoRAs in use, each in all stages or in one.
         distilled_lora: what makes a full model a distilled one, or None.
         reference_factors: how much smaller, and slower, the LoRAs want their reference video.
+        silent_file: where the transformer is from, if it has no audio stream; "" otherwise.
     """
 
     preset: Preset
@@ -40,6 +41,7 @@ class ModelDefaults:
     loras: tuple[LoraSpec, ...] = ()
     distilled_lora: Path | None = None
     reference_factors: tuple[int, int] = (1, 1)
+    silent_file: str = ""
 
 
 @dataclass(frozen=True, eq=False)

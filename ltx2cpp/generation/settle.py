@@ -109,7 +109,7 @@ def settle(
     pipeline = find_pipeline(arguments.get("pipeline"), arguments.get("two_stage"), model.preset)
     preset = pipeline.defaults(model.preset)
     _check_prompts(prompt, arguments)
-    streams = _settle_streams(arguments, pipeline, preset)
+    streams = _settle_streams(arguments, pipeline, preset, model)
     inputs = _settle_inputs(arguments, pipeline, model, streams)
     size = _settle_size(arguments, pipeline, preset, model, streams, inputs)
     shown = _settle_shown(inputs, size, preset, model)
@@ -152,15 +152,22 @@ def _check_prompts(prompt: object, arguments: GenerationArguments) -> None:
 
 
 def _settle_streams(
-    arguments: GenerationArguments, pipeline: PipelineSpec, preset: Preset
+    arguments: GenerationArguments, pipeline: PipelineSpec, preset: Preset, model: ModelDefaults
 ) -> Streams:
     output = arguments.get("output", "media")
     if output not in OUTPUTS:
         raise ArgumentError(f"output: expected 'media' or 'latents', found {output!r}")
-    audio = arguments.get("audio")
+    wanted = arguments.get("audio")
+    audio = preset.audio if wanted is None else bool(wanted)
+    if audio and model.silent_file:
+        raise ArgumentError(
+            f"audio: the transformer in {model.silent_file} has no audio stream (a converter left "
+            "it out, for silent clips); pass audio=False (--no-audio), or give a file with both "
+            "streams"
+        )
     return Streams(
         video=pipeline.video and bool(arguments.get("video", True)),
-        audio=preset.audio if audio is None else bool(audio),
+        audio=audio,
         decodes=output == "media",
     )
 

@@ -27,10 +27,11 @@ from ltx2cpp.config import (
     read_vocoder_config,
 )
 from ltx2cpp.config.fields import Shapes
-from ltx2cpp.errors import ConfigError, UnsupportedError
+from ltx2cpp.config.transformer import AUDIO_INPUT
+from ltx2cpp.errors import ConfigError
 from ltx2cpp.model.components import Component
 from ltx2cpp.model.detect import half_of
-from ltx2cpp.model.names import AUDIO_INPUT, VIDEO_INPUT, Group
+from ltx2cpp.model.names import Group, is_of_audio_stream
 from ltx2cpp.model.source import Source
 
 logger = logging.getLogger("ltx2cpp")
@@ -44,18 +45,10 @@ def _shapes(tensors: Mapping[str, TensorInfo]) -> dict[str, tuple[int, ...]]:
 
 
 def build_transformer(source: Source) -> Component:
-    """Build the transformer.
-
-    Raises:
-        UnsupportedError: a converter has left out its audio stream.
-    """
+    """Build the transformer; of one without its audio stream, what remains of that is dropped."""
     tensors = source.group("transformer")
-    if VIDEO_INPUT in tensors and AUDIO_INPUT not in tensors:
-        raise UnsupportedError(
-            f"{source.path}: this transformer has no audio stream (a converter has left it out, "
-            "for silent clips), which is not implemented; use a file with both streams: without "
-            "sound (audio=False, --no-audio) the weights of its audio stream are not loaded"
-        )
+    if AUDIO_INPUT not in tensors:
+        tensors = {name: info for name, info in tensors.items() if not is_of_audio_stream(name)}
     fields = source.config.nested("transformer")
     return source.component(tensors, read_transformer_config(fields, _shapes(tensors)))
 

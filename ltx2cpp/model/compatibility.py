@@ -98,20 +98,15 @@ def _check_context(models: ModelSet) -> None:
         projection, transformer = models.text_projection, models.transformer
         if projection is not None:
             projection_width = getattr(projection.config, f"{kind}_width")
-            if projection_width != width:
+            if projection_width not in (0, width):
                 raise ConfigError(
                     f"{connector.source}: the {kind} connector is {width} wide, but the text "
                     f"projection in {projection.source} gives {projection_width}; are they of one "
                     "version?"
                 )
         if transformer is not None:
-            prefix = "" if kind == "video" else "audio_"
-            context_width = (
-                transformer.config.caption_channels
-                if transformer.config.caption_projection
-                else getattr(transformer.config, f"{prefix}cross_attention_dim")
-            )
-            if context_width != width:
+            context_width = transformer.config.context_widths[kind]
+            if context_width not in (0, width):
                 raise ConfigError(
                     f"{connector.source}: the {kind} connector is {width} wide, but the "
                     f"transformer in {transformer.source} takes {context_width}; are they of one "
@@ -153,7 +148,7 @@ def _check_audio(models: ModelSet) -> None:
         return
     transformer, vocoder = models.transformer, models.vocoder
     values = vae.config.latent_channels * vae.config.latent_bins
-    if transformer is not None and transformer.config.audio_in_channels != values:
+    if transformer is not None and transformer.config.audio_in_channels not in (0, values):
         raise ConfigError(
             f"{vae.source}: the audio VAE has {values} values per latent frame, but the "
             f"transformer in {transformer.source} works on {transformer.config.audio_in_channels}"

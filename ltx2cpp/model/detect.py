@@ -15,6 +15,7 @@ from typing import Literal
 from ltx2cpp.checkpoint import CheckpointFile, TensorInfo
 from ltx2cpp.config import is_gemma4
 from ltx2cpp.config.fields import count_blocks, parse_config
+from ltx2cpp.config.transformer import AUDIO_INPUT
 from ltx2cpp.model.names import GROUP_TITLES, Group, Layout, SortedTensors, sort_tensors
 
 logger = logging.getLogger("ltx2cpp")
@@ -100,6 +101,8 @@ NEEDED_TO_GENERATE = (
     "audio_decoder",
     "vocoder",
 )
+# Those of them that a silent clip does without.
+_NEEDED_FOR_SOUND = ("audio_connector", "audio_decoder", "vocoder")
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,7 @@ class Detection:
         components: tensors per component ("video_decoder", ...), in the order of use.
         layouts: dialect of each group that is not in the official layout.
         num_blocks: transformer blocks; 0 without a transformer.
+        silent: whether the file has a transformer without its audio stream.
         missing: component -> sentence, for what generating needs and this file lacks.
         ignored: known names without a use.
         unclaimed: names that belong to nothing known.
@@ -131,6 +135,7 @@ class Detection:
     components: dict[str, int]
     layouts: dict[Group, Layout]
     num_blocks: int
+    silent: bool
     missing: dict[str, str]
     ignored: tuple[str, ...]
     unclaimed: tuple[str, ...]
@@ -155,6 +160,8 @@ def detect(file: CheckpointFile, tensors: SortedTensors | None = None) -> Detect
     if transformer:
         variant, variant_source = find_variant(file)
     components = count_components(tensors)
+    silent = bool(transformer) and AUDIO_INPUT not in transformer
+    unneeded = {*components, *(_NEEDED_FOR_SOUND if silent else ())}
     family: Family = "unknown"
     if components:
         family = "ltx-2"
@@ -173,10 +180,11 @@ def detect(file: CheckpointFile, tensors: SortedTensors | None = None) -> Detect
         components=components,
         layouts={group: kind for group, kind in tensors.layouts.items() if kind != "official"},
         num_blocks=count_blocks(transformer, "transformer_blocks."),
+        silent=silent,
         missing={
             name: missing_sentence(name, str(file.path))
             for name in NEEDED_TO_GENERATE
-            if name not in components
+            if name not in unneeded
         },
         ignored=tensors.ignored,
         unclaimed=tensors.unclaimed,

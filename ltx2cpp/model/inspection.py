@@ -161,8 +161,7 @@ def inspect_file(path: str | os.PathLike[str]) -> Inspection:
         path=Path(path),
         kind=file.kind,
         family=detection.family,
-        description=own
-        or _describe(detection.family, detection.version, variant, detection.components),
+        description=own or _describe(detection, variant),
         version=detection.version or "",
         model_version=detection.model_version,
         variant=variant or "",
@@ -246,21 +245,21 @@ def _lora_module(name: str) -> str:
     return name.rpartition(".")[0] if key is None else key.module
 
 
-def _describe(
-    family: str, version: str | None, variant: str | None, components: Mapping[str, int]
-) -> str:
-    if family == "gemma-3":
+def _describe(detection: Detection, variant: str | None) -> str:
+    components = detection.components
+    if detection.family == "gemma-3":
         return "Gemma 3 text encoder"
-    if family == "gemma-4":
+    if detection.family == "gemma-4":
         return "Gemma 4 text encoder" + (
             " with the projection of LTX-2.5" if "text_projection" in components else ""
         )
-    if family == "unknown":
+    if detection.family == "unknown":
         return "no tensor of LTX-2 or Gemma is in this file"
-    title = " ".join(part for part in ("LTX-" + (version or "2"), variant) if part)
-    if "transformer" in components and "video_decoder" in components:
-        return f"{title}, whole checkpoint"
-    return f"{title}: {', '.join(COMPONENT_TITLES[name] for name in components)}"
+    title = " ".join(part for part in ("LTX-" + (detection.version or "2"), variant) if part)
+    whole = "transformer" in components and "video_decoder" in components
+    parts = ", ".join(COMPONENT_TITLES[name] for name in components)
+    silent = " (no audio stream: silent clips only)" if detection.silent else ""
+    return f"{title}, whole checkpoint{silent}" if whole else f"{title}: {parts}{silent}"
 
 
 def _missing(detection: Detection, models: ModelSet | None) -> dict[str, str]:

@@ -203,9 +203,10 @@ _MARKERS = frozenset(("scaled_fp8",))
 _ONLY_LTX_2 = re.compile(
     r"^audio_|[._]audio_|^av_ca_|_a2v_ca_|\.to_gate_logits\.|\bprompt_(adaln_single|scale_shift)"
 )
+_OF_AUDIO_STREAM = re.compile(
+    r"^av_ca_|(^|\.)(audio_|video_to_audio_attn\.|scale_shift_table_a2v_ca_)"
+)
 _GEMMA_WIDTH = 3840
-# What each stream of a transformer begins with.
-VIDEO_INPUT, AUDIO_INPUT = "patchify_proj.weight", "audio_patchify_proj.weight"
 _LTX_VIDEO_MARKER = "adaln_single.emb.timestep_embedder.linear_1.bias"
 
 
@@ -277,6 +278,12 @@ def place_module(module: str) -> tuple[Group, str] | None:
         module = module.removeprefix(prefix)
     claim = _classify(f"{module}.weight", _NO_CONTEXT)
     return None if claim is None or claim == "ignored" else claim[:2]
+
+
+def is_of_audio_stream(name: str) -> bool:
+    """Return whether a canonical name of the transformer serves its audio stream alone, or what
+    passes between the streams."""
+    return _OF_AUDIO_STREAM.search(name) is not None
 
 
 def spell_module(group: Group, module: str) -> tuple[str, ...]:

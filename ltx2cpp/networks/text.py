@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltx2cpp import _core
-from ltx2cpp.errors import ArgumentError, ShapeError
+from ltx2cpp.errors import ArgumentError, CheckpointError, ShapeError
 from ltx2cpp.memory.plan import NetworkNeeds
 from ltx2cpp.networks.backend import Backend, config_dict
 from ltx2cpp.networks.prompt_cache import PromptCache, prompt_key, text_identity
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ltx2cpp")
 
 _PARTS = ("text_encoder", "text_projection", "video_connector", "audio_connector")
+_AUDIO_CONNECTOR = "audio_connector"
 
 # Contexts of so many prompts stay in memory, 25 MB each for released models; another seed needs no
 # text encoder then.
@@ -75,14 +76,41 @@ class PromptEncoder:
             self.release()
             self.forget()
 
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """Streams of whose contexts the files hold all parts; silent models lack those of sound."""
+        projection = self._models.text_projection
+        widthless = projection is not None and projection.config.audio_width == 0
+        silent = widthless or self._models.audio_connector is None
+        return ("video",) if silent else ("video", "audio")
+
+    def check(self, *, audio: bool) -> None:
+        """Raise unless the files hold everything that encoding a prompt needs.
+
+        Args:
+            audio: whether the context of the audio stream is wanted.
+
+        Raises:
+            CheckpointError: a part is missing; the sentence names it.
+        """
+        for part in _PARTS:
+            if audio or part != _AUDIO_CONNECTOR:
+                self._models.require(part)
+        if audio and "audio" not in self.streams:
+            source = self._models.require("text_projection").source
+            raise CheckpointError(
+                f"{source}: the text projection has no part for sound (audio_aggregate_embed); "
+                "make clips without sound (audio=False, --no-audio), or give text_projection="
+            )
+
     def open(self) -> None:
         """Load the text encoder now instead of at the first call."""
         self._encoder.open()
 
     def open_connectors(self) -> None:
-        """Load both connectors now instead of at the first call."""
-        for connector in self._connectors.values():
-            connector.open()
+        """Load the connectors now instead of at the first call."""
+        for stream in self.streams:
+            self._connectors[stream].open()
 
     def tokenize(self, prompt: str) -> NDArray[np.int32]:
         if self._tokenizer is None:
@@ -117,7 +145,13 @@ class PromptEncoder:
         return {prompt: context for prompt, context in contexts.items() if context is not None}
 
     def encode(self, prompt: str) -> PromptEmbedding:
-        """Return both contexts, 1024 rows each, kept or computed."""
+        """Return both contexts, 1024 rows each, kept or computed.
+
+        That of the audio stream has no columns where the transformer has no such stream and the
+        files no connector for it.
+        """
+        transformer = self._models.transformer
+        self.check(audio=transformer is None or transformer.config.audio_stream)
         return self.find(prompt) or self.connect(prompt, self.features(prompt))
 
     def forget(self) -> None:
@@ -136,10 +170,12 @@ class PromptEncoder:
 
     def connect(self, prompt: str, features: Features) -> PromptEmbedding:
         """Compute both contexts from what `features` gave, and keep them."""
-        video, audio = features
-        embedding = PromptEmbedding(
-            video=self._connect("video", video), audio=self._connect("audio", audio)
-        )
+        contexts = dict(zip(("video", "audio"), features, strict=True))
+        for stream in self.streams:
+            contexts[stream] = self._connect(stream, contexts[stream])
+        if "audio" not in self.streams:
+            contexts["audio"] = np.zeros((MAX_TOKENS, 0), np.float32)
+        embedding = PromptEmbedding(**contexts)
         if self._cache is not None:
             self._cache.keep(self._key(self.ids(prompt)), embedding)
         self._remember(prompt, embedding)
@@ -156,10 +192,10 @@ class PromptEncoder:
         return NetworkNeeds(**self._encoder.draft().measure(tokens))
 
     def measure_connectors(self, tokens: int) -> tuple[NetworkNeeds, ...]:
-        """Return what the video and the audio connector take for such a prompt."""
+        """Return what the connectors take for such a prompt, those of `streams` in order."""
         return tuple(
-            NetworkNeeds(**connector.draft().measure(tokens, MAX_TOKENS))
-            for connector in self._connectors.values()
+            NetworkNeeds(**self._connectors[stream].draft().measure(tokens, MAX_TOKENS))
+            for stream in self.streams
         )
 
     def release_encoder(self) -> None:
@@ -187,15 +223,15 @@ class PromptEncoder:
             CheckpointError: the files lack the tokenizer or one of those parts.
             ArgumentError: the tokenizer is another model's.
         """
-        for part in _PARTS:
-            self._models.require(part)
+        self.check(audio=False)
         return self._checked_ids(self.tokenize(prompt))
 
     def _key(self, ids: NDArray[np.int32]) -> str:
         if self._identity is None:
             backend = self._backend
+            parts = {part: getattr(self._models, part) for part in _PARTS}
             self._identity = text_identity(
-                {part: self._models.require(part) for part in _PARTS},
+                {part: component for part, component in parts.items() if component is not None},
                 # Devices differ in the last bits, and a seed gives the same clip every time.
                 device=backend.device.name.partition(":")[0],
                 weight_type=backend.weight_type,

@@ -38,18 +38,6 @@ class Transformer:
             self.release()
         self._models = models
 
-    @property
-    def context_widths(self) -> dict[str, int]:
-        """Columns of the context that each stream takes."""
-        config = self.config
-        if config.caption_projection:
-            # 2.0 projects the connectors' output inside the transformer.
-            return {"video": config.caption_channels, "audio": config.caption_channels}
-        return {
-            "video": config.cross_attention_dim,
-            "audio": config.audio_cross_attention_dim,
-        }
-
     def open(self, *, video: bool = True, audio: bool = True) -> None:
         """Load the weights of these streams now instead of at the first call."""
         self._add(_names(video=video, audio=audio))
@@ -112,10 +100,12 @@ class Transformer:
         """Raise unless every number names a transformer block."""
         self._checked_blocks(blocks)
 
-    def check_context(self, prompt: PromptEmbedding) -> None:
-        """Raise unless both contexts have the widths that this transformer takes."""
-        self._check_context("video", prompt.video)
-        self._check_context("audio", prompt.audio)
+    def check_context(self, prompt: PromptEmbedding, *, video: bool, audio: bool) -> None:
+        """Raise unless the contexts of these streams have the widths that they take."""
+        if video:
+            self._check_context("video", prompt.video)
+        if audio:
+            self._check_context("audio", prompt.audio)
 
     def _add(self, streams: frozenset[str]) -> None:
         """Let go of a network that lacks one of these streams."""
@@ -152,7 +142,7 @@ class Transformer:
         self._check_context(kind, modality.context)
 
     def _check_context(self, kind: str, context: FloatArray) -> None:
-        width = self.context_widths[kind]
+        width = self.config.context_widths[kind]
         if context.shape[1] != width or context.shape[0] == 0:
             raise ShapeError(
                 f"{kind} context: expected (rows, {width}), found {context.shape}; is the prompt "

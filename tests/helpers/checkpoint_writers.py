@@ -151,16 +151,22 @@ def write_gguf(
     path: Path,
     tensors: Mapping[str, tuple[str, Sequence[int]]],
     keys: Sequence[bytes] = (),
+    data: Mapping[str, bytes] | None = None,
 ) -> Path:
-    """Write a GGUF whose weights are holes; shapes are outermost first."""
+    """Write a GGUF whose weights are holes, except those in `data`; shapes are outermost first."""
     described, position, stop = [], 0, 0
+    starts: dict[str, int] = {}
     for name, (dtype, shape) in tensors.items():
         kind, elements, size = GGUF_TYPES[dtype]
         described.append(gguf_tensor(name, list(reversed(shape)), kind, position))
+        starts[name] = position
         stop = position + math.prod(shape) // elements * size
         position = stop + -stop % 32
     header = gguf_bytes(keys, described, 0)
     with path.open("wb") as stream:
         stream.write(header)
+        for name, stored in (data or {}).items():
+            stream.seek(len(header) + starts[name])
+            stream.write(stored)
         stream.truncate(len(header) + stop)
     return path

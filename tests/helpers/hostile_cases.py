@@ -337,7 +337,7 @@ def _gguf_bad_keys() -> Iterator[tuple[str, bytes]]:
 def _gguf_bad_tensors() -> Iterator[tuple[str, bytes]]:
     offset = 416
     yield "no-dims", gguf_tensor("t", [], 0, offset)
-    yield "five-dims", gguf_tensor("t", [1] * 5, 0, offset)
+    yield "nine-dims", gguf_tensor("t", [1] * 9, 0, offset)
     yield "many-dims", gguf_string("t") + struct.pack("<I", 2**32 - 1) + bytes(64)
     for label, dims in (
         ("zero", [0]),

@@ -13,6 +13,7 @@ RELEASED_23 = TransformerConfig(
     in_channels=128,
     out_channels=128,
     cross_attention_dim=4096,
+    audio_stream=True,
     audio_num_heads=32,
     audio_head_dim=64,
     audio_in_channels=128,

@@ -88,13 +88,12 @@ def test_transformer_without_audio_stream_is_no_ltx_video(version: str, tmp_path
     tensors = _video_only(version)
     assert f"{DIT}patchify_proj.weight" in tensors
     path = write_model(tmp_path / "video-dev.safetensors", tensors, None)
-    with pytest.raises(UnsupportedError, match=r"no audio stream .*--no-audio") as caught:
-        resolve(ModelFiles(path))
-    assert "before LTX-2" not in str(caught.value)
+    models = resolve(ModelFiles(path))
+    assert models.version == version and not models.require("transformer").config.audio_stream
     found = inspect_file(path)
-    assert found.version == version
+    assert found.version == version and "silent clips only" in found.description
     transformer = next(part for part in found.components if part.name == "transformer")
-    assert "no audio stream" in transformer.problem
+    assert transformer.complete
 
 
 def test_ltx_video_is_still_named(tmp_path: Path) -> None:

@@ -29,7 +29,8 @@ bool is_per_state(const FeatureProjection & projection) {
 }  // namespace
 
 FeatureExtractor FeatureExtractor::load(const Scope & scope, const FeatureExtractorConfig & c) {
-    if (c.hidden_size < 1 || c.num_states < 2 || c.video_width < 1 || c.audio_width < 1) {
+    if (c.hidden_size < 1 || c.num_states < 2 || c.video_width < 1 ||
+        c.audio_width < (c.variant == FeatureVariant::V1 ? 1 : 0)) {
         throw ConfigError(
             "text projection: hidden_size, num_states, video_width and audio_width must be positive, found ",
             Shape{c.hidden_size, c.num_states, c.video_width, c.audio_width});
@@ -49,9 +50,12 @@ FeatureExtractor FeatureExtractor::load(const Scope & scope, const FeatureExtrac
     const auto factor = [&](int64_t width) {
         return static_cast<float>(std::sqrt(static_cast<double>(width) / static_cast<double>(c.hidden_size)));
     };
-    return {c,
-            {projection("video_aggregate_embed", c.video_width, true, factor(c.video_width)),
-             projection("audio_aggregate_embed", c.audio_width, true, factor(c.audio_width))}};
+    FeatureExtractor extractor{c, {projection("video_aggregate_embed", c.video_width, true, factor(c.video_width))}};
+    if (c.audio_width > 0) {
+        extractor.projections.push_back(
+            projection("audio_aggregate_embed", c.audio_width, true, factor(c.audio_width)));
+    }
+    return extractor;
 }
 
 FeatureAccumulator::FeatureAccumulator(Graph & graph, const FeatureExtractor & extractor, int64_t tokens)

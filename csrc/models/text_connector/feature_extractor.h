@@ -20,7 +20,7 @@ struct FeatureExtractorConfig {
     int64_t hidden_size;
     int64_t num_states;  // layers of the text model + 1
     int64_t video_width;
-    int64_t audio_width;  // equal to video_width for V1
+    int64_t audio_width;  // equal to video_width for V1; 0 where V2 has a projection for video alone
 };
 
 // The columns of a stored projection weight run over (hidden, state) with the state fastest, so a product per state
@@ -34,7 +34,7 @@ struct FeatureProjection {
 
 struct FeatureExtractor {
     FeatureExtractorConfig config;
-    std::vector<FeatureProjection> projections;  // V1: one; V2: video, audio
+    std::vector<FeatureProjection> projections;  // V1: one; V2: video and, where there is one, audio
 
     static FeatureExtractor load(const Scope & scope, const FeatureExtractorConfig & config);
 };

@@ -59,7 +59,7 @@ ggml_tensor * modulate_for(Graph & graph, const Linear & layer, ggml_tensor * x,
 }  // namespace
 
 StreamBlock StreamBlock::load(const Scope & scope, const Scope & cross_scope, const TransformerConfig & config,
-                              const StreamConfig & own, const StreamConfig & other) {
+                              const StreamConfig & own, const StreamConfig * other) {
     const int64_t width = own.width();
     const std::string & prefix = own.names.prefix;
     const auto attention = [&](const Scope & attention_scope, int64_t context_width, int64_t num_heads,
@@ -77,9 +77,6 @@ StreamBlock StreamBlock::load(const Scope & scope, const Scope & cross_scope, co
     block.norm_eps = config.norm_eps;
     block.attn1 = attention(scope.at(prefix + "attn1"), width, own.num_heads, own.head_dim);
     block.attn2 = attention(scope.at(prefix + "attn2"), own.context_width, own.num_heads, own.head_dim);
-    // Both directions work in the heads of the audio stream.
-    block.cross_attention = attention(cross_scope.at(own.names.cross_attention), other.width(), config.audio.num_heads,
-                                      config.audio.head_dim);
     block.ff = FeedForward::load(scope.at(prefix + "ff"), width, own.ff_bias);
     block.scale_shift_table =
         scope.require(prefix + "scale_shift_table", {config.modulation_rows(), width}, WeightKind::Vector);
@@ -87,8 +84,13 @@ StreamBlock StreamBlock::load(const Scope & scope, const Scope & cross_scope, co
         block.prompt_scale_shift_table =
             scope.require(prefix + "prompt_scale_shift_table", {2, width}, WeightKind::Vector);
     }
-    block.cross_scale_shift_table =
-        cross_scope.require(own.names.cross_scale_shift_table, {kCrossRows, width}, WeightKind::Vector);
+    if (other) {
+        // Both directions work in the heads of the audio stream.
+        block.cross_attention = attention(cross_scope.at(own.names.cross_attention), other->width(),
+                                          config.audio->num_heads, config.audio->head_dim);
+        block.cross_scale_shift_table =
+            cross_scope.require(own.names.cross_scale_shift_table, {kCrossRows, width}, WeightKind::Vector);
+    }
     return block;
 }
 
@@ -151,8 +153,13 @@ ggml_tensor * StreamBlock::build_feed_forward(Graph & graph, ggml_tensor * x, co
 
 TransformerBlock TransformerBlock::load(const Scope & scope, const TransformerConfig & config, const StreamUse & use) {
     const Scope cross_scope = scope.used_if(use.both());
-    return {StreamBlock::load(scope.used_if(use.video), cross_scope, config, config.video, config.audio),
-            StreamBlock::load(scope.used_if(use.audio), cross_scope, config, config.audio, config.video)};
+    const StreamConfig * audio_config = config.audio ? &*config.audio : nullptr;
+    TransformerBlock block;
+    block.video = StreamBlock::load(scope.used_if(use.video), cross_scope, config, config.video, audio_config);
+    if (audio_config) {
+        block.audio = StreamBlock::load(scope.used_if(use.audio), cross_scope, config, *audio_config, &config.video);
+    }
+    return block;
 }
 
 BlockState TransformerBlock::build_cross(Graph & graph, BlockState state, const StreamContext & video_context,
@@ -164,14 +171,14 @@ BlockState TransformerBlock::build_cross(Graph & graph, BlockState state, const 
         return row_of(graph, add_rows(graph, stream.cross_gate, block.cross_scale_shift_table, kGateCross), 0);
     };
     ggml_tensor * video_rows = cross_rows(video, video_context);
-    ggml_tensor * audio_rows = cross_rows(audio, audio_context);
+    ggml_tensor * audio_rows = cross_rows(*audio, audio_context);
     const auto normed = [&](const Linear & layer, ggml_tensor * x, ggml_tensor * rows, const StreamContext & stream,
                             CrossRow scale, CrossRow shift) {
         return modulate_for(graph, layer, x, {.table = rows, .scale = scale, .shift = shift, .levels = stream.rows},
                             video.norm_eps);
     };
     const Attention & to_video = video.cross_attention;
-    const Attention & to_audio = audio.cross_attention;
+    const Attention & to_audio = audio->cross_attention;
     // Both directions read the state from before either is added.
     const AttentionInputs video_inputs{
         .x = normed(to_video.to_q, state.video, video_rows, video_context, kScaleToVideo, kShiftToVideo),
@@ -186,8 +193,8 @@ BlockState TransformerBlock::build_cross(Graph & graph, BlockState state, const 
     return {add_branch(graph, video.names.cross_attention,
                        {.residual = state.video, .gate = cross_gate(video, video_context)},
                        [&](const LinearEpilogue & epilogue) { return to_video.build(graph, video_inputs, epilogue); }),
-            add_branch(graph, audio.names.cross_attention,
-                       {.residual = state.audio, .gate = cross_gate(audio, audio_context)},
+            add_branch(graph, audio->names.cross_attention,
+                       {.residual = state.audio, .gate = cross_gate(*audio, audio_context)},
                        [&](const LinearEpilogue & epilogue) { return to_audio.build(graph, audio_inputs, epilogue); })};
 }
 
@@ -200,8 +207,8 @@ BlockState TransformerBlock::build(Graph & graph, BlockState state, const Stream
         state.video = video.build_attention(graph, state.video, *video_context, video_modulation, pass_values);
     }
     if (audio_context) {
-        audio_modulation = audio.build_modulation(graph, *audio_context);
-        state.audio = audio.build_attention(graph, state.audio, *audio_context, audio_modulation, pass_values);
+        audio_modulation = audio->build_modulation(graph, *audio_context);
+        state.audio = audio->build_attention(graph, state.audio, *audio_context, audio_modulation, pass_values);
     }
     if (video_context && audio_context && video_context->cross && audio_context->cross) {
         state = build_cross(graph, state, *video_context, *audio_context);
@@ -211,7 +218,7 @@ BlockState TransformerBlock::build(Graph & graph, BlockState state, const Stream
         graph.probe("", state.video);
     }
     if (audio_context) {
-        state.audio = audio.build_feed_forward(graph, state.audio, *audio_context, audio_modulation);
+        state.audio = audio->build_feed_forward(graph, state.audio, *audio_context, audio_modulation);
         graph.probe("audio", state.audio);
     }
     return state;

@@ -35,16 +35,17 @@ struct StreamBlock {
     StreamNames names;
     Attention attn1;            // self
     Attention attn2;            // to the prompt
-    Attention cross_attention;  // to the other stream
+    Attention cross_attention;  // to the other stream; unset where there is none
     FeedForward ff;
     ggml_tensor * scale_shift_table = nullptr;         // ne: [width, 9 or 6]
     ggml_tensor * prompt_scale_shift_table = nullptr;  // ne: [width, 2], or null (2.0)
-    ggml_tensor * cross_scale_shift_table = nullptr;   // ne: [width, 5]
+    ggml_tensor * cross_scale_shift_table = nullptr;   // ne: [width, 5]; null likewise
     float norm_eps = 0;
 
-    // `scope` is marked by the use of the stream, `cross_scope` by that of both.
+    // `scope` is marked by the use of the stream, `cross_scope` by that of both. `other` is null in a model of one
+    // stream.
     static StreamBlock load(const Scope & scope, const Scope & cross_scope, const TransformerConfig & config,
-                            const StreamConfig & own, const StreamConfig & other);
+                            const StreamConfig & own, const StreamConfig * other);
 
     // Table plus timestep rows: [width, rows, distinct].
     ggml_tensor * build_modulation(Graph & graph, const StreamContext & stream) const;
@@ -63,7 +64,7 @@ private:
 
 struct TransformerBlock {
     StreamBlock video;
-    StreamBlock audio;
+    std::optional<StreamBlock> audio;  // absent in a model of one stream
 
     static TransformerBlock load(const Scope & scope, const TransformerConfig & config, const StreamUse & use);
 

@@ -49,12 +49,17 @@ void check_stream(const StreamConfig & stream) {
 void TransformerConfig::check() const {
     check_extent("num_layers", num_layers);
     check_stream(video);
-    check_stream(audio);
+    if (audio) {
+        check_stream(*audio);
+    }
     check_positive("norm_eps", norm_eps);
     check_positive("rope_theta", rope_theta);
     check_positive("timestep_scale", timestep_scale);
     check_positive("av_gate_timestep_scale", av_gate_timestep_scale);
-    for (const StreamConfig * stream : {&video, &audio}) {
+    for (const StreamConfig * stream : {&video, audio ? &*audio : nullptr}) {
+        if (!stream) {
+            continue;
+        }
         const bool context_is_stream_wide = cross_attention_adaln || caption_projection;
         if (context_is_stream_wide && stream->context_width != stream->width()) {
             throw ConfigError("transformer: ", stream->names.prefix, "cross_attention_dim is ", stream->context_width,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -53,7 +54,7 @@ struct StreamUse {
 struct TransformerConfig {
     int num_layers;
     StreamConfig video;
-    StreamConfig audio;
+    std::optional<StreamConfig> audio;  // absent where the file holds the video stream alone
     bool gated_attention;
     bool cross_attention_adaln;  // text cross-attention is modulated and gated (2.3 on)
     bool prompt_adaln;           // its key and value modulation follows sigma; else static table rows
@@ -69,8 +70,8 @@ struct TransformerConfig {
     // Rows of scale_shift_table and of adaln_single's output.
     int64_t modulation_rows() const { return cross_attention_adaln ? 9 : 6; }
 
-    // Width of both cross-modal attentions.
-    int64_t cross_width() const { return audio.width(); }
+    // Width of both cross-modal attentions; 0 where there is none.
+    int64_t cross_width() const { return audio ? audio->width() : 0; }
 
     // Columns of the context a caller passes for a stream.
     int64_t input_context_width(const StreamConfig & stream) const {

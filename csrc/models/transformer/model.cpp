@@ -59,8 +59,11 @@ StreamHead StreamHead::load(const Scope & scope, const Scope & cross_scope, cons
     if (config.cross_attention_adaln && config.prompt_adaln) {
         head.prompt_adaln_single = AdaLayerNormSingle::load(scope, prefix + "prompt_adaln_single", width, 2);
     }
-    head.cross_adaln_single = AdaLayerNormSingle::load(cross_scope, own.names.cross_adaln, width, kCrossModulationRows);
-    head.cross_gate_adaln_single = AdaLayerNormSingle::load(cross_scope, own.names.cross_gate_adaln, width, 1);
+    if (config.audio) {
+        head.cross_adaln_single =
+            AdaLayerNormSingle::load(cross_scope, own.names.cross_adaln, width, kCrossModulationRows);
+        head.cross_gate_adaln_single = AdaLayerNormSingle::load(cross_scope, own.names.cross_gate_adaln, width, 1);
+    }
     head.scale_shift_table = scope.require(prefix + "scale_shift_table", {2, width}, WeightKind::Vector);
     head.proj_out = Linear::load(scope.at(prefix + "proj_out"), width, own.out_channels);
     return head;
@@ -130,7 +133,9 @@ Transformer Transformer::load(const Scope & scope, const TransformerConfig & con
     Transformer model;
     const Scope cross_scope = scope.used_if(use.both());
     model.video = StreamHead::load(scope.used_if(use.video), cross_scope, config, config.video);
-    model.audio = StreamHead::load(scope.used_if(use.audio), cross_scope, config, config.audio);
+    if (config.audio) {
+        model.audio = StreamHead::load(scope.used_if(use.audio), cross_scope, config, *config.audio);
+    }
     model.cross_width = config.cross_width();
     for (int i = 0; i < config.num_layers; ++i) {
         model.blocks.push_back(TransformerBlock::load(scope.at("transformer_blocks", i), config, use));
@@ -147,7 +152,7 @@ void Transformer::build(Graph & graph, const TransformerRun & run) const {
         state.video = video_entry->x;
     }
     if (run.audio) {
-        audio_entry = audio.build_entry(graph, "audio", *run.audio, run.has_cross(), cross_width);
+        audio_entry = audio->build_entry(graph, "audio", *run.audio, run.has_cross(), cross_width);
         state.audio = audio_entry->x;
     }
     // Modulation of all blocks takes nearly as many weights as a block, and without this would be a part with the
@@ -170,7 +175,7 @@ void Transformer::build(Graph & graph, const TransformerRun & run) const {
         graph.output("video", video.build_exit(graph, state.video, *video_entry));
     }
     if (audio_entry) {
-        graph.output("audio", audio.build_exit(graph, state.audio, *audio_entry));
+        graph.output("audio", audio->build_exit(graph, state.audio, *audio_entry));
     }
 }
 

@@ -54,7 +54,7 @@ struct StreamHead {
     std::optional<CaptionProjection> caption_projection;
     AdaLayerNormSingle adaln_single;
     std::optional<AdaLayerNormSingle> prompt_adaln_single;
-    AdaLayerNormSingle cross_adaln_single;
+    AdaLayerNormSingle cross_adaln_single;  // this and the next are unset in a model of one stream
     AdaLayerNormSingle cross_gate_adaln_single;
     ggml_tensor * scale_shift_table = nullptr;  // ne: [width, 2]
     Linear proj_out;
@@ -80,13 +80,14 @@ struct StreamHead {
 
 struct Transformer {
     StreamHead video;
-    StreamHead audio;
+    std::optional<StreamHead> audio;  // absent in a model of one stream
     std::vector<TransformerBlock> blocks;
     int64_t cross_width = 0;
 
     static Transformer load(const Scope & scope, const TransformerConfig & config, const StreamUse & use);
 
-    // Outputs "video" and "audio", F32 [out_channels, tokens], for the streams of `run`, which have to be in use.
+    // Outputs "video" and "audio", F32 [out_channels, tokens], for the streams of `run`, which the model has to have in
+    // use.
     void build(Graph & graph, const TransformerRun & run) const;
 };
 

@@ -40,12 +40,14 @@ void StreamTables::update(const TransformerConfig & config, const StreamConfig &
                               .max_pos = stream.max_pos,
                               .double_ladder = config.rope_double},
                              middles, tokens);
-    const std::vector<float> times(middles.begin(), middles.begin() + tokens);
-    cross_rope_ = make_rope_values({.width = config.cross_width(),
-                                    .theta = config.rope_theta,
-                                    .max_pos = {std::max(config.video.max_pos[0], config.audio.max_pos[0])},
-                                    .double_ladder = config.rope_double},
-                                   times, tokens);
+    if (config.audio) {
+        const std::vector<float> times(middles.begin(), middles.begin() + tokens);
+        cross_rope_ = make_rope_values({.width = config.cross_width(),
+                                        .theta = config.rope_theta,
+                                        .max_pos = {std::max(config.video.max_pos[0], config.audio->max_pos[0])},
+                                        .double_ladder = config.rope_double},
+                                       times, tokens);
+    }
     positions_.assign(positions.begin(), positions.end());
 }
 

@@ -23,7 +23,8 @@ struct DistinctTimesteps {
 // Rotary tables of one stream, kept while the positions stay the same, which is for a whole generation.
 class StreamTables {
 public:
-    // `positions` (axes, tokens, 2): start and end per token. The cross table follows the time axis alone.
+    // `positions` (axes, tokens, 2): start and end per token. The cross table follows the time axis
+    // alone, and stays empty in a model of one stream.
     void update(const TransformerConfig & config, const StreamConfig & stream, std::span<const float> positions,
                 int64_t tokens);
 

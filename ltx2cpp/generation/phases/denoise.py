@@ -70,9 +70,13 @@ class Denoise(Phase):
         networks = self._networks
         if blocks := self._stage.guidance.stg_blocks:
             networks.transformer.check_blocks(blocks)
-        for prompt in (self._plan.prompt, self._plan.negative):
+        plan = self._plan
+        for prompt in (plan.prompt, plan.negative):
             if isinstance(prompt, PromptEmbedding):
-                networks.transformer.check_context(prompt)
+                networks.transformer.check_context(prompt, video=plan.video, audio=plan.audio)
+        if isinstance(plan.prompt, str):
+            # Contexts that were kept for a silent clip may lack those of sound.
+            networks.prompt_encoder.check(audio=plan.audio)
         if networks.backend.must_stream:
             networks.backend.check_streaming(self._models().require("transformer"))
 

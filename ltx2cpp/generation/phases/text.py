@@ -59,6 +59,7 @@ class EncodePrompt(_TextPhase):
         return models.text_encoder, models.text_projection
 
     def check(self) -> None:
+        self._encoder.check(audio=self._plan.audio)
         self._counts()
         backend = self._networks.backend
         if backend.must_stream:
@@ -106,7 +107,7 @@ class ConnectPrompt(_TextPhase):
 
     def needs(self, pieces: DecodePieces) -> PhaseNeeds:
         models = self._networks.models
-        configs = [models.require(f"{kind}_connector").config for kind in ("video", "audio")]
+        configs = [models.require(f"{kind}_connector").config for kind in self._encoder.streams]
         contexts = len(self._texts) * context_bytes(models)
         flop = sum(cost.connector_flop(config, MAX_TOKENS) for config in configs)
         return PhaseNeeds(
@@ -132,9 +133,6 @@ class ConnectPrompt(_TextPhase):
 
 def context_bytes(models: ModelSet) -> int:
     """Return the bytes of both contexts of one prompt."""
-    config = models.require("transformer").config
-    widths = config.cross_attention_dim, config.audio_cross_attention_dim
-    if config.caption_projection:
-        widths = config.caption_channels, config.caption_channels
-    size: int = MAX_TOKENS * sum(widths) * FLOAT_BYTES
+    widths = models.require("transformer").config.context_widths
+    size: int = MAX_TOKENS * sum(widths.values()) * FLOAT_BYTES
     return size

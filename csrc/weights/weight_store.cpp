@@ -9,6 +9,7 @@
 #include "base/stopping.h"
 #include "weights/pack.h"
 #include "weights/placement.h"
+#include "weights/stored_shape.h"
 
 namespace ltx {
 
@@ -109,7 +110,7 @@ ggml_tensor * WeightStore::claim(const std::string & name, const Shape & claimed
     const TensorSource * source = found == table_.tensors().end() ? nullptr : &found->second;
     if (!source) {
         problems_.push_back("missing '" + name + "' of shape " + to_string(shape));
-    } else if (source->shape != shape) {
+    } else if (source->shape != shape && !is_regrouped(source->shape, shape)) {
         problems_.push_back("'" + name + "' has shape " + to_string(source->shape) + ", expected " + to_string(shape));
     }
     if (problems_.size() >= kMaxProblems) {
@@ -327,6 +328,7 @@ std::optional<LowRank> WeightStore::claim_low_rank(const std::string & name) {
     if (sources == table_.low_ranks().end() || weight == claimed_.end() || table_.adapters().contains(name)) {
         return std::nullopt;
     }
+    const ggml_tensor * held_as = weight->second;  // ne: [in, out]
     const TensorSource & source = table_.tensors().at(name);
     const std::optional<ggml_type> held = ggml_type_of(source.target.value_or(source.dtype));
     if (!runs_beside(table_.low_rank_mode(), held)) {
@@ -335,8 +337,8 @@ std::optional<LowRank> WeightStore::claim_low_rank(const std::string & name) {
     const int64_t rank = total_rank(sources->second);
     // Products round their right operand to the type of the left one; only float32 weights are worth more.
     const ggml_type type = held == GGML_TYPE_F32 ? GGML_TYPE_F32 : GGML_TYPE_BF16;
-    const LowRank low_rank{ggml_new_tensor_2d(ctx_.get(), type, source.shape[1], rank),
-                           ggml_new_tensor_2d(ctx_.get(), type, rank, source.shape[0])};
+    const LowRank low_rank{ggml_new_tensor_2d(ctx_.get(), type, held_as->ne[0], rank),
+                           ggml_new_tensor_2d(ctx_.get(), type, rank, held_as->ne[1])};
     low_ranks_.emplace(name, low_rank);
     return low_rank;
 }

@@ -87,9 +87,9 @@ public:
     // the tensors must not appear in a graph.
     Scope used_if(bool used) const { return {*store_, prefix_, used_ && used}; }
 
-    // Claims a weight of the given shape (outermost axis first). A missing or misshaped one is noted, reported by
-    // check_claims, and a placeholder is returned. `addend` is added to every value at load, for F32 weights that files
-    // store less a constant.
+    // Claims a weight of the given shape (outermost axis first), which a file may group otherwise (is_regrouped). A
+    // missing or misshaped one is noted, reported by check_claims, and a placeholder is returned. `addend` is added to
+    // every value at load, for F32 weights that files store less a constant.
     ggml_tensor * require(std::string_view name, const Shape & shape, WeightKind kind, float addend = 0.0f) const;
 
     // What LoRAs add to a matrix claimed before, for a caller that computes it beside the matrix. Nothing where there

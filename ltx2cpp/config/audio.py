@@ -5,6 +5,7 @@ Source: metadata `config.audio_vae` and `config.vocoder` of the released files.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -108,6 +109,8 @@ _DDCONFIG_REQUIRED: dict[str, object] = {
 }
 _DILATIONS = (1, 3, 5)
 _KERNELS = (3, 7, 11)
+# Of a generator's first and last convolution.
+_OUTER_KERNEL = 7
 
 # (initial channels, rates, kernel sizes) of the released generators, used without metadata.
 _LTX_2 = (1024, (6, 5, 2, 2, 2), (16, 15, 8, 4, 4))
@@ -193,8 +196,9 @@ def read_vocoder_config(fields: Fields, shapes: Shapes) -> VocoderConfig:
         return VocoderConfig(generator, None, rate, rate, 0, 0, 0, 0)
     main = fields.nested("vocoder")
     bwe = fields.nested("bwe")
-    mel_bins = dim(shapes, "mel_stft.mel_basis", 0)
-    n_fft = dim(shapes, "mel_stft.stft_fn.forward_basis", 2)
+    n_fft = _transform_length(shapes)
+    mel_values = math.prod(shapes.get("mel_stft.mel_basis", ()))
+    mel_bins = mel_values // (n_fft // 2 + 1) if n_fft else None
     base_rate = bwe.integer("input_sampling_rate", 16000)
     rate = bwe.integer("output_sampling_rate", 48000)
     if rate % base_rate:
@@ -251,7 +255,7 @@ def _generator(
     sizes = fields.integers("resblock_kernel_sizes", _KERNELS, high=255, longest=8)
     return GeneratorConfig(
         in_channels=dim(shapes, "conv_pre.weight", 1) or 128,
-        out_channels=dim(shapes, "conv_post.weight", 0) or 2,
+        out_channels=_per_channel(shapes, "conv_post.weight", initial >> stages) or 2,
         upsample_initial_channel=initial,
         upsample_rates=rates,
         upsample_kernel_sizes=kernels,
@@ -265,6 +269,17 @@ def _generator(
         ),
         final_activation=final,
     )
+
+
+def _per_channel(shapes: Shapes, name: str, inputs: int) -> int:
+    """Return the outputs of a kernel by its number of values; 0 where there is none."""
+    return math.prod(shapes[name]) // (inputs * _OUTER_KERNEL) if name in shapes else 0
+
+
+def _transform_length(shapes: Shapes) -> int | None:
+    """Return the length n of a short-time transform, whose basis has n + 2 rows of n values."""
+    basis = shapes.get("mel_stft.stft_fn.forward_basis")
+    return None if basis is None else (math.isqrt(math.prod(basis) + 1) - 1) or None
 
 
 def _final_activation(fields: Fields) -> FinalActivation:

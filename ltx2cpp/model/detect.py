@@ -227,9 +227,11 @@ def half_of(members: Mapping[str, TensorInfo], half: str) -> dict[str, TensorInf
 
 
 def upsampler_kind(members: Mapping[str, TensorInfo]) -> str:
-    """Return "temporal_upsampler" for a 3-D upsampling convolution, else "spatial_upsampler"."""
-    kernel = members.get("upsampler.0.weight")
-    temporal = kernel is not None and len(kernel.shape) == 5
+    """Return "temporal_upsampler" where each frame is made two, else "spatial_upsampler"."""
+    kernel, norm = members.get("upsampler.0.weight"), members.get("initial_norm.weight")
+    if kernel is None or norm is None:
+        return "spatial_upsampler"
+    temporal = kernel.shape[0] == 2 * norm.num_elements
     return "temporal_upsampler" if temporal else "spatial_upsampler"
 
 

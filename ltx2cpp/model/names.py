@@ -15,6 +15,7 @@ from ltx2cpp.checkpoint import CheckpointFile, TensorInfo
 from ltx2cpp.errors import CheckpointError, UnsupportedError
 from ltx2cpp.model.stored_shapes import restore_shapes
 from ltx2cpp.model.weight_scales import unpack_pairs
+from ltx2cpp.model.wrappers import find_wrappers
 
 Group = Literal[
     "transformer",
@@ -238,32 +239,32 @@ def sort_tensors(file: CheckpointFile) -> SortedTensors:
         UnsupportedError: an LTX-Video file (from before LTX-2).
         CheckpointError: two tensors have the same canonical name.
     """
-    context = _look_around(file)
+    tensors = _unwrapped(file)
+    context = _look_around(tensors)
     groups: dict[Group, dict[str, TensorInfo]] = {}
     layouts: dict[Group, Layout] = {}
     ignored, unclaimed = [], []
-    for name, info in file.tensors.items():
+    for name, info in tensors.items():
         claim = _classify(name, context)
         if claim is None:
-            unclaimed.append(name)
+            unclaimed.append(info.name)
         elif claim == "ignored":
-            ignored.append(name)
+            ignored.append(info.name)
         else:
             group, canonical, layout = claim
             members = groups.setdefault(group, {})
             if canonical in members:
                 raise CheckpointError(
-                    f"{file.path}: '{name}' and '{members[canonical].name}' both name "
+                    f"{file.path}: '{info.name}' and '{members[canonical].name}' both name "
                     f"'{canonical}' of the {GROUP_TITLES[group]}"
                 )
-            members[canonical] = unpack_pairs(name, info, file.tensors)
+            members[canonical] = unpack_pairs(name, info, tensors)
             if layouts.get(group, "official") == "official":
                 layouts[group] = layout
     _refuse_ltx_video(file, groups.get("transformer", {}))
-    if file.kind == "gguf":
-        groups = {group: restore_shapes(group, members) for group, members in groups.items()}
     if layouts.get("video_vae") == "diffusers":
         groups["video_vae"] = _number_vae_blocks(groups["video_vae"])
+    groups = {group: restore_shapes(group, members) for group, members in groups.items()}
     return SortedTensors(groups, tuple(ignored), tuple(unclaimed), layouts)
 
 
@@ -295,14 +296,27 @@ def spell_module(group: Group, module: str) -> tuple[str, ...]:
     return (f"{official}{module}",)
 
 
-def _look_around(file: CheckpointFile) -> _Context:
-    names = file.tensors.keys()
+def _unwrapped(file: CheckpointFile) -> dict[str, TensorInfo]:
+    """Return all tensors by their names with the official prefixes."""
+    unwrap = find_wrappers(file.tensors.keys())
+    tensors: dict[str, TensorInfo] = {}
+    for stored, info in file.tensors.items():
+        other = tensors.setdefault(unwrap(stored), info)
+        if other is not info:
+            raise CheckpointError(
+                f"{file.path}: '{other.name}' and '{stored}' both name '{unwrap(stored)}'"
+            )
+    return tensors
+
+
+def _look_around(tensors: Mapping[str, TensorInfo]) -> _Context:
+    names = tensors.keys()
     prefixes = {match[1] for match in map(_GEMMA_MARKER.fullmatch, names) if match is not None}
     gemma_prefix = next((prefix for prefix in _GEMMA_PREFIXES if prefix in prefixes), None)
     return _Context(
         gemma_prefix=gemma_prefix,
         llama_cpp="token_embd.weight" in names or "blk.0.attn_norm.weight" in names,
-        autoencoder=_bare_autoencoder(file.tensors),
+        autoencoder=_bare_autoencoder(tensors),
         vocoder_stripped=any(name.startswith("bwe_generator.") for name in names),
         vocoder_diffusers=any(".upsamplers.0." in f".{name}" for name in names)
         and any("resnets.0.convs1." in name for name in names),
@@ -328,7 +342,7 @@ def _classify(
 ) -> tuple[Group, str, Layout] | Literal["ignored"] | None:
     if name in _MARKERS or name.rpartition(".")[2] in _MARKERS:
         return "ignored"
-    if name in _TOKENIZER_NAMES or name.startswith(_TOKENIZER_PREFIX):
+    if name.rpartition(".")[2] in _TOKENIZER_NAMES or name.startswith(_TOKENIZER_PREFIX):
         return "tokenizer", name, "official"
     if context.llama_cpp and (claim := _llama_cpp(name)) is not None:
         return claim
@@ -360,7 +374,7 @@ def _component(
     if inside or stem in _TRANSFORMER_STEMS or stem in _DIFFUSERS_TRANSFORMER:
         return _within("transformer", name)
     if context.vocoder_stripped and stem in ("vocoder", "bwe_generator", "mel_stft"):
-        return "vocoder", name, "official"
+        return _vocoder(name, context)
     if stem == "vocoder":
         return _vocoder(rest, context)
     if stem in _UPSAMPLER_STEMS:

@@ -109,7 +109,9 @@ def _inside(file: CheckpointFile) -> TokenizerSource | None:
         has_vocabulary = "tokenizer.ggml.model" in file.metadata
         return TokenizerSource("gguf", file.path, gguf=file) if has_vocabulary else None
     for name in _TENSOR_NAMES:
-        info = file.tensors.get(name)
+        # A checkpoint that holds the text encoder has a prefix before it.
+        inside = (each for each in file.tensors if each == name or each.endswith(f".{name}"))
+        info = file.tensors.get(next(inside, ""))
         if info is not None:
             kind: Literal["sentencepiece", "tokenizer_json"] = (
                 "sentencepiece" if name == "spiece_model" else "tokenizer_json"

@@ -1,16 +1,21 @@
-"""Extents that ggml does not store are put back by names, biases and numbers of elements."""
+"""Shapes come back from names, biases and numbers of elements, however a writer grouped them."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from helpers.checkpoint_writers import write_gguf, write_safetensors
-from helpers.model_writers import Tensors
+from helpers.model_writers import Tensors, write_model
 from released.layouts import released_gemma_tensors, released_tensors
 
 from ltx2cpp.checkpoint import open_checkpoint
+from ltx2cpp.model.files import ModelFiles
 from ltx2cpp.model.names import sort_tensors
+from ltx2cpp.model.resolve import resolve
+from ltx2cpp.model.stored_shapes import is_regrouped
 
 Shape = tuple[int, ...]
 
@@ -21,6 +26,29 @@ def _as_ggml_stores(shape: Shape) -> Shape:
     while len(shape) > 1 and shape[0] == 1:
         shape = shape[1:]
     return shape
+
+
+def _flat(shape: Shape, kept: int) -> Shape:
+    """The first extents as they are, the others merged."""
+    return (*shape[:kept], math.prod(shape[kept:])) if len(shape) > kept else shape
+
+
+# What writers do to a shape.
+GROUPINGS: dict[str, Callable[[Shape], Shape]] = {
+    "ggml": _as_ggml_stores,
+    "no ones": lambda shape: tuple(extent for extent in shape if extent > 1) or (1,),
+    "ones in front": lambda shape: (1,) * (5 - len(shape)) + shape,
+    "ones behind": lambda shape: shape if len(shape) == 5 else (*shape, 1),
+    "matrices": lambda shape: _flat(shape, 1),
+    "taps merged": lambda shape: _flat(shape, 2),
+    "inputs merged with a tap": lambda shape: (
+        (shape[0], shape[1] * shape[2], *shape[3:]) if len(shape) == 5 else shape
+    ),
+    "kernels flat": lambda shape: (math.prod(shape),) if len(shape) > 2 else shape,
+    "rows in heads": lambda shape: (
+        (4, shape[0] // 4, shape[1]) if len(shape) == 2 and shape[0] % 4 == 0 else shape
+    ),
+}
 
 
 def _round_trip(path: Path, tensors: Tensors) -> tuple[dict[str, Shape], dict[str, Shape]]:
@@ -38,6 +66,23 @@ def _round_trip(path: Path, tensors: Tensors) -> tuple[dict[str, Shape], dict[st
 def test_every_released_tensor_gets_its_shape_back(version: str, tmp_path: Path) -> None:
     found, meant = _round_trip(tmp_path / "m.gguf", dict(released_tensors(version, 2)))
     assert found == meant
+
+
+@pytest.mark.parametrize("metadata", [True, False])
+@pytest.mark.parametrize("version", ["2.0", "2.3"])
+@pytest.mark.parametrize("grouping", GROUPINGS)
+def test_configuration_is_read_from_any_grouping(
+    grouping: str, version: str, metadata: bool, tmp_path: Path
+) -> None:
+    tensors = released_tensors(version, 2)
+    group = GROUPINGS[grouping]
+    stored = {name: (dtype, group(shape)) for name, (dtype, shape) in tensors.items()}
+    stated = version if metadata else None
+    wanted = resolve(ModelFiles(write_model(tmp_path / "whole-dev.safetensors", tensors, stated)))
+    found = resolve(ModelFiles(write_model(tmp_path / "other-dev.safetensors", stored, stated)))
+    assert found.components().keys() == wanted.components().keys()
+    for name, component in wanted.components().items():
+        assert found.require(name).config == component.config
 
 
 def test_text_encoder_keeps_its_shapes(tmp_path: Path) -> None:
@@ -95,7 +140,38 @@ def test_upsamplers(kernel: Shape, tmp_path: Path) -> None:
     assert found == meant
 
 
-def test_shapes_of_safetensors_are_taken_as_they_are(tmp_path: Path) -> None:
-    path = write_safetensors(tmp_path / "m.safetensors", {"proj_out.weight": ("F32", (64,))})
-    found = sort_tensors(open_checkpoint(path))
-    assert found.groups["transformer"]["proj_out.weight"].shape == (64,)
+@pytest.mark.parametrize(
+    "stored",
+    # Swapped extents; other numbers of elements; a kernel whose taps come first.
+    [(32, 16), (16, 33), (27, 32, 16), (3, 3, 3, 32, 16), (16, 3, 3, 3, 32)],
+)
+def test_other_orders_keep_the_shape_they_are_stored_in(stored: Shape, tmp_path: Path) -> None:
+    name = "decoder.conv_in.conv" if len(stored) > 2 else "transformer_blocks.0.ff.net.2"
+    tensors: Tensors = {f"{name}.weight": ("F16", stored), f"{name}.bias": ("F16", (16,))}
+    if len(stored) > 2:
+        tensors[f"{name}.bias"] = ("F16", (32,))
+        tensors["decoder.up_blocks.0.res_blocks.0.conv1.conv.bias"] = ("F16", (4,))
+    path = write_safetensors(tmp_path / "m.safetensors", tensors)
+    groups = sort_tensors(open_checkpoint(path)).groups
+    (members,) = groups.values()
+    assert members[f"{name}.weight"].shape == stored
+
+
+@pytest.mark.parametrize(
+    ("stored", "expected", "same"),
+    [
+        ((12,), (1, 1, 12), True),
+        ((32, 3, 3, 3), (8, 4, 3, 3, 3), True),
+        ((8, 108), (8, 4, 3, 3, 3), True),
+        ((864,), (8, 4, 3, 3, 3), True),
+        ((2, 4, 6), (8, 6), True),
+        ((6, 8), (8, 6), False),
+        ((4, 8, 3, 3, 3), (8, 4, 3, 3, 3), False),
+        ((8, 3, 3, 3, 4), (8, 4, 3, 3, 3), False),
+        ((8, 5), (8, 6), False),
+        ((), (1,), True),
+    ],
+)
+def test_regrouped(stored: Shape, expected: Shape, same: bool) -> None:
+    assert is_regrouped(stored, expected) is same
+    assert is_regrouped(expected, stored) is same

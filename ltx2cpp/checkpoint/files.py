@@ -7,6 +7,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from ltx2cpp.checkpoint.hub import snapshot_of
 from ltx2cpp.checkpoint.parts import (
     MAX_PARTS,
     PartName,
@@ -32,8 +33,8 @@ def open_checkpoint(path: str | os.PathLike[str]) -> CheckpointFile:
 
     Args:
         path: a `.safetensors` or `.gguf` file, a `.safetensors.index.json`, or a folder holding
-            one model in any of these forms. The content decides, not the suffix. A part of a
-            model in several files stands for all of them.
+            one model in any of these forms, or the hub's cache of it. The content decides, not
+            the suffix. A part of a model in several files stands for all of them.
 
     Returns:
         metadata and tensor descriptions. Folders keep the metadata of the first shard.
@@ -44,7 +45,7 @@ def open_checkpoint(path: str | os.PathLike[str]) -> CheckpointFile:
     """
     path = Path(path)
     if is_folder(path):
-        return _open_folder(path)
+        return _open_folder(snapshot_of(path))
     if path.name.endswith(INDEX_SUFFIX):
         return _open_index(path)
     file = open_single(path)
@@ -113,7 +114,12 @@ def _open_shard(path: Path, part: PartName) -> CheckpointFile:
     return join_parts(path, [open_single(shard) for shard in paths])
 
 
-def _open_index(index: Path, folder: Path | None = None) -> CheckpointFile:
+def named_shards(index: Path) -> dict[str, str]:
+    """Return what an index lists: tensor name -> name of a safetensors file beside it.
+
+    Raises:
+        CheckpointError: it is no index, or names a file elsewhere.
+    """
     listing = read_json_file(index)
     weight_map = listing.get("weight_map") if isinstance(listing, dict) else None
     if not isinstance(weight_map, dict) or not weight_map:
@@ -124,6 +130,11 @@ def _open_index(index: Path, folder: Path | None = None) -> CheckpointFile:
                 f"{index}: puts tensor {show(name)} into {show(shard)}, which is not the name of a "
                 "safetensors file in this folder"
             )
+    return weight_map
+
+
+def _open_index(index: Path, folder: Path | None = None) -> CheckpointFile:
+    weight_map = named_shards(index)
     shards = list(dict.fromkeys(weight_map.values()))
     if len(shards) > MAX_PARTS:
         raise CheckpointError(f"{index}: names {len(shards)} files (at most {MAX_PARTS})")

@@ -19,7 +19,8 @@ class ModelFiles:
     opens them.
 
     Attributes:
-        checkpoint: any file that holds several components; safetensors or GGUF, file or folder.
+        checkpoint: any file that holds several components, safetensors or GGUF, or a folder with
+            the files of one model: a diffusers folder, one of everything, the hub's cache of one.
         text_encoder: Gemma 3: a folder, a safetensors file or a llama.cpp GGUF; for LTX-2.5 its
             Gemma 4, a safetensors file with projection and tokenizer.
         transformer: the transformer, with or without connectors.

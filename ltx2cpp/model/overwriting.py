@@ -18,6 +18,8 @@ _SIDE_SUFFIXES = (".json", ".model")
 # Read where they lie beside a file, or in the folder that diffusers has for them.
 _SIDE_NAMES = ("config.json", "adapter_config.json", "tokenizer.json", "tokenizer.model")
 _TOKENIZER_FOLDER = "tokenizer"
+# snapshots, commit, and two of the repository's own.
+_FOLDERS_DEEP = 4
 _NUMBERED = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<rest>\d{5}\.(safetensors|gguf))", re.DOTALL)
 
 # Device and inode, or the name where a file system has no inodes.
@@ -109,14 +111,20 @@ def _entries(folder: Path) -> list[Path]:
         return []
 
 
-def _files_of_folder(folder: Path) -> list[Path]:
+def _files_of_folder(folder: Path, depth: int = _FOLDERS_DEEP) -> list[Path]:
+    """List what may be read of a folder: also in folders of components, variants and snapshots."""
     entries = _entries(folder)
     indices = [entry for entry in entries if entry.name.endswith(_INDEX_SUFFIX)]
     weights = [entry for entry in entries if entry.suffix in _WEIGHT_SUFFIXES]
     if len(indices) == 1:
         # What the index does not name is not read.
         weights = _named_by(indices[0]) or weights
-    return [*weights, *(entry for entry in entries if entry.suffix in _SIDE_SUFFIXES)]
+    inner = [entry for entry in entries if depth and is_folder(entry)]
+    return [
+        *weights,
+        *(entry for entry in entries if entry.suffix in _SIDE_SUFFIXES),
+        *(file for each in inner for file in _files_of_folder(each, depth - 1)),
+    ]
 
 
 def _shards_of(path: Path) -> list[Path]:

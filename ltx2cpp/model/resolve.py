@@ -34,10 +34,12 @@ from ltx2cpp.model.detect import (
     upsampler_kind,
 )
 from ltx2cpp.model.files import ModelFiles
+from ltx2cpp.model.folders import files_in_folder
 from ltx2cpp.model.model_set import ModelSet
 from ltx2cpp.model.names import Group
 from ltx2cpp.model.source import Source
 from ltx2cpp.model.tokenizer_source import find_tokenizer
+from ltx2cpp.paths import is_folder
 
 logger = logging.getLogger("ltx2cpp")
 
@@ -97,7 +99,7 @@ def resolve(files: ModelFiles) -> ModelSet:
         ConfigError: metadata out of range, or components that do not fit together.
         UnsupportedError: a model, packing or configuration value that is not implemented.
     """
-    paths = files.paths()
+    paths = _with_folder(files.paths())
     role_paths = {role: path for role, path in paths.items() if role != "tokenizer"}
     if not role_paths:
         raise ArgumentError("no model file given: expected checkpoint= or single components")
@@ -124,6 +126,15 @@ def resolve(files: ModelFiles) -> ModelSet:
     )
     check_compatible(models)
     return models
+
+
+def _with_folder(paths: dict[str, Path]) -> dict[str, Path]:
+    """Put the files of a folder in its place, but for roles whose files are given."""
+    folder = paths.get("checkpoint")
+    if folder is None or not is_folder(folder):
+        return paths
+    given = {role: path for role, path in paths.items() if role != "checkpoint"}
+    return {**files_in_folder(folder, given), **given}
 
 
 def _open_in_role(role: str, path: Path) -> Source:

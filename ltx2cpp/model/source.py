@@ -9,12 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from ltx2cpp.checkpoint import CheckpointFile, TensorInfo, WeightRef
+from ltx2cpp.checkpoint.files import read_json_file
 from ltx2cpp.config import Fields, parse_config
+from ltx2cpp.config.diffusers import official_config
 from ltx2cpp.model.components import Component
 from ltx2cpp.model.families import refuse_other_family
 from ltx2cpp.model.names import Group, SortedTensors, sort_tensors
 from ltx2cpp.model.packing import refuse_packed
 from ltx2cpp.model.weight_scales import attach_scales, read_formats
+from ltx2cpp.paths import is_file, is_folder
+
+_DIFFUSERS_STEM = "diffusion_pytorch_model"
 
 
 @dataclass(frozen=True)
@@ -48,9 +53,20 @@ class Source:
 
     @cached_property
     def config(self) -> Fields:
-        """The metadata entry `config`; empty when the file has none."""
+        """The metadata entry `config`, or the file that diffusers writes beside; else empty."""
         where = f"{self.path}: config"
-        return Fields(parse_config(self.file.metadata.get("config"), where), where)
+        if "config" in self.file.metadata or (beside := self._config_beside()) is None:
+            return Fields(parse_config(self.file.metadata.get("config"), where), where)
+        parsed = read_json_file(beside)
+        return Fields(official_config(parsed) if isinstance(parsed, dict) else {}, str(beside))
+
+    def _config_beside(self) -> Path | None:
+        """Return the config.json of a component's folder; beside other files it is anyone's."""
+        if not (is_folder(self.path) or self.path.name.startswith(_DIFFUSERS_STEM)):
+            return None
+        folder = self.path if is_folder(self.path) else self.path.parent
+        path = folder / "config.json"
+        return path if is_file(path) else None
 
     def weights(self, tensors: Mapping[str, TensorInfo]) -> dict[str, WeightRef]:
         """Return the weights among tensors of this file, each with its scales."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ltx2cpp.checkpoint import CheckpointFile, TensorInfo, open_checkpoint, read_bytes
 from ltx2cpp.checkpoint.gguf import MAGIC
+from ltx2cpp.checkpoint.hub import snapshot_of
 from ltx2cpp.checkpoint.single import HEAD_BYTES, read_head, refuse_stranger
 from ltx2cpp.errors import CheckpointError
 from ltx2cpp.paths import is_file, is_folder
@@ -81,7 +82,7 @@ def find_tokenizer(path: Path | None, sources: Mapping[str, Source]) -> Tokenize
 
 def _source_at(path: Path) -> TokenizerSource:
     if is_folder(path):
-        tokenizer = _in_folder(path)
+        tokenizer = _in_folder(snapshot_of(path))
         if tokenizer is None:
             raise CheckpointError(f"{path}: holds neither {' nor '.join(_FILE_NAMES)}")
         return tokenizer

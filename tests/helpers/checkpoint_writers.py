@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import gguf
+
 ITEM_BYTES = {
     "F64": 8,
     "I64": 8,
@@ -45,12 +47,7 @@ _FORMS = {
 }
 # GGUF tensor type -> (number, elements and bytes of a block).
 GGUF_TYPES = {
-    "F32": (0, 1, 4),
-    "F16": (1, 1, 2),
-    "Q8_0": (8, 32, 34),
-    "Q4_K": (12, 256, 144),
-    "Q6_K": (14, 256, 210),
-    "BF16": (30, 1, 2),
+    kind.name: (kind.value, *gguf.GGML_QUANT_SIZES[kind]) for kind in gguf.GGMLQuantizationType
 }
 
 

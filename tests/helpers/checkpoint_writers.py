@@ -47,7 +47,9 @@ _FORMS = {
 }
 # GGUF tensor type -> (number, elements and bytes of a block).
 GGUF_TYPES = {
-    kind.name: (kind.value, *gguf.GGML_QUANT_SIZES[kind]) for kind in gguf.GGMLQuantizationType
+    # The package does not know this one.
+    "Q2_0": (42, 64, 18),
+    **{kind.name: (kind.value, *gguf.GGML_QUANT_SIZES[kind]) for kind in gguf.GGMLQuantizationType},
 }
 
 

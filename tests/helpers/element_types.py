@@ -1,16 +1,53 @@
-"""Weights in the element types of model files, with the values that are in them."""
+"""A model with its matrices in one element type, and the values that are in it then."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
 
-import gguf
 import numpy as np
 from numpy.typing import NDArray
 
-from helpers.stored_models import Stored
+from helpers import stored_types
+from helpers.stored_models import Model, Stored
 
 Values = NDArray[np.float32]
+
+PLAIN = ("f32", "f16", "bf16")
+BLOCKS = tuple(kind for kind in stored_types.GGUF_TYPES if kind not in PLAIN)
+PACKED = stored_types.PACKINGS
+
+_MATRIX = re.compile(r".*\.transformer_blocks\..*(to_[qkv]|to_out\.0|ff\.net\.(0\.proj|2))\.weight")
+
+
+def in_type(model: Model, kind: str) -> tuple[Model, Model]:
+    """Return a model whose matrices of the transformer's blocks are in a type, where they fit.
+
+    Args:
+        model: tensors in plain types.
+        kind: one of PLAIN, which all tensors get, of BLOCKS or of PACKED.
+
+    Returns:
+        the model, and one with the values in it as float32.
+    """
+    stored: Model = {}
+    exact: Model = {}
+    for name, tensor in model.items():
+        values = values_of(tensor)
+        if kind in PLAIN:
+            stored[name] = tensor if tensor.dtype == kind.upper() else plain(kind, values)
+            values = values_of(stored[name])
+        elif not _MATRIX.fullmatch(name) or not _fits(kind, tensor.shape):
+            stored[name] = tensor
+        elif kind in PACKED:
+            parts, values = stored_types.pack(kind, values)
+            stem = name.removesuffix("weight")
+            stored |= {stem + end: Stored(*part) for end, part in parts.items()}
+        else:
+            data = stored_types.encode_gguf(kind, values)
+            stored[name] = Stored(kind.upper(), tensor.shape, data)
+            values = stored_types.decode_gguf(kind, data, tensor.shape)
+        exact[name] = plain("f32", values)
+    return stored, exact
 
 
 def values_of(tensor: Stored) -> Values:
@@ -22,39 +59,17 @@ def values_of(tensor: Stored) -> Values:
     return np.frombuffer(tensor.data, form).astype(np.float32).reshape(tensor.shape)
 
 
-def plain(dtype: str) -> Callable[[Values], Stored]:
-    """Return a function to tensors of F32, F16 or BF16, by truncation."""
-
-    def store(values: Values) -> Stored:
-        values = np.ascontiguousarray(values, "<f4")
-        if dtype == "BF16":
-            data = (values.view("<u4") >> 16).astype("<u2").tobytes()
-        else:
-            data = values.astype({"F32": "<f4", "F16": "<f2"}[dtype]).tobytes()
-        return Stored(dtype, values.shape, data)
-
-    return store
+def plain(kind: str, values: Values) -> Stored:
+    """Return a tensor in a plain type, by truncation."""
+    values = np.ascontiguousarray(values, "<f4")
+    if kind == "bf16":
+        data = (values.view("<u4") >> 16).astype("<u2").tobytes()
+    else:
+        data = values.astype({"f32": "<f4", "f16": "<f2"}[kind]).tobytes()
+    return Stored(kind.upper(), values.shape, data)
 
 
-def quantised(name: str) -> Callable[[Values], tuple[Stored, Values]]:
-    """Return a function to blocks of a type of ggml, and the values in them, as gguf has them."""
-    kind = gguf.GGMLQuantizationType[name]
-
-    def store(values: Values) -> tuple[Stored, Values]:
-        raw = gguf.quants.quantize(np.ascontiguousarray(values, np.float32), kind)
-        back = gguf.quants.dequantize(raw, kind).reshape(values.shape)
-        return Stored(name, values.shape, raw.tobytes()), back.astype(np.float32)
-
-    return store
-
-
-def can_hold(name: str, tensor: str, shape: tuple[int, ...]) -> bool:
-    """Return whether converters put a tensor into blocks of a type: matrices of whole blocks."""
-    elements, _ = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[name]]
-    steering = ("adaln", "patchify", "proj_out", "table", "registers", "gate_logits", "norm")
-    return (
-        len(shape) == 2
-        and shape[1] % elements == 0
-        and tensor.endswith(".weight")
-        and not any(part in tensor for part in steering)
-    )
+def _fits(kind: str, shape: tuple[int, ...]) -> bool:
+    if kind in PACKED:
+        return stored_types.fits(kind, shape)
+    return shape[1] % stored_types.GGUF_TYPES[kind][1] == 0

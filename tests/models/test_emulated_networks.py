@@ -21,9 +21,10 @@ import test_upsampler
 import tolerances
 from harness import compare
 from helpers import text_cases, transformer_cases, video_cases
+from helpers.numpy_transformer import weight_shapes
 from helpers.numpy_upsampler import upsampler_shapes
 from helpers.transformer_cases import make_modality, random_weights, write_weights
-from helpers.transformer_configs import TINY_20, TINY_23
+from helpers.transformer_configs import RELEASED_23, TINY_20, TINY_23
 from numpy.typing import NDArray
 
 from ltx2cpp import _core
@@ -169,3 +170,40 @@ def test_audio(name: str, fixture_a: Path, monkeypatch: pytest.MonkeyPatch) -> N
             network = test_audio_networks.open_network(models.vocoder, _core.Vocoder)
             results.append(network.vocode(mel))
     compare(name, results[1], results[0], tolerances.WAVE_F32)
+
+
+def wide_table(folder: Path, config: TransformerConfig) -> Any:
+    """BF16 matrices of a released width over one piece of a file, which keeps it small."""
+    rng = np.random.default_rng(1)
+    shapes = weight_shapes(config)
+    largest = max(int(np.prod(shape)) for shape in shapes.values())
+    # A prime length: rows of no matrix repeat at the same columns.
+    pool = rng.standard_normal(1_000_003, dtype=np.float32) / 64
+    bits = (np.resize(pool, largest + 4096).view(np.uint32) >> 16).astype(np.uint16)
+    ones = 1 + np.float32(0.2) * rng.standard_normal(config.cross_attention_dim, dtype=np.float32)
+    path = folder / "weights.bin"
+    with path.open("wb") as file:
+        file.write(bits.tobytes())
+        file.write(ones.tobytes())
+    table = _core.TensorTable()
+    for name, shape in shapes.items():
+        count = int(np.prod(shape))
+        if name.endswith("norm.weight"):
+            table.add(name, "f32", shape, str(path), bits.nbytes, 4 * count, None)
+        else:
+            offset = 2 * int(rng.integers(4096))
+            table.add(name, "bf16", shape, str(path), offset, 2 * count, None)
+    return table
+
+
+def test_one_block_of_released_width(tmp_path: Path) -> None:
+    config = dataclasses.replace(RELEASED_23, num_layers=1)
+    table = wide_table(tmp_path, config)
+    results = []
+    for kind in (False, True):
+        device = testing.open_device("cpu", 1, emulated_cuda=kind)
+        network = _core.Transformer(table, dataclasses.asdict(config), device)
+        results.append(velocities(network, config)())
+        del network
+    for name, want, got in zip(("video", "audio"), *results, strict=True):
+        compare(name, got, want, tolerances.TRANSFORMER_BF16)

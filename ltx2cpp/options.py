@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.numeric import real_number
@@ -212,6 +213,8 @@ class Sampling:
             (default 0.5) renews.
         noise_seed: seed of the renewed noise; None takes the seed of the clip.
         stage_2_sigmas: noise levels of the second of two stages; None takes the official ones.
+        step_noise: noise of "euler_ancestral" instead of drawn one, a pair for each step but the
+            last: video (tokens, channels) and audio, None for an absent stream.
 
     Raises:
         ArgumentError: a value is unknown or out of range.
@@ -224,6 +227,7 @@ class Sampling:
     eta: float | None = None
     noise_seed: int | None = None
     stage_2_sigmas: tuple[float, ...] | None = None
+    step_noise: Sequence[tuple[Any, Any]] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.scheduler not in get_args(Scheduler):

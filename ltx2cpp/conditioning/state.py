@@ -25,6 +25,8 @@ class LatentState:
         generated: number of leading tokens that belong to the clip; the rest are appended
             conditions, dropped at the end.
         attention: (tokens, tokens) in 0..1, how much tokens look at each other, or None for fully.
+        keyframes: (tokens,), 1 for tokens that stand for one pixel frame, which LTX-2.5 tells from
+            others; None where there are none.
     """
 
     latent: FloatArray
@@ -33,12 +35,27 @@ class LatentState:
     positions: FloatArray
     generated: int
     attention: FloatArray | None = None
+    keyframes: FloatArray | None = None
 
     @classmethod
-    def empty(cls, tokens: int, channels: int, positions: FloatArray) -> LatentState:
-        """Return a state in which everything is generated and the latent is zero."""
+    def empty(
+        cls, tokens: int, channels: int, positions: FloatArray, first_frame: int = 0
+    ) -> LatentState:
+        """Return a state in which everything is generated and the latent is zero.
+
+        Args:
+            tokens, channels: extents of the latent.
+            positions: (axes, tokens, 2).
+            first_frame: tokens of the first latent frame, which stands for one pixel frame, held
+                or not.
+        """
         zero = np.zeros((tokens, channels), np.float32)
-        return cls(zero, zero, np.ones(tokens, np.float32), positions, tokens)
+        keyframes = None
+        if first_frame:
+            keyframes = np.zeros(tokens, np.float32)
+            keyframes[:first_frame] = 1.0
+        mask = np.ones(tokens, np.float32)
+        return cls(zero, zero, mask, positions, tokens, keyframes=keyframes)
 
     def timesteps(self, sigma: float) -> FloatArray:
         """Return each token's noise level at the global level ``sigma``, (tokens,)."""
@@ -101,8 +118,13 @@ class LatentState:
                 f"with a clip of {self.clean.shape}"
             )
         mask = np.full(tokens.shape[0], 1.0 - strength, np.float32)
+        keyframes = self.keyframes
+        if keyframes is not None:
+            # Given pictures and references are not marked, their first frames neither.
+            keyframes = np.concatenate([keyframes, np.zeros(tokens.shape[0], np.float32)])
         return replace(
             self,
+            keyframes=keyframes,
             latent=np.concatenate([self.latent, np.zeros_like(tokens)]),
             clean=np.concatenate([self.clean, tokens]),
             mask=np.concatenate([self.mask, mask]),

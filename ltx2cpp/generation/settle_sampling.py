@@ -28,7 +28,7 @@ from ltx2cpp.sampling.schedulers import (
     linear_quadratic_sigmas,
     ltx2_sigmas,
 )
-from ltx2cpp.values import FloatArray, PromptEmbedding
+from ltx2cpp.values import FloatArray, PromptEmbedding, as_float32
 
 logger = logging.getLogger("ltx2cpp")
 
@@ -169,10 +169,30 @@ def _settle_sampler(
         noise_seed = seed_number(sampling.noise_seed)
     else:
         noise_seed = preset.seed if seed is None else seed
-    choice = SamplerChoice(sampling.sampler or preset.sampler, sampling.eta, noise_seed)
+    name = sampling.sampler or preset.sampler
+    step_noise = _settle_step_noise(sampling, name, len(sigmas) - 1)
+    choice = SamplerChoice(name, sampling.eta, noise_seed, step_noise)
     if choice.name == "res_2s":
         check_levels(sigmas)
     return choice
+
+
+def _settle_step_noise(
+    sampling: Sampling, sampler: str, steps: int
+) -> tuple[FloatArray, ...] | None:
+    """Return the noise that was given for the steps, video and audio of each in turn."""
+    given = sampling.step_noise
+    if given is None:
+        return None
+    if sampler != "euler_ancestral":
+        raise ArgumentError(f"step_noise: the sampler {sampler} adds no such noise")
+    if len(given) != steps - 1 or any(len(pair) != 2 for pair in given):
+        raise ArgumentError(
+            f"step_noise: expected {steps - 1} pairs (video, audio), one for each of {steps} steps "
+            f"but the last, found {len(given)}"
+        )
+    noise = [each for pair in given for each in pair if each is not None]
+    return tuple(as_float32(each, "step_noise", 2) for each in noise)
 
 
 def _settle_negative(

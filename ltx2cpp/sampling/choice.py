@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from ltx2cpp.errors import ShapeError
 from ltx2cpp.sampling.noise import NoiseSource
 from ltx2cpp.sampling.res2s import Res2sSampler
 from ltx2cpp.sampling.samplers import (
     AncestralSampler,
     EulerSampler,
     GradientEstimationSampler,
+    NoiseCall,
     Sampler,
     check_sampler,
 )
+from ltx2cpp.values import FloatArray
 
 # Keep the added noise apart from the noise that a clip with the same seed starts from.
 _STEP_OFFSET, _INNER_OFFSET = 10_000, 20_000
@@ -28,6 +31,8 @@ class SamplerChoice:
         name: one of `ltx2cpp.sampling.samplers.SAMPLERS`.
         eta: share of noise that a step renews; None takes the sampler's own.
         noise_seed: seed of that noise.
+        step_noise: that noise itself, in the order of its draws, for "euler_ancestral"; None draws
+            it.
 
     Raises:
         ArgumentError: unknown name.
@@ -36,6 +41,7 @@ class SamplerChoice:
     name: str = "euler"
     eta: float | None = None
     noise_seed: int = 0
+    step_noise: tuple[FloatArray, ...] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         check_sampler(self.name)
@@ -46,10 +52,26 @@ class SamplerChoice:
             return EulerSampler
         if self.name == "gradient_estimation":
             return GradientEstimationSampler
-        step = NoiseSource((self.noise_seed + _STEP_OFFSET) % _SEEDS).normal
+        step: NoiseCall = NoiseSource((self.noise_seed + _STEP_OFFSET) % _SEEDS).normal
+        if self.step_noise is not None:
+            step = _given_noise(self.step_noise)
         if self.name == "euler_ancestral":
             eta = 1.0 if self.eta is None else self.eta
             return lambda: AncestralSampler(step, eta)
         inner = NoiseSource((self.noise_seed + _INNER_OFFSET) % _SEEDS).normal
         inner_eta = 0.5 if self.eta is None else self.eta
         return lambda: Res2sSampler(step, inner, inner_eta)
+
+
+def _given_noise(noise: tuple[FloatArray, ...]) -> NoiseCall:
+    """Return a source that hands out what was given, one after the other."""
+    rest = iter(noise)
+
+    def draw(shape: tuple[int, ...]) -> FloatArray:
+        values = next(rest, None)
+        if values is None or values.shape != shape:
+            found = "no more" if values is None else values.shape
+            raise ShapeError(f"step_noise: expected {shape} for this step, found {found}")
+        return values
+
+    return draw

@@ -46,6 +46,7 @@ class _Stream:
             timesteps=self.state.timesteps(sigma),
             positions=self.state.positions,
             attention_mask=self.state.attention,
+            keyframes_mask=self.state.keyframes,
         )
 
     def due(self, query: Query) -> bool:

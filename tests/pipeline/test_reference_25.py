@@ -12,7 +12,7 @@ import pytest
 import tolerances
 from harness import compare
 
-from ltx2cpp import LTX2Pipeline, Modality, ModelFiles
+from ltx2cpp import LTX2Pipeline, Modality, ModelFiles, Sampling
 from ltx2cpp.errors import ArgumentError, ShapeError
 
 Arrays = dict[str, np.ndarray]
@@ -201,3 +201,82 @@ def test_options_out_of_range(
     latent = load(fixture_c, "diffusion_decoder")["small.latent"][0]
     with pytest.raises((ArgumentError, ShapeError), match=message):
         decoders.stream_video(latent, **options)
+
+
+# -- whole runs -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def whole(fixture_c: Path) -> Iterator[LTX2Pipeline]:
+    files = ModelFiles(
+        transformer=fixture_c / "ltx-2.5-tiny-transformer.safetensors",
+        text_encoder=fixture_c / "gemma4-tiny-with-proj.safetensors",
+        video_vae=fixture_c / "ltx-2.5-tiny-video-vae-conv.safetensors",
+        audio_vae=fixture_c / "ltx-2.5-tiny-audio-vae.safetensors",
+        spatial_upsampler=fixture_c / "ltx-2.5-tiny-latent-spatial-upscaler-x2.safetensors",
+        variant="distilled",
+    )
+    with LTX2Pipeline(files, device="cpu", weight_type="f32", threads=2) as opened:
+        yield opened
+
+
+def step_noise(arrays: Arrays, case: str) -> list[tuple[np.ndarray, np.ndarray]]:
+    names = (f"{case}.video.step_noise", f"{case}.audio.step_noise")
+    return list(zip(*(arrays[name] for name in names), strict=True))
+
+
+def test_one_stage_run(whole: LTX2Pipeline, fixture_c: Path, manifest: dict[str, Any]) -> None:
+    arrays, size = load(fixture_c, "sampling"), manifest["e2e"]
+    output = whole(
+        size["prompt"],
+        width=size["width"],
+        height=size["height"],
+        num_frames=size["frames"],
+        frame_rate=size["fps"],
+        sigmas=arrays["t2v.sigmas"].tolist(),
+        noise=(arrays["t2v.video.noise"], arrays["t2v.audio.noise"]),
+        sampling=Sampling(step_noise=step_noise(arrays, "t2v")),
+        two_stage=False,
+        output="latents",
+    )
+    compare("video", output.video_latent, arrays["t2v.video.latent"], tolerances.RUN_F32)
+    compare("audio", output.audio_latent, arrays["t2v.audio.latent"], tolerances.RUN_F32)
+
+
+def test_two_stage_run(whole: LTX2Pipeline, fixture_c: Path, manifest: dict[str, Any]) -> None:
+    """The first stage is ancestral, the second plain."""
+    arrays, size = load(fixture_c, "sampling"), manifest["two_stage"]
+    streams = [(stage, stream) for stage in (1, 2) for stream in ("video", "audio")]
+    output = whole(
+        manifest["e2e"]["prompt"],
+        width=size["width"],
+        height=size["height"],
+        num_frames=size["frames"],
+        frame_rate=manifest["e2e"]["fps"],
+        noise=tuple(arrays[f"two_stage.{stage}.{stream}.noise"] for stage, stream in streams),
+        sampling=Sampling(step_noise=step_noise(arrays, "two_stage.1")),
+        two_stage=True,
+        output="latents",
+    )
+    compare("video", output.video_latent, arrays["two_stage.2.video.latent"], tolerances.RUN_F32)
+    compare("audio", output.audio_latent, arrays["two_stage.2.audio.latent"], tolerances.RUN_F32)
+
+
+def test_a_clip_from_a_seed(whole: LTX2Pipeline) -> None:
+    output = whole("a boat", width=64, height=64, num_frames=9, seed=3, num_inference_steps=2)
+    assert output.video.shape == (9, 64, 64, 3)
+    assert "ancestral" in json.dumps(output.info, default=str)
+
+
+@pytest.mark.parametrize(
+    ("sampling", "message"),
+    [
+        (Sampling(sampler="euler", step_noise=[]), "the sampler euler adds no such noise"),
+        (Sampling(step_noise=[]), "step_noise: expected 1 pairs .* for each of 2 steps"),
+    ],
+)
+def test_step_noise_that_does_not_fit(
+    whole: LTX2Pipeline, sampling: Sampling, message: str
+) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        whole("a", width=64, height=64, num_frames=9, sigmas=[1, 0.5, 0], sampling=sampling)

@@ -209,6 +209,7 @@ def _start_video(
         video_positions(
             shape.latent_frames, shape.latent_height, shape.latent_width, shape.frame_rate
         ),
+        first_frame=shape.latent_height * shape.latent_width,
     )
     if latent is not None:
         video = replace(video, latent=pack_video(latent))

@@ -34,7 +34,7 @@ def describe(plan: Plan) -> dict[str, Any]:
         "seed": plan.seed,
         "num_inference_steps": len(first.sigmas) - 1,
         "sigmas": _levels(first.sigmas),
-        "sampler": dataclasses.asdict(first.sampler),
+        "sampler": {name: getattr(first.sampler, name) for name in ("name", "eta", "noise_seed")},
         "guidance": json.loads(json.dumps(dataclasses.asdict(first.guidance))),
         "conditions": [conditioning.describe(each) for each in plan.conditions],
         "audio_condition": None if audio_condition is None else audio_condition.describe(),

@@ -154,6 +154,7 @@ class Config:
     caption_projection: bool = False
     caption_channels: int = 9
     max_pos: tuple[int, int, int] = (20, 2048, 2048)
+    audio_stream: bool = True
     latent_channels: int = CHANNELS
     patch_size: int = 4
     vocab_size: int = 50

@@ -13,7 +13,8 @@ from helpers.stored_models import Model, Stored
 Values = NDArray[np.float32]
 
 PLAIN = ("f32", "f16", "bf16")
-BLOCKS = tuple(kind for kind in stored_types.GGUF_TYPES if kind not in PLAIN)
+# Two formats have an NVFP4, each its own.
+BLOCKS = tuple(f"gguf {kind}" for kind in stored_types.GGUF_TYPES if kind not in PLAIN)
 PACKED = stored_types.PACKINGS
 
 _MATRIX = re.compile(r".*\.transformer_blocks\..*(to_[qkv]|to_out\.0|ff\.net\.(0\.proj|2))\.weight")
@@ -43,9 +44,10 @@ def in_type(model: Model, kind: str) -> tuple[Model, Model]:
             stem = name.removesuffix("weight")
             stored |= {stem + end: Stored(*part) for end, part in parts.items()}
         else:
-            data = stored_types.encode_gguf(kind, values)
-            stored[name] = Stored(kind.upper(), tensor.shape, data)
-            values = stored_types.decode_gguf(kind, data, tensor.shape)
+            block = kind.removeprefix("gguf ")
+            data = stored_types.encode_gguf(block, values)
+            stored[name] = Stored(block.upper(), tensor.shape, data)
+            values = stored_types.decode_gguf(block, data, tensor.shape)
         exact[name] = plain("f32", values)
     return stored, exact
 
@@ -72,4 +74,4 @@ def plain(kind: str, values: Values) -> Stored:
 def _fits(kind: str, shape: tuple[int, ...]) -> bool:
     if kind in PACKED:
         return stored_types.fits(kind, shape)
-    return shape[1] % stored_types.GGUF_TYPES[kind][1] == 0
+    return shape[1] % stored_types.GGUF_TYPES[kind.removeprefix("gguf ")][1] == 0

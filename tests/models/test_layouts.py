@@ -23,7 +23,7 @@ from ltx2cpp import LTX2Pipeline, Modality, ModelFiles
 
 CELLS = [
     *((publisher, packing, "bf16") for publisher in PUBLISHERS for packing in PACKINGS),
-    *((publisher, "gguf in parts", "q8_0") for publisher in PUBLISHERS),
+    *((publisher, "gguf in parts", "gguf q8_0") for publisher in PUBLISHERS),
     *(("official", "one gguf", kind) for kind in ("f32", "f16", *BLOCKS)),
     *(("split", "one safetensors", kind) for kind in ("f32", "f16", *PACKED)),
 ]

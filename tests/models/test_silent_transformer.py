@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tolerances
+from harness import compare
 from helpers.stored_models import DIT, Model, read_stored, renamed, write_stored
 from helpers.transformer_cases import (
     make_modality,
@@ -80,6 +82,12 @@ def test_video_alone_equals_that_of_both_streams(config: TransformerConfig, tmp_
             alone.velocity(*streams)
 
 
+def check_same(found: GenerationOutput, wanted: GenerationOutput) -> None:
+    """Where a weight lies in its file decides by which kernel it is multiplied."""
+    bound = tolerances.LAYOUT_FILE_TYPES
+    compare("video", found.video_latent, wanted.video_latent, bound)
+
+
 @pytest.fixture(scope="module")
 def wanted(fixture_a: Path) -> GenerationOutput:
     with open_files(fixture_a) as pipe:
@@ -107,7 +115,8 @@ def test_silent_clip_is_that_of_the_whole_model(
         plan = pipe.memory_plan(PROMPT, audio=False, **CLIP)
         assert {phase.name for phase in plan.phases} >= {"denoise", "decode video"}
         found = pipe(PROMPT, audio=False, **CLIP)
-        assert np.array_equal(found.video, wanted.video) and found.audio is None
+        check_same(found, wanted)
+        assert found.audio is None
         for audio in ({"audio": True}, {}):
             for call in (pipe, pipe.memory_plan):
                 with pytest.raises(ArgumentError, match=r"video-only.*no audio stream.*--no-audio"):
@@ -125,7 +134,8 @@ def test_whole_checkpoint_without_sound(
     path = write_stored(tmp_path / "silent-dev.safetensors", kept, config if metadata else None)
     with open_files(fixture_a, checkpoint=path) as pipe:
         found = pipe(PROMPT, audio=False, **CLIP)
-        assert np.array_equal(found.video, wanted.video) or not metadata
+        if metadata:
+            check_same(found, wanted)
         embedding = pipe.encode_prompt(PROMPT)
         assert embedding.audio.shape == (1024, 0)
         embedding.save(tmp_path / "prompt.safetensors")
@@ -147,7 +157,7 @@ def test_projection_without_sound_beside_a_whole_transformer(
     part = {name: value for name, value in tensors.items() if "video_aggregate_embed" in name}
     path = write_stored(tmp_path / "projection.safetensors", part)
     with open_files(fixture_a, text_projection=path) as pipe:
-        assert np.array_equal(pipe(PROMPT, audio=False, **CLIP).video, wanted.video)
+        check_same(pipe(PROMPT, audio=False, **CLIP), wanted)
         with pytest.raises(CheckpointError, match=r"projection\.safetensors.*no part for sound"):
             pipe(PROMPT, **CLIP)
 

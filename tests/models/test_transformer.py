@@ -332,7 +332,6 @@ def test_stg_block_out_of_range_is_refused(tiny: Tiny, block: int) -> None:
     ("changes", "error", "message"),
     [
         ({"rope_type": "interleaved"}, UnsupportedError, "interleaved"),
-        ({"keyframes_embedding": True}, UnsupportedError, "keyframes_abs_pos_embedding"),
         ({"num_layers": 0}, ConfigError, "num_layers is 0"),
         ({"head_dim": 15}, ConfigError, "head_dim is 15"),
         ({"num_heads": -2}, ConfigError, "num_heads is -2"),

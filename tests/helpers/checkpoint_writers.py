@@ -87,6 +87,8 @@ def write_safetensors(
     """Write a file whose weights are holes, except those given in `data`."""
     header, data_bytes = safetensors_header(tensors, metadata)
     raw = json.dumps(header).encode()
+    # As publishers pad it: weights at odd addresses are copied and held in another form.
+    raw += b" " * (-len(raw) % 8)
     with path.open("wb") as stream:
         stream.write(struct.pack("<Q", len(raw)) + raw)
         for name, stored in (data or {}).items():

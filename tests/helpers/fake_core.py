@@ -155,6 +155,8 @@ class Config:
     caption_channels: int = 9
     max_pos: tuple[int, int, int] = (20, 2048, 2048)
     audio_stream: bool = True
+    video_width: int = WIDTH
+    audio_width: int = AUDIO_WIDTH
     latent_channels: int = CHANNELS
     patch_size: int = 4
     vocab_size: int = 50
@@ -163,6 +165,12 @@ class Config:
         SimpleNamespace(kind=kind)
         for kind in ("res_x", "compress_space", "compress_time", "compress_all", "compress_all")
     )
+
+    @property
+    def context_widths(self) -> dict[str, int]:
+        if self.caption_projection:
+            return {"video": self.caption_channels, "audio": self.caption_channels}
+        return {"video": self.cross_attention_dim, "audio": self.audio_cross_attention_dim}
 
 
 AUDIO_VAE = AudioVaeConfig(
@@ -228,6 +236,8 @@ class FakeModels:
     text_projection: Any = field(default_factory=component)
     text_encoder: Any = field(default_factory=component)
     video_decoder: Any = field(default_factory=component)
+    diffusion_decoder: Any = None
+    decodes_by_diffusion: bool = False
     video_encoder: Any = field(default_factory=component)
     audio_decoder: Any = field(default_factory=lambda: component(AUDIO_VAE))
     audio_encoder: Any = field(default_factory=lambda: component(AUDIO_VAE))

@@ -134,7 +134,7 @@ def test_loras_change_weights_of_any_type(
     name = "transformer_blocks.0.ff.net.2.weight"
     rng = np.random.default_rng(3)
     factors = {
-        "down": rng.standard_normal((4, values[name].shape[1]), dtype=np.float32) / 32,
+        "down": rng.standard_normal((4, values[name].shape[1]), dtype=np.float32) / 8,
         "up": rng.standard_normal((values[name].shape[0], 4), dtype=np.float32),
     }
     save_file(factors, tmp_path / "lora.safetensors")

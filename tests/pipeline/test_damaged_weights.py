@@ -28,7 +28,7 @@ def modality(channels: int, width: int, axes: int) -> Modality:
 
 def velocity(pipe: LTX2Pipeline) -> object:
     config = pipe.models.require("transformer").config
-    widths = pipe.networks.transformer.context_widths
+    widths = config.context_widths
     return pipe.velocity(
         modality(config.in_channels, widths["video"], 3),
         modality(config.audio_in_channels, widths["audio"], 1),

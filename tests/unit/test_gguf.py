@@ -23,7 +23,7 @@ from helpers.hostile_cases import valid_gguf
 
 from ltx2cpp.checkpoint import DType, open_checkpoint, read_array
 from ltx2cpp.checkpoint.gguf import open_gguf
-from ltx2cpp.errors import UnsupportedError
+from ltx2cpp.errors import CheckpointError, UnsupportedError
 
 
 def test_metadata_and_tensors(tmp_path: Path) -> None:
@@ -92,12 +92,24 @@ def test_reads_what_the_package_writes(tmp_path: Path) -> None:
         read_array(file.tensors["y"])
 
 
-@pytest.mark.parametrize("kind", GGUF_TYPES)
+# Types of rows of activations, which no file stores.
+_OF_ACTIVATIONS = ("Q8_1", "Q8_K")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in GGUF_TYPES if kind not in _OF_ACTIVATIONS])
 def test_types_and_sizes(kind: str, tmp_path: Path) -> None:
     _, elements, block_bytes = GGUF_TYPES[kind]
     path = write_gguf(tmp_path / "m.gguf", {"t": (kind, (3, 2 * elements))})
     info = open_checkpoint(path).tensors["t"]
     assert info.size_bytes == 6 * block_bytes and str(info.dtype) == kind.lower()
+
+
+@pytest.mark.parametrize("kind", _OF_ACTIVATIONS)
+def test_types_of_activations_are_named(kind: str, tmp_path: Path) -> None:
+    elements = GGUF_TYPES[kind][1]
+    path = write_gguf(tmp_path / "m.gguf", {"t": (kind, (3, 2 * elements))})
+    with pytest.raises(CheckpointError, match=f"stored as {kind} .* holds no weights"):
+        open_checkpoint(path)
 
 
 def test_a_whole_vocabulary_reads_quickly(tmp_path: Path) -> None:

@@ -80,19 +80,6 @@ class DiffusionDecoder:
         """Return (frames, height, width) that are computed for a latent (C, F, h, w)."""
         return self._geometry(latent_shape).canvas
 
-    def decode(
-        self,
-        latent: FloatArray,
-        noise: FloatArray,
-        *,
-        edges: str = "shift",
-        steps: int | None = None,
-        tiling: Tiling | None = None,
-    ) -> FloatArray:
-        """Decode a latent at once; see `stream`."""
-        chunks = self.stream(latent, noise, edges=edges, steps=steps, tiling=tiling)
-        return np.concatenate(list(chunks))
-
     def stream(
         self,
         latent: FloatArray,

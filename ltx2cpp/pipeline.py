@@ -264,12 +264,13 @@ class LTX2Pipeline:
     ) -> MemoryPlan:
         """Return what a generation takes in each phase, and how it keeps to ``max_memory``.
 
-        Nothing is loaded, freed or computed. Arguments are those of ``__call__``.
+        Nothing is loaded, freed or computed, and of given clips no more than the first frame is
+        decoded. Arguments are those of ``__call__``.
 
         Raises:
             ArgumentError, ShapeError, UnsupportedError: as the generation itself would.
         """
-        needs = self._prepare(prompt, arguments)
+        needs = self._prepare(prompt, arguments, outlined=True)
         peak_flop_per_s, _ = self.networks.backend.peak()
         return self._memory.plan(needs, self._stored_bytes, _USUAL_SHARE * peak_flop_per_s)
 
@@ -292,12 +293,16 @@ class LTX2Pipeline:
         return Clip(plan, run)
 
     def _prepare(
-        self, prompt: str | PromptEmbedding, arguments: GenerationArguments
+        self,
+        prompt: str | PromptEmbedding,
+        arguments: GenerationArguments,
+        *,
+        outlined: bool = False,
     ) -> PlannedNeeds:
-        """Settle and check a generation."""
+        """Settle and check a generation, or one that is only planned where media are outlined."""
         if self._model is None:
             self._model = self._describe_model()
-        plan = settle(prompt, arguments, self._model)
+        plan = settle(prompt, arguments, self._model, outlined=outlined)
         warn_of_lora_tags(prompt, arguments.get("negative_prompt"))
         known = self.networks.prompt_encoder.known(plan.texts)
         phases = phases_of(plan, self.networks, known)

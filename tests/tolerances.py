@@ -108,6 +108,10 @@ CLIP_DURATION_FRAMES = 1
 CLIP_SYNC_FRAMES = 0.5
 CLIP_SYNC_S = 0.02
 
+# Outlines tell how long a sound is from its packets; decoders drop what encoders put in front, and
+# the last packet is full.
+OUTLINED_SOUND_S = 0.1
+
 # A short click overshoots in Opus; measured up to 0.07. Another mix would be off by 0.29.
 CLIP_CLICK_LEVEL = 0.1
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ltx2cpp.conditioning.items import Condition, Extend, Retake
-from ltx2cpp.conditioning.placement import Kind, Placement, name_of, read_source
+from ltx2cpp.conditioning.placement import Kind, Placement, name_of
+from ltx2cpp.conditioning.reading import READ, Reading
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.latents import TIME_FACTOR, ClipShape
 from ltx2cpp.media import fit_frames
@@ -124,12 +125,15 @@ class Extension:
         return Audio(_faded(first, second, fade), rate)
 
 
-def read_extension(conditions: Sequence[Condition], frame_rate: float) -> Extension:
+def read_extension(
+    conditions: Sequence[Condition], frame_rate: float, reading: Reading = READ
+) -> Extension:
     """Return the clip that is made longer.
 
     Args:
         conditions: as given, an `Extend` among them.
         frame_rate: frames per second that it is taken at.
+        reading: how it is taken.
 
     Raises:
         ArgumentError: two of them, one beside a retake, or a file that cannot be read.
@@ -139,7 +143,7 @@ def read_extension(conditions: Sequence[Condition], frame_rate: float) -> Extens
         raise ArgumentError("extend: only one clip can be extended or retaken at a time")
     extend = extends[0]
     name = name_of("extend", extend.video)
-    frames, audio = read_source(extend.video, frame_rate, None, with_audio=True)
+    frames, audio = reading.source(extend.video, frame_rate, None, with_audio=True)
     overlap = min(1 + round(extend.overlap_s * frame_rate), len(frames))
     return Extension(
         name=name,

@@ -9,6 +9,7 @@ from ltx2cpp.conditioning.extension import read_extension
 from ltx2cpp.conditioning.foley import read_footage
 from ltx2cpp.conditioning.items import Condition, Extend, Foley
 from ltx2cpp.conditioning.placement import Placement
+from ltx2cpp.conditioning.reading import READ, Reading
 from ltx2cpp.latents import ClipShape
 from ltx2cpp.values import Audio, ByteArray
 
@@ -94,7 +95,10 @@ class WholeClip:
 
 
 def read_given_clip(
-    conditions: Sequence[Condition], frame_rate: float, num_frames: int | None
+    conditions: Sequence[Condition],
+    frame_rate: float,
+    num_frames: int | None,
+    reading: Reading = READ,
 ) -> GivenClip | None:
     """Return the clip that is made longer, or that gets a sound; None where there is none.
 
@@ -102,12 +106,13 @@ def read_given_clip(
         conditions: conditions of the call.
         frame_rate: frames per second of the clip.
         num_frames: number that the caller asked for, or None.
+        reading: how it is taken.
 
     Raises:
         ArgumentError: it cannot be read, or something stands against it.
     """
     if any(isinstance(condition, Extend) for condition in conditions):
-        return read_extension(conditions, frame_rate)
+        return read_extension(conditions, frame_rate, reading)
     if any(isinstance(condition, Foley) for condition in conditions):
-        return read_footage(conditions, frame_rate, num_frames)
+        return read_footage(conditions, frame_rate, num_frames, reading)
     return None

@@ -9,10 +9,9 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from ltx2cpp.conditioning.items import Condition, Foley
-from ltx2cpp.conditioning.placement import Kind, Placement, name_of, read_source
+from ltx2cpp.conditioning.placement import Kind, Placement, name_of
+from ltx2cpp.conditioning.reading import READ, Reading, picked
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.latents import TIME_FACTOR, ClipShape
 from ltx2cpp.values import Audio, ByteArray
@@ -52,9 +51,10 @@ class Footage:
     def placement(self) -> Placement:
         """Return what the clip is held to: all frames, the last one repeated to the end."""
         pictures = self.given_frames
-        padding = self.generated_frames(None) - len(pictures)
-        frames = np.concatenate([pictures, np.repeat(pictures[-1:], padding, axis=0)])
-        return Placement(Kind.SOURCE, self.name, frames, new_video=False)
+        count, last = self.generated_frames(None), len(pictures) - 1
+        if last + 1 < count:
+            pictures = picked(pictures, [min(index, last) for index in range(count)])
+        return Placement(Kind.SOURCE, self.name, pictures, new_video=False)
 
     def frames(self, generated: Iterator[ByteArray], shape: ClipShape) -> Iterator[ByteArray]:
         """Yield the given frames in order."""
@@ -67,7 +67,10 @@ class Footage:
 
 
 def read_footage(
-    conditions: Sequence[Condition], frame_rate: float, num_frames: int | None
+    conditions: Sequence[Condition],
+    frame_rate: float,
+    num_frames: int | None,
+    reading: Reading = READ,
 ) -> Footage:
     """Return the pictures that get a sound.
 
@@ -75,6 +78,7 @@ def read_footage(
         conditions: conditions of the call, a `Foley` among them.
         frame_rate: frames per second that they are taken at.
         num_frames: how many of the frames to take; None takes all.
+        reading: how they are taken.
 
     Raises:
         ArgumentError: something else is given beside it, the file cannot be read, or it has fewer
@@ -84,7 +88,7 @@ def read_footage(
     if len(conditions) > 1:
         raise ArgumentError("foley: all pictures are given, so nothing else can hold them")
     name = name_of("foley", foleys[0].video)
-    frames, _ = read_source(foleys[0].video, frame_rate, num_frames)
+    frames, _ = reading.source(foleys[0].video, frame_rate, num_frames)
     if num_frames is not None and len(frames) < num_frames:
         raise ArgumentError(f"{name}: has {len(frames)} frames, {num_frames} are asked for")
     return Footage(name, _even(name, frames))

@@ -24,15 +24,15 @@ from ltx2cpp.conditioning.items import (
     Video,
     VideoCondition,
 )
+from ltx2cpp.conditioning.reading import READ, Reading, picked
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.latents import AUDIO_LATENT_RATE_HZ, SPACE_FACTOR, TIME_FACTOR, ClipShape
 from ltx2cpp.media import (
     compress_picture,
     fit_frames,
     inspect_video,
-    read_audio,
+    own_rate,
     read_picture,
-    read_video,
 )
 from ltx2cpp.values import Audio, ByteArray, FloatArray
 
@@ -159,6 +159,7 @@ def place(
     first_shape: ClipShape | None = None,
     reference_factors: tuple[int, int] = (1, 1),
     placements: Sequence[Placement] = (),
+    reading: Reading = READ,
 ) -> Placements:
     """Read the media of all conditions and settle their places.
 
@@ -170,6 +171,7 @@ def place(
             takes the final one.
         reference_factors: how many times smaller, and slower, references are that do not say.
         placements: conditions that are read and placed already.
+        reading: how clips and sounds are taken.
 
     Raises:
         ArgumentError: a file cannot be read, a place lies outside the clip, two conditions claim
@@ -181,9 +183,13 @@ def place(
         if isinstance(condition, Placement):
             item = condition
         elif isinstance(condition, ReferenceVideo):
-            item = _place_reference(condition, first_shape or shape, reference_factors)
+            item = _place_reference(condition, first_shape or shape, reference_factors, reading)
+        elif isinstance(condition, ImageCondition):
+            item = _place_image(condition, shape, image_crf)
+        elif isinstance(condition, VideoCondition):
+            item = _place_video(condition, shape, reading)
         else:
-            item = _place(condition, shape, image_crf)
+            item = _place_retake(condition, shape, reading)
         if item.kind is Kind.SOURCE and any(other.kind is Kind.SOURCE for other in items):
             raise ArgumentError("retake: only one clip can be retaken at a time")
         if item.kind is Kind.HOLD:
@@ -214,7 +220,7 @@ def own_frame_rate(conditions: Sequence[Condition]) -> float | None:
     clips.sort(key=lambda each: isinstance(each, (ReferenceVideo, VideoCondition)))
     for clip in clips:
         if not isinstance(clip.video, np.ndarray):
-            return float(inspect_video(clip.video).frame_rate)
+            return float(own_rate(clip.video))
     return None
 
 
@@ -259,16 +265,6 @@ def whole_cells(name: str, width: int, height: int) -> tuple[int, int]:
     return width // SPACE_FACTOR * SPACE_FACTOR, height // SPACE_FACTOR * SPACE_FACTOR
 
 
-def _place(
-    condition: ImageCondition | VideoCondition | Retake, shape: ClipShape, image_crf: int
-) -> Placement:
-    if isinstance(condition, ImageCondition):
-        return _place_image(condition, shape, image_crf)
-    if isinstance(condition, VideoCondition):
-        return _place_video(condition, shape)
-    return _place_retake(condition, shape)
-
-
 def _place_image(image: ImageCondition, shape: ClipShape, image_crf: int) -> Placement:
     name = name_of("picture", image.picture)
     frame = _frame_inside(name, image.frame, shape)
@@ -288,9 +284,10 @@ def _place_image(image: ImageCondition, shape: ClipShape, image_crf: int) -> Pla
     )
 
 
-def _place_video(video: VideoCondition, shape: ClipShape) -> Placement:
+def _place_video(video: VideoCondition, shape: ClipShape, reading: Reading) -> Placement:
     name = name_of("video", video.video)
-    frames = _whole_chunks(name, read_source(video.video, shape.frame_rate, shape.num_frames)[0])
+    frames, _ = reading.source(video.video, shape.frame_rate, shape.num_frames)
+    frames = _whole_chunks(name, frames)
     frame = int(video.frame)
     if frame == -1:
         frame = shape.num_frames - len(frames)
@@ -304,7 +301,7 @@ def _place_video(video: VideoCondition, shape: ClipShape) -> Placement:
 
 
 def _place_reference(
-    reference: ReferenceVideo, shape: ClipShape, factors: tuple[int, int]
+    reference: ReferenceVideo, shape: ClipShape, factors: tuple[int, int], reading: Reading
 ) -> Placement:
     name = name_of("reference", reference.video)
     own_factors = (reference.downscale, reference.temporal_scale)
@@ -322,15 +319,15 @@ def _place_reference(
             f"{name}: at downscale {factor} the sides of the clip that sees it have to be "
             f"multiples of {factor * SPACE_FACTOR}, found {shape.width} x {shape.height}"
         )
-    frames, _ = read_source(reference.video, shape.frame_rate, shape.num_frames)
+    frames, _ = reading.source(reference.video, shape.frame_rate, shape.num_frames)
     indices = [0, *range(1, len(frames), step)]
-    frames = _whole_chunks(name, frames[indices])
+    frames = _whole_chunks(name, frames if step == 1 else picked(frames, indices))
     attention = reference.attention
     if isinstance(attention, np.ndarray):
         attention = _mask_of(name, attention, len(frames), indices)
     audio = reference.audio
     if audio is not None and not isinstance(audio, Audio):
-        audio = read_audio(audio, start_s=0.0, duration_s=shape.num_frames / shape.frame_rate)
+        audio = reading.audio(audio, start_s=0.0, duration_s=shape.num_frames / shape.frame_rate)
     return Placement(
         Kind.REFERENCE,
         name,
@@ -343,9 +340,11 @@ def _place_reference(
     )
 
 
-def _place_retake(retake: Retake, shape: ClipShape) -> Placement:
+def _place_retake(retake: Retake, shape: ClipShape, reading: Reading) -> Placement:
     name = name_of("retake", retake.video)
-    frames, audio = read_source(retake.video, shape.frame_rate, shape.num_frames, with_audio=True)
+    frames, audio = reading.source(
+        retake.video, shape.frame_rate, shape.num_frames, with_audio=True
+    )
     if len(frames) < shape.num_frames:
         raise ArgumentError(
             f"{name}: has {len(frames)} frames, the clip {shape.num_frames}; give a num_frames of "
@@ -369,23 +368,6 @@ def _place_retake(retake: Retake, shape: ClipShape) -> Placement:
         new_video=bool(retake.new_video),
         new_audio=bool(retake.new_audio),
     )
-
-
-def read_source(
-    video: Video, frame_rate: float, max_frames: int | None, *, with_audio: bool = False
-) -> tuple[ByteArray, Audio | None]:
-    """Return the first frames of a video, uint8 (n, height, width, 3), and its sound.
-
-    Args:
-        video: file or frames.
-        frame_rate: frames per second that those of a file are taken at; others have it already.
-        max_frames: how many are read; None reads all.
-        with_audio: read the sound of a file too.
-    """
-    if isinstance(video, np.ndarray):
-        return video[:max_frames], None
-    source = read_video(video, max_frames=max_frames, with_audio=with_audio, frame_rate=frame_rate)
-    return source.frames, source.audio
 
 
 def _whole_chunks(name: str, frames: ByteArray) -> ByteArray:

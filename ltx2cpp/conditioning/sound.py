@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from ltx2cpp.conditioning.reading import READ, Reading
 from ltx2cpp.conditioning.state import LatentState
 from ltx2cpp.errors import ArgumentError, ShapeError
 from ltx2cpp.latents import ClipShape, pack_audio
-from ltx2cpp.media import read_audio
 from ltx2cpp.media.resampling import check_sample_rate, resample, to_stereo
 from ltx2cpp.media.sound import AAC_SAMPLE_RATES
 from ltx2cpp.numeric import is_number
@@ -84,8 +84,13 @@ def as_audio_condition(sound: object) -> AudioCondition:
     )
 
 
-def cut_sound(condition: AudioCondition, shape: ClipShape) -> Audio:
+def cut_sound(condition: AudioCondition, shape: ClipShape, reading: Reading = READ) -> Audio:
     """Return the part of a sound that goes with a clip, at a sample rate that files can hold.
+
+    Args:
+        condition: the sound.
+        shape: shape of the clip.
+        reading: how a file is taken.
 
     Raises:
         ArgumentError: the file cannot be read, or too little sound is left after the start.
@@ -103,7 +108,7 @@ def cut_sound(condition: AudioCondition, shape: ClipShape) -> Audio:
             )
         sound = Audio(whole[:, start : start + round(duration_s * rate)], rate)
     else:
-        sound = read_audio(condition.sound, start_s=condition.start_s, duration_s=duration_s)
+        sound = reading.audio(condition.sound, start_s=condition.start_s, duration_s=duration_s)
     left_s = sound.samples.shape[1] / sound.sample_rate
     if left_s < _SHORTEST_S:
         raise ArgumentError(

@@ -51,7 +51,7 @@ class PlannedNeeds:
         """Return the needs with another number of frames; None where the rest forbids it."""
         arguments: GenerationArguments = {**self.arguments, "num_frames": num_frames}
         try:
-            plan = settle(self.prompt, arguments, self.model)
+            plan = settle(self.prompt, arguments, self.model, outlined=True)
         except ArgumentError:
             # Conditions that need the frames, or too short a clip for sound.
             return None

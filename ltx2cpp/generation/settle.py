@@ -28,6 +28,7 @@ from ltx2cpp.conditioning.placement import (
     source_size,
     whole_cells,
 )
+from ltx2cpp.conditioning.reading import OUTLINED, READ, Reading
 from ltx2cpp.conditioning.sound import as_audio_condition, cut_sound
 from ltx2cpp.errors import ArgumentError, ShapeError
 from ltx2cpp.generation.pipelines import PipelineSpec, find_pipeline
@@ -96,9 +97,19 @@ class Shown:
 
 
 def settle(
-    prompt: str | PromptEmbedding, arguments: GenerationArguments, model: ModelDefaults
+    prompt: str | PromptEmbedding,
+    arguments: GenerationArguments,
+    model: ModelDefaults,
+    *,
+    outlined: bool = False,
 ) -> Plan:
     """Check all arguments and settle the unset ones from the defaults of model and pipeline.
+
+    Args:
+        prompt: text, or its contexts.
+        arguments: those of the call.
+        model: what is known of the model.
+        outlined: whether outlines stand for given clips and sounds, in a plan that nobody runs.
 
     Raises:
         ArgumentError, ShapeError: an argument is wrong; the sentence names it.
@@ -110,9 +121,10 @@ def settle(
     preset = pipeline.defaults(model.preset)
     _check_prompts(prompt, arguments)
     streams = _settle_streams(arguments, pipeline, preset, model)
-    inputs = _settle_inputs(arguments, pipeline, model, streams)
+    reading = OUTLINED if outlined else READ
+    inputs = _settle_inputs(arguments, pipeline, model, streams, reading)
     size = _settle_size(arguments, pipeline, preset, model, streams, inputs)
-    shown = _settle_shown(inputs, size, preset, model)
+    shown = _settle_shown(inputs, size, preset, model, reading)
     denoising = settle_denoising(
         arguments,
         pipeline,
@@ -173,7 +185,11 @@ def _settle_streams(
 
 
 def _settle_inputs(
-    arguments: GenerationArguments, pipeline: PipelineSpec, model: ModelDefaults, streams: Streams
+    arguments: GenerationArguments,
+    pipeline: PipelineSpec,
+    model: ModelDefaults,
+    streams: Streams,
+    reading: Reading,
 ) -> Inputs:
     conditions = _with_keyframes(
         [
@@ -190,7 +206,7 @@ def _settle_inputs(
         lead = as_audio_condition(sound)
         _check_lead(streams, conditions)
     frame_rate = clip_frame_rate(arguments.get("frame_rate"), conditions)
-    clip = read_given_clip(conditions, frame_rate, arguments.get("num_frames"))
+    clip = read_given_clip(conditions, frame_rate, arguments.get("num_frames"), reading)
     return Inputs(tuple(conditions), frame_rate, clip, lead)
 
 
@@ -321,10 +337,12 @@ def half_shape(shape: ClipShape) -> ClipShape:
     return dataclasses.replace(shape, width=shape.width // 2, height=shape.height // 2)
 
 
-def _settle_shown(inputs: Inputs, size: Size, preset: Preset, model: ModelDefaults) -> Shown:
+def _settle_shown(
+    inputs: Inputs, size: Size, preset: Preset, model: ModelDefaults, reading: Reading
+) -> Shown:
     sound = None
     if inputs.audio_condition is not None:
-        sound = cut_sound(inputs.audio_condition, size.final)
+        sound = cut_sound(inputs.audio_condition, size.final, reading)
     placements = place(
         [each for each in inputs.conditions if not isinstance(each, (Extend, Foley))],
         size.final,
@@ -332,6 +350,7 @@ def _settle_shown(inputs: Inputs, size: Size, preset: Preset, model: ModelDefaul
         size.first,
         model.reference_factors,
         [] if inputs.clip is None else [inputs.clip.placement()],
+        reading,
     )
     return Shown(placements, sound)
 

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from ltx2cpp.media.audio_files import read_audio
-from ltx2cpp.media.clips import SourceVideo, VideoFacts, inspect_video, read_video
+from ltx2cpp.media.audio_files import outline_audio, read_audio
+from ltx2cpp.media.clips import (
+    SourceVideo,
+    VideoFacts,
+    inspect_video,
+    outline_video,
+    own_rate,
+    read_video,
+)
 from ltx2cpp.media.formats import OutputFormat, check_output, output_format
 from ltx2cpp.media.frame_rate import exact_frame_rate
 from ltx2cpp.media.given_pixels import as_frames, as_picture, holds_pixels
@@ -34,7 +41,10 @@ __all__ = [
     "holds_pixels",
     "inspect_video",
     "is_animation",
+    "outline_audio",
+    "outline_video",
     "output_format",
+    "own_rate",
     "read_audio",
     "read_latents",
     "read_parameters",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.media.given import decoding, open_container
-from ltx2cpp.media.streams import decode_packets, has_pictures, picture_stream, sound_stream
+from ltx2cpp.media.streams import (
+    decode_packets,
+    has_pictures,
+    picture_stream,
+    read_packets,
+    sound_stream,
+)
 from ltx2cpp.values import Audio
 
 # 5.1 and 7.1, whose order is the same in all files that do not name their channels.
@@ -22,6 +28,11 @@ _USUAL_CHANNELS = (6, 8)
 _BLOCK_JITTER_S = Fraction(1, 50)
 # More silence than this, all gaps together, comes of broken time stamps.
 _MAX_SILENCE_S = 600
+
+# As `read_stereo`.
+TakeStereo = Callable[
+    [Any, Any, str, int, int | None, Fraction | None], tuple[NDArray[np.float32] | None, int]
+]
 
 
 def read_audio(
@@ -42,6 +53,31 @@ def read_audio(
         ArgumentError: the file cannot be decoded, holds no sound or does not say what its more than
             two channels are, ends before ``start_s``, or holds values that are not finite.
     """
+    audio = _take(path, start_s, duration_s, read_stereo)
+    if not np.isfinite(audio.samples).all():
+        raise ArgumentError(f"sound {os.fspath(path)}: holds values that are not finite")
+    return audio
+
+
+def outline_audio(
+    path: str | os.PathLike[str], *, start_s: float = 0.0, duration_s: float | None = None
+) -> Audio:
+    """Return silence in place of what `read_audio` would give, as long as time stamps say.
+
+    Nothing is decoded, and the samples take no memory.
+
+    Args:
+        path, start_s, duration_s: as for `read_audio`.
+
+    Raises:
+        ArgumentError: as `read_audio`, but for what only shows when it is decoded.
+    """
+    return _take(path, start_s, duration_s, outline_stereo)
+
+
+def _take(
+    path: str | os.PathLike[str], start_s: float, duration_s: float | None, take: TakeStereo
+) -> Audio:
     import av
 
     name = os.fspath(path)
@@ -52,8 +88,8 @@ def read_audio(
         rate = int(stream.rate)
         start = round(start_s * rate)
         end = None if duration_s is None else start + round(duration_s * rate)
-        samples, length = read_stereo(
-            container, stream, f"sound {name}", start, end, origin_s=_first_picture_s(container)
+        samples, length = take(
+            container, stream, f"sound {name}", start, end, _first_picture_s(container)
         )
     if length == 0:
         raise ArgumentError(f"sound {name}: holds no samples")
@@ -61,8 +97,6 @@ def read_audio(
         raise ArgumentError(
             f"sound {name}: lasts {length / rate:g} seconds, so nothing starts at {start_s:g}"
         )
-    if not np.isfinite(samples).all():
-        raise ArgumentError(f"sound {name}: holds values that are not finite")
     return Audio(samples, rate)
 
 
@@ -72,7 +106,6 @@ def read_stereo(
     name: str,
     start: int = 0,
     end: int | None = None,
-    *,
     origin_s: Fraction | None = None,
 ) -> tuple[NDArray[np.float32] | None, int]:
     """Decode a part of a stream as stereo.
@@ -94,13 +127,7 @@ def read_stereo(
     Raises:
         ArgumentError: there are more than two channels, and nothing says which they are.
     """
-    channels = int(stream.channels)
-    mixed = channels > 2
-    if mixed and channels not in _USUAL_CHANNELS and not _has_named_channels(stream):
-        raise ArgumentError(
-            f"{name}: has {channels} channels and does not say which they are; mix it down to one "
-            "or two first"
-        )
+    mixed = _check_channels(stream, name) > 2
     frames = decode_packets(container, stream, name)
     blocks = _blocks(frames, int(stream.rate), "stereo" if mixed else None, origin_s)
     samples, length = _cut(blocks, start, end)
@@ -109,6 +136,57 @@ def read_stereo(
     if mixed and (peak := float(np.abs(samples).max())) > 1:
         samples /= np.float32(peak)
     return np.ascontiguousarray(np.broadcast_to(samples, (2, samples.shape[1]))), length
+
+
+def outline_stereo(
+    container: Any,
+    stream: Any,
+    name: str,
+    start: int = 0,
+    end: int | None = None,
+    origin_s: Fraction | None = None,
+) -> tuple[NDArray[np.float32] | None, int]:
+    """Return silence in place of what `read_stereo` would give; nothing is decoded.
+
+    Args:
+        container, stream, name, start, end, origin_s: as for `read_stereo`.
+
+    Returns:
+        float32 ``(2, samples)`` that take no memory, None where there are none, and how many
+        samples the packets hold as far as they were read.
+
+    Raises:
+        ArgumentError: as `read_stereo`.
+    """
+    _check_channels(stream, name)
+    rate = int(stream.rate)
+    first_s, heard_s = origin_s, Fraction(0)
+    for packet in read_packets(container, stream, name):
+        if packet.is_discard:
+            continue
+        if packet.pts is not None:
+            stamp_s = Fraction(packet.pts) * packet.time_base
+            first_s = stamp_s if first_s is None else first_s
+            if abs(stamp_s - first_s - heard_s) <= _MAX_SILENCE_S:
+                heard_s = stamp_s - first_s
+        heard_s += Fraction(packet.duration or 0) * packet.time_base
+        if end is not None and heard_s * rate >= end:
+            break
+    length = max(round(heard_s * rate), 0)
+    count = (length if end is None else min(length, end)) - start
+    samples = np.broadcast_to(np.float32(0), (2, count)) if count > 0 else None
+    return samples, length
+
+
+def _check_channels(stream: Any, name: str) -> int:
+    """Return the number of channels, or raise ArgumentError where nothing says which they are."""
+    channels = int(stream.channels)
+    if channels > 2 and channels not in _USUAL_CHANNELS and not _has_named_channels(stream):
+        raise ArgumentError(
+            f"{name}: has {channels} channels and does not say which they are; mix it down to one "
+            "or two first"
+        )
+    return channels
 
 
 def _first_picture_s(container: Any) -> Fraction | None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ltx2cpp.errors import ArgumentError, DeviceMemoryError
 from ltx2cpp.media.animated_webp import read_webp_frames, webp_time_stamps
-from ltx2cpp.media.audio_files import read_stereo
+from ltx2cpp.media.audio_files import TakeStereo, outline_stereo, read_stereo
 from ltx2cpp.media.frame_pixels import FramePixels
 from ltx2cpp.media.frame_rate import check_frame_rate
 from ltx2cpp.media.frame_times import FrameTimes, settle_times
@@ -49,7 +49,7 @@ class SourceVideo:
 
 @dataclass(frozen=True)
 class VideoFacts:
-    """What a whole reading of a video gives.
+    """What a whole reading of a video would give.
 
     Attributes:
         width, height: of its frames as players show them.
@@ -92,10 +92,41 @@ def read_video(
     stated = None if frame_rate is None else _exact(frame_rate)
     with decoding(name, av.FFmpegError):
         times = _read_times(path, name, stated, max_frames)
-        count = min(times.num_frames, times.num_frames if max_frames is None else max_frames)
-        frames = _stacked(_pictures(path, name, times), count, name)
-        audio = _read_audio(path, name, times, len(frames)) if with_audio else None
+        frames = _stacked(_pictures(path, name, times), _count(times, max_frames), name)
+        audio = _audio(path, name, times, len(frames), read_stereo) if with_audio else None
     _mention_rate(times, name)
+    return SourceVideo(frames, times.frame_rate, audio)
+
+
+def outline_video(
+    path: str | os.PathLike[str],
+    *,
+    max_frames: int | None = None,
+    with_audio: bool = False,
+    frame_rate: float | Fraction | None = None,
+) -> SourceVideo:
+    """Return a stand-in for what `read_video` would give, of the same shapes.
+
+    It is made from the first frame and the time stamps: each frame is the first one, in the same
+    memory, and the sound is silent. Where time stamps are missing there may be more frames.
+
+    Args:
+        path, max_frames, with_audio, frame_rate: as for `read_video`.
+
+    Raises:
+        ArgumentError, DeviceMemoryError: as `read_video`.
+    """
+    import av
+
+    name = f"video {os.fspath(path)}"
+    stated = None if frame_rate is None else _exact(frame_rate)
+    with decoding(name, av.FFmpegError):
+        times = _read_times(path, name, stated, max_frames)
+        count, picture = _count(times, max_frames), first_picture(path)
+        _check_room(count, picture, name)
+        audio = _audio(path, name, times, count, outline_stereo) if with_audio else None
+    _mention_rate(times, name)
+    frames = np.broadcast_to(picture, (count, *picture.shape))
     return SourceVideo(frames, times.frame_rate, audio)
 
 
@@ -118,6 +149,19 @@ def inspect_video(
         times = _read_times(path, name, stated, None)
     height, width, _ = first_picture(path).shape
     return VideoFacts(width, height, times.num_frames, times.frame_rate)
+
+
+def own_rate(path: str | os.PathLike[str]) -> Fraction:
+    """Return the frames per second that `read_video` takes where none are asked for.
+
+    Raises:
+        ArgumentError: the file cannot be read, or holds no pictures.
+    """
+    import av
+
+    name = f"video {os.fspath(path)}"
+    with decoding(name, av.FFmpegError):
+        return _read_times(path, name, None, None).frame_rate
 
 
 def first_picture(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
@@ -159,6 +203,10 @@ def _read_times(
             stream = picture_stream(container, name)
             stamps = read_time_stamps(container, stream, name, until_s)
     return settle_times(stamps, stated)
+
+
+def _count(times: FrameTimes, max_frames: int | None) -> int:
+    return times.num_frames if max_frames is None else min(times.num_frames, max_frames)
 
 
 def _exact(frame_rate: float | Fraction) -> Fraction:
@@ -211,8 +259,8 @@ def _check_room(count: int, picture: NDArray[np.uint8], name: str) -> None:
         )
 
 
-def _read_audio(
-    path: str | os.PathLike[str], name: str, times: FrameTimes, num_frames: int
+def _audio(
+    path: str | os.PathLike[str], name: str, times: FrameTimes, num_frames: int, take: TakeStereo
 ) -> Audio | None:
     """Return the sound that goes with the first frames."""
     if webp_time_stamps(path) is not None:
@@ -223,7 +271,7 @@ def _read_audio(
             return None
         rate = int(stream.rate)
         end = round(num_frames / times.frame_rate * rate)
-        samples, _ = read_stereo(container, stream, name, 0, end, origin_s=times.start_s)
+        samples, _ = take(container, stream, name, 0, end, times.start_s)
         return None if samples is None else Audio(samples, rate)
 
 

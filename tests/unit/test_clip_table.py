@@ -25,6 +25,7 @@ from tolerances import (
     CLIP_DURATION_FRAMES,
     CLIP_SYNC_FRAMES,
     CLIP_SYNC_S,
+    OUTLINED_SOUND_S,
 )
 
 from ltx2cpp import Extend, Foley, ReferenceVideo, Retake, media
@@ -127,6 +128,26 @@ def test_clips_are_read_as_players_show_them(given: Given, name: str) -> None:
         assert source.audio.samples.shape[1] <= round(
             len(source.frames) / source.frame_rate * source.audio.sample_rate
         )
+
+
+@pytest.mark.parametrize("name", CLIPS)
+def test_outlines_have_the_shapes_of_what_is_read(given: Given, name: str) -> None:
+    source = media.read_video(given(name), with_audio=True)
+    outline = media.outline_video(given(name), with_audio=True)
+    assert (outline.frames.shape, outline.frame_rate) == (source.frames.shape, source.frame_rate)
+    assert outline.frames.strides[0] == 0
+    check_outline(outline.audio, source.audio)
+    if CLIPS[name].sound:
+        check_outline(media.outline_audio(given(name)), media.read_audio(given(name)))
+
+
+def check_outline(outline: Audio | None, sound: Audio | None) -> None:
+    assert (outline is None) == (sound is None)
+    if outline is not None and sound is not None:
+        assert outline.sample_rate == sound.sample_rate
+        seconds = outline.samples.shape[1] / outline.sample_rate
+        expected = sound.samples.shape[1] / sound.sample_rate
+        compare_absolute("outlined sound, s", seconds, expected, OUTLINED_SOUND_S)
 
 
 @pytest.mark.parametrize("rate", OTHER_RATES)

@@ -9,7 +9,8 @@ from ltx2cpp.cli.commands import generate
 SUMMARY = "show the memory and time that a clip would take"
 
 DESCRIPTION = """\
-Show the memory and the time that a clip would take, phase by phase. Nothing is loaded.
+Show the memory and the time that a clip would take, phase by phase. Nothing is loaded, and of
+given clips only the first frame is decoded.
 
 Options are those of `generate`; the output may be left out. With --max-memory the plan keeps to
 it, or says what would fit. "mapped" are pages of the weight files, "other" is the process itself

@@ -18,7 +18,13 @@ from ltx2cpp.config.diffusion_decoder import (
 )
 from ltx2cpp.config.fields import Fields, parse_config
 from ltx2cpp.config.gemma import GemmaConfig, read_gemma_config, read_gemma_gguf_config
-from ltx2cpp.config.gemma4 import Gemma4Config, Gemma4Heads, is_gemma4, read_gemma4_config
+from ltx2cpp.config.gemma4 import (
+    Gemma4Config,
+    Gemma4Heads,
+    is_gemma4,
+    read_gemma4_config,
+    read_gemma4_gguf_config,
+)
 from ltx2cpp.config.transformer import (
     ConnectorConfig,
     TextProjectionConfig,
@@ -59,6 +65,7 @@ __all__ = [
     "read_connector_config",
     "read_diffusion_decoder_config",
     "read_gemma4_config",
+    "read_gemma4_gguf_config",
     "read_gemma_config",
     "read_gemma_gguf_config",
     "read_text_projection_config",

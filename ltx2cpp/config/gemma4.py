@@ -1,15 +1,16 @@
 """Configuration of the Gemma 4 text model, the text encoder of LTX-2.5.
 
 Source: Hugging Face config.json of Gemma 4 (`gemma4_unified`), which LTX-2.5 keeps in the metadata
-string `gemma_config`; ltx-core 1.2.0.
+string `gemma_config`; ltx-core 1.2.0; the GGUF keys of llama.cpp's gemma4 architecture.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from pathlib import PurePath
+from typing import Any, Literal
 
 import numpy as np
 
@@ -45,6 +46,8 @@ class Gemma4Config:
             `pad_id`.
         gemma_version: which Gemma this is, as the file says ("gemma4-12b-ltx-v1"); "" when it does
             not. Stock Gemma 4 has the same shapes.
+        named_ltx: whether a GGUF from llama.cpp's converter, which drops that version, has LTX in
+            its name.
     """
 
     num_layers: int
@@ -61,10 +64,12 @@ class Gemma4Config:
     placeholder_ids: tuple[int, ...]
     pad_id: int
     gemma_version: str
+    named_ltx: bool = False
     family: Literal["gemma4"] = "gemma4"
 
 
 _THETA = {"sliding_attention": 1e4, "full_attention": 1e6}
+_GGUF_THETA = {"sliding_attention": "rope.freq_base_swa", "full_attention": "rope.freq_base"}
 _PERIOD = 6
 _PARTIAL_ROTARY = 0.25
 _SLIDING_WINDOW = 1024
@@ -79,6 +84,8 @@ _REQUIRED: dict[str, object] = {
     "hidden_act": _HIDDEN_ACTIVATION,
     # Late layers would take keys and values of earlier ones.
     "num_kv_shared_layers": 0,
+    # Only such layers are twice as wide.
+    "use_double_wide_mlp": False,
     # Inputs of their own per layer, and experts: of other sizes of Gemma 4.
     "hidden_size_per_layer_input": 0,
     "enable_moe_block": False,
@@ -137,6 +144,59 @@ def read_gemma4_config(fields: Fields, shapes: Shapes) -> Gemma4Config:
         pad_id=text.integer("pad_token_id", 0, low=0, high=1 << 30),
         gemma_version=_version(fields),
     )
+
+
+def read_gemma4_gguf_config(fields: Fields, shapes: Shapes) -> Gemma4Config:
+    """Read the configuration of llama.cpp's Gemma 4 GGUF.
+
+    Args:
+        fields: metadata of the file.
+        shapes: canonical names, as `read_gemma4_config` takes them.
+
+    Raises:
+        ConfigError: a value is out of range or contradicts the tensors.
+        UnsupportedError: a feature that is not implemented, as smaller sizes of Gemma 4 have.
+    """
+
+    def key(suffix: str) -> str:
+        return f"gemma4.{suffix}"
+
+    fields.require(
+        {key("attention.shared_kv_layers"): 0, key("embedding_length_per_layer_input"): 0}
+    )
+    layers = _count_layers(fields, shapes)
+    fields.agree(
+        key("block_count"), fields.integer(key("block_count"), layers, high=MAX_LAYERS), layers
+    )
+    stated: dict[str, Any] = {
+        "rms_norm_eps": fields.number(key("attention.layer_norm_rms_epsilon"), 1e-6, high=0.1),
+        "sliding_window": fields.integer(
+            key("attention.sliding_window"), _SLIDING_WINDOW, high=1 << 30
+        ),
+        "layer_types": _gguf_layer_types(fields, key("attention.sliding_window_pattern"), layers),
+        "rope_parameters": {
+            kind: {"rope_theta": fields.number(key(name), _THETA[kind], low=1.0)}
+            for kind, name in _GGUF_THETA.items()
+        },
+    }
+    config = read_gemma4_config(Fields(stated, fields.where), shapes)
+    return replace(config, named_ltx=_is_named_ltx(fields))
+
+
+def _gguf_layer_types(fields: Fields, key: str, layers: int) -> list[str]:
+    """Return the kind of each layer from its flag, which is true where attention is local."""
+    flags = fields.raw(key)
+    if flags is None:
+        flags = np.asarray([(layer + 1) % _PERIOD != 0 for layer in range(layers)])
+    if not isinstance(flags, np.ndarray) or flags.dtype != np.bool_ or flags.shape != (layers,):
+        raise fields.error(f"{key} has to be a flag for each of the {layers} layers")
+    return ["sliding_attention" if local else "full_attention" for local in flags.tolist()]
+
+
+def _is_named_ltx(fields: Fields) -> bool:
+    names = [fields.raw(f"general.{key}") for key in ("name", "basename", "finetune")]
+    names.append(PurePath(fields.where).name)
+    return any("ltx" in name.lower() for name in names if isinstance(name, str))
 
 
 def _check_features(text: Fields) -> None:

@@ -27,7 +27,8 @@ from ltx2cpp.checkpoint import DType, TensorInfo, WeightRef, open_checkpoint
 from ltx2cpp.checkpoint.gguf import ORIGINAL_SHAPE_KEY
 from ltx2cpp.checkpoint.gguf_writer import GgufWriter, OutputTensor
 from ltx2cpp.checkpoint.tensors import cut_error, reading
-from ltx2cpp.convert import gemma_gguf
+from ltx2cpp.config import is_gemma4
+from ltx2cpp.convert import gemma4_gguf, gemma_gguf
 from ltx2cpp.errors import ArgumentError, CheckpointError, OutputError, UnsupportedError
 from ltx2cpp.model.adapter_keys import adapter_kind
 from ltx2cpp.model.detect import find_variant
@@ -160,8 +161,8 @@ def convert(
     """Write a model as GGUF.
 
     Configuration and model version go along, so the result is accepted wherever the source is. A
-    Gemma 3 text encoder is written in llama.cpp's form, with its tokenizer. Memory does not depend
-    on the size of the file.
+    Gemma text encoder is written in llama.cpp's form, with its tokenizer. Memory does not depend on
+    the size of the file.
 
     Args:
         source: safetensors file, folder with an index, or GGUF; also one that is quantised already.
@@ -246,7 +247,7 @@ def _open(path: Path) -> Source:
         )
     source = Source("checkpoint", file)
     if not source.tensors.groups:
-        raise CheckpointError(f"{path}: no tensor of LTX-2 or Gemma 3 is in this file")
+        raise CheckpointError(f"{path}: no tensor of LTX-2 or Gemma is in this file")
     return source
 
 
@@ -261,13 +262,15 @@ def _make_plan(source: Source, recipe: Recipe) -> _Plan:
     metadata = _carried_metadata(source)
     metadata["general.file_type"] = int(_FILE_TYPES[recipe])
     metadata["general.quantization_version"] = int(gguf.GGML_QUANT_VERSION)
-    plan = _Plan(gemma_gguf.ARCHITECTURE if text_only else ARCHITECTURE, metadata)
+    is_newer = is_gemma4(groups.get("text_encoder", {}))
+    gemma = gemma4_gguf.ARCHITECTURE if is_newer else gemma_gguf.ARCHITECTURE
+    plan = _Plan(gemma if text_only else ARCHITECTURE, metadata)
     for group, tensors in groups.items():
         if group == "text_encoder":
             _plan_gemma(plan, source, recipe)
         elif group == "tokenizer":
-            # A text encoder has its vocabulary in the metadata; elsewhere the bytes go along.
-            if "text_encoder" not in groups:
+            # Gemma 3 has its vocabulary in the metadata; elsewhere the bytes go along.
+            if "text_encoder" not in groups or is_newer:
                 for name, info in tensors.items():
                     plan.add(name, WeightRef(info), recipe)
         else:

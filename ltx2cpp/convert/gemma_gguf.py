@@ -1,6 +1,6 @@
-"""A Gemma 3 text model in the form that llama.cpp reads: names, keys, vocabulary.
+"""A Gemma text model in the form that llama.cpp reads: names, keys, and the vocabulary of Gemma 3.
 
-Source: the GGUF naming of llama.cpp's gemma3 architecture.
+Source: the GGUF naming of llama.cpp's gemma3 and gemma4 architectures.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import numpy as np
 
 from ltx2cpp.checkpoint import read_bytes
 from ltx2cpp.checkpoint.tensors import reading
-from ltx2cpp.config import GemmaConfig
+from ltx2cpp.config import Gemma4Config, GemmaConfig
+from ltx2cpp.convert.gemma4_gguf import gemma4_metadata
 from ltx2cpp.errors import CheckpointError, UnsupportedError
 from ltx2cpp.model.build import build_text_encoder
 from ltx2cpp.model.source import Source
@@ -45,35 +46,44 @@ _LAYER_PARTS = {
 }
 _TOP_NAMES = {"embed_tokens.weight": "token_embd.weight", "norm.weight": "output_norm.weight"}
 _LAYER_NAME = re.compile(r"layers\.(\d+)\.(.+)\.weight")
+# Of Gemma 4, without an ending in its own files.
+_LAYER_SCALAR = re.compile(r"layers\.(\d+)\.layer_scalar")
 
 
 def gguf_name(canonical: str) -> str:
     """Return llama.cpp's name of a tensor.
 
     Raises:
-        UnsupportedError: a tensor that Gemma 3 does not have.
+        UnsupportedError: a tensor that Gemma does not have.
     """
     if canonical in _TOP_NAMES:
         return _TOP_NAMES[canonical]
+    if match := _LAYER_SCALAR.fullmatch(canonical):
+        return f"blk.{match[1]}.layer_output_scale.weight"
     match = _LAYER_NAME.fullmatch(canonical)
     if match is None or match[2] not in _LAYER_PARTS:
-        raise UnsupportedError(f"'{canonical}' is no tensor of a Gemma 3 text model")
+        raise UnsupportedError(f"'{canonical}' is no tensor of a Gemma text model")
     return f"blk.{match[1]}.{_LAYER_PARTS[match[2]]}.weight"
 
 
-def norm_offset(canonical: str, config: GemmaConfig) -> float:
-    """Return what is added to a weight: the format keeps 1 + w of a norm, Hugging Face files w."""
-    return config.norm_weight_offset if canonical.endswith("norm.weight") else 0.0
+def norm_offset(canonical: str, config: GemmaConfig | Gemma4Config) -> float:
+    """Return what is added to a weight.
+
+    Of Gemma 3 the format keeps 1 + w of a norm, Hugging Face files w; Gemma 4 has w in both.
+    """
+    if isinstance(config, Gemma4Config) or not canonical.endswith("norm.weight"):
+        return 0.0
+    return config.norm_weight_offset
 
 
-def read_config(source: Source) -> GemmaConfig:
+def read_config(source: Source) -> GemmaConfig | Gemma4Config:
     """Read the configuration of the text model in `source`."""
-    config: GemmaConfig = build_text_encoder(source).config
+    config: GemmaConfig | Gemma4Config = build_text_encoder(source).config
     return config
 
 
-def gemma_metadata(source: Source, config: GemmaConfig) -> dict[str, Any]:
-    """Return the keys that describe the model and its vocabulary.
+def gemma_metadata(source: Source, config: GemmaConfig | Gemma4Config) -> dict[str, Any]:
+    """Return the keys that describe the model and the vocabulary of Gemma 3.
 
     Args:
         source: a Hugging Face folder or single file.
@@ -83,6 +93,8 @@ def gemma_metadata(source: Source, config: GemmaConfig) -> dict[str, Any]:
         UnsupportedError: a layer pattern that the format cannot express.
         CheckpointError: the vocabulary is malformed or larger than the embedding.
     """
+    if isinstance(config, Gemma4Config):
+        return gemma4_metadata(source, config)
     pattern = _pattern(config, str(source.path))
     values: dict[str, Any] = {
         "context_length": _CONTEXT_LENGTH,

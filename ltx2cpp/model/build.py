@@ -18,6 +18,7 @@ from ltx2cpp.config import (
     read_connector_config,
     read_diffusion_decoder_config,
     read_gemma4_config,
+    read_gemma4_gguf_config,
     read_gemma_config,
     read_gemma_gguf_config,
     read_text_projection_config,
@@ -35,9 +36,6 @@ from ltx2cpp.model.names import Group, is_of_audio_stream
 from ltx2cpp.model.source import Source
 
 logger = logging.getLogger("ltx2cpp")
-
-# Parts of the diffusion video decoder that nothing here uses.
-_UNUSED = ("coarse_", "type_emb")
 
 
 def _shapes(tensors: Mapping[str, TensorInfo]) -> dict[str, tuple[int, ...]]:
@@ -89,14 +87,24 @@ def build_text_encoder(source: Source) -> Component:
     """Build the text encoder from a folder, a single file or a GGUF."""
     tensors = source.group("text_encoder")
     shapes = _shapes(tensors)
-    if source.tensors.layouts.get("text_encoder") == "llama.cpp":
+    newer = is_gemma4(shapes)
+    # llama.cpp's keys do not say all that a GGUF made here does.
+    if source.tensors.layouts.get("text_encoder") == "llama.cpp" and not (
+        newer and "gemma_config" in source.file.metadata
+    ):
         fields = Fields(source.file.metadata, str(source.path))
-        return source.component(tensors, read_gemma_gguf_config(fields, shapes))
-    read_config = read_gemma4_config if is_gemma4(shapes) else read_gemma_config
-    return source.component(tensors, read_config(_gemma_fields(source), shapes))
+        read_gguf = read_gemma4_gguf_config if newer else read_gemma_gguf_config
+        return source.component(tensors, read_gguf(fields, shapes))
+    read_config = read_gemma4_config if newer else read_gemma_config
+    return source.component(tensors, read_config(gemma_fields(source), shapes))
 
 
-def _gemma_fields(source: Source) -> Fields:
+def gemma_fields(source: Source) -> Fields:
+    """Return the configuration of a text encoder as Hugging Face writes it; empty without one.
+
+    Raises:
+        ConfigError: it is no JSON object.
+    """
     if "gemma_config" in source.file.metadata:
         where = f"{source.path}: gemma_config"
         return Fields(parse_config(source.file.metadata["gemma_config"], where), where)
@@ -121,8 +129,6 @@ def build_video_vae(source: Source) -> dict[str, Component | None]:
     if not is_diffusion_decoder(decoder):
         halves = _build_vae(source, "video_vae", fields, read_video_vae_config)
         return dict(zip(("video_decoder", "video_encoder"), halves, strict=True))
-    # A preview head, and marks for a decode with keyframes that this decoder does not have.
-    decoder = {name: info for name, info in decoder.items() if not name.startswith(_UNUSED)}
     encoder = half_of(tensors, "encoder")
     diffusion = replace(
         read_diffusion_decoder_config(fields, _shapes(decoder)),

@@ -68,7 +68,7 @@ def _check_gemma(models: ModelSet, encoder: Component, transformer: Component) -
             f"LTX-2.5, which needs its own Gemma 4 ({_GEMMA_OF_25})"
         )
     asked, given = models.gemma_version, config.gemma_version
-    if asked and asked != given:
+    if asked and asked != given and not (config.named_ltx and not given):
         stated = f"gemma_version {given!r}" if given else "no gemma_version, as stock Gemma 4 has"
         raise ConfigError(
             f"{encoder.source}: this text encoder has {stated}, but the transformer in "

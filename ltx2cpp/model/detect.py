@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ltx2cpp.checkpoint import CheckpointFile, TensorInfo
-from ltx2cpp.config import is_gemma4
+from ltx2cpp.config import is_diffusion_decoder, is_gemma4
 from ltx2cpp.config.fields import count_blocks, parse_config
 from ltx2cpp.config.transformer import AUDIO_INPUT
 from ltx2cpp.model.names import GROUP_TITLES, Group, Layout, SortedTensors, sort_tensors
@@ -40,8 +40,8 @@ USUAL_PLACES: dict[str, str] = {
         "which come with a file named *embeddings_connector*; give connectors="
     ),
     "text_projection": (
-        "it is in the whole checkpoint, or in a small file of its own (*text_projection* or "
-        "*embeddings_connectors*), but never in a GGUF; give text_projection="
+        "it is in the whole checkpoint, for LTX-2.5 in the text encoder's file, or in a small file "
+        "of its own (*text_projection* or *embeddings_connectors*); give text_projection="
     ),
     "text_encoder": (
         "it is never in the checkpoint: take the Gemma 3 12B folder (gemma-3-12b-it), its single "
@@ -203,8 +203,10 @@ def count_components(tensors: SortedTensors) -> dict[str, int]:
         if group in ("video_vae", "audio_vae"):
             kind = group.partition("_")[0]
             for half in ("decoder", "encoder"):
-                if part := half_of(members, half):
-                    counts[f"{kind}_{half}"] = len(part)
+                part = half_of(members, half)
+                if part:
+                    diffusion = kind == "video" and is_diffusion_decoder(part)
+                    counts["diffusion_decoder" if diffusion else f"{kind}_{half}"] = len(part)
         elif group == "upsampler":
             counts[upsampler_kind(members)] = len(members)
         else:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ltx2cpp.checkpoint import CheckpointFile, TensorInfo, open_checkpoint
+from ltx2cpp.config import Gemma4Config, is_gemma4
 from ltx2cpp.errors import Error
 from ltx2cpp.model.adapter_keys import adapter_kind, read_key
 from ltx2cpp.model.detect import COMPONENT_TITLES, Detection, Variant, detect, half_of
@@ -167,7 +168,7 @@ def inspect_file(path: str | os.PathLike[str]) -> Inspection:
         variant=variant or "",
         num_blocks=detection.num_blocks,
         components=tuple(
-            _component(source, name, _problem(name, models, problem))
+            _component(source, name, _problem(name, models, problem), _needless(name, models))
             for name in detection.components
         ),
         missing=_missing(detection, models),
@@ -277,6 +278,8 @@ def _missing(detection: Detection, models: ModelSet | None) -> dict[str, str]:
 
 def _members(component: str, tensors: SortedTensors) -> Mapping[str, TensorInfo]:
     kind, _, half = component.rpartition("_")
+    if component == "diffusion_decoder":
+        return half_of(tensors.groups["video_vae"], "decoder")
     if kind in ("video", "audio") and half in ("decoder", "encoder"):
         return half_of(tensors.groups["video_vae" if kind == "video" else "audio_vae"], half)
     if half == "upsampler":
@@ -284,11 +287,15 @@ def _members(component: str, tensors: SortedTensors) -> Mapping[str, TensorInfo]
     return next(members for group, members in tensors.groups.items() if group == component)
 
 
-def _gaps(names: Collection[str]) -> tuple[tuple[str, ...], int]:
+def _gaps(names: Collection[str], needless: Collection[str]) -> tuple[tuple[str, ...], int]:
     """Find the names that a block lacks although its siblings have them.
 
     A single high block number makes any number of them, so at most as many are listed as there are
     names.
+
+    Args:
+        names: of the tensors of a component.
+        needless: names that their blocks do without.
 
     Returns:
         the first of them, and their number.
@@ -306,12 +313,14 @@ def _gaps(names: Collection[str]) -> tuple[tuple[str, ...], int]:
         # A part of a single block is a stranger to it, not a gap of all the others.
         common = sorted(part for part, count in counts.items() if 2 * count > len(blocks))
         present = sum(counts[part] for part in common)
-        total += (max(blocks) + 1) * len(common) - present
+        dropped = sum(name not in names for name in needless)
+        total += (max(blocks) + 1) * len(common) - present - dropped
         missing = (
-            f"{stack}.{index}.{part}"
+            name
             for index in range(max(blocks) + 1)
             for part in common
             if part not in blocks.get(index, ())
+            and (name := f"{stack}.{index}.{part}") not in needless
         )
         gaps += islice(missing, len(names) - len(gaps))
     return tuple(gaps), total
@@ -337,10 +346,24 @@ def _problem(component: str, models: ModelSet | None, problem: str) -> str:
     return "found, but not usable from this file"
 
 
-def _component(source: Source, name: str, problem: str) -> ComponentSummary:
+def _needless(component: str, models: ModelSet | None) -> Collection[str]:
+    """Return the tensors that some layers of a component do without."""
+    encoder = models.text_encoder if models is not None else None
+    if component != "text_encoder" or encoder is None or not is_gemma4(encoder.tensors):
+        return ()
+    config: Gemma4Config = encoder.config
+    if not config.global_heads.shares_keys:
+        return ()
+    layers = (layer for layer, is_global in enumerate(config.global_layers) if is_global)
+    return [f"layers.{layer}.self_attn.v_proj.weight" for layer in layers]
+
+
+def _component(
+    source: Source, name: str, problem: str, needless: Collection[str]
+) -> ComponentSummary:
     """Describe a component, with the packing of its weights in place of their numbers' types."""
     members = _members(name, source.tensors)
-    summary = _summary(name, members, problem)
+    summary = _summary(name, members, problem, needless)
     try:
         weights = source.weights(members).values()
     except Error:
@@ -351,9 +374,14 @@ def _component(source: Source, name: str, problem: str) -> ComponentSummary:
     return dataclasses.replace(summary, parameters=parameters, dtypes=dict(dtypes.most_common()))
 
 
-def _summary(name: str, tensors: Mapping[str, TensorInfo], problem: str) -> ComponentSummary:
+def _summary(
+    name: str,
+    tensors: Mapping[str, TensorInfo],
+    problem: str,
+    needless: Collection[str] = (),
+) -> ComponentSummary:
     members = list(tensors.values())
-    gaps, total = _gaps(tensors)
+    gaps, total = _gaps(tensors, needless)
     if gaps and not problem:
         problem = f"{total} tensors are missing, such as '{gaps[0]}'"
     dtypes = Counter(str(info.dtype) for info in members)

@@ -1,6 +1,6 @@
 """Sort the tensors of any known layout into components, under the official names.
 
-Source: names of the released LTX-2 files, diffusers' conversion tables, llama.cpp's Gemma 3 names,
+Source: names of the released LTX-2 files, diffusers' conversion tables, llama.cpp's names of Gemma,
 ComfyUI's single files.
 """
 
@@ -146,6 +146,8 @@ _UNUSED_STATISTICS = frozenset(
     f"per_channel_statistics.{name}"
     for name in ("channel", "mean-of-stds", "mean-of-stds_over_std-of-means")
 )
+# A preview head of the diffusion decoder, and a mark for a later decode with keyframes.
+_UNUSED_DECODER = ("decoder.coarse_", "decoder.type_emb")
 _UPSAMPLER_STEMS = frozenset(
     (
         "initial_conv",
@@ -172,6 +174,8 @@ _LLAMA_CPP_LAYER = {
     "ffn_down": "mlp.down_proj",
     "post_ffw_norm": "post_feedforward_layernorm",
 }
+# Of Gemma 4, whose own name has no ending.
+_LLAMA_CPP_SCALAR = "layer_output_scale.weight"
 # The second is a factor of the weights (NVFP4), the third is not needed for them.
 _LLAMA_CPP_KINDS = ("weight", "scale", "input_scale")
 _LLAMA_CPP_TOP = {"token_embd": "embed_tokens", "output_norm": "norm"}
@@ -400,7 +404,7 @@ def _within(group: Group, name: str) -> tuple[Group, str, Layout] | Literal["ign
     elif group == "text_projection":
         canonical = _renamed(name, _PROJECTION_STEMS)
     elif group in ("video_vae", "audio_vae"):
-        if name in _UNUSED_STATISTICS:
+        if name in _UNUSED_STATISTICS or name.startswith(_UNUSED_DECODER):
             return "ignored"
         canonical = _STATISTICS.get(name, name)
         if group == "video_vae" and _DIFFUSERS_VAE.match(name):
@@ -432,6 +436,8 @@ def _llama_cpp(name: str) -> tuple[Group, str, Layout] | None:
         return None
     layer, _, tail = rest.partition(".")
     part, _, suffix = tail.rpartition(".")
+    if tail == _LLAMA_CPP_SCALAR and layer.isdecimal():
+        return "text_encoder", f"layers.{layer}.layer_scalar", "llama.cpp"
     if part not in _LLAMA_CPP_LAYER or suffix not in _LLAMA_CPP_KINDS or not layer.isdecimal():
         return None
     return "text_encoder", f"layers.{layer}.{_LLAMA_CPP_LAYER[part]}.{suffix}", "llama.cpp"

@@ -147,7 +147,7 @@ def _open_in_role(role: str, path: Path) -> Source:
     if role == "checkpoint":
         if not groups:
             raise CheckpointError(
-                f"{path}: no tensor of LTX-2 or Gemma 3 is in this file{_architecture(source.file)}"
+                f"{path}: no tensor of LTX-2 or Gemma is in this file{_architecture(source.file)}"
             )
         return source
     if not any(group in groups for group in _ROLE_GROUPS[role]):

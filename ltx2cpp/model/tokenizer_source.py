@@ -30,7 +30,7 @@ class TokenizerSource:
     Attributes:
         kind: container of the vocabulary.
         path: the file.
-        tensor: the tensor that holds it, for safetensors files with an embedded tokenizer.
+        tensor: the tensor that holds it, for files with an embedded tokenizer.
         gguf: the opened GGUF, for kind "gguf".
     """
 
@@ -90,7 +90,8 @@ def _source_at(path: Path) -> TokenizerSource:
     if not head:
         raise CheckpointError(f"{path}: is empty, so no tokenizer")
     if head.startswith(MAGIC):
-        return TokenizerSource("gguf", path, gguf=open_checkpoint(path))
+        file = open_checkpoint(path)
+        return _inside(file) or TokenizerSource("gguf", path, gguf=file)
     if path.suffix == ".safetensors":
         tokenizer = _inside(open_checkpoint(path))
         if tokenizer is None:
@@ -106,9 +107,6 @@ def _from_file(path: Path, head: bytes) -> TokenizerSource:
 
 
 def _inside(file: CheckpointFile) -> TokenizerSource | None:
-    if file.kind == "gguf":
-        has_vocabulary = "tokenizer.ggml.model" in file.metadata
-        return TokenizerSource("gguf", file.path, gguf=file) if has_vocabulary else None
     for name in _TENSOR_NAMES:
         # A checkpoint that holds the text encoder has a prefix before it.
         inside = (each for each in file.tensors if each == name or each.endswith(f".{name}"))
@@ -118,6 +116,8 @@ def _inside(file: CheckpointFile) -> TokenizerSource | None:
                 "sentencepiece" if name == "spiece_model" else "tokenizer_json"
             )
             return TokenizerSource(kind, info.path, tensor=info)
+    if file.kind == "gguf" and "tokenizer.ggml.model" in file.metadata:
+        return TokenizerSource("gguf", file.path, gguf=file)
     return None
 
 

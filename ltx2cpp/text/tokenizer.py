@@ -137,11 +137,12 @@ class Tokenizer:
                 for token, score, number in zip(tokens, scores, types, strict=True)
             ]
             return cls._from_pieces(pieces, write_model(pieces), where, bos_id)
-        if kind == "gpt2":
+        # llama.cpp's name for the same kind in Gemma 4.
+        if kind in ("gpt2", "gemma4"):
             return cls._from_merges(metadata, tokens, types, bos_id, where)
         raise UnsupportedError(
-            f"{where}: tokenizer.ggml.model is {kind!r:.60}, expected 'llama' or 'gpt2' as Gemma 3 "
-            "has"
+            f"{where}: tokenizer.ggml.model is {kind!r:.60}, expected 'llama', 'gpt2' or 'gemma4' "
+            "as Gemma has"
         )
 
     @classmethod

@@ -80,6 +80,7 @@ def test_a_factor_divides_the_angles() -> None:
     "change",
     [
         {"num_kv_shared_layers": 2},
+        {"use_double_wide_mlp": True},
         {"use_bidirectional_attention": "all"},
         {"attention_bias": True},
         {"hidden_activation": "silu"},

@@ -11,6 +11,7 @@ from ltx2cpp.conditioning import (
     ReferenceVideo,
     Retake,
     VideoCondition,
+    keyframe_positions,
 )
 from ltx2cpp.memory.plan import MemoryPlan, PhaseMemory
 from ltx2cpp.model.files import ModelFiles
@@ -46,4 +47,5 @@ __all__ = [
     "Step",
     "Velocity",
     "VideoCondition",
+    "keyframe_positions",
 ]

@@ -24,6 +24,9 @@ class GenerationOutput:
             with ``video=False``.
         audio_latent: (channels, latent frames, mel bins), normalised, or None without sound.
         info: every value that was used, defaults included; plain JSON types.
+        keyframe_latents: (channels, keyframes, height / 32, width / 32) of the stage that generated
+            keyframes beside the clip, normalised, or None. Each is a picture of its own and is
+            decoded alone.
     """
 
     video: ByteArray | None
@@ -32,6 +35,7 @@ class GenerationOutput:
     video_latent: FloatArray | None
     audio_latent: FloatArray | None
     info: dict[str, Any]
+    keyframe_latents: FloatArray | None = None
 
     @property
     def audio(self) -> FloatArray | None:
@@ -66,6 +70,7 @@ class GenerationStream(Protocol):
         frame_rate: frames per second.
         video_latent: see `GenerationOutput`.
         audio_latent: see `GenerationOutput`.
+        keyframe_latents: see `GenerationOutput`.
         sound: sound of the clip, or None; decoded when it is first read.
     """
 
@@ -80,6 +85,9 @@ class GenerationStream(Protocol):
 
     @property
     def audio_latent(self) -> FloatArray | None: ...
+
+    @property
+    def keyframe_latents(self) -> FloatArray | None: ...
 
     @property
     def sound(self) -> Audio | None: ...

@@ -356,6 +356,7 @@ class LTX2Pipeline:
             distilled_lora=networks.distilled_lora,
             reference_factors=reference_factors(networks.loras),
             silent_file="" if config.audio_stream else models.require("transformer").source,
+            keyframes_embedding=config.keyframes_embedding,
         )
 
     # The networks one by one; `Networks` has their descriptions.

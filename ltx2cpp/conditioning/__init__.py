@@ -14,6 +14,7 @@ from ltx2cpp.conditioning.items import (
     as_pictures,
     describe,
 )
+from ltx2cpp.conditioning.slots import keyframe_positions
 from ltx2cpp.conditioning.sound import AudioCondition
 from ltx2cpp.conditioning.state import LatentState
 
@@ -30,4 +31,5 @@ __all__ = [
     "as_conditions",
     "as_pictures",
     "describe",
+    "keyframe_positions",
 ]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ltx2cpp.conditioning.placement import Kind, Placement
+from ltx2cpp.conditioning.slots import Slots
 from ltx2cpp.conditioning.state import LatentState
 from ltx2cpp.latents import (
     AUDIO_LATENT_RATE_HZ,
@@ -42,7 +43,10 @@ class Encoded:
 
 
 def condition_video(
-    state: LatentState, shape: ClipShape, conditions: Sequence[Encoded]
+    state: LatentState,
+    shape: ClipShape,
+    conditions: Sequence[Encoded],
+    slots: Slots | None = None,
 ) -> LatentState:
     """Return the video state with all conditions, in the order given.
 
@@ -50,23 +54,28 @@ def condition_video(
         state: nothing held yet.
         shape: shape of the clip in this stage.
         conditions: sources, then held frames, then keyframes, then references.
+        slots: keyframes that are generated; they come before the references.
     """
-    references: list[tuple[int, FloatArray]] = []
-    for condition in conditions:
+    shown = [each for each in conditions if each.placement.kind is not Kind.REFERENCE]
+    for condition in shown:
         item, tokens = condition.placement, pack_video(condition.latent)
         if item.kind is Kind.SOURCE:
             state = _source(state, shape, item, tokens)
         elif item.kind is Kind.HOLD:
             per_frame = shape.latent_height * shape.latent_width
             state = state.hold_frames(tokens, item.frame // TIME_FACTOR * per_frame, item.strength)
-        elif item.kind is Kind.KEYFRAME:
-            positions = keyframe_positions(condition.latent.shape[1:], item, shape.frame_rate)
-            state = state.append(tokens, positions, item.strength)
         else:
-            positions = reference_positions(condition.latent.shape[1:], item, shape.frame_rate)
-            first = len(state.mask)
+            positions = frame_positions(condition.latent.shape[1:], item.frame, shape.frame_rate)
             state = state.append(tokens, positions, item.strength)
-            references.append((first, _attention(item, condition.latent.shape)))
+    if slots is not None:
+        empty = np.zeros((slots.tokens(shape), state.clean.shape[1]), np.float32)
+        state = state.append_slots(empty, slots.positions(shape))
+    references: list[tuple[int, FloatArray]] = []
+    for condition in conditions[len(shown) :]:
+        item, tokens = condition.placement, pack_video(condition.latent)
+        positions = reference_positions(condition.latent.shape[1:], item, shape.frame_rate)
+        references.append((len(state.mask), _attention(item, condition.latent.shape)))
+        state = state.append(tokens, positions, item.strength)
     return replace(state, attention=reference_attention(len(state.mask), references))
 
 
@@ -125,15 +134,20 @@ def _hold_audio(
     return replace(state, clean=clean, mask=mask)
 
 
-def keyframe_positions(grid: tuple[int, ...], item: Placement, frame_rate: float) -> FloatArray:
+def frame_positions(grid: tuple[int, ...], frame: int, frame_rate: float) -> FloatArray:
     """Return (3, n, 2) of frames that stand at a pixel frame of the clip.
 
     The frames are a clip of their own: only at frame 0 does the first latent frame stand for one
     pixel frame. A single picture lasts one frame anywhere.
+
+    Args:
+        grid: latent frames, height and width.
+        frame: pixel frame of the first.
+        frame_rate: frames per second of the clip.
     """
-    bounds = video_bounds(*grid, causal=item.frame == 0)
-    bounds[0] += np.float32(item.frame)
-    if len(item.frames) == 1:
+    bounds = video_bounds(*grid, causal=frame == 0)
+    bounds[0] += np.float32(frame)
+    if grid[0] == 1:
         bounds[0, :, 1] = bounds[0, :, 0] + np.float32(1)
     bounds[0] /= np.float32(frame_rate)
     return bounds

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
@@ -25,6 +25,7 @@ from ltx2cpp.conditioning.items import (
     VideoCondition,
 )
 from ltx2cpp.conditioning.reading import READ, Reading, picked
+from ltx2cpp.conditioning.slots import Slots
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.latents import AUDIO_LATENT_RATE_HZ, SPACE_FACTOR, TIME_FACTOR, ClipShape
 from ltx2cpp.media import (
@@ -112,13 +113,20 @@ class Placement:
 
 @dataclass(frozen=True, eq=False)
 class Placements:
-    """All conditions of a clip, in the order they are applied."""
+    """All conditions of a clip, in the order they are applied.
+
+    Attributes:
+        items: those that are read and encoded.
+        slots: keyframes that are generated beside the clip, after pictures and before references.
+    """
 
     items: tuple[Placement, ...] = ()
+    slots: Slots | None = None
 
     def appended_tokens(self, shape: ClipShape) -> int:
         """Return how many tokens join the clip's at a size."""
-        return sum(item.appended_tokens(shape) for item in self.items)
+        slots = 0 if self.slots is None else self.slots.tokens(shape)
+        return slots + sum(item.appended_tokens(shape) for item in self.items)
 
     @property
     def appended_sound_tokens(self) -> int:
@@ -130,9 +138,15 @@ class Placements:
         """The clip of which a part is made again, or None."""
         return next((item for item in self.items if item.kind is Kind.SOURCE), None)
 
+    def without_slots(self) -> Placements:
+        """Return the same without keyframes that are generated, as a second stage is held to it."""
+        return replace(self, slots=None)
+
     def without_references(self) -> Placements:
-        """Return what a second stage is held to."""
-        return Placements(tuple(item for item in self.items if item.kind is not Kind.REFERENCE))
+        """Return the same without references, which a second stage mostly does not see."""
+        return replace(
+            self, items=tuple(item for item in self.items if item.kind is not Kind.REFERENCE)
+        )
 
 
 @dataclass

@@ -27,6 +27,7 @@ class LatentState:
         attention: (tokens, tokens) in 0..1, how much tokens look at each other, or None for fully.
         keyframes: (tokens,), 1 for tokens that stand for one pixel frame, which LTX-2.5 tells from
             others; None where there are none.
+        slots: first and end token of the keyframes that are generated beside the clip, or None.
     """
 
     latent: FloatArray
@@ -36,6 +37,7 @@ class LatentState:
     generated: int
     attention: FloatArray | None = None
     keyframes: FloatArray | None = None
+    slots: tuple[int, int] | None = None
 
     @classmethod
     def empty(
@@ -112,21 +114,47 @@ class LatentState:
             positions: (axes, n, 2).
             strength: 1 holds exactly, 0 is pure noise.
         """
-        if tokens.shape[1] != self.clean.shape[1] or positions.shape[1] != tokens.shape[0]:
+        # Given pictures and references are not marked, their first frames neither.
+        return self._joined(np.zeros_like(tokens), tokens, positions, 1.0 - strength, mark=0.0)
+
+    def append_slots(self, tokens: FloatArray, positions: FloatArray) -> LatentState:
+        """Return a state with keyframes that are generated beside the clip; they are marked.
+
+        Args:
+            tokens: (n, channels), what they start from; zeros for nothing.
+            positions: (3, n, 2).
+        """
+        if self.slots is not None:
+            raise ShapeError("conditioning: keyframes are generated beside the clip already")
+        first = len(self.mask)
+        state = self._joined(tokens, np.zeros_like(tokens), positions, 1.0, mark=1.0)
+        return replace(state, slots=(first, first + len(tokens)))
+
+    def _joined(
+        self,
+        latent: FloatArray,
+        clean: FloatArray,
+        positions: FloatArray,
+        mask: float,
+        *,
+        mark: float,
+    ) -> LatentState:
+        count, channels = clean.shape
+        if channels != self.clean.shape[1] or positions.shape[1] != count:
             raise ShapeError(
-                f"conditioning: {tokens.shape} tokens with positions {positions.shape} do not go "
+                f"conditioning: {clean.shape} tokens with positions {positions.shape} do not go "
                 f"with a clip of {self.clean.shape}"
             )
-        mask = np.full(tokens.shape[0], 1.0 - strength, np.float32)
         keyframes = self.keyframes
+        if keyframes is None and mark:
+            keyframes = np.zeros_like(self.mask)
         if keyframes is not None:
-            # Given pictures and references are not marked, their first frames neither.
-            keyframes = np.concatenate([keyframes, np.zeros(tokens.shape[0], np.float32)])
+            keyframes = np.concatenate([keyframes, np.full(count, mark, np.float32)])
         return replace(
             self,
-            keyframes=keyframes,
-            latent=np.concatenate([self.latent, np.zeros_like(tokens)]),
-            clean=np.concatenate([self.clean, tokens]),
-            mask=np.concatenate([self.mask, mask]),
+            latent=np.concatenate([self.latent, latent]),
+            clean=np.concatenate([self.clean, clean]),
+            mask=np.concatenate([self.mask, np.full(count, mask, np.float32)]),
             positions=np.concatenate([self.positions, positions], axis=1),
+            keyframes=keyframes,
         )

@@ -40,6 +40,11 @@ class Clip:
         return self._run.state.kept_audio_latent
 
     @property
+    def keyframe_latents(self) -> FloatArray | None:
+        """Keyframes generated beside the clip (C, K, h, w), normalised."""
+        return self._run.state.keyframe_latents
+
+    @property
     def sound(self) -> Audio | None:
         """The sound, decoded when first asked for."""
         if self._sound is None:
@@ -75,6 +80,7 @@ class Clip:
             video_latent=self.video_latent,
             audio_latent=self.audio_latent,
             info=self.info,
+            keyframe_latents=self.keyframe_latents,
         )
 
     def _frames(self) -> ByteArray:

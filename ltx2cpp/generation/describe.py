@@ -38,6 +38,7 @@ def describe(plan: Plan) -> dict[str, Any]:
         "guidance": json.loads(json.dumps(dataclasses.asdict(first.guidance))),
         "conditions": [conditioning.describe(each) for each in plan.conditions],
         "audio_condition": None if audio_condition is None else audio_condition.describe(),
+        "generated_keyframes": _keyframes(plan),
         "pipeline": plan.pipeline.name,
         "two_stage": two_stage,
         "stage_2_sigmas": _levels(plan.stages[1].sigmas) if two_stage else None,
@@ -49,6 +50,12 @@ def describe(plan: Plan) -> dict[str, Any]:
         **plan.model.info,
         "ltx2cpp": _package_version(),
     }
+
+
+def _keyframes(plan: Plan) -> list[int]:
+    """Return the pixel frames of the keyframes that are generated beside the clip."""
+    slots = plan.stages[0].placements.slots
+    return [] if slots is None else list(slots.frames)
 
 
 def _package_version() -> str:

@@ -31,6 +31,7 @@ class ModelDefaults:
         distilled_lora: what makes a full model a distilled one, or None.
         reference_factors: how much smaller, and slower, the LoRAs want their reference video.
         silent_file: where the transformer is from, if it has no audio stream; "" otherwise.
+        keyframes_embedding: whether it was trained to generate keyframes beside the clip.
     """
 
     preset: Preset
@@ -42,6 +43,7 @@ class ModelDefaults:
     distilled_lora: Path | None = None
     reference_factors: tuple[int, int] = (1, 1)
     silent_file: str = ""
+    keyframes_embedding: bool = False
 
 
 @dataclass(frozen=True, eq=False)

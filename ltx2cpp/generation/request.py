@@ -40,6 +40,8 @@ class GenerationArguments(TypedDict, total=False):
             a list.
         conditions: whatever the clip is held to: `ImageCondition`, `VideoCondition`,
             `ReferenceVideo`, `Retake`, `Extend`, `Foley` or a picture; one alone or a list.
+        generated_keyframes: keyframes that LTX-2.5 generates beside the first stage's clip: how
+            many, spread evenly, or their pixel frames; 0 for none.
         pipeline: one of the official pipelines, which sets the defaults of the rest; see
             docs/pipelines.md. None follows from ``two_stage``.
         two_stage: make the clip at half size first, enlarge it and refine it; sides are then
@@ -68,6 +70,7 @@ class GenerationArguments(TypedDict, total=False):
     seed: int | None
     images: Picture | Sequence[Picture]
     conditions: Condition | Picture | Sequence[Condition | Picture]
+    generated_keyframes: int | Sequence[int]
     pipeline: str | None
     two_stage: bool | None
     temporal_upscale: bool

@@ -29,8 +29,9 @@ from ltx2cpp.conditioning.placement import (
     whole_cells,
 )
 from ltx2cpp.conditioning.reading import OUTLINED, READ, Reading
+from ltx2cpp.conditioning.slots import Slots
 from ltx2cpp.conditioning.sound import as_audio_condition, cut_sound
-from ltx2cpp.errors import ArgumentError, ShapeError
+from ltx2cpp.errors import ArgumentError
 from ltx2cpp.generation.pipelines import PipelineSpec, find_pipeline
 from ltx2cpp.generation.plan import ModelDefaults, Plan, Stage
 from ltx2cpp.generation.presets import Preset
@@ -40,6 +41,8 @@ from ltx2cpp.generation.request import (
     GenerationArguments,
     check_names,
 )
+from ltx2cpp.generation.settle_keyframes import settle_slots
+from ltx2cpp.generation.settle_noise import with_noise
 from ltx2cpp.generation.settle_sampling import (
     Denoising,
     settle_denoising,
@@ -51,7 +54,7 @@ from ltx2cpp.options import Guidance, LoraSpec, Sampling
 from ltx2cpp.sampling.choice import SamplerChoice
 from ltx2cpp.sampling.res2s import check_levels
 from ltx2cpp.sampling.schedulers import DISTILLED_STAGE_2_SIGMAS, check_sigmas
-from ltx2cpp.values import Audio, FloatArray, PromptEmbedding, as_float32
+from ltx2cpp.values import Audio, PromptEmbedding
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,7 @@ def settle(
     inputs = _settle_inputs(arguments, pipeline, model, streams, reading)
     size = _settle_size(arguments, pipeline, preset, model, streams, inputs)
     shown = _settle_shown(inputs, size, preset, model, reading)
+    slots = settle_slots(arguments, model, size.final, inputs.conditions, video=streams.video)
     denoising = settle_denoising(
         arguments,
         pipeline,
@@ -133,14 +137,14 @@ def settle(
         video=streams.video and (inputs.clip is None or inputs.clip.decodes_video),
         audio=streams.audio and shown.sound is None,
     )
-    stages = _settle_stages(arguments, pipeline, model, size, shown, denoising)
+    stages = _settle_stages(arguments, pipeline, model, size, shown, slots, denoising)
     return Plan(
         prompt=prompt,
         negative=denoising.negative,
         pipeline=pipeline,
         preset=preset,
         model=model,
-        stages=_with_noise(arguments, streams, stages, model),
+        stages=with_noise(arguments, model, stages, video=streams.video, audio=streams.audio),
         seed=denoising.seed,
         video=streams.video,
         audio=streams.audio,
@@ -361,6 +365,7 @@ def _settle_stages(
     model: ModelDefaults,
     size: Size,
     shown: Shown,
+    slots: Slots | None,
     denoising: Denoising,
 ) -> tuple[Stage, ...]:
     loras = settle_loras(model, pipeline, 2 if pipeline.two_stage else 1)
@@ -369,7 +374,7 @@ def _settle_stages(
         denoising.sigmas,
         denoising.guidance,
         denoising.sampler,
-        shown.placements,
+        dataclasses.replace(shown.placements, slots=slots),
         loras=loras[0],
     )
     if not pipeline.two_stage:
@@ -391,7 +396,7 @@ def _second_stage(
     sampler = SamplerChoice() if pipeline.sampler is None else first.sampler
     if sampler.name == "res_2s":
         check_levels(sigmas)
-    placements = first.placements
+    placements = first.placements.without_slots()
     if not pipeline.keeps_first_sound:
         placements = placements.without_references()
     return Stage(
@@ -417,42 +422,3 @@ def _settle_temporal_upscale(
             "temporal_upscale: a given clip that is extended or gets a sound keeps its frame rate"
         )
     return True
-
-
-def _with_noise(
-    arguments: GenerationArguments,
-    streams: Streams,
-    stages: tuple[Stage, ...],
-    model: ModelDefaults,
-) -> tuple[Stage, ...]:
-    """Return the stages with the noise that was given, video and audio for each in turn."""
-    noise = arguments.get("noise")
-    if noise is None:
-        return stages
-    if not isinstance(noise, (tuple, list)) or len(noise) != 2 * len(stages):
-        form = "the pair (video, audio)" if len(stages) == 1 else "two pairs (video, audio) in one"
-        raise ArgumentError(f"noise: expected {form} in token layout")
-    noised = []
-    for stage, video, audio in zip(stages, noise[::2], noise[1::2], strict=True):
-        video_tokens = stage.shape.video_tokens + stage.placements.appended_tokens(stage.shape)
-        audio_tokens = stage.shape.audio_frames + stage.placements.appended_sound_tokens
-        pair = (
-            _checked_noise("video", video, (video_tokens, model.video_channels))
-            if streams.video
-            else None,
-            _checked_noise("audio", audio, (audio_tokens, model.audio_channels))
-            if streams.audio
-            else None,
-        )
-        noised.append(dataclasses.replace(stage, noise=pair))
-    return tuple(noised)
-
-
-def _checked_noise(kind: str, tokens: object, expected: tuple[int, int]) -> FloatArray:
-    values = as_float32(tokens, f"{kind} noise", 2)
-    if values.shape != expected:
-        raise ShapeError(
-            f"{kind} noise: expected {expected} for this clip (tokens, channels), found "
-            f"{values.shape}"
-        )
-    return values

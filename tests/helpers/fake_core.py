@@ -155,6 +155,7 @@ class Config:
     caption_channels: int = 9
     max_pos: tuple[int, int, int] = (20, 2048, 2048)
     audio_stream: bool = True
+    keyframes_embedding: bool = False
     video_width: int = WIDTH
     audio_width: int = AUDIO_WIDTH
     latent_channels: int = CHANNELS

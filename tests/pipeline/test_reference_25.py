@@ -12,7 +12,7 @@ import pytest
 import tolerances
 from harness import compare
 
-from ltx2cpp import LTX2Pipeline, Modality, ModelFiles, Sampling
+from ltx2cpp import ImageCondition, LTX2Pipeline, Modality, ModelFiles, Sampling
 from ltx2cpp.errors import ArgumentError, ShapeError
 
 Arrays = dict[str, np.ndarray]
@@ -225,22 +225,37 @@ def step_noise(arrays: Arrays, case: str) -> list[tuple[np.ndarray, np.ndarray]]
     return list(zip(*(arrays[name] for name in names), strict=True))
 
 
-def test_one_stage_run(whole: LTX2Pipeline, fixture_c: Path, manifest: dict[str, Any]) -> None:
+# A clip alone, one with generated keyframes, one with these and a picture at strength 0.8.
+@pytest.mark.parametrize("case", ["t2v", "slots", "held"])
+def test_one_stage_run(
+    whole: LTX2Pipeline, fixture_c: Path, manifest: dict[str, Any], case: str
+) -> None:
     arrays, size = load(fixture_c, "sampling"), manifest["e2e"]
+    options: dict[str, Any] = {}
+    if case != "t2v":
+        options["generated_keyframes"] = manifest["slots"]["positions"]
+    if case == "held":
+        options["images"] = [ImageCondition(arrays["held.image_u8"], strength=0.8, crf=0)]
     output = whole(
         size["prompt"],
         width=size["width"],
         height=size["height"],
         num_frames=size["frames"],
         frame_rate=size["fps"],
-        sigmas=arrays["t2v.sigmas"].tolist(),
-        noise=(arrays["t2v.video.noise"], arrays["t2v.audio.noise"]),
-        sampling=Sampling(step_noise=step_noise(arrays, "t2v")),
+        sigmas=arrays[f"{case}.sigmas"].tolist(),
+        noise=(arrays[f"{case}.video.noise"], arrays[f"{case}.audio.noise"]),
+        sampling=Sampling(step_noise=step_noise(arrays, case)),
         two_stage=False,
         output="latents",
+        **options,
     )
-    compare("video", output.video_latent, arrays["t2v.video.latent"], tolerances.RUN_F32)
-    compare("audio", output.audio_latent, arrays["t2v.audio.latent"], tolerances.RUN_F32)
+    compare("video", output.video_latent, arrays[f"{case}.video.latent"], tolerances.RUN_F32)
+    compare("audio", output.audio_latent, arrays[f"{case}.audio.latent"], tolerances.RUN_F32)
+    if case == "t2v":
+        assert output.keyframe_latents is None
+    else:
+        want = arrays[f"{case}.keyframes"]
+        compare("keyframes", output.keyframe_latents, want, tolerances.RUN_F32)
 
 
 def test_two_stage_run(whole: LTX2Pipeline, fixture_c: Path, manifest: dict[str, Any]) -> None:

@@ -234,6 +234,13 @@ def test_generate_places_pictures(tmp_path: Path) -> None:
     assert {each.crf for each in images} == {20}
 
 
+@pytest.mark.parametrize(("word", "given"), [("3", 3), ("24,8", (24, 8)), ("8,", (8,))])
+def test_generate_generates_keyframes(tmp_path: Path, word: str, given: Any) -> None:
+    words = ["--generated-keyframes", word]
+    assert generate("a boat", "-o", tmp_path / "a.mp4", *words) == 0
+    assert last_call()["generated_keyframes"] == given
+
+
 def write_clip(path: Path, frame_rate: float = 24) -> Path:
     media.save_video(path, [np.zeros((9, 32, 32, 3), np.uint8)], frame_rate=frame_rate)
     return path

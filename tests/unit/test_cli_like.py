@@ -69,6 +69,12 @@ def test_nothing_is_said_where_nothing_is_read(capsys: pytest.CaptureFixture[str
     assert "reads" not in capsys.readouterr().err
 
 
+def test_generated_keyframes_are_made_again(capsys: pytest.CaptureFixture[str]) -> None:
+    refused(capsys, "its generated_keyframes cannot be read", generated_keyframes=[0.5])
+    assert like(generated_keyframes=[5, 13]) == 0
+    assert fake_pipeline.CALLS[-1]["generated_keyframes"] == [5, 13]
+
+
 KINDS: list[dict[str, Any]] = [
     {"kind": "ImageCondition", "picture": ...},
     {"kind": "VideoCondition", "video": ...},

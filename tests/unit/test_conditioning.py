@@ -25,7 +25,7 @@ from ltx2cpp.conditioning.apply import (
     Encoded,
     condition_audio,
     condition_video,
-    keyframe_positions,
+    frame_positions,
     latent_mask,
     reference_attention,
     reference_positions,
@@ -87,10 +87,9 @@ def test_pictures_elsewhere_are_appended_at_their_frame(frame: int, start: int) 
     np.testing.assert_array_equal(state.positions[1:, 24:], state.positions[1:, :6])
 
 
-def test_keyframe_positions_are_the_reference(fixture_a: Path) -> None:
+def test_frame_positions_are_the_reference(fixture_a: Path) -> None:
     want = np.load(fixture_a / "ref" / "transformer.npz")["mixed.in.video.positions"][0]
-    item = Placement(Kind.KEYFRAME, "picture", clip(), frame=16)
-    np.testing.assert_array_equal(keyframe_positions((1, 3, 4), item, 24.0), want[:, 36:])
+    np.testing.assert_array_equal(frame_positions((1, 3, 4), 16, 24.0), want[:, 36:])
 
 
 def test_video_prefix_replaces_and_suffix_is_appended() -> None:

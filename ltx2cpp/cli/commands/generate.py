@@ -319,6 +319,7 @@ def _call_arguments(
         "sigmas": arguments.sigmas,
         "conditions": conditions or None,
         "audio_condition": sound_of(arguments),
+        "generated_keyframes": arguments.generated_keyframes,
         "pipeline": arguments.pipeline,
         "two_stage": arguments.two_stage,
         "temporal_upscale": arguments.temporal_upscale or None,

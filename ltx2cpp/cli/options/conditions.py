@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ltx2cpp.cli.options.common import whole_number_list
 from ltx2cpp.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -36,6 +37,12 @@ def placed_path(text: str) -> PlacedPath:
         return PlacedPath(Path(text))
     strength = 1.0 if match["strength"] is None else float(match["strength"])
     return PlacedPath(Path(match["path"]), int(match["frame"]), strength)
+
+
+def keyframes(text: str) -> int | tuple[int, ...]:
+    """Parse a count, or pixel frames with a comma."""
+    listed = whole_number_list(text.rstrip(","))
+    return listed if "," in text else listed[0]
 
 
 def time_range(text: str) -> tuple[float, float | None]:
@@ -75,6 +82,13 @@ def add_condition_options(parser: argparse.ArgumentParser) -> None:
         metavar="PATH[@FRAME[:STRENGTH]]",
         help="like --image, but the first frame too is only shown to the model, which may differ "
         "from it: smoother between several pictures",
+    )
+    group.add_argument(
+        "--generated-keyframes",
+        type=keyframes,
+        metavar="K|FRAME,FRAME,...",
+        help="LTX-2.5: keyframes that are generated beside the clip and steady it: how many, or "
+        "their frames (one alone with a comma behind it)",
     )
     group.add_argument(
         "--image-crf",

@@ -27,6 +27,7 @@ _PARAMETERS = {
     "frame_rate": "frame_rate",
     "seed": "seed",
     "sigmas": "sigmas",
+    "generated_keyframes": "generated_keyframes",
 }
 # Fields of conditions that name a file, or are on or off; all others are numbers or left out.
 _FILE_FIELDS = ("picture", "video", "audio")
@@ -124,6 +125,8 @@ def _check_parameter(path: object, name: str, value: Any) -> None:
         fits = isinstance(value, str)
     elif name == "sigmas":
         fits = isinstance(value, list) and all(map(_is_number, value))
+    elif name == "generated_keyframes":
+        fits = isinstance(value, list) and all(type(frame) is int for frame in value)
     elif name == "frame_rate":
         fits = _is_number(value)
     else:

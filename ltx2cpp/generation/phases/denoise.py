@@ -5,6 +5,7 @@ Source: Lightricks LTX-2, ltx_pipelines one-stage, two-stage and distilled pipel
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -17,7 +18,6 @@ from ltx2cpp.generation.phases.text import context_bytes
 from ltx2cpp.generation.plan import Plan, Stage
 from ltx2cpp.latents import (
     AUDIO_LATENT_BINS,
-    ClipShape,
     audio_positions,
     pack_audio,
     pack_video,
@@ -123,14 +123,22 @@ class Denoise(Phase):
         )
         shape = stage.shape
         video_latent = audio_latent = None
+        keyframes = state.keyframe_latents
         if video is not None:
-            grid = (shape.latent_frames, shape.latent_height, shape.latent_width)
-            video_latent = unpack_video(video.latent[: video.generated], *grid)
+            size = (shape.latent_height, shape.latent_width)
+            video_latent = unpack_video(video.latent[: video.generated], shape.latent_frames, *size)
+            if video.slots is not None:
+                tokens = video.latent[slice(*video.slots)]
+                keyframes = unpack_video(tokens, len(tokens) // math.prod(size), *size)
         if audio is not None:
             audio_latent = unpack_audio(audio.latent[: audio.generated], self._audio_bins())
         kept = audio_latent if self._index == plan.sound_stage else state.kept_audio_latent
         return replace(
-            state, video_latent=video_latent, audio_latent=audio_latent, kept_audio_latent=kept
+            state,
+            video_latent=video_latent,
+            audio_latent=audio_latent,
+            kept_audio_latent=kept,
+            keyframe_latents=keyframes,
         )
 
     def release(self) -> None:
@@ -167,11 +175,10 @@ def start_stage(
             from, at its size.
     """
     stage = plan.stages[index]
-    shape = stage.shape
     conditions = _conditions(stage, index, state)
     continues = state.video_latent is not None or state.audio_latent is not None
     scale = float(stage.sigmas[0]) if continues else 1.0
-    video = _start_video(plan, shape, conditions, state.video_latent) if plan.video else None
+    video = _start_video(plan, stage, conditions, state.video_latent) if plan.video else None
     audio = _start_audio(plan, stage, conditions, state) if plan.audio else None
     if stage.noise is not None:
         video_noise, audio_noise = stage.noise
@@ -201,8 +208,9 @@ def _conditions(stage: Stage, index: int, state: State) -> list[Encoded]:
 
 
 def _start_video(
-    plan: Plan, shape: ClipShape, conditions: Sequence[Encoded], latent: FloatArray | None
+    plan: Plan, stage: Stage, conditions: Sequence[Encoded], latent: FloatArray | None
 ) -> LatentState:
+    shape = stage.shape
     video = LatentState.empty(
         shape.video_tokens,
         plan.model.video_channels,
@@ -213,7 +221,7 @@ def _start_video(
     )
     if latent is not None:
         video = replace(video, latent=pack_video(latent))
-    return condition_video(video, shape, conditions)
+    return condition_video(video, shape, conditions, stage.placements.slots)
 
 
 def _start_audio(

@@ -34,6 +34,7 @@ class State:
         video_latent: (C, F, h, w) of the last stage, normalised, or None.
         audio_latent: (C, L, M) of the last stage, normalised, or None.
         kept_audio_latent: the audio latent that the clip carries.
+        keyframe_latents: (C, K, h, w) of keyframes generated beside the clip, normalised, or None.
         sound: decoded, before the finish.
         pictures: uint8 chunks (n, height, width, 3), decoded while they are read.
     """
@@ -48,6 +49,7 @@ class State:
     video_latent: FloatArray | None = None
     audio_latent: FloatArray | None = None
     kept_audio_latent: FloatArray | None = None
+    keyframe_latents: FloatArray | None = None
     sound: Audio | None = None
     pictures: Iterator[ByteArray] | None = None
 

@@ -13,6 +13,7 @@ from ltx2cpp.conditioning import (
     VideoCondition,
     keyframe_positions,
 )
+from ltx2cpp.latents import frames_for_duration
 from ltx2cpp.memory.plan import MemoryPlan, PhaseMemory
 from ltx2cpp.model.files import ModelFiles
 from ltx2cpp.observing import Observer, Step
@@ -47,5 +48,6 @@ __all__ = [
     "Step",
     "Velocity",
     "VideoCondition",
+    "frames_for_duration",
     "keyframe_positions",
 ]

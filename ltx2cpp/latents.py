@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ltx2cpp.errors import ArgumentError, ShapeError
-from ltx2cpp.numeric import whole_number
+from ltx2cpp.numeric import real_number, whole_number
 from ltx2cpp.values import FloatArray
 
 TIME_FACTOR = 8  # pixel frames per latent frame, after the first
@@ -26,6 +26,8 @@ _HOP_LENGTH = 160
 _SAMPLE_RATE_HZ = 16000
 AUDIO_LATENT_BINS = 16
 
+# No clip is longer; keeps the arithmetic of lengths harmless.
+_MAX_SECONDS = 1e6
 MAX_SIDE = 16384  # pixels; past any released model, keeps size arithmetic harmless
 
 
@@ -122,6 +124,40 @@ def check_rate(value: object) -> float:
     if not 1.0 <= rate <= 1000.0:
         raise ArgumentError(f"frame_rate: expected 1 to 1000 frames per second, found {rate:g}")
     return rate
+
+
+def frames_for_duration(
+    seconds: float, frame_rate: float, min_seconds: float = 1.0, max_seconds: float = 20.0
+) -> int:
+    """Return the pixel frames, 8k + 1, of a clip of so many seconds.
+
+    They are rounded down to 8k + 1, and up only where they would be less than ``min_seconds``.
+
+    Args:
+        seconds: what is wanted, for instance of `LTX2Pipeline.predict_duration`.
+        frame_rate: frames per second.
+        min_seconds, max_seconds: the least and the most.
+
+    Raises:
+        ArgumentError: an argument is no number above 0, or the least is more than the most.
+    """
+    rate = check_rate(frame_rate)
+    limits = {"seconds": seconds, "min_seconds": min_seconds, "max_seconds": max_seconds}
+    for name, value in limits.items():
+        if not 0.0 <= real_number(name, value) <= _MAX_SECONDS:
+            raise ArgumentError(f"{name}: expected 0 to {_MAX_SECONDS:g} seconds, found {value!r}")
+    if min_seconds > max_seconds:
+        raise ArgumentError(
+            f"min_seconds: expected at most max_seconds, which is {max_seconds:g}, found "
+            f"{min_seconds:g}"
+        )
+    # Ties round to the even number, as the reference does.
+    least, most = round(min_seconds * rate), round(max_seconds * rate)
+    frames = max(min(max(round(seconds * rate), least), most), 1)
+    count = (frames - 1) // TIME_FACTOR * TIME_FACTOR + 1
+    if count < least and count + TIME_FACTOR <= most:
+        count += TIME_FACTOR
+    return count
 
 
 def audio_latent_frames(num_frames: int, frame_rate: float) -> int:

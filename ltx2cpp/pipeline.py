@@ -379,6 +379,12 @@ class LTX2Pipeline:
         warn_of_lora_tags(prompt)
         return self.networks.encode_prompt(prompt)
 
+    def predict_duration(
+        self, prompt: str | PromptEmbedding, *, streams: Sequence[str] = ("video", "audio")
+    ) -> float:
+        """Return the seconds that a prompt asks for; see `Networks.predict_duration`."""
+        return self.networks.predict_duration(prompt, streams=streams)
+
     def velocity(
         self,
         video: Modality | None,

@@ -103,7 +103,7 @@ PYTHON_LAYERS = {
     ),
     "benchmark": Layer(frozenset({"model", "observing", "options", "pipeline"})),
     "": Layer(
-        frozenset({"conditioning", "memory", "model", "observing", "options", "output"})
+        frozenset({"conditioning", "latents", "memory", "model", "observing", "options", "output"})
         | {"pipeline", "values"}
     ),
     # The command line sees what users see, and the lists that its help prints.

@@ -12,6 +12,7 @@ PYBIND11_MODULE(_core, module) {
     register_audio(module);
     register_video(module);
     register_diffusion_decoder(module);
+    register_duration_head(module);
 #if LTX2CPP_TESTING
     register_testing(module);
     register_testing_kernels(module);

@@ -16,6 +16,7 @@ from ltx2cpp.config.diffusion_decoder import (
     is_diffusion_decoder,
     read_diffusion_decoder_config,
 )
+from ltx2cpp.config.duration_head import DurationHeadConfig, read_duration_head_config
 from ltx2cpp.config.fields import Fields, parse_config
 from ltx2cpp.config.gemma import GemmaConfig, read_gemma_config, read_gemma_gguf_config
 from ltx2cpp.config.gemma4 import (
@@ -47,6 +48,7 @@ __all__ = [
     "ConnectorConfig",
     "DecoderStage",
     "DiffusionDecoderConfig",
+    "DurationHeadConfig",
     "Fields",
     "Gemma4Config",
     "Gemma4Heads",
@@ -64,6 +66,7 @@ __all__ = [
     "read_audio_vae_config",
     "read_connector_config",
     "read_diffusion_decoder_config",
+    "read_duration_head_config",
     "read_gemma4_config",
     "read_gemma4_gguf_config",
     "read_gemma_config",

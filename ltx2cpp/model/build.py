@@ -17,6 +17,7 @@ from ltx2cpp.config import (
     read_audio_vae_config,
     read_connector_config,
     read_diffusion_decoder_config,
+    read_duration_head_config,
     read_gemma4_config,
     read_gemma4_gguf_config,
     read_gemma_config,
@@ -173,3 +174,10 @@ def build_upsampler(source: Source) -> Component:
     """Build a latent upsampler of either kind."""
     tensors = source.group("upsampler")
     return source.component(tensors, read_upsampler_config(source.config, _shapes(tensors)))
+
+
+def build_duration_head(source: Source) -> Component:
+    """Build the head that predicts how long a clip should be."""
+    tensors = source.group("duration_head")
+    fields = source.config.nested("duration_head")
+    return source.component(tensors, read_duration_head_config(fields, _shapes(tensors)))

@@ -29,6 +29,7 @@ def check_compatible(models: ModelSet) -> None:
     _check_context(models)
     _check_video(models)
     _check_audio(models)
+    _check_duration_head(models)
 
 
 def _check_text(models: ModelSet) -> None:
@@ -159,4 +160,18 @@ def _check_audio(models: ModelSet) -> None:
             raise ConfigError(
                 f"{vocoder.source}: the vocoder takes {vocoder.config.generator.in_channels} mel "
                 f"values, but the audio VAE in {vae.source} gives {bins}"
+            )
+
+
+def _check_duration_head(models: ModelSet) -> None:
+    head, transformer = models.duration_head, models.transformer
+    if head is None or transformer is None:
+        return
+    for kind, given in transformer.config.context_widths.items():
+        width = getattr(head.config, f"{kind}_width")
+        if given not in (0, width):
+            raise ConfigError(
+                f"{head.source}: the duration head reads {kind} contexts {width} wide, but those "
+                f"of the transformer in {transformer.source} are {given} wide; are they of one "
+                "version?"
             )

@@ -72,6 +72,9 @@ USUAL_PLACES: dict[str, str] = {
     "temporal_upsampler": (
         "it is a file of its own (*temporal-upscaler*); give temporal_upsampler="
     ),
+    "duration_head": (
+        "it is a file of its own that came with LTX-2.5 (*duration-head*); give duration_head="
+    ),
     "tokenizer": (
         "it is beside the text encoder (tokenizer.json or tokenizer.model) or inside its file; "
         "give tokenizer="

@@ -43,7 +43,7 @@ class ComponentSummary:
     """What a file holds of one component.
 
     Attributes:
-        name: attribute of `ModelSet`, or "tokenizer", "duration_head" or "lora".
+        name: attribute of `ModelSet`, or "tokenizer" or "lora".
         tensors: number of stored tensors, scales of fp8 weights included.
         parameters: elements of these tensors, scales left out.
         size_bytes: their stored bytes.
@@ -341,7 +341,7 @@ def _try_resolve(
 def _problem(component: str, models: ModelSet | None, problem: str) -> str:
     if models is None:
         return problem
-    if component in models.components() or component in ("tokenizer", "duration_head"):
+    if component in models.components() or component == "tokenizer":
         return ""
     return "found, but not usable from this file"
 

@@ -45,6 +45,7 @@ class ModelSet:
     vocoder: Component | None = None
     spatial_upsampler: Component | None = None
     temporal_upsampler: Component | None = None
+    duration_head: Component | None = None
     tokenizer_source: TokenizerSource | None
     audio_config: AudioConfig
     version: str

@@ -158,6 +158,17 @@ _UPSAMPLER_STEMS = frozenset(
         "final_conv",
     )
 )
+_DURATION_STEMS = frozenset(
+    (
+        "attention_pooler",
+        "video_input_proj",
+        "audio_input_proj",
+        "video_modality_emb",
+        "audio_modality_emb",
+        "mlp_hidden",
+        "mlp_out",
+    )
+)
 _VOCODER_STEMS = frozenset(("conv_pre", "ups", "resblocks", "conv_post", "act_post"))
 _LLAMA_CPP_LAYER = {
     "attn_norm": "input_layernorm",
@@ -383,7 +394,7 @@ def _component(
         return _vocoder(rest, context)
     if stem in _UPSAMPLER_STEMS:
         return "upsampler", name, "official"
-    if stem == "attention_pooler":
+    if stem in _DURATION_STEMS:
         return "duration_head", name, "official"
     if context.autoencoder is not None and (
         stem in ("encoder", "decoder", "per_channel_statistics") or name in _STATISTICS

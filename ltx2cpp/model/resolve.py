@@ -13,6 +13,7 @@ from ltx2cpp.errors import ArgumentError, CheckpointError
 from ltx2cpp.model.build import (
     build_audio_vae,
     build_connector,
+    build_duration_head,
     build_text_encoder,
     build_text_projection,
     build_transformer,
@@ -79,6 +80,7 @@ _GROUP_ROLES: dict[Group, tuple[str, ...]] = {
     "video_vae": ("video_vae", "checkpoint", "audio_vae", "transformer"),
     "audio_vae": ("audio_vae", "checkpoint", "vocoder", "video_vae", "transformer"),
     "vocoder": ("vocoder", "audio_vae", "checkpoint", "video_vae", "transformer"),
+    "duration_head": ("duration_head", "checkpoint"),
 }
 
 _ADAPTER_NAME = re.compile(r"(\.lora_(A|B|down|up)\b|^lora_unet_)")
@@ -204,6 +206,8 @@ def _build(sources: dict[str, Source]) -> dict[str, Component | None]:
     for role in ("spatial_upsampler", "temporal_upsampler"):
         if role in sources:
             parts[role] = build_upsampler(sources[role])
+    if head := _pick(sources, "duration_head"):
+        parts["duration_head"] = build_duration_head(head)
     whole = sources.get("checkpoint")
     if whole and whole.group("upsampler"):
         kind = upsampler_kind(whole.group("upsampler"))

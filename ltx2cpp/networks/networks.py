@@ -17,6 +17,7 @@ from ltx2cpp.model.model_set import ModelSet
 from ltx2cpp.networks.audio import AudioDecoder, AudioEncoder
 from ltx2cpp.networks.backend import Backend
 from ltx2cpp.networks.diffusion import DECODERS, DecodeOptions, DiffusionDecoder
+from ltx2cpp.networks.duration import STREAMS, DurationHead
 from ltx2cpp.networks.text import PromptEncoder
 from ltx2cpp.networks.transformer import Transformer
 from ltx2cpp.networks.video import Upsampler, VideoDecoder, VideoEncoder
@@ -56,7 +57,7 @@ class Networks:
         backend: the device, and what all networks share.
         prompt_encoder, transformer, video_encoder, video_decoder, diffusion_decoder,
             audio_encoder, audio_decoder: the networks.
-        spatial_upsampler, temporal_upsampler: likewise.
+        spatial_upsampler, temporal_upsampler, duration_head: likewise.
         distilled_lora: as given.
     """
 
@@ -84,6 +85,7 @@ class Networks:
         self.audio_decoder = self._add(AudioDecoder(models, backend))
         self.spatial_upsampler = self._add(Upsampler("spatial", models, backend))
         self.temporal_upsampler = self._add(Upsampler("temporal", models, backend))
+        self.duration_head = self._add(DurationHead(models, backend))
 
     def _add(self, network: N) -> N:
         self._all.append(network)
@@ -166,6 +168,24 @@ class Networks:
     def encode_prompt(self, prompt: str) -> PromptEmbedding:
         """Return both contexts of a prompt, 1024 rows each."""
         return self.prompt_encoder.encode(prompt)
+
+    def predict_duration(
+        self, prompt: str | PromptEmbedding, *, streams: Sequence[str] = STREAMS
+    ) -> float:
+        """Return the seconds that the clip of a prompt should last, not clamped.
+
+        Args:
+            prompt: text, or its contexts from `encode_prompt`.
+            streams: whose contexts are read: "video", "audio" or both.
+
+        Raises:
+            CheckpointError: the files hold no duration head, or no text encoder.
+            ArgumentError, ShapeError: other streams, or contexts of another model.
+        """
+        # Before the text encoder is read for nothing.
+        self.duration_head.check()
+        contexts = prompt if isinstance(prompt, PromptEmbedding) else self.encode_prompt(prompt)
+        return self.duration_head.predict(contexts, streams)
 
     def velocity(
         self,

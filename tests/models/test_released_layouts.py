@@ -12,6 +12,7 @@ from released.configs import released_config
 from released.layouts import released_gemma_tensors, released_tensors
 from released.ltx25 import (
     GEMMA_VERSION,
+    duration_head_tensors,
     gemma_config,
     text_encoder_tensors,
     transformer_tensors,
@@ -132,12 +133,17 @@ def test_the_parts_of_2_5_claim_the_released_tensors(tmp_path: Path) -> None:
         text_encoder_tensors(),
         {"gemma_config": json.dumps(gemma_config())},
     )
-    models = resolve(ModelFiles(transformer=transformer, text_encoder=encoder))
+    head = _write_holes(tmp_path / "duration-head.safetensors", duration_head_tensors())
+    models = resolve(ModelFiles(transformer=transformer, text_encoder=encoder, duration_head=head))
     assert models.unclaimed == {}
     device = _core.Device("cpu", 1)
-    for name in ("transformer", "video_connector", "audio_connector"):
+    networks = {
+        **{name: _NETWORKS[name] for name in ("transformer", "video_connector", "audio_connector")},
+        "duration_head": _core.DurationHead,
+    }
+    for name, make in networks.items():
         component = models.require(name)
-        network = _NETWORKS[name](_table(component), dataclasses.asdict(component.config), device)
+        network = make(_table(component), dataclasses.asdict(component.config), device)
         assert network.weight_bytes == component.size_bytes, name
     gemma, projection = models.require("text_encoder"), models.require("text_projection")
     encoder_network = _core.TextEncoder(

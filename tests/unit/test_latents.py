@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from ltx2cpp.latents import (
     ClipShape,
     audio_latent_frames,
     audio_positions,
+    frames_for_duration,
     pack_audio,
     pack_video,
     unpack_audio,
@@ -83,6 +85,35 @@ def test_audio_lengths_are_the_reference_table() -> None:
 
 def test_audio_length_rounds_half_to_even() -> None:
     assert [audio_latent_frames(frames, 50.0) for frames in (1, 3, 5, 7)] == [0, 2, 2, 4]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "limits", "frames"),
+    [
+        (1.2, {}, 25),  # down from 29
+        (0.3, {}, 25),  # 17 would be less than a second
+        (99.0, {}, 473),
+        (2.5 / 24, {"min_seconds": 0.0}, 1),  # 2.5 frames round to 2
+        (0.0, {"min_seconds": 0.0}, 1),
+        (5.0, {"min_seconds": 1.0, "max_seconds": 1.0}, 17),  # 25 would be more than a second
+    ],
+)
+def test_frames_of_a_duration(seconds: float, limits: dict[str, float], frames: int) -> None:
+    assert frames_for_duration(seconds, 24.0, **limits) == frames
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((float("nan"), 24.0), "seconds: expected 0 to"),
+        (("long", 24.0), "seconds: expected a number"),
+        ((3.0, 0.0), "frame_rate: expected 1 to"),
+        ((3.0, 24.0, 5.0, 4.0), "min_seconds: expected at most max_seconds, which is 4, found 5"),
+    ],
+)
+def test_durations_that_are_none(arguments: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        frames_for_duration(*arguments)
 
 
 def test_positions_are_the_reference_bit_for_bit() -> None:

@@ -260,6 +260,7 @@ def test_two_dimensional_kernels_stay(tmp_path: Path) -> None:
 def test_duration_head_and_unknown_names(tmp_path: Path) -> None:
     tensors: Tensors = {
         "duration_head.attention_pooler.query_tokens": ("BF16", (1, 4)),
+        "mlp_out.bias": ("BF16", (1,)),
         "something.else": ("BF16", (4,)),
         "scaled_fp8": ("F8_E4M3", (2,)),
     }

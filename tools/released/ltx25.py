@@ -209,3 +209,25 @@ def decoder_config() -> dict[str, Any]:
             "timestep_scale_multiplier": 1000.0,
         },
     }
+
+
+def duration_head_tensors() -> Layout:
+    """List the tensors of the duration head's file."""
+    width, inputs = 256, {"video": 4096, "audio": 2048}
+    shapes: dict[str, tuple[int, ...]] = {"attention_pooler.query_tokens": (1, width)}
+    for stream, context_width in inputs.items():
+        shapes[f"{stream}_input_proj.weight"] = (width, context_width)
+        shapes[f"{stream}_input_proj.bias"] = (width,)
+        shapes[f"{stream}_modality_emb"] = (width,)
+    attention = "attention_pooler.cross_attn."
+    shapes |= {
+        f"{attention}in_proj_weight": (3 * width, width),
+        f"{attention}in_proj_bias": (3 * width,),
+        f"{attention}out_proj.weight": (width, width),
+        f"{attention}out_proj.bias": (width,),
+        "mlp_hidden.weight": (width, width),
+        "mlp_hidden.bias": (width,),
+        "mlp_out.weight": (1, width),
+        "mlp_out.bias": (1,),
+    }
+    return {f"duration_head.{name}": ("BF16", shape) for name, shape in shapes.items()}

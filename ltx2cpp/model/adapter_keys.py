@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
-Family = Literal["LoRA", "LoHa", "LoKr"]
+Family = Literal["LoRA", "LoHa", "LoKr", "weight difference"]
 
 ALPHA = ".alpha"
 
@@ -22,6 +22,8 @@ _FAMILIES: tuple[tuple[Family, re.Pattern[str]], ...] = (
     ("LoRA", re.compile(r"(?P<module>.+?)\.lora[_.](?P<part>A|B|down|up)" + _TAIL)),
     ("LoHa", re.compile(r"(?P<module>.+?)\.hada_(?P<part>w[12]_[ab])" + _TAIL)),
     ("LoKr", re.compile(r"(?P<module>.+?)\.lokr_(?P<part>w[12](?:_[ab])?)" + _TAIL)),
+    # ComfyUI's, for what has no low rank.
+    ("weight difference", re.compile(r"(?P<module>.+?)\.(?P<part>diff)")),
 )
 _SAME_PART = {"A": "down", "B": "up"}
 _MAGNITUDE = re.compile(r"(?P<module>.+?)\.(dora_scale|lora_magnitude_vector)" + _TAIL)
@@ -43,6 +45,7 @@ _NOT_READ: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\.(road_theta|road_alpha)\b", "a RoAd adapter"),
         (r"\.lora_(E|ranknum)\b", "an AdaLoRA adapter"),
         (r"\.lora_embedding_[AB]\b", "a LoRA of embeddings"),
+        (r"\.set_weight$", "a patch that replaces weights"),
         (
             r"\.(lora_mid|hada_t[12]|lokr_t2)\b",
             "an adapter with a middle factor (Tucker form), which only convolutions have",
@@ -66,7 +69,7 @@ class AdapterKey:
     Attributes:
         module: stored name of the module that is changed, prefix included.
         family: what the part belongs to; None for magnitudes, which any may have.
-        part: "down" or "up" of a LoRA, "w1_a" and the like of others, or "magnitude".
+        part: "down" or "up" of a LoRA, "w1_a" and the like of others, "diff", or "magnitude".
     """
 
     module: str

@@ -1,4 +1,4 @@
-"""Read what a LoRA file, or one of its relatives, changes: LoRA, LoHa, LoKr and DoRA."""
+"""Read what a LoRA file, or one of its relatives, changes: LoRA, LoHa, LoKr, DoRA, differences."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ _FORMS: dict[Family, AdapterForm] = {
     "LoRA": "product",
     "LoHa": "hadamard",
     "LoKr": "kronecker",
+    "weight difference": "product",
 }
 # The two factors of each matrix of a family, the outer one first.
 _FACTORS: dict[Family, tuple[tuple[str, str], ...]] = {
@@ -43,6 +44,7 @@ _FACTORS: dict[Family, tuple[tuple[str, str], ...]] = {
 }
 # Names under which a LoKr stores each matrix whole.
 _WHOLE = ("w1", "w2")
+_DIFFERENCE = "diff"
 _MAX_FACTOR = 64
 
 
@@ -52,8 +54,8 @@ class StoredChange:
 
     Attributes:
         module: its stored name, prefix included.
-        family: "LoRA", "LoHa" or "LoKr".
-        matrices: one of a LoRA, two of the others.
+        family: which of the kinds.
+        matrices: one of a LoRA and of a difference, two of the others.
         factor: alpha / rank where an alpha is known, else 1.
         magnitude: (1, n), the lengths that rows or columns of the changed weight get (DoRA), or
             None.
@@ -104,7 +106,7 @@ class LoraFile:
     Attributes:
         file: the file.
         changes: what it makes of each module, in the order of the file.
-        strangers: keys that are no part of a change, such as whole differences of biases.
+        strangers: keys that are no part of a change, such as differences of biases.
         reference_downscale_factor: how much smaller an IC-LoRA wants its reference video.
         reference_temporal_scale_factor: how much slower it wants it.
     """
@@ -134,13 +136,14 @@ def open_lora_file(path: Path) -> LoraFile:
         title, name = unread
         raise UnsupportedError(
             f"{path}: this is {title} ({show(name)}), which is not implemented; plain LoRA, LoHa, "
-            "LoKr and DoRA are"
+            "LoKr, DoRA and whole differences are"
         )
     modules: dict[str, dict[AdapterKey, TensorInfo]] = {}
     alphas: dict[str, TensorInfo] = {}
     strangers = []
     for name, info in file.tensors.items():
-        if (key := read_key(name)) is not None:
+        key = read_key(name)
+        if key is not None and not _is_of_vector(key, info):
             parts = modules.setdefault(key.module, {})
             if key in parts:
                 raise CheckpointError(
@@ -155,7 +158,8 @@ def open_lora_file(path: Path) -> LoraFile:
     if not modules:
         raise CheckpointError(
             f"{path}: is not a LoRA: none of its {len(file.tensors)} tensors is a low-rank factor "
-            "(lora_A, lora_B, lora_down or lora_up, or those of LoHa and LoKr)"
+            "(lora_A, lora_B, lora_down or lora_up, or those of LoHa and LoKr) or the difference "
+            "of a matrix (diff)"
         )
     strangers += [f"{module}{ALPHA}" for module in alphas if module not in modules]
     rule = AlphaRule(file, path, alphas)
@@ -174,6 +178,11 @@ def open_lora_file(path: Path) -> LoraFile:
     )
 
 
+def _is_of_vector(key: AdapterKey, info: TensorInfo) -> bool:
+    """Return whether a key is the difference of a bias or a norm, which are left as they are."""
+    return key.part == _DIFFERENCE and sum(extent != 1 for extent in info.shape) < 2
+
+
 def _change(
     path: Path, module: str, parts: Mapping[AdapterKey, TensorInfo], rule: AlphaRule
 ) -> StoredChange:
@@ -188,17 +197,14 @@ def _change(
         )
     family = families[0]
     factors = {key.part: info for key, info in parts.items() if key.part != "magnitude"}
-    matrices = tuple(
-        _matrix(factors, pair, whole, where)
-        for pair, whole in zip(_FACTORS[family], _WHOLE, strict=False)
-    )
+    matrices = _matrices(family, factors, where)
     if family == "LoHa" and matrices[0].shape != matrices[1].shape:
         raise CheckpointError(
             f"{where} multiplies matrices of {list(matrices[0].shape)} and "
             f"{list(matrices[1].shape)} by elements; they do not belong together"
         )
     ranks = [matrix.left.shape[1] for matrix in matrices if matrix.right is not None]
-    # A LoKr of two whole matrices has no rank, and whatever it states as alpha is not applied.
+    # Whole matrices have no rank, and whatever is stated as their alpha is not applied.
     factor = rule.factor(module, ranks[-1], where) if ranks else 1.0
     change = StoredChange(module, family, matrices, factor)
     magnitudes = [info for key, info in parts.items() if key.part == "magnitude"]
@@ -206,6 +212,17 @@ def _change(
         return change
     magnitude, magnitude_of = _magnitude(magnitudes[0], change.shape, where)
     return StoredChange(module, family, matrices, factor, magnitude, magnitude_of)
+
+
+def _matrices(
+    family: Family, factors: Mapping[str, TensorInfo], where: str
+) -> tuple[StoredMatrix, ...]:
+    if family == "weight difference":
+        return (StoredMatrix(_as_matrix(factors[_DIFFERENCE], where)),)
+    return tuple(
+        _matrix(factors, pair, whole, where)
+        for pair, whole in zip(_FACTORS[family], _WHOLE, strict=False)
+    )
 
 
 def _matrix(

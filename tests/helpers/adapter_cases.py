@@ -96,6 +96,12 @@ def _lokr(
     return AdapterCase(tensors, factor * np.kron(*matrices))
 
 
+def _difference(rng: np.random.Generator, out: int, columns: int) -> AdapterCase:
+    # Beside one of its bias, which is left out.
+    tensors = {"diff": _random(rng, out, columns), "diff_b": _random(rng, out)}
+    return AdapterCase(tensors, tensors["diff"].astype(np.float64))
+
+
 def _with_magnitude(
     case: AdapterCase, rng: np.random.Generator, key: str, shape: tuple[int, ...]
 ) -> AdapterCase:
@@ -112,6 +118,7 @@ ADAPTERS: dict[str, _Maker] = {
     "lokr half": lambda rng, out, n: _lokr(rng, out, n, (False, True)),
     "lokr other half": lambda rng, out, n: _lokr(rng, out, n, (True, False)),
     "lokr factored": lambda rng, out, n: _lokr(rng, out, n, (True, True)),
+    "difference": _difference,
     "dora of outputs": lambda rng, out, n: _with_magnitude(
         _lora(rng, out, n), rng, "dora_scale", (out, 1)
     ),

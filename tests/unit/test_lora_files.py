@@ -336,7 +336,9 @@ def loha(first: tuple[int, int], second: tuple[int, int]) -> Tensors:
             CheckpointError,
             r"to_k' has only its down factor",
         ),
-        ({f"{STEM}.diff": ("F32", (4096, 4096))}, CheckpointError, "is not a LoRA"),
+        ({f"{STEM}.diff": ("F32", (4096,))}, CheckpointError, "is not a LoRA"),
+        ({f"{STEM}.diff": ("F32", (4, 4, 4))}, CheckpointError, "a matrix is expected"),
+        (with_extra(f"{STEM}.set_weight", (8, 8)), UnsupportedError, "replaces weights"),
         (
             {
                 f"{STEM}.lora_A.weight": ("F32", (2, 4096)),

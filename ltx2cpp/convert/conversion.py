@@ -32,10 +32,12 @@ from ltx2cpp.convert import gemma4_gguf, gemma_gguf
 from ltx2cpp.errors import ArgumentError, CheckpointError, OutputError, UnsupportedError
 from ltx2cpp.model.adapter_keys import adapter_kind
 from ltx2cpp.model.detect import find_variant
+from ltx2cpp.model.folders import models_in_folder
 from ltx2cpp.model.names import Group
 from ltx2cpp.model.overwriting import files_of_model, is_among
 from ltx2cpp.model.quantization import Recipe, parse_recipe, target_dtype
 from ltx2cpp.model.source import Source
+from ltx2cpp.paths import is_folder
 from ltx2cpp.room import starting_thread
 
 logger = logging.getLogger("ltx2cpp")
@@ -239,7 +241,16 @@ def convert(
 
 
 def _open(path: Path) -> Source:
-    file = open_checkpoint(path)
+    try:
+        file = open_checkpoint(path)
+    except CheckpointError as error:
+        models = models_in_folder(path) if is_folder(path) else []
+        if len(models) < 2:
+            raise
+        raise ArgumentError(
+            f"{path}: holds {len(models)} model files, and each becomes a GGUF of its own; name "
+            f"one, such as {models[0]}"
+        ) from error
     kind = adapter_kind(file.tensors)
     if kind is not None:
         raise UnsupportedError(

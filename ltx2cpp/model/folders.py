@@ -56,15 +56,10 @@ def files_in_folder(folder: Path, given: Collection[str]) -> dict[str, Path]:
     Raises:
         CheckpointError: two files hold the same component, or there are too many.
     """
-    root = snapshot_of(folder)
-    models = list(_models(root))
+    models = models_in_folder(folder)
     if len(models) <= 1:
+        root = snapshot_of(folder)
         return {"checkpoint": models[0] if models and models[0].parent != root else root}
-    if len(models) > _MAX_MODELS:
-        raise CheckpointError(
-            f"{folder}: holds {len(models)} model files (at most {_MAX_MODELS} are looked at); "
-            "name those of one model"
-        )
     found: dict[str, Path] = {}
     doubtful: dict[str, tuple[Path, Path]] = {}
     for path in models:
@@ -84,6 +79,24 @@ def files_in_folder(folder: Path, given: Collection[str]) -> dict[str, Path]:
             f"{folder}: holds {len(models)} model files, and none of LTX-2 or Gemma 3"
         )
     return found
+
+
+def models_in_folder(folder: Path) -> list[Path]:
+    """Return the models of a folder: files, folders of one, or the first part of several.
+
+    Args:
+        folder: a folder, also of the hub's cache.
+
+    Raises:
+        CheckpointError: it cannot be listed, or holds too many.
+    """
+    models = list(_models(snapshot_of(folder)))
+    if len(models) > _MAX_MODELS:
+        raise CheckpointError(
+            f"{folder}: holds {len(models)} model files (at most {_MAX_MODELS} are looked at); "
+            "name those of one model"
+        )
+    return models
 
 
 def _refuse_doubt(folder: Path, role: str, first: Path, second: Path) -> None:

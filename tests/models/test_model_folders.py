@@ -103,6 +103,30 @@ def test_folder_of_everything(
     check_same(make_clip(checkpoint=folder, transformer=second), wanted)
 
 
+def test_a_folder_of_several_is_inspected_file_by_file(
+    tmp_path: Path, fixture_a: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "models"
+    (folder / "vae").mkdir(parents=True)
+    shutil.copy(fixture_a / "ltx-2.3-tiny.safetensors", folder)
+    shutil.copy(fixture_a / "ltx-2.3-tiny-temporal-upscaler-x2.safetensors", folder / "vae")
+    (folder / "cut.safetensors").write_bytes(b"\x00" * 99)
+    assert main(["inspect", str(folder), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    paths = [each["path"] for each in found["files"]]
+    # A folder of one file stands for it.
+    assert paths == [str(folder / "ltx-2.3-tiny.safetensors"), str(folder / "vae")]
+    assert list(found["unread"]) == [str(folder / "cut.safetensors")]
+    assert {"transformer", "temporal_upsampler"} <= set(found["components"])
+    assert list(found["missing"]) == ["text_encoder", "tokenizer"] and not found["problem"]
+    assert main(["inspect", str(folder)]) == 0
+    said = capsys.readouterr().out
+    assert "cannot be read: " in said and "together transformer, " in said
+    assert said.count("missing: ") == 2
+    assert main(["convert", str(folder), str(tmp_path / "a.gguf")]) == 2
+    assert "holds 3 model files, and each becomes a GGUF" in capsys.readouterr().err
+
+
 def test_fixture_folder_leaves_out_upsamplers_that_could_both_be_meant(
     fixture_a: Path, wanted: GenerationOutput, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -24,9 +24,13 @@ _TIMEOUT_S = 600.0
 # Into a phase; most last longer.
 _LATER_S = 0.05
 
-# Tells on a descriptor when a phase starts.
+# Tells on a descriptor when a phase starts. Ignored signals, as of jobs in the background, would be
+# inherited.
 _PROGRAM = """
-import os, resource, sys
+import os, resource, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
+    signal.signal(number, signal.SIG_DFL)
 from ltx2cpp.cli import display
 from ltx2cpp.cli.main import main
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -17,6 +17,7 @@ from ltx2cpp.errors import ArgumentError
 from ltx2cpp.printable import without_controls
 
 if TYPE_CHECKING:
+    from ltx2cpp.model.folder_inspection import FolderInspection
     from ltx2cpp.model.inspection import Inspection, LoraSummary
 
 SUMMARY = "show what a model file or a clip holds"
@@ -25,8 +26,9 @@ DESCRIPTION = """\
 Show what a file holds.
 
 For a model file or folder: family, version, components with their types and sizes, and what is
-missing. For a LoRA: what it changes, its rank, and what it says of its reference video. For a clip,
-sound, folder of frames or latents made by ltx2cpp: the parameters to make it again."""
+missing; for a folder of several files the same of each, and what they lack together. For a LoRA:
+what it changes, its rank, and what it says of its reference video. For a clip, sound, folder of
+frames or latents made by ltx2cpp: the parameters to make it again."""
 
 EPILOG = ""
 
@@ -49,11 +51,19 @@ def run(arguments: argparse.Namespace) -> None:
     if _is_clip(path):
         _print_parameters(path)
         return
+    from ltx2cpp.model.folder_inspection import inspect_folder
     from ltx2cpp.model.inspection import inspect_file
 
     # The warnings of a pipeline, what it assumes and why, say no more than the result does.
     level = logging.DEBUG if arguments.verbose else logging.ERROR
     with logging_to(lambda line: print(without_controls(line), file=sys.stderr), level=level):
+        folder = inspect_folder(path) if path.is_dir() else None
+        if folder is not None:
+            if arguments.json:
+                _print_json(folder.to_dict())
+            else:
+                _print_folder(folder)
+            return
         inspection = inspect_file(path)
     if inspection.family == "unknown" and path.is_file():
         # Latents are safetensors too, and only what they hold tells them from a model.
@@ -90,7 +100,24 @@ def _print_json(value: object) -> None:
     print(without_controls(json.dumps(value, indent=2, ensure_ascii=False)))
 
 
-def _print(inspection: Inspection) -> None:
+def _print_folder(folder: FolderInspection) -> None:
+    def say(line: str) -> None:
+        print(without_controls(line))
+
+    for inspection in folder.files:
+        _print(inspection, says_missing=False)
+        print()
+    for problem in folder.unread.values():
+        say(f"cannot be read: {problem}")
+    if folder.problem:
+        say(f"the folder cannot be given as a model: {folder.problem}")
+        return
+    say(f"{folder.path}: together {', '.join(folder.components).replace('_', ' ')}")
+    for sentence in folder.missing.values():
+        say(f"missing: {sentence}")
+
+
+def _print(inspection: Inspection, *, says_missing: bool = True) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -125,7 +152,7 @@ def _print(inspection: Inspection) -> None:
     problems = dict.fromkeys(part.problem for part in inspection.components if part.problem)
     for problem in problems:
         say(f"cannot be used: {problem}")
-    for sentence in inspection.missing.values():
+    for sentence in inspection.missing.values() if says_missing else ():
         say(f"missing: {sentence.removeprefix(f'{inspection.path} has no ')}")
     _print_names(say, "not used here", inspection.ignored)
     _print_names(say, "unknown", inspection.unknown)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ltx2cpp.demo import DEMO, demo_files, warn_of_unknown
 from ltx2cpp.errors import ArgumentError
+from ltx2cpp.generation.automatic import asks_for_length, of_any_length, predicted_frames
 from ltx2cpp.generation.clip import Clip
 from ltx2cpp.generation.lora_tags import warn_of_lora_tags
 from ltx2cpp.generation.needs import PlannedNeeds
@@ -22,6 +23,7 @@ from ltx2cpp.generation.presets import Preset, find_preset
 from ltx2cpp.generation.request import GenerationArguments, check_names
 from ltx2cpp.generation.run import Run
 from ltx2cpp.generation.settle import settle
+from ltx2cpp.generation.unheard import unheard
 from ltx2cpp.memory.fit import Device, MemoryPolicy
 from ltx2cpp.memory.plan import WHOLE, DecodePieces, Keeping, MemoryPlan
 from ltx2cpp.model.files import ModelFiles
@@ -265,12 +267,17 @@ class LTX2Pipeline:
         """Return what a generation takes in each phase, and how it keeps to ``max_memory``.
 
         Nothing is loaded, freed or computed, and of given clips no more than the first frame is
-        decoded. Arguments are those of ``__call__``.
+        decoded. Arguments are those of ``__call__``; with ``num_frames="auto"`` it is the plan of
+        the longest clip that the prompt could ask for.
 
         Raises:
             ArgumentError, ShapeError, UnsupportedError: as the generation itself would.
         """
-        needs = self._prepare(prompt, arguments, outlined=True)
+        warn_of_lora_tags(prompt, arguments.get("negative_prompt"))
+        if asks_for_length(arguments):
+            needs = self._of_any_length(prompt, arguments)
+        else:
+            needs = self._prepare(prompt, arguments, outlined=True)
         peak_flop_per_s, _ = self.networks.backend.peak()
         return self._memory.plan(needs, self._stored_bytes, _USUAL_SHARE * peak_flop_per_s)
 
@@ -280,6 +287,12 @@ class LTX2Pipeline:
         arguments: GenerationArguments,
         on_step: Callable[[Step], None] | None,
     ) -> Clip:
+        warn_of_lora_tags(prompt, arguments.get("negative_prompt"))
+        if asks_for_length(arguments):
+            with unheard():
+                any_length = self._of_any_length(prompt, arguments)
+            frames = predicted_frames(any_length, lambda needs: self._settle_memory(needs)[0])
+            arguments = {**arguments, "num_frames": frames}
         needs = self._prepare(prompt, arguments)
         plan = needs.plan
         keeping, pieces = self._settle_memory(needs)
@@ -300,15 +313,30 @@ class LTX2Pipeline:
         outlined: bool = False,
     ) -> PlannedNeeds:
         """Settle and check a generation, or one that is only planned where media are outlined."""
-        if self._model is None:
-            self._model = self._describe_model()
-        plan = settle(prompt, arguments, self._model, outlined=outlined)
-        warn_of_lora_tags(prompt, arguments.get("negative_prompt"))
+        plan = settle(prompt, arguments, self._defaults, outlined=outlined)
         known = self.networks.prompt_encoder.known(plan.texts)
         phases = phases_of(plan, self.networks, known)
         for phase in phases:
             phase.check()
-        return PlannedNeeds(prompt, arguments, self._model, self.networks, plan, known, phases)
+        return PlannedNeeds(prompt, arguments, plan.model, self.networks, plan, known, phases)
+
+    def _of_any_length(
+        self, prompt: str | PromptEmbedding, arguments: GenerationArguments
+    ) -> PlannedNeeds:
+        """Settle and check a generation whose length the prompt decides."""
+        self.networks.duration_head.check()
+        return of_any_length(
+            arguments,
+            self._defaults.max_seconds,
+            lambda settled: self._prepare(prompt, settled, outlined=True),
+        )
+
+    @property
+    def _defaults(self) -> ModelDefaults:
+        """What settling needs to know, found out when a generation first asks."""
+        if self._model is None:
+            self._model = self._describe_model()
+        return self._model
 
     @property
     def _stored_bytes(self) -> int:

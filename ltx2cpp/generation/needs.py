@@ -10,6 +10,7 @@ from ltx2cpp.generation.phases import Phase, phases_of
 from ltx2cpp.generation.plan import ModelDefaults, Plan
 from ltx2cpp.generation.request import GenerationArguments
 from ltx2cpp.generation.settle import settle
+from ltx2cpp.generation.unheard import unheard
 from ltx2cpp.memory.plan import DecodePieces, PhaseNeeds
 from ltx2cpp.networks.networks import Networks
 from ltx2cpp.values import PromptEmbedding
@@ -51,7 +52,8 @@ class PlannedNeeds:
         """Return the needs with another number of frames; None where the rest forbids it."""
         arguments: GenerationArguments = {**self.arguments, "num_frames": num_frames}
         try:
-            plan = settle(self.prompt, arguments, self.model, outlined=True)
+            with unheard():
+                plan = settle(self.prompt, arguments, self.model, outlined=True)
         except ArgumentError:
             # Conditions that need the frames, or too short a clip for sound.
             return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from os import PathLike
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from ltx2cpp.options import Guidance, Sampling
 from ltx2cpp.values import FloatArray, PromptEmbedding
 
 DEFAULT_FRAME_RATE = 24.0
+AUTO: Literal["auto"] = "auto"
 OUTPUTS = ("media", "latents")
 
 # A file, pixels, or (picture, frame[, strength[, crf]]).
@@ -27,7 +28,8 @@ class GenerationArguments(TypedDict, total=False):
     Attributes:
         negative_prompt: what to avoid; used by guided models only.
         width, height: pixels, multiples of 32; default from the preset.
-        num_frames: pixel frames, 8k + 1; default from the preset.
+        num_frames: pixel frames, 8k + 1; default from the preset. "auto" takes what the prompt asks
+            for, 1 to 20 seconds, through the duration head of LTX-2.5.
         frame_rate: frames per second; positions depend on it, and given clips are taken at it. By
             default that of a clip given as a file, otherwise 24.
         num_inference_steps: denoising steps; default from the preset.
@@ -61,7 +63,7 @@ class GenerationArguments(TypedDict, total=False):
     negative_prompt: str | PromptEmbedding | None
     width: int | None
     height: int | None
-    num_frames: int | None
+    num_frames: int | Literal["auto"] | None
     frame_rate: float | None
     num_inference_steps: int | None
     sigmas: Sequence[float] | None
@@ -80,6 +82,13 @@ class GenerationArguments(TypedDict, total=False):
     audio_condition: AudioCondition | str | PathLike[str] | None
     output: str
     sampling: Sampling | None
+
+
+def frames_asked(arguments: GenerationArguments) -> int | None:
+    """Return the number of frames asked for, or None; "auto" has become one by now."""
+    asked = arguments.get("num_frames")
+    assert asked != AUTO
+    return asked
 
 
 def check_names(call: str, arguments: Iterable[str], known: type) -> None:

@@ -40,6 +40,7 @@ from ltx2cpp.generation.request import (
     OUTPUTS,
     GenerationArguments,
     check_names,
+    frames_asked,
 )
 from ltx2cpp.generation.settle_keyframes import settle_slots
 from ltx2cpp.generation.settle_noise import with_noise
@@ -210,7 +211,7 @@ def _settle_inputs(
         lead = as_audio_condition(sound)
         _check_lead(streams, conditions)
     frame_rate = clip_frame_rate(arguments.get("frame_rate"), conditions)
-    clip = read_given_clip(conditions, frame_rate, arguments.get("num_frames"), reading)
+    clip = read_given_clip(conditions, frame_rate, frames_asked(arguments), reading)
     return Inputs(tuple(conditions), frame_rate, clip, lead)
 
 
@@ -295,7 +296,7 @@ def _settle_size(
     inputs: Inputs,
 ) -> Size:
     width, height = arguments.get("width"), arguments.get("height")
-    num_frames = arguments.get("num_frames")
+    num_frames = frames_asked(arguments)
     if inputs.clip is not None:
         num_frames = inputs.clip.generated_frames(num_frames)
         if width is None or height is None:

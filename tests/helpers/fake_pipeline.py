@@ -138,7 +138,8 @@ class FakeStream:
     def __init__(self, pipe: FakePipeline, prompt: str, call: dict[str, Any]) -> None:
         self._pipe = pipe
         self.width, self.height = call.get("width", 64), call.get("height", 32)
-        self.num_frames = call.get("num_frames", 9)
+        asked = call.get("num_frames", 9)
+        self.num_frames = 9 if asked == "auto" else asked
         self.frame_rate = call.get("frame_rate", 24.0)
         self.sound, self.audio_latent = self.heard, None
         self.video_latent: NDArray[np.float32] = np.zeros((4, 2, 1, 2), np.float32)

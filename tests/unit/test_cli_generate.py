@@ -458,3 +458,12 @@ def test_sound_that_leads_is_passed_on_and_found_again(tmp_path: Path) -> None:
     assert again.describe() == first.describe()
     assert generate("-o", tmp_path / "c.mp4", "--like", tmp_path / "a.mp4", "--no-audio") == 0
     assert "audio_condition" not in last_call()
+
+
+def test_a_length_left_to_the_prompt(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert generate("a", "-m", "x", "--num-frames", "auto", "-o", tmp_path / "a.mp4") == 0
+    assert last_call()["num_frames"] == "auto"
+    assert generate("a", "-m", "x", "--num-frames", "auto", "-o", tmp_path / "a.png") == 2
+    assert "--num-frames auto: " in capsys.readouterr().err
+    assert generate("a", "-m", "x", "--num-frames", "long", "-o", tmp_path / "a.mp4") == 2
+    assert "a number of frames, or auto; got 'long'" in capsys.readouterr().err

@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ltx2cpp.cli.options.cache import add_cache_option
-from ltx2cpp.cli.options.common import add_frame_rate_option, add_output_options, number_list
+from ltx2cpp.cli.options.common import (
+    add_frame_rate_option,
+    add_output_options,
+    frame_count,
+    number_list,
+)
 from ltx2cpp.cli.options.conditions import add_condition_options, conditions_of
 from ltx2cpp.cli.options.guidance import add_guidance_options, guidance_of
 from ltx2cpp.cli.options.models import (
@@ -108,9 +113,10 @@ def _add_clip_options(parser: argparse.ArgumentParser) -> None:
     clip.add_argument(
         "--num-frames",
         "--video-frames",
-        type=int,
+        type=frame_count,
         metavar="N",
-        help="frames, 8 k + 1: 1, 9, 17 ... 121 ...; 1 for a .png",
+        help="frames, 8 k + 1: 1, 9, 17 ... 121 ...; 1 for a .png; auto: as long as the prompt "
+        "asks for, 1 to 20 seconds (LTX-2.5, needs --duration-head)",
     )
     add_frame_rate_option(
         clip,
@@ -256,11 +262,11 @@ def _seed(arguments: argparse.Namespace) -> int:
     return int(arguments.seed)
 
 
-def _num_frames(arguments: argparse.Namespace) -> int | None:
-    """Return the number of frames asked for; a single picture is one."""
+def _num_frames(arguments: argparse.Namespace) -> int | str | None:
+    """Return the number of frames asked for, or "auto"; a single picture is one."""
     from ltx2cpp.media import OutputFormat, output_format
 
-    count: int | None = arguments.num_frames
+    count: int | str | None = arguments.num_frames
     if count is None and arguments.output is not None:
         return 1 if output_format(arguments.output) is OutputFormat.PNG else None
     return count
@@ -274,9 +280,14 @@ def _check_outputs(arguments: argparse.Namespace) -> OutputFormat:
     """
     from ltx2cpp.media import OutputFormat, check_output
 
+    count = _num_frames(arguments)
     file_format = check_output(
-        arguments.output, num_frames=_num_frames(arguments), frame_rate=arguments.frame_rate
+        arguments.output,
+        num_frames=count if isinstance(count, int) else None,
+        frame_rate=arguments.frame_rate,
     )
+    if count == "auto" and file_format is OutputFormat.PNG:
+        raise ArgumentError(f"--num-frames auto: {arguments.output} holds a single picture")
     if arguments.audio_only:
         if arguments.no_audio:
             raise ArgumentError("--audio-only and --no-audio exclude each other")

@@ -46,5 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
         generate.open_for(arguments, call, Observer()) as pipe,
     ):
         keywords = generate.guided(arguments, call, pipe)
+        if keywords.get("num_frames") == "auto":
+            display.note("--num-frames auto: this is the longest clip that a prompt may ask for")
         plan = pipe.memory_plan(call.prompt, **keywords)
     print_plan(plan, as_json=arguments.json)

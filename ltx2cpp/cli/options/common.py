@@ -45,6 +45,16 @@ def add_frame_rate_option(
     )
 
 
+def frame_count(text: str) -> int | str:
+    """Parse a number of frames, or "auto"."""
+    try:
+        return text if text == "auto" else int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected a number of frames, or auto; got {text!r}"
+        ) from None
+
+
 def number_list(text: str) -> tuple[float, ...]:
     """Parse comma-separated numbers."""
     return _parse_list(text, float, "numbers separated by commas, as in 1,0.9,0.4,0")

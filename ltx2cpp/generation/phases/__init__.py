@@ -1,4 +1,4 @@
-"""The phases of a generation: the only list of them.
+"""The phases of a generation: the only lists of them.
 
 A phase is a class of its own file; adding one is that file and a line here.
 """
@@ -10,6 +10,7 @@ from collections.abc import Collection
 from ltx2cpp.generation.phases.conditions import EncodePictures, EncodeSounds
 from ltx2cpp.generation.phases.decode import DecodeSound, DecodeVideo
 from ltx2cpp.generation.phases.denoise import Denoise
+from ltx2cpp.generation.phases.length import PredictLength
 from ltx2cpp.generation.phases.phase import Phase, State
 from ltx2cpp.generation.phases.temporal_upscale import TemporalUpscale
 from ltx2cpp.generation.phases.text import ConnectPrompt, EncodePrompt
@@ -17,7 +18,7 @@ from ltx2cpp.generation.phases.upsample import Upsample
 from ltx2cpp.generation.plan import Plan
 from ltx2cpp.networks.networks import Networks
 
-__all__ = ["Phase", "State", "phases_of"]
+__all__ = ["Phase", "State", "length_phases", "phases_of"]
 
 
 def phases_of(plan: Plan, networks: Networks, known: Collection[str]) -> list[Phase]:
@@ -28,13 +29,11 @@ def phases_of(plan: Plan, networks: Networks, known: Collection[str]) -> list[Ph
         networks: the networks of the model.
         known: prompts whose contexts are there already.
     """
-    texts = [text for text in plan.texts if text not in known]
     stages: list[Phase] = [Denoise(plan, networks, 0)]
     for index in range(1, len(plan.stages)):
         stages += [Upsample(plan, networks, index), Denoise(plan, networks, index)]
     phases: list[Phase] = [
-        EncodePrompt(plan, networks, texts),
-        ConnectPrompt(plan, networks, texts),
+        *_prompt_phases(plan, networks, known),
         EncodePictures(plan, networks),
         EncodeSounds(plan, networks),
         *stages,
@@ -43,3 +42,14 @@ def phases_of(plan: Plan, networks: Networks, known: Collection[str]) -> list[Ph
         DecodeVideo(plan, networks),
     ]
     return [phase for phase in phases if phase.is_needed]
+
+
+def length_phases(plan: Plan, networks: Networks, known: Collection[str]) -> list[Phase]:
+    """Return the phases that tell how long the clip is to be; arguments as above."""
+    phases = [*_prompt_phases(plan, networks, known), PredictLength(plan, networks)]
+    return [phase for phase in phases if phase.is_needed]
+
+
+def _prompt_phases(plan: Plan, networks: Networks, known: Collection[str]) -> list[Phase]:
+    texts = [text for text in plan.texts if text not in known]
+    return [EncodePrompt(plan, networks, texts), ConnectPrompt(plan, networks, texts)]

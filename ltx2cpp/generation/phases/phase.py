@@ -28,6 +28,7 @@ class State:
         noise: where the stages draw their noise from, in turn; None where it was given.
         on_step: called after each denoising step, or None.
         pieces: how the video decoder takes the clip apart.
+        seconds: how long the clip is to be, where the prompt decides it.
         features: each prompt between text encoder and connectors.
         picture_latents: per stage, of its conditions in order: (C, F, h, w), normalised.
         sound_latents: latents (C, L, M), normalised, by the id of the `Audio` that was encoded.
@@ -43,6 +44,7 @@ class State:
     noise: NoiseSource | None = None
     on_step: Callable[[Step], None] | None = None
     pieces: DecodePieces = WHOLE
+    seconds: float | None = None
     features: Mapping[str, Features] = field(default_factory=dict)
     picture_latents: tuple[tuple[FloatArray, ...], ...] = ()
     sound_latents: Mapping[int, FloatArray] = field(default_factory=dict)

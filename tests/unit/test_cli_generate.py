@@ -465,5 +465,6 @@ def test_a_length_left_to_the_prompt(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert last_call()["num_frames"] == "auto"
     assert generate("a", "-m", "x", "--num-frames", "auto", "-o", tmp_path / "a.png") == 2
     assert "--num-frames auto: " in capsys.readouterr().err
-    assert generate("a", "-m", "x", "--num-frames", "long", "-o", tmp_path / "a.mp4") == 2
+    with pytest.raises(SystemExit):
+        generate("a", "-m", "x", "--num-frames", "long", "-o", tmp_path / "a.mp4")
     assert "a number of frames, or auto; got 'long'" in capsys.readouterr().err

@@ -7,6 +7,7 @@ Source: parameter counts and shape tables of the released files.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 Layout = dict[str, tuple[str, tuple[int, ...]]]
 
@@ -76,6 +77,7 @@ GENERATORS: dict[str, tuple[int, tuple[int, ...], tuple[int, ...]]] = {
     "bwe": (512, (6, 5, 2, 2, 2), (12, 11, 4, 4, 4)),
 }
 RESBLOCK_KERNELS = (3, 7, 11)
+_UPSAMPLER_WIDTHS = {"spatial": 1024, "temporal": 512}
 
 
 def released_tensors(version: str, num_layers: int = 48) -> Layout:
@@ -125,6 +127,42 @@ def released_gemma_tensors(num_layers: int = 48, vocab_size: int = 262208) -> La
         shapes[prefix + "mlp.down_proj.weight"] = (hidden, intermediate)
     shapes["norm.weight"] = (hidden,)
     return {f"language_model.model.{name}": ("BF16", shape) for name, shape in shapes.items()}
+
+
+def released_upsampler_config(kind: str) -> dict[str, Any]:
+    """Return the metadata object of the "spatial" or "temporal" x2 upsampler since LTX-2.3."""
+    return {
+        "_class_name": "LatentUpsampler",
+        "in_channels": LATENT,
+        "mid_channels": _UPSAMPLER_WIDTHS[kind],
+        "num_blocks_per_stage": 4,
+        "dims": 3,
+        "spatial_upsample": kind == "spatial",
+        "temporal_upsample": kind == "temporal",
+        "spatial_scale": 2.0 if kind == "spatial" else 1.0,
+        "rational_resampler": kind == "temporal",
+    }
+
+
+def released_upsampler(kind: str) -> Layout:
+    """List the tensors of the "spatial" or "temporal" x2 upsampler since LTX-2.3."""
+    mid = _UPSAMPLER_WIDTHS[kind]
+    kernel = (3, 3, 3)
+    shapes: dict[str, tuple[int, ...]] = {
+        "initial_conv.weight": (mid, LATENT, *kernel),
+        "upsampler.0.weight": (
+            (4 * mid, mid, 3, 3) if kind == "spatial" else (2 * mid, mid, *kernel)
+        ),
+        "final_conv.weight": (LATENT, mid, *kernel),
+        "initial_norm.weight": (mid,),
+    }
+    for stage in ("res_blocks", "post_upsample_res_blocks"):
+        for block in range(4):
+            for number in (1, 2):
+                shapes[f"{stage}.{block}.conv{number}.weight"] = (mid, mid, *kernel)
+                shapes[f"{stage}.{block}.norm{number}.weight"] = (mid,)
+    biases = {f"{name[: -len('weight')]}bias": shape[:1] for name, shape in shapes.items()}
+    return {name: ("BF16", shape) for name, shape in (shapes | biases).items()}
 
 
 Shapes = Iterator[tuple[str, tuple[int, ...]]]

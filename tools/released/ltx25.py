@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from released.layouts import Layout, released_tensors
+from released.layouts import LATENT, VAE_BLOCKS, Layout, released_tensors
 
 GEMMA_VERSION = "gemma4-12b-ltx-v1"
 
@@ -155,7 +155,7 @@ def decoder_tensors() -> Layout:
     shapes: dict[str, tuple[int, ...]] = {}
 
     def linear(name: str, outputs: int, inputs: int) -> None:
-        shapes[f"{name}.weight"], shapes[f"{name}.bias"] = (outputs, inputs), (outputs,)
+        shapes.update(_linear(name, outputs, inputs))
 
     def block(name: str, width: int) -> None:
         for norm in ("norm1", "norm2"):
@@ -188,6 +188,46 @@ def decoder_tensors() -> Layout:
     for statistic in ("mean-of-means", "std-of-means"):
         tensors[f"per_channel_statistics.{statistic}"] = ("BF16", (128,))
     return tensors
+
+
+def distilled_lora_tensors(rank: int = 450) -> Layout:
+    """List the tensors of the distilled LoRA: all matrices of the transformer, not its connectors.
+
+    They are 1660, as many as the published file is said to change. Its size, 8.9 GB, is that of
+    factors whose rank is no larger than the smaller side of their matrix.
+    """
+    lora: Layout = {}
+    for name, (_, shape) in transformer_tensors().items():
+        if len(shape) != 2 or not name.endswith(".weight") or "_connector." in name:
+            continue
+        module = name.removeprefix("model.").removesuffix(".weight")
+        own_rank = min(rank, *shape)
+        lora[f"{module}.lora_A.weight"] = ("BF16", (own_rank, shape[1]))
+        lora[f"{module}.lora_B.weight"] = ("BF16", (shape[0], own_rank))
+    return lora
+
+
+def _linear(name: str, outputs: int, inputs: int) -> dict[str, tuple[int, ...]]:
+    return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
+
+
+def encoder_config() -> dict[str, Any]:
+    """Return the part `encoder` of `config.vae` in the diffusion video decoder's file."""
+    blocks = [
+        [kind, {"num_layers" if kind == "res_x" else "multiplier": value}]
+        for kind, value in VAE_BLOCKS["2.3"]["encoder"]
+    ]
+    return {
+        "_class_name": "Encoder",
+        "dims": 3,
+        "in_channels": 3,
+        "out_channels": LATENT,
+        "blocks": blocks,
+        "patch_size": 4,
+        "latent_log_var": "constant",
+        "norm_layer": "pixel_norm",
+        "spatial_padding_mode": "zeros",
+    }
 
 
 def decoder_config() -> dict[str, Any]:

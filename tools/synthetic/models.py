@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from released.configs import released_config
-from released.layouts import Layout
+from released.layouts import Layout, released_upsampler, released_upsampler_config
 
 from ltx2cpp import ModelFiles
 from ltx2cpp.demo import demo_files
@@ -23,17 +23,6 @@ _VERSION = "2.3"
 # Of Gemma, whose layers look at all tokens every sixth time.
 _TEXT_LAYERS = 6
 _VOCABULARY = 262208
-_UPSAMPLER_CONFIG = {
-    "_class_name": "LatentUpsampler",
-    "in_channels": 128,
-    "mid_channels": 1024,
-    "num_blocks_per_stage": 4,
-    "dims": 3,
-    "spatial_upsample": True,
-    "temporal_upsample": False,
-    "spatial_scale": 2.0,
-    "rational_resampler": False,
-}
 
 
 def random_file(folder: Path, component: str, blocks: int = 1) -> Path:
@@ -79,9 +68,8 @@ def whole_model(folder: Path, blocks: int = 2) -> ModelFiles:
     """
     text = sparse_file(folder, ("gemma", "text_projection", "connectors"), _TEXT_LAYERS)
     audio = random_file(folder, "audio")
-    upsampler = _sparse(
-        folder, "upsampler", _upsampler(1024), {"config": json.dumps(_UPSAMPLER_CONFIG)}, "bf16"
-    )
+    config = {"config": json.dumps(released_upsampler_config("spatial"))}
+    upsampler = _sparse(folder, "upsampler", released_upsampler("spatial"), config, "bf16")
     return ModelFiles(
         transformer=random_file(folder, "transformer", blocks),
         video_vae=random_file(folder, "video_vae"),
@@ -117,21 +105,3 @@ def _metadata(blocks: int) -> dict[str, str]:
         "config": json.dumps(released_config(_VERSION, blocks)),
         "model_version": f"{_VERSION}.0",
     }
-
-
-def _upsampler(mid: int) -> Layout:
-    """List the tensors of the spatial x2 upsampler of LTX-2.3."""
-    kernel = (3, 3, 3)
-    shapes: dict[str, tuple[int, ...]] = {
-        "initial_conv.weight": (mid, 128, *kernel),
-        "upsampler.0.weight": (4 * mid, mid, 3, 3),
-        "final_conv.weight": (128, mid, *kernel),
-        "initial_norm.weight": (mid,),
-    }
-    for stage in ("res_blocks", "post_upsample_res_blocks"):
-        for block in range(4):
-            for number in (1, 2):
-                shapes[f"{stage}.{block}.conv{number}.weight"] = (mid, mid, *kernel)
-                shapes[f"{stage}.{block}.norm{number}.weight"] = (mid,)
-    biases = {f"{name[: -len('weight')]}bias": shape[:1] for name, shape in shapes.items()}
-    return {name: ("BF16", shape) for name, shape in (shapes | biases).items()}

@@ -33,6 +33,7 @@ from ltx2cpp.errors import ArgumentError, CheckpointError, OutputError, Unsuppor
 from ltx2cpp.model.adapter_keys import adapter_kind
 from ltx2cpp.model.detect import find_variant
 from ltx2cpp.model.folders import models_in_folder
+from ltx2cpp.model.llama_cpp import gguf_name
 from ltx2cpp.model.names import Group
 from ltx2cpp.model.overwriting import files_of_model, is_among
 from ltx2cpp.model.quantization import Recipe, parse_recipe, target_dtype
@@ -308,7 +309,7 @@ def _plan_gemma(plan: _Plan, source: Source, recipe: Recipe) -> None:
     weights = source.weights(source.group("text_encoder"))
     for name, weight in weights.items():
         offset = gemma_gguf.norm_offset(name, config)
-        plan.add(gemma_gguf.gguf_name(name), weight, recipe, offset)
+        plan.add(gguf_name(name), weight, recipe, offset)
 
 
 def _carried_metadata(source: Source) -> dict[str, Any]:

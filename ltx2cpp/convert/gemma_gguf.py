@@ -1,6 +1,6 @@
-"""A Gemma text model in the form that llama.cpp reads: names, keys, and the vocabulary of Gemma 3.
+"""What a GGUF of a Gemma text model says of it: the keys and the vocabulary that llama.cpp reads.
 
-Source: the GGUF naming of llama.cpp's gemma3 and gemma4 architectures.
+Source: the GGUF keys of llama.cpp's gemma3 architecture.
 """
 
 from __future__ import annotations
@@ -28,42 +28,6 @@ logger = logging.getLogger("ltx2cpp")
 ARCHITECTURE = "gemma3"
 _CONTEXT_LENGTH = 131072
 _SPACE = "\u2581"  # how pieces spell a space
-
-_LAYER_PARTS = {
-    "input_layernorm": "attn_norm",
-    "self_attn.q_proj": "attn_q",
-    "self_attn.k_proj": "attn_k",
-    "self_attn.v_proj": "attn_v",
-    "self_attn.q_norm": "attn_q_norm",
-    "self_attn.k_norm": "attn_k_norm",
-    "self_attn.o_proj": "attn_output",
-    "post_attention_layernorm": "post_attention_norm",
-    "pre_feedforward_layernorm": "ffn_norm",
-    "mlp.gate_proj": "ffn_gate",
-    "mlp.up_proj": "ffn_up",
-    "mlp.down_proj": "ffn_down",
-    "post_feedforward_layernorm": "post_ffw_norm",
-}
-_TOP_NAMES = {"embed_tokens.weight": "token_embd.weight", "norm.weight": "output_norm.weight"}
-_LAYER_NAME = re.compile(r"layers\.(\d+)\.(.+)\.weight")
-# Of Gemma 4, without an ending in its own files.
-_LAYER_SCALAR = re.compile(r"layers\.(\d+)\.layer_scalar")
-
-
-def gguf_name(canonical: str) -> str:
-    """Return llama.cpp's name of a tensor.
-
-    Raises:
-        UnsupportedError: a tensor that Gemma does not have.
-    """
-    if canonical in _TOP_NAMES:
-        return _TOP_NAMES[canonical]
-    if match := _LAYER_SCALAR.fullmatch(canonical):
-        return f"blk.{match[1]}.layer_output_scale.weight"
-    match = _LAYER_NAME.fullmatch(canonical)
-    if match is None or match[2] not in _LAYER_PARTS:
-        raise UnsupportedError(f"'{canonical}' is no tensor of a Gemma text model")
-    return f"blk.{match[1]}.{_LAYER_PARTS[match[2]]}.weight"
 
 
 def norm_offset(canonical: str, config: GemmaConfig | Gemma4Config) -> float:

@@ -13,6 +13,7 @@ from typing import Literal
 
 from ltx2cpp.checkpoint import CheckpointFile, TensorInfo
 from ltx2cpp.errors import CheckpointError, UnsupportedError
+from ltx2cpp.model.llama_cpp import canonical_name
 from ltx2cpp.model.stored_shapes import restore_shapes
 from ltx2cpp.model.weight_scales import unpack_pairs
 from ltx2cpp.model.wrappers import find_wrappers
@@ -170,26 +171,6 @@ _DURATION_STEMS = frozenset(
     )
 )
 _VOCODER_STEMS = frozenset(("conv_pre", "ups", "resblocks", "conv_post", "act_post"))
-_LLAMA_CPP_LAYER = {
-    "attn_norm": "input_layernorm",
-    "attn_q": "self_attn.q_proj",
-    "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj",
-    "attn_q_norm": "self_attn.q_norm",
-    "attn_k_norm": "self_attn.k_norm",
-    "attn_output": "self_attn.o_proj",
-    "post_attention_norm": "post_attention_layernorm",
-    "ffn_norm": "pre_feedforward_layernorm",
-    "ffn_gate": "mlp.gate_proj",
-    "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj",
-    "post_ffw_norm": "post_feedforward_layernorm",
-}
-# Of Gemma 4, whose own name has no ending.
-_LLAMA_CPP_SCALAR = "layer_output_scale.weight"
-# The second is a factor of the weights (NVFP4), the third is not needed for them.
-_LLAMA_CPP_KINDS = ("weight", "scale", "input_scale")
-_LLAMA_CPP_TOP = {"token_embd": "embed_tokens", "output_norm": "norm"}
 # The order matters: a multimodal file also holds names that start with the shorter ones.
 _GEMMA_PREFIXES = ("language_model.model.", "model.language_model.", "model.", "")
 _GEMMA_NAME = re.compile(r"(layers\.\d+\.|embed_tokens\.|norm\.)")
@@ -359,8 +340,8 @@ def _classify(
         return "ignored"
     if name.rpartition(".")[2] in _TOKENIZER_NAMES or name.startswith(_TOKENIZER_PREFIX):
         return "tokenizer", name, "official"
-    if context.llama_cpp and (claim := _llama_cpp(name)) is not None:
-        return claim
+    if context.llama_cpp and (text := canonical_name(name)) is not None:
+        return "text_encoder", text, "llama.cpp"
     prefix = context.gemma_prefix
     if prefix is not None or context.llama_cpp:
         if prefix is not None and name.startswith(prefix):
@@ -437,21 +418,6 @@ def _vocoder(name: str, context: _Context) -> tuple[Group, str, Layout]:
         renamed.replace(".downsample.filter", ".downsample.lowpass.filter"),
         "diffusers",
     )
-
-
-def _llama_cpp(name: str) -> tuple[Group, str, Layout] | None:
-    stem, _, rest = name.partition(".")
-    if stem in _LLAMA_CPP_TOP and rest == "weight":
-        return "text_encoder", f"{_LLAMA_CPP_TOP[stem]}.weight", "llama.cpp"
-    if stem != "blk":
-        return None
-    layer, _, tail = rest.partition(".")
-    part, _, suffix = tail.rpartition(".")
-    if tail == _LLAMA_CPP_SCALAR and layer.isdecimal():
-        return "text_encoder", f"layers.{layer}.layer_scalar", "llama.cpp"
-    if part not in _LLAMA_CPP_LAYER or suffix not in _LLAMA_CPP_KINDS or not layer.isdecimal():
-        return None
-    return "text_encoder", f"layers.{layer}.{_LLAMA_CPP_LAYER[part]}.{suffix}", "llama.cpp"
 
 
 # -- the video VAE as diffusers numbers it --------------------------------------------------------

@@ -20,9 +20,9 @@ from helpers.transformer_cases import make_modality
 from ltx2cpp import LTX2Pipeline, ModelFiles
 from ltx2cpp.checkpoint import open_checkpoint, read_bytes
 from ltx2cpp.convert import convert
-from ltx2cpp.convert.gemma_gguf import gguf_name
 from ltx2cpp.errors import ConfigError, UnsupportedError
 from ltx2cpp.model.inspection import inspect_file
+from ltx2cpp.model.llama_cpp import gguf_name
 
 PROMPT = "A ship, <|image|> and <bos> in the text, sails home."
 # llama.cpp's keys do not say the ids of placeholders, which are others in a tiny vocabulary.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from released.configs import released_config
 from released.layouts import Layout, released_upsampler, released_upsampler_config
+from released.ltx25 import decoder_config, decoder_tensors
 
 from ltx2cpp import ModelFiles
 from ltx2cpp.demo import demo_files
@@ -33,6 +34,17 @@ def random_file(folder: Path, component: str, blocks: int = 1) -> Path:
         components = ["audio_vae", "vocoder"] if component == "audio" else [component]
         tensors = choose_tensors(_VERSION, blocks, components, vocab_size=1)
         write_checkpoint(path, tensors, _metadata(blocks), seed=0)
+    return path
+
+
+def random_diffusion_decoder(folder: Path) -> Path:
+    """Return a file of random BF16 weights of the diffusion video decoder of LTX-2.5."""
+    path = folder / "ltx-2.5-diffusion-decoder.safetensors"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        print(f"writing {path}", file=sys.stderr)
+        metadata = {"config": json.dumps({"vae": decoder_config()}), "model_version": "2.5.0"}
+        write_checkpoint(path, decoder_tensors(), metadata, seed=0)
     return path
 
 

@@ -1,207 +1,273 @@
 #include <algorithm>
-#include <limits>
+#include <utility>
 #include <vector>
 
-#include "kernels/simd_math.h"
+#include "base/stopping.h"
 #include "ops/window_attention/window_attention.h"
+#include "ops/window_attention/window_kernel.h"
 
 namespace ltx {
 
 namespace {
 
-// So many neighbouring queries of a row share the keys that they see, and lie in the lanes of a register.
-constexpr int64_t kQueries = 16;
-// Sums kept in registers at a time.
-constexpr int64_t kKeys = 4;
-constexpr int64_t kValues = 4;
+// Cells of a block of queries, whose tiles share the keys that are packed for it: so many that packing costs little, so
+// few that the keys and values of one time stay in the second-level cache.
+constexpr int64_t kBlockHeight = 8;
+constexpr int64_t kBlockWidth = 16;
 
-constexpr float kUnseen = -std::numeric_limits<float>::infinity();
+// Vectors of 8 on whatever the baseline offers.
+const WindowKernel kBaseline{1, 2, 4, &attend_plane<8, 6, 6>};
 
-int64_t window_start(int64_t index, int64_t window, int64_t count) {
-    return std::clamp<int64_t>(index - window / 2, 0, count - window);
-}
-
-// Cells along the width that the queries of a block see, and where each of their windows starts among them.
-struct Columns {
-    int64_t first;
-    int64_t count;
-    int64_t starts[kQueries];
+struct Range {
+    int64_t begin;
+    int64_t end;
+    int64_t size() const { return end - begin; }
 };
 
-Columns columns_of(int64_t first_query, int64_t queries, int64_t window, int64_t keys, bool centred) {
-    Columns columns{};
-    const auto start = [&](int64_t query) { return centred ? query : window_start(query, window, keys); };
-    columns.first = start(first_query);
-    for (int64_t i = 0; i < kQueries; ++i) {
-        columns.starts[i] = start(first_query + std::min(i, queries - 1)) - columns.first;
-    }
-    columns.count = columns.starts[kQueries - 1] + window;
-    return columns;
-}
+// One axis of the grid: which keys its queries see.
+struct Axis {
+    int64_t queries;
+    int64_t keys;
+    int64_t window;
 
-// logits (count, kQueries): the products of keys (count, stride) with queries (head_dim, kQueries).
-LTX_TARGET_CLONES
-void score_row(const float * __restrict queries, const float * __restrict keys, int64_t stride, int64_t head_dim,
-               int64_t count, float * __restrict logits) {
-    for (int64_t first = 0; first < count; first += kKeys) {
-        float sums[kKeys][kQueries] = {};
-        const float * row[kKeys];
-        for (int64_t key = 0; key < kKeys; ++key) {
-            row[key] = keys + std::min(first + key, count - 1) * stride;
-        }
-        for (int64_t d = 0; d < head_dim; ++d) {
-            const float * query = queries + d * kQueries;
-            for (int64_t key = 0; key < kKeys; ++key) {
-                const float value = row[key][d];
-                for (int64_t lane = 0; lane < kQueries; ++lane) {
-                    sums[key][lane] += query[lane] * value;
-                }
-            }
-        }
-        for (int64_t key = 0; key < std::min(kKeys, count - first); ++key) {
-            for (int64_t lane = 0; lane < kQueries; ++lane) {
-                logits[(first + key) * kQueries + lane] = sums[key][lane];
-            }
-        }
+    // Windows are shifted inwards at the borders; where there are more keys than queries, none has to be.
+    int64_t start(int64_t query) const {
+        return keys != queries ? query : std::clamp<int64_t>(query - window / 2, 0, keys - window);
     }
-}
+    Range keys_of(Range range) const { return {start(range.begin), start(range.end - 1) + window}; }
+    bool sees(int64_t query, int64_t key) const { return key >= start(query) && key < start(query) + window; }
+};
 
-// Turns logits (count, kQueries) into weights, and returns the sums of each query's in `sums`.
-LTX_TARGET_CLONES
-void softmax_lanes(float * __restrict logits, int64_t count, float * __restrict sums) {
-    float top[kQueries];
-    std::fill_n(top, kQueries, kUnseen);
-    for (int64_t key = 0; key < count; ++key) {
-        for (int64_t lane = 0; lane < kQueries; ++lane) {
-            const float logit = logits[key * kQueries + lane];
-            // A logit that is not a number stays to be seen: it fails the comparison as the new one and the old one.
-            top[lane] = logit <= top[lane] ? top[lane] : logit;
-        }
-    }
-    std::fill_n(sums, kQueries, 0.0f);
-    for (int64_t key = 0; key < count; ++key) {
-        for (int64_t lane = 0; lane < kQueries; ++lane) {
-            const float weight = vector_exp(logits[key * kQueries + lane] - top[lane]);
-            logits[key * kQueries + lane] = weight;
-            sums[lane] += weight;
-        }
-    }
-}
+struct Grid {
+    Axis time;
+    Axis height;
+    Axis width;
+};
 
-// results (head_dim, kQueries) += weights (count, kQueries) of values (count, stride)
-LTX_TARGET_CLONES
-void add_values(const float * __restrict weights, const float * __restrict values, int64_t stride, int64_t head_dim,
-                int64_t count, float * __restrict results) {
-    for (int64_t first = 0; first < head_dim; first += kValues) {
-        float sums[kValues][kQueries];
-        for (int64_t i = 0; i < kValues; ++i) {
-            for (int64_t lane = 0; lane < kQueries; ++lane) {
-                sums[i][lane] = results[(first + i) * kQueries + lane];
-            }
-        }
-        for (int64_t key = 0; key < count; ++key) {
-            const float * value = values + key * stride + first;
-            const float * weight = weights + key * kQueries;
-            for (int64_t i = 0; i < kValues; ++i) {
-                for (int64_t lane = 0; lane < kQueries; ++lane) {
-                    sums[i][lane] += weight[lane] * value[i];
-                }
-            }
-        }
-        for (int64_t i = 0; i < kValues; ++i) {
-            for (int64_t lane = 0; lane < kQueries; ++lane) {
-                results[(first + i) * kQueries + lane] = sums[i][lane];
-            }
-        }
-    }
-}
-
-// The memory of one thread.
-struct Workspace {
-    std::vector<float> queries;  // (head_dim, kQueries)
-    std::vector<float> results;  // the same
-    std::vector<float> logits;   // (rows of the window, columns, kQueries)
-
-    Workspace(int64_t head_dim, const GridSize & window)
-        : queries(static_cast<size_t>(head_dim * kQueries)),
-          results(queries.size()),
-          logits(static_cast<size_t>(int64_t{window.time} * window.height * (window.width + kQueries) * kQueries)) {}
+// A tile of queries: its place, which keys its lanes see, and where its sums lie.
+struct QueryTile {
+    Range time;
+    Range height;
+    Range width;
+    WindowQueries sums;
+    int32_t * sees_rows;
+    int32_t * sees_columns;
 };
 
 float * cell(const ggml_tensor * tensor, int64_t time, int64_t row, int64_t column) {
     return row_of(tensor, (time * tensor->ne[2] + row) * tensor->ne[1] + column);
 }
 
-int64_t stride_of(const ggml_tensor * tensor) {
-    return static_cast<int64_t>(tensor->nb[1] / sizeof(float));
+// The queries of one head in a block of the grid. One object works on one thread, block after block.
+class BlockAttention {
+public:
+    BlockAttention(const ggml_tensor * node, const WindowKernel & kernel);
+
+    // `channel`: the first one of the head.
+    void attend(const Range & time, const Range & height, const Range & width, int64_t channel);
+
+private:
+    int lanes() const { return kernel_.time * kernel_.height * kernel_.width; }
+    int64_t tile_floats() const { return head_dim_ * kQueryVectors * lanes(); }
+
+    // The cell of a lane; lanes past the end of the tile repeat its last query.
+    struct Place {
+        int64_t time, row, column;
+    };
+    Place place_of(const QueryTile & tile, int lane) const;
+
+    void start_tile(QueryTile & tile, int64_t channel);
+    void pack(const ggml_tensor * tensor, int64_t time, const Range & rows, const Range & columns, int64_t channel,
+              float * packed) const;
+    void add_plane(const QueryTile & tile, int64_t time, const Range & rows, const Range & columns);
+    void store_tile(const QueryTile & tile, int64_t channel) const;
+
+    const ggml_tensor * node_;
+    const WindowKernel & kernel_;
+    int64_t head_dim_;
+    Grid grid_;
+    std::vector<QueryTile> tiles_;
+    std::vector<float> keys_, values_;    // of one time: (rows, columns, head_dim)
+    std::vector<float> sums_, logits_;    // of all tiles; of one tile and plane
+    std::vector<int32_t> masks_, times_;  // of all tiles; of one tile and plane
+};
+
+BlockAttention::BlockAttention(const ggml_tensor * node, const WindowKernel & kernel) : node_(node), kernel_(kernel) {
+    const auto [window, head_dim] = constants_of<WindowAttentionConstants>(node);
+    const ggml_tensor * k = node->src[1];
+    head_dim_ = head_dim;
+    grid_ = {{node->ne[3], k->ne[3], window.time},
+             {node->ne[2], k->ne[2], window.height},
+             {node->ne[1], k->ne[1], window.width}};
+    const auto size = [](int64_t count) { return static_cast<size_t>(count); };
+    const int64_t rows = std::min(k->ne[2], kBlockHeight + window.height);
+    const int64_t columns = std::min(k->ne[1], kBlockWidth + window.width);
+    const int64_t tile_rows = kernel.height + window.height;
+    const int64_t tile_columns = kernel.width + window.width;
+    const int64_t tiles = kBlockHeight / kernel.height * (kBlockWidth / kernel.width);
+    tiles_.reserve(size(tiles));
+    keys_.resize(size(rows * columns * head_dim));
+    values_.resize(keys_.size());
+    sums_.resize(size(tiles * 2 * (tile_floats() + kQueryVectors * lanes())));
+    logits_.resize(size(tile_rows * tile_columns * kQueryVectors * lanes()));
+    masks_.resize(size(tiles * (tile_rows + tile_columns) * lanes()));
+    times_.resize(size(kQueryVectors * lanes()));
 }
 
-// One head of a block of queries in one row of the grid.
-void attend_block(const ggml_tensor * node, int64_t time, int64_t row, int64_t first, int64_t queries, int64_t channel,
-                  Workspace & work) {
-    const auto [window, head_dim] = constants_of<WindowAttentionConstants>(node);
-    const ggml_tensor * q = node->src[0];
-    const ggml_tensor * k = node->src[1];
-    const ggml_tensor * v = node->src[2];
-    const Columns columns = columns_of(first, queries, window.width, k->ne[1], k->ne[1] != q->ne[1]);
-    const int64_t first_time = window_start(time, window.time, q->ne[3]);
-    const int64_t first_row = window_start(row, window.height, q->ne[2]);
-    for (int64_t lane = 0; lane < kQueries; ++lane) {
-        // Lanes past the end repeat the last query.
-        const float * query = cell(q, time, row, first + std::min(lane, queries - 1)) + channel;
-        for (int64_t d = 0; d < head_dim; ++d) {
-            work.queries[static_cast<size_t>(d * kQueries + lane)] = query[d];
+BlockAttention::Place BlockAttention::place_of(const QueryTile & tile, int lane) const {
+    const auto at = [](const Range & range, int64_t index) { return std::min(range.begin + index, range.end - 1); };
+    return {at(tile.time, lane / (kernel_.height * kernel_.width)),
+            at(tile.height, lane / kernel_.width % kernel_.height), at(tile.width, lane % kernel_.width)};
+}
+
+void BlockAttention::start_tile(QueryTile & tile, int64_t channel) {
+    const int width = kQueryVectors * lanes();
+    for (int lane = 0; lane < width; ++lane) {
+        const Place place = place_of(tile, lane);
+        const float * query = cell(node_->src[0], place.time, place.row, place.column) + channel;
+        auto * queries = const_cast<float *>(tile.sums.queries);
+        for (int64_t d = 0; d < head_dim_; ++d) {
+            queries[d * width + lane] = query[d];
         }
     }
-    const auto for_each_row = [&](auto && visit) {
-        for (int64_t t = 0; t < window.time; ++t) {
-            for (int64_t h = 0; h < window.height; ++h) {
-                visit(first_time + t, first_row + h,
-                      work.logits.data() + (t * window.height + h) * columns.count * kQueries);
-            }
+    std::fill_n(tile.sums.results, tile_floats(), 0.0f);
+    std::fill_n(tile.sums.tops, width, kNoTop);
+    std::fill_n(tile.sums.sums, width, 0.0f);
+    const Range rows = grid_.height.keys_of(tile.height);
+    const Range columns = grid_.width.keys_of(tile.width);
+    for (int lane = 0; lane < lanes(); ++lane) {
+        const Place place = place_of(tile, lane);
+        for (int64_t row = 0; row < rows.size(); ++row) {
+            tile.sees_rows[row * lanes() + lane] = -int32_t{grid_.height.sees(place.row, rows.begin + row)};
         }
-    };
-    for_each_row([&](int64_t t, int64_t h, float * logits) {
-        score_row(work.queries.data(), cell(k, t, h, columns.first) + channel, stride_of(k), head_dim, columns.count,
-                  logits);
-        for (int64_t key = 0; key < columns.count; ++key) {
-            for (int64_t lane = 0; lane < kQueries; ++lane) {
-                const int64_t place = key - columns.starts[lane];
-                if (place < 0 || place >= window.width) {
-                    logits[key * kQueries + lane] = kUnseen;
-                }
-            }
-        }
-    });
-    float sums[kQueries];
-    softmax_lanes(work.logits.data(), int64_t{window.time} * window.height * columns.count, sums);
-    std::ranges::fill(work.results, 0.0f);
-    for_each_row([&](int64_t t, int64_t h, const float * weights) {
-        add_values(weights, cell(v, t, h, columns.first) + channel, stride_of(v), head_dim, columns.count,
-                   work.results.data());
-    });
-    for (int64_t lane = 0; lane < queries; ++lane) {
-        float * out = cell(node, time, row, first + lane) + channel;
-        for (int64_t d = 0; d < head_dim; ++d) {
-            out[d] = work.results[static_cast<size_t>(d * kQueries + lane)] / sums[lane];
+        for (int64_t column = 0; column < columns.size(); ++column) {
+            tile.sees_columns[column * lanes() + lane] =
+                -int32_t{grid_.width.sees(place.column, columns.begin + column)};
         }
     }
+}
+
+void BlockAttention::pack(const ggml_tensor * tensor, int64_t time, const Range & rows, const Range & columns,
+                          int64_t channel, float * packed) const {
+    for (int64_t row = rows.begin; row < rows.end; ++row) {
+        for (int64_t column = columns.begin; column < columns.end; ++column, packed += head_dim_) {
+            std::copy_n(cell(tensor, time, row, column) + channel, head_dim_, packed);
+        }
+    }
+}
+
+// `rows` and `columns`: those that are packed.
+void BlockAttention::add_plane(const QueryTile & tile, int64_t time, const Range & rows, const Range & columns) {
+    int first = kQueryVectors;
+    int last = 0;
+    for (int lane = 0; lane < kQueryVectors * lanes(); ++lane) {
+        const bool sees = grid_.time.sees(place_of(tile, lane).time, time);
+        times_[static_cast<size_t>(lane)] = -int32_t{sees};
+        if (sees) {
+            first = std::min(first, lane / lanes());
+            last = lane / lanes() + 1;
+        }
+    }
+    if (first >= last) {
+        return;
+    }
+    const Range own_rows = grid_.height.keys_of(tile.height);
+    const Range own_columns = grid_.width.keys_of(tile.width);
+    const int64_t row_stride = columns.size() * head_dim_;
+    const int64_t offset = (own_rows.begin - rows.begin) * row_stride + (own_columns.begin - columns.begin) * head_dim_;
+    kernel_.attend({.keys = keys_.data() + offset,
+                    .values = values_.data() + offset,
+                    .row_stride = row_stride,
+                    .rows = own_rows.size(),
+                    .columns = own_columns.size(),
+                    .head_dim = head_dim_,
+                    .sees_time = times_.data(),
+                    .sees_rows = tile.sees_rows,
+                    .sees_columns = tile.sees_columns},
+                   tile.sums, first, last - first);
+}
+
+void BlockAttention::store_tile(const QueryTile & tile, int64_t channel) const {
+    const int width = kQueryVectors * lanes();
+    for (int lane = 0; lane < width; ++lane) {
+        const Place place = place_of(tile, lane);
+        float * out = cell(node_, place.time, place.row, place.column) + channel;
+        for (int64_t d = 0; d < head_dim_; ++d) {
+            out[d] = tile.sums.results[d * width + lane] / tile.sums.sums[lane];
+        }
+    }
+}
+
+void BlockAttention::attend(const Range & time, const Range & height, const Range & width, int64_t channel) {
+    float * sums = sums_.data();
+    int32_t * masks = masks_.data();
+    const auto take = [](auto *& memory, int64_t count) { return std::exchange(memory, memory + count); };
+    tiles_.clear();
+    for (int64_t row = height.begin; row < height.end; row += kernel_.height) {
+        for (int64_t column = width.begin; column < width.end; column += kernel_.width) {
+            QueryTile & tile = tiles_.emplace_back();
+            tile.time = time;
+            tile.height = {row, std::min(height.end, row + kernel_.height)};
+            tile.width = {column, std::min(width.end, column + kernel_.width)};
+            tile.sums.queries = take(sums, tile_floats());
+            tile.sums.results = take(sums, tile_floats());
+            tile.sums.tops = take(sums, kQueryVectors * lanes());
+            tile.sums.sums = take(sums, kQueryVectors * lanes());
+            tile.sums.logits = logits_.data();
+            tile.sees_rows = take(masks, (kernel_.height + grid_.height.window) * lanes());
+            tile.sees_columns = take(masks, (kernel_.width + grid_.width.window) * lanes());
+            start_tile(tile, channel);
+        }
+    }
+    const Range times = grid_.time.keys_of(time);
+    const Range rows = grid_.height.keys_of(height);
+    const Range columns = grid_.width.keys_of(width);
+    for (int64_t plane = times.begin; plane < times.end; ++plane) {
+        pack(node_->src[1], plane, rows, columns, channel, keys_.data());
+        pack(node_->src[2], plane, rows, columns, channel, values_.data());
+        for (const QueryTile & tile : tiles_) {
+            add_plane(tile, plane, rows, columns);
+        }
+    }
+    for (const QueryTile & tile : tiles_) {
+        store_tile(tile, channel);
+    }
+}
+
+int64_t blocks_of(int64_t cells, int64_t size) {
+    return (cells + size - 1) / size;
 }
 
 }  // namespace
 
+const WindowKernel & window_kernel() {
+#if defined(__x86_64__)
+    static const WindowKernel & best = __builtin_cpu_supports("avx512f")                                 ? kWindowAvx512
+                                       : __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? kWindowAvx2
+                                                                                                         : kBaseline;
+    return best;
+#else
+    return kBaseline;
+#endif
+}
+
 void window_attention_cpu(ggml_tensor * node, int thread, int num_threads, void * /*unused*/) {
-    const auto [window, head_dim] = constants_of<WindowAttentionConstants>(node);
-    Workspace work(head_dim, window);
-    // Threads share the rows of the grid; blocks of a row follow each other, because they see the same keys.
-    const auto [begin, end] = rows_of_thread(node->ne[2] * node->ne[3], thread, num_threads);
-    for (int64_t index = begin; index < end; ++index) {
-        for (int64_t channel = 0; channel < node->ne[0]; channel += head_dim) {
-            for (int64_t first = 0; first < node->ne[1]; first += kQueries) {
-                attend_block(node, index / node->ne[2], index % node->ne[2], first,
-                             std::min(kQueries, node->ne[1] - first), channel, work);
-            }
-        }
+    const WindowKernel & kernel = window_kernel();
+    const int64_t head_dim = constants_of<WindowAttentionConstants>(node).head_dim;
+    const int64_t block_time = int64_t{kQueryVectors} * kernel.time;
+    const int64_t times = blocks_of(node->ne[3], block_time);
+    const int64_t rows = blocks_of(node->ne[2], kBlockHeight);
+    const int64_t columns = blocks_of(node->ne[1], kBlockWidth);
+    const auto part = [](int64_t index, int64_t size, int64_t cells) {
+        return Range{index * size, std::min(cells, (index + 1) * size)};
+    };
+    BlockAttention block(node, kernel);
+    // Blocks that follow each other see nearly the same keys.
+    const auto [begin, end] = rows_of_thread(node->ne[0] / head_dim * times * rows * columns, thread, num_threads);
+    for (int64_t index = begin; index < end && !stopping(); ++index) {
+        const int64_t time = index / columns / rows % times;
+        block.attend(part(time, block_time, node->ne[3]), part(index / columns % rows, kBlockHeight, node->ne[2]),
+                     part(index % columns, kBlockWidth, node->ne[1]), index / columns / rows / times * head_dim);
     }
 }
 

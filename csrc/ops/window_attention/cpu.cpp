@@ -10,8 +10,8 @@ namespace ltx {
 
 namespace {
 
-// Cells of a block of queries, whose tiles share the keys that are packed for it: so many that packing costs little, so
-// few that the keys and values of one time stay in the second-level cache.
+// Cells of a block of queries, whose tiles share the keys that are packed for it: so many that few keys are packed for
+// several blocks, so few that those of one time stay in the second-level cache.
 constexpr int64_t kBlockHeight = 8;
 constexpr int64_t kBlockWidth = 16;
 
@@ -63,12 +63,16 @@ class BlockAttention {
 public:
     BlockAttention(const ggml_tensor * node, const WindowKernel & kernel);
 
-    // `channel`: the first one of the head.
-    void attend(const Range & time, const Range & height, const Range & width, int64_t channel);
+    // Goes to other rows, columns or another head, of which `channel` is the first one.
+    void move(const Range & height, const Range & width, int64_t channel);
+
+    // The queries of these times; calls go forward in time.
+    void attend(const Range & time);
 
 private:
     int lanes() const { return kernel_.time * kernel_.height * kernel_.width; }
     int64_t tile_floats() const { return head_dim_ * kQueryVectors * lanes(); }
+    int64_t times_seen() const { return std::min(grid_.time.keys, kQueryVectors * kernel_.time + grid_.time.window); }
 
     // The cell of a lane; lanes past the end of the tile repeat its last query.
     struct Place {
@@ -76,18 +80,25 @@ private:
     };
     Place place_of(const QueryTile & tile, int lane) const;
 
-    void start_tile(QueryTile & tile, int64_t channel);
-    void pack(const ggml_tensor * tensor, int64_t time, const Range & rows, const Range & columns, int64_t channel,
-              float * packed) const;
-    void add_plane(const QueryTile & tile, int64_t time, const Range & rows, const Range & columns);
-    void store_tile(const QueryTile & tile, int64_t channel) const;
+    void start_tile(QueryTile & tile);
+    // The keys and values of one time, packed when they are met first.
+    const float * plane_of(int64_t time);
+    void pack(const ggml_tensor * tensor, int64_t time, float * packed) const;
+    void add_plane(const QueryTile & tile, int64_t time, const float * plane);
+    void store_tile(const QueryTile & tile) const;
 
     const ggml_tensor * node_;
     const WindowKernel & kernel_;
     int64_t head_dim_;
     Grid grid_;
+    Range height_{}, width_{}, rows_{}, columns_{};  // of queries and keys
+    int64_t channel_ = 0;
     std::vector<QueryTile> tiles_;
-    std::vector<float> keys_, values_;    // of one time: (rows, columns, head_dim)
+    // Keys and values of the times that were met last: (times, 2, rows, columns, head_dim). Time t has place t modulo
+    // their count, which is that of the times that a block sees.
+    std::vector<float> planes_;
+    int64_t plane_floats_ = 0;
+    int64_t packed_end_ = 0;              // times from here on are not packed yet
     std::vector<float> sums_, logits_;    // of all tiles; of one tile and plane
     std::vector<int32_t> masks_, times_;  // of all tiles; of one tile and plane
 };
@@ -100,14 +111,13 @@ BlockAttention::BlockAttention(const ggml_tensor * node, const WindowKernel & ke
              {node->ne[2], k->ne[2], window.height},
              {node->ne[1], k->ne[1], window.width}};
     const auto size = [](int64_t count) { return static_cast<size_t>(count); };
-    const int64_t rows = std::min(k->ne[2], kBlockHeight + window.height);
-    const int64_t columns = std::min(k->ne[1], kBlockWidth + window.width);
+    plane_floats_ = 2 * head_dim * std::min(k->ne[2], kBlockHeight + window.height) *
+                    std::min(k->ne[1], kBlockWidth + window.width);
+    planes_.resize(size(times_seen() * plane_floats_));
     const int64_t tile_rows = kernel.height + window.height;
     const int64_t tile_columns = kernel.width + window.width;
     const int64_t tiles = kBlockHeight / kernel.height * (kBlockWidth / kernel.width);
     tiles_.reserve(size(tiles));
-    keys_.resize(size(rows * columns * head_dim));
-    values_.resize(keys_.size());
     sums_.resize(size(tiles * 2 * (tile_floats() + kQueryVectors * lanes())));
     logits_.resize(size(tile_rows * tile_columns * kQueryVectors * lanes()));
     masks_.resize(size(tiles * (tile_rows + tile_columns) * lanes()));
@@ -120,14 +130,13 @@ BlockAttention::Place BlockAttention::place_of(const QueryTile & tile, int lane)
             at(tile.height, lane / kernel_.width % kernel_.height), at(tile.width, lane % kernel_.width)};
 }
 
-void BlockAttention::start_tile(QueryTile & tile, int64_t channel) {
+void BlockAttention::start_tile(QueryTile & tile) {
     const int width = kQueryVectors * lanes();
     for (int lane = 0; lane < width; ++lane) {
         const Place place = place_of(tile, lane);
-        const float * query = cell(node_->src[0], place.time, place.row, place.column) + channel;
-        auto * queries = const_cast<float *>(tile.sums.queries);
+        const float * query = cell(node_->src[0], place.time, place.row, place.column) + channel_;
         for (int64_t d = 0; d < head_dim_; ++d) {
-            queries[d * width + lane] = query[d];
+            tile.sums.queries[d * width + lane] = query[d];
         }
     }
     std::fill_n(tile.sums.results, tile_floats(), 0.0f);
@@ -147,17 +156,25 @@ void BlockAttention::start_tile(QueryTile & tile, int64_t channel) {
     }
 }
 
-void BlockAttention::pack(const ggml_tensor * tensor, int64_t time, const Range & rows, const Range & columns,
-                          int64_t channel, float * packed) const {
-    for (int64_t row = rows.begin; row < rows.end; ++row) {
-        for (int64_t column = columns.begin; column < columns.end; ++column, packed += head_dim_) {
-            std::copy_n(cell(tensor, time, row, column) + channel, head_dim_, packed);
+const float * BlockAttention::plane_of(int64_t time) {
+    float * plane = planes_.data() + time % times_seen() * plane_floats_;
+    if (time >= packed_end_) {
+        pack(node_->src[1], time, plane);
+        pack(node_->src[2], time, plane + plane_floats_ / 2);
+        packed_end_ = time + 1;
+    }
+    return plane;
+}
+
+void BlockAttention::pack(const ggml_tensor * tensor, int64_t time, float * packed) const {
+    for (int64_t row = rows_.begin; row < rows_.end; ++row) {
+        for (int64_t column = columns_.begin; column < columns_.end; ++column, packed += head_dim_) {
+            std::copy_n(cell(tensor, time, row, column) + channel_, head_dim_, packed);
         }
     }
 }
 
-// `rows` and `columns`: those that are packed.
-void BlockAttention::add_plane(const QueryTile & tile, int64_t time, const Range & rows, const Range & columns) {
+void BlockAttention::add_plane(const QueryTile & tile, int64_t time, const float * plane) {
     int first = kQueryVectors;
     int last = 0;
     for (int lane = 0; lane < kQueryVectors * lanes(); ++lane) {
@@ -171,15 +188,15 @@ void BlockAttention::add_plane(const QueryTile & tile, int64_t time, const Range
     if (first >= last) {
         return;
     }
-    const Range own_rows = grid_.height.keys_of(tile.height);
-    const Range own_columns = grid_.width.keys_of(tile.width);
-    const int64_t row_stride = columns.size() * head_dim_;
-    const int64_t offset = (own_rows.begin - rows.begin) * row_stride + (own_columns.begin - columns.begin) * head_dim_;
-    kernel_.attend({.keys = keys_.data() + offset,
-                    .values = values_.data() + offset,
+    const Range rows = grid_.height.keys_of(tile.height);
+    const Range columns = grid_.width.keys_of(tile.width);
+    const int64_t row_stride = columns_.size() * head_dim_;
+    const float * keys = plane + (rows.begin - rows_.begin) * row_stride + (columns.begin - columns_.begin) * head_dim_;
+    kernel_.attend({.keys = keys,
+                    .values = keys + plane_floats_ / 2,
                     .row_stride = row_stride,
-                    .rows = own_rows.size(),
-                    .columns = own_columns.size(),
+                    .rows = rows.size(),
+                    .columns = columns.size(),
                     .head_dim = head_dim_,
                     .sees_time = times_.data(),
                     .sees_rows = tile.sees_rows,
@@ -187,50 +204,56 @@ void BlockAttention::add_plane(const QueryTile & tile, int64_t time, const Range
                    tile.sums, first, last - first);
 }
 
-void BlockAttention::store_tile(const QueryTile & tile, int64_t channel) const {
+void BlockAttention::store_tile(const QueryTile & tile) const {
     const int width = kQueryVectors * lanes();
     for (int lane = 0; lane < width; ++lane) {
         const Place place = place_of(tile, lane);
-        float * out = cell(node_, place.time, place.row, place.column) + channel;
+        float * out = cell(node_, place.time, place.row, place.column) + channel_;
         for (int64_t d = 0; d < head_dim_; ++d) {
             out[d] = tile.sums.results[d * width + lane] / tile.sums.sums[lane];
         }
     }
 }
 
-void BlockAttention::attend(const Range & time, const Range & height, const Range & width, int64_t channel) {
+void BlockAttention::move(const Range & height, const Range & width, int64_t channel) {
+    height_ = height;
+    width_ = width;
+    channel_ = channel;
+    rows_ = grid_.height.keys_of(height);
+    columns_ = grid_.width.keys_of(width);
+    packed_end_ = 0;
+}
+
+void BlockAttention::attend(const Range & time) {
     float * sums = sums_.data();
     int32_t * masks = masks_.data();
     const auto take = [](auto *& memory, int64_t count) { return std::exchange(memory, memory + count); };
     tiles_.clear();
-    for (int64_t row = height.begin; row < height.end; row += kernel_.height) {
-        for (int64_t column = width.begin; column < width.end; column += kernel_.width) {
+    for (int64_t row = height_.begin; row < height_.end; row += kernel_.height) {
+        for (int64_t column = width_.begin; column < width_.end; column += kernel_.width) {
             QueryTile & tile = tiles_.emplace_back();
             tile.time = time;
-            tile.height = {row, std::min(height.end, row + kernel_.height)};
-            tile.width = {column, std::min(width.end, column + kernel_.width)};
-            tile.sums.queries = take(sums, tile_floats());
-            tile.sums.results = take(sums, tile_floats());
-            tile.sums.tops = take(sums, kQueryVectors * lanes());
-            tile.sums.sums = take(sums, kQueryVectors * lanes());
-            tile.sums.logits = logits_.data();
+            tile.height = {row, std::min(height_.end, row + kernel_.height)};
+            tile.width = {column, std::min(width_.end, column + kernel_.width)};
+            tile.sums = {.queries = take(sums, tile_floats()),
+                         .results = take(sums, tile_floats()),
+                         .tops = take(sums, kQueryVectors * lanes()),
+                         .sums = take(sums, kQueryVectors * lanes()),
+                         .logits = logits_.data()};
             tile.sees_rows = take(masks, (kernel_.height + grid_.height.window) * lanes());
             tile.sees_columns = take(masks, (kernel_.width + grid_.width.window) * lanes());
-            start_tile(tile, channel);
+            start_tile(tile);
         }
     }
     const Range times = grid_.time.keys_of(time);
-    const Range rows = grid_.height.keys_of(height);
-    const Range columns = grid_.width.keys_of(width);
-    for (int64_t plane = times.begin; plane < times.end; ++plane) {
-        pack(node_->src[1], plane, rows, columns, channel, keys_.data());
-        pack(node_->src[2], plane, rows, columns, channel, values_.data());
+    for (int64_t key_time = times.begin; key_time < times.end; ++key_time) {
+        const float * plane = plane_of(key_time);
         for (const QueryTile & tile : tiles_) {
-            add_plane(tile, plane, rows, columns);
+            add_plane(tile, key_time, plane);
         }
     }
     for (const QueryTile & tile : tiles_) {
-        store_tile(tile, channel);
+        store_tile(tile);
     }
 }
 
@@ -262,12 +285,15 @@ void window_attention_cpu(ggml_tensor * node, int thread, int num_threads, void 
         return Range{index * size, std::min(cells, (index + 1) * size)};
     };
     BlockAttention block(node, kernel);
-    // Blocks that follow each other see nearly the same keys.
-    const auto [begin, end] = rows_of_thread(node->ne[0] / head_dim * times * rows * columns, thread, num_threads);
+    // Blocks that follow each other in time see nearly the same keys.
+    const auto [begin, end] = rows_of_thread(node->ne[0] / head_dim * rows * columns * times, thread, num_threads);
     for (int64_t index = begin; index < end && !stopping(); ++index) {
-        const int64_t time = index / columns / rows % times;
-        block.attend(part(time, block_time, node->ne[3]), part(index / columns % rows, kBlockHeight, node->ne[2]),
-                     part(index % columns, kBlockWidth, node->ne[1]), index / columns / rows / times * head_dim);
+        const int64_t place = index / times;
+        if (index == begin || index % times == 0) {
+            block.move(part(place / columns % rows, kBlockHeight, node->ne[2]),
+                       part(place % columns, kBlockWidth, node->ne[1]), place / columns / rows * head_dim);
+        }
+        block.attend(part(index % times, block_time, node->ne[3]));
     }
 }
 

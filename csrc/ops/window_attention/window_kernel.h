@@ -26,11 +26,11 @@ struct WindowPlane {
 
 // A tile of queries, and what was summed over the planes so far; a lane per query.
 struct WindowQueries {
-    const float * queries;  // (head_dim, kQueryVectors, lanes)
-    float * results;        // the same: values times weights
-    float * tops;           // (kQueryVectors, lanes): the largest logit
-    float * sums;           // (kQueryVectors, lanes): of weights
-    float * logits;         // working memory, (rows, columns, kQueryVectors, lanes)
+    float * queries;  // (head_dim, kQueryVectors, lanes)
+    float * results;  // the same: values times weights
+    float * tops;     // (kQueryVectors, lanes): the largest logit
+    float * sums;     // (kQueryVectors, lanes): of weights
+    float * logits;   // working memory, (rows, columns, kQueryVectors, lanes)
 };
 
 // An instruction set's form of the loops.

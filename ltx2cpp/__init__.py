@@ -13,6 +13,7 @@ from ltx2cpp.conditioning import (
     VideoCondition,
     keyframe_positions,
 )
+from ltx2cpp.generation.dfr_layout import dfr_canvas, dfr_tiles
 from ltx2cpp.latents import frames_for_duration
 from ltx2cpp.memory.plan import MemoryPlan, PhaseMemory
 from ltx2cpp.model.files import ModelFiles
@@ -48,6 +49,8 @@ __all__ = [
     "Step",
     "Velocity",
     "VideoCondition",
+    "dfr_canvas",
+    "dfr_tiles",
     "frames_for_duration",
     "keyframe_positions",
 ]

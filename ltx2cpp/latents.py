@@ -8,7 +8,7 @@ Source: Lightricks LTX-2, ltx_core (patchifiers, latent tools).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -79,6 +79,12 @@ class ClipShape:
     @property
     def audio_frames(self) -> int:
         return audio_latent_frames(self.num_frames, self.frame_rate)
+
+    def doubled(self, times: int = 1) -> ClipShape:
+        """Return the shape at twice the frame rate, ``times`` over: n frames become 2 n - 1."""
+        factor = 2**times
+        frames = factor * (self.num_frames - 1) + 1
+        return replace(self, num_frames=frames, frame_rate=factor * self.frame_rate)
 
     def _check_duration(self) -> None:
         # Midpoint of the last latent frame, in pixel frames: what the rotary table is given.

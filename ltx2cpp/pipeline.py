@@ -383,6 +383,7 @@ class LTX2Pipeline:
             loras=tuple(lora.spec for lora in networks.loras),
             distilled_lora=networks.distilled_lora,
             reference_factors=reference_factors(networks.loras),
+            reference_loras=tuple(lora.spec for lora in networks.loras if lora.wants_reference),
             silent_file="" if config.audio_stream else models.require("transformer").source,
             keyframes_embedding=config.keyframes_embedding,
         )

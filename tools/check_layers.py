@@ -103,8 +103,8 @@ PYTHON_LAYERS = {
     ),
     "benchmark": Layer(frozenset({"model", "observing", "options", "pipeline"})),
     "": Layer(
-        frozenset({"conditioning", "latents", "memory", "model", "observing", "options", "output"})
-        | {"pipeline", "values"}
+        frozenset({"conditioning", "generation", "latents", "memory", "model", "observing"})
+        | {"options", "output", "pipeline", "values"}
     ),
     # The command line sees what users see, and the lists that its help prints.
     "cli": Layer(

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ltx2cpp.conditioning.placement import Kind, Placement
-from ltx2cpp.conditioning.slots import Slots
+from ltx2cpp.conditioning.placement import Kind, Placement, Placements
+from ltx2cpp.conditioning.slots import NOTHING_CARRIED, Carried
 from ltx2cpp.conditioning.state import LatentState
 from ltx2cpp.latents import (
     AUDIO_LATENT_RATE_HZ,
@@ -45,38 +45,58 @@ class Encoded:
 def condition_video(
     state: LatentState,
     shape: ClipShape,
+    placements: Placements,
     conditions: Sequence[Encoded],
-    slots: Slots | None = None,
+    carried: Carried = NOTHING_CARRIED,
 ) -> LatentState:
-    """Return the video state with all conditions, in the order given.
+    """Return the video state with all conditions, in the order of `Placements`.
 
     Args:
         state: nothing held yet.
         shape: shape of the clip in this stage.
-        conditions: sources, then held frames, then keyframes, then references.
-        slots: keyframes that are generated; they come before the references.
+        placements: all that it is held to.
+        conditions: its items with their latents: sources, held frames, keyframes, references.
+        carried: what it is held to of earlier stages.
     """
     shown = [each for each in conditions if each.placement.kind is not Kind.REFERENCE]
     for condition in shown:
-        item, tokens = condition.placement, pack_video(condition.latent)
-        if item.kind is Kind.SOURCE:
-            state = _source(state, shape, item, tokens)
-        elif item.kind is Kind.HOLD:
-            per_frame = shape.latent_height * shape.latent_width
-            state = state.hold_frames(tokens, item.frame // TIME_FACTOR * per_frame, item.strength)
-        else:
-            positions = frame_positions(condition.latent.shape[1:], item.frame, shape.frame_rate)
-            state = state.append(tokens, positions, item.strength)
-    if slots is not None:
-        empty = np.zeros((slots.tokens(shape), state.clean.shape[1]), np.float32)
-        state = state.append_slots(empty, slots.positions(shape))
+        state = _show(state, shape, condition)
+    if (anchors := placements.anchors) is not None:
+        assert carried.anchors is not None
+        for index, frame in enumerate(anchors.frames):
+            keyframe = carried.anchors[:, index : index + 1]
+            positions = frame_positions(keyframe.shape[1:], frame, shape.frame_rate)
+            state = state.append(pack_video(keyframe), positions, anchors.strength)
+    if (slots := placements.slots) is not None:
+        start = np.zeros((slots.tokens(shape), state.clean.shape[1]), np.float32)
+        if carried.slots is not None:
+            start = pack_video(carried.slots)
+        state = state.append_slots(start, slots.positions(shape))
     references: list[tuple[int, FloatArray]] = []
     for condition in conditions[len(shown) :]:
-        item, tokens = condition.placement, pack_video(condition.latent)
-        positions = reference_positions(condition.latent.shape[1:], item, shape.frame_rate)
-        references.append((len(state.mask), _attention(item, condition.latent.shape)))
-        state = state.append(tokens, positions, item.strength)
+        item, grid = condition.placement, condition.latent.shape[1:]
+        positions = reference_positions(grid, item.downscale, item.temporal_scale, shape.frame_rate)
+        references.append((len(state.mask), _attention(item, grid)))
+        state = state.append(pack_video(condition.latent), positions, item.strength)
+    if (factor := placements.own_reference) is not None:
+        assert carried.reference is not None
+        tokens = pack_video(carried.reference)
+        positions = reference_positions(carried.reference.shape[1:], factor, 1, shape.frame_rate)
+        references.append((len(state.mask), np.ones(len(tokens), np.float32)))
+        state = state.append(tokens, positions)
     return replace(state, attention=reference_attention(len(state.mask), references))
+
+
+def _show(state: LatentState, shape: ClipShape, condition: Encoded) -> LatentState:
+    """Return the state with a source, held frames or a keyframe."""
+    item, tokens = condition.placement, pack_video(condition.latent)
+    if item.kind is Kind.SOURCE:
+        return _source(state, shape, item, tokens)
+    if item.kind is Kind.HOLD:
+        per_frame = shape.latent_height * shape.latent_width
+        return state.hold_frames(tokens, item.frame // TIME_FACTOR * per_frame, item.strength)
+    positions = frame_positions(condition.latent.shape[1:], item.frame, shape.frame_rate)
+    return state.append(tokens, positions, item.strength)
 
 
 def condition_audio(state: LatentState, conditions: Sequence[Encoded]) -> LatentState:
@@ -153,15 +173,23 @@ def frame_positions(grid: tuple[int, ...], frame: int, frame_rate: float) -> Flo
     return bounds
 
 
-def reference_positions(grid: tuple[int, ...], item: Placement, frame_rate: float) -> FloatArray:
-    """Return (3, n, 2) of a reference, spread over the clip's time and picture."""
-    scale = np.float32(item.temporal_scale)
+def reference_positions(
+    grid: tuple[int, ...], downscale: int, temporal_scale: int, frame_rate: float
+) -> FloatArray:
+    """Return (3, n, 2) of a reference, spread over the clip's time and picture.
+
+    Args:
+        grid: latent frames, height and width.
+        downscale, temporal_scale: see `Placement`.
+        frame_rate: frames per second of the clip.
+    """
+    scale = np.float32(temporal_scale)
     bounds = video_bounds(*grid, causal=True)
     bounds[0] /= np.float32(frame_rate) / scale
-    if item.temporal_scale != 1:
+    if temporal_scale != 1:
         shift = (scale - np.float32(1)) / np.float32(frame_rate)
         bounds[0] = np.maximum(bounds[0] - shift, np.float32(0))
-    bounds[1:] *= np.float32(item.downscale)
+    bounds[1:] *= np.float32(downscale)
     return bounds
 
 
@@ -226,8 +254,8 @@ def _inside(
     return inside
 
 
-def _attention(item: Placement, shape: tuple[int, ...]) -> FloatArray:
-    tokens = int(np.prod(shape[1:]))
+def _attention(item: Placement, grid: tuple[int, ...]) -> FloatArray:
+    tokens = int(np.prod(grid))
     if not isinstance(item.attention, np.ndarray):
         return np.full(tokens, item.attention, np.float32)
-    return latent_mask(item.attention, shape[3] * SPACE_FACTOR, shape[2] * SPACE_FACTOR)
+    return latent_mask(item.attention, grid[2] * SPACE_FACTOR, grid[1] * SPACE_FACTOR)

@@ -94,6 +94,22 @@ class WholeClip:
         return generated
 
 
+class PaddedClip(WholeClip):
+    """A clip that was generated longer than asked for; its pictures are cut before decoding.
+
+    Args:
+        shape: shape of the finished clip.
+    """
+
+    def __init__(self, shape: ClipShape) -> None:
+        self._seconds = shape.num_frames / shape.frame_rate
+
+    def sound(self, generated: Audio) -> Audio:
+        """Return the generated sound, cut to the pictures."""
+        rate = generated.sample_rate
+        return Audio(generated.samples[:, : round(self._seconds * rate)], rate)
+
+
 def read_given_clip(
     conditions: Sequence[Condition],
     frame_rate: float,

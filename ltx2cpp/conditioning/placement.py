@@ -25,7 +25,7 @@ from ltx2cpp.conditioning.items import (
     VideoCondition,
 )
 from ltx2cpp.conditioning.reading import READ, Reading, picked
-from ltx2cpp.conditioning.slots import Slots
+from ltx2cpp.conditioning.slots import Anchors, Slots
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.latents import AUDIO_LATENT_RATE_HZ, SPACE_FACTOR, TIME_FACTOR, ClipShape
 from ltx2cpp.media import (
@@ -117,16 +117,33 @@ class Placements:
 
     Attributes:
         items: those that are read and encoded.
-        slots: keyframes that are generated beside the clip, after pictures and before references.
+        anchors: keyframes of an earlier stage, after pictures.
+        slots: keyframes that are generated beside the clip, before references.
+        own_reference: how many times smaller the same clip of an earlier stage is, which is seen as
+            the last reference; None where it is not.
     """
 
     items: tuple[Placement, ...] = ()
+    anchors: Anchors | None = None
     slots: Slots | None = None
+    own_reference: int | None = None
 
     def appended_tokens(self, shape: ClipShape) -> int:
         """Return how many tokens join the clip's at a size."""
-        slots = 0 if self.slots is None else self.slots.tokens(shape)
-        return slots + sum(item.appended_tokens(shape) for item in self.items)
+        height, width = shape.latent_height, shape.latent_width
+        tokens = sum(item.appended_tokens(shape) for item in self.items)
+        tokens += 0 if self.anchors is None else len(self.anchors.frames) * height * width
+        tokens += 0 if self.slots is None else self.slots.tokens(shape)
+        if (factor := self.own_reference) is not None:
+            tokens += shape.latent_frames * (height // factor) * (width // factor)
+        return tokens
+
+    @property
+    def strengths(self) -> set[float]:
+        """How strongly the single conditions are held."""
+        strengths = {item.strength for item in self.items}
+        strengths |= set() if self.anchors is None else {self.anchors.strength}
+        return strengths | (set() if self.own_reference is None else {1.0})
 
     @property
     def appended_sound_tokens(self) -> int:

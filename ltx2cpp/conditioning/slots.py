@@ -1,6 +1,7 @@
 """Keyframes that are generated beside the clip, each a picture of its own that the clip follows.
 
-LTX-2.5 was trained with them; they share noise, attention and steps with the clip.
+LTX-2.5 was trained with them; they share noise, attention and steps with the clip. What an earlier
+stage made of them a later one may be shown.
 
 Source: Lightricks LTX-2, ltx_core generated keyframes.
 """
@@ -48,6 +49,37 @@ class Slots:
         )
         bounds[0] = np.stack([start, start + np.float32(1)], axis=1) / np.float32(shape.frame_rate)
         return bounds
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """Keyframes of an earlier stage that a clip is held to.
+
+    Attributes:
+        frames: pixel frames of the clip, ascending, each once.
+        strength: 1 holds exactly.
+    """
+
+    frames: tuple[int, ...]
+    strength: float
+
+
+@dataclass(frozen=True, eq=False)
+class Carried:
+    """Latents of earlier stages that a stage is shown, normalised.
+
+    Attributes:
+        slots: (C, K, h, w) that generated keyframes start from; None starts from nothing.
+        anchors: (C, K, h, w) of `Anchors`, or None.
+        reference: (C, F, h', w') of a smaller clip that is seen as a reference, or None.
+    """
+
+    slots: FloatArray | None = None
+    anchors: FloatArray | None = None
+    reference: FloatArray | None = None
+
+
+NOTHING_CARRIED = Carried()
 
 
 def keyframe_positions(count: int, num_frames: int) -> list[int]:

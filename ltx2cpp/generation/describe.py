@@ -22,7 +22,8 @@ def describe(plan: Plan) -> dict[str, Any]:
     a temporal upsampler.
     """
     shape, first = plan.shape, plan.stages[0]
-    two_stage = len(plan.stages) > 1
+    stages = [stage for stage in plan.stages if stage.tile is None]
+    two_stage = len(stages) > 1
     audio_condition = plan.audio_condition
     return {
         "prompt": plan.prompt if isinstance(plan.prompt, str) else None,
@@ -41,9 +42,10 @@ def describe(plan: Plan) -> dict[str, Any]:
         "generated_keyframes": _keyframes(plan),
         "pipeline": plan.pipeline.name,
         "two_stage": two_stage,
-        "stage_2_sigmas": _levels(plan.stages[1].sigmas) if two_stage else None,
+        "stage_2_sigmas": _levels(stages[1].sigmas) if two_stage else None,
         "temporal_upscale": plan.temporal_upscale,
-        **_describe_loras([stage.loras for stage in plan.stages]),
+        **(_describe_refinement(plan) if plan.pipeline.refines else {}),
+        **_describe_loras([stage.loras for stage in stages]),
         "video": plan.video,
         "audio": plan.audio,
         "preset": plan.preset.name,
@@ -53,9 +55,28 @@ def describe(plan: Plan) -> dict[str, Any]:
 
 
 def _keyframes(plan: Plan) -> list[int]:
-    """Return the pixel frames of the keyframes that are generated beside the clip."""
+    """Return the pixel frames at which the call has keyframes generated beside the clip."""
     slots = plan.stages[0].placements.slots
-    return [] if slots is None else list(slots.frames)
+    return [] if slots is None or plan.pipeline.refines else list(slots.frames)
+
+
+def _describe_refinement(plan: Plan) -> dict[str, Any]:
+    """Return what the DFR pipeline does, and where the keyframes stand that it gives."""
+    second, last = plan.stages[1], plan.stages[-1].tile
+    assert second.placements.slots is not None
+    keyframes, rounds = set(second.placements.slots.frames), 0
+    for stage in plan.stages:
+        if (tile := stage.tile) is None:
+            continue
+        if tile.number > rounds:
+            keyframes, rounds = {2 * frame for frame in keyframes}, tile.number
+        keyframes |= set(tile.layout.slot_kf_global)
+    return {
+        "temporal_rounds": 0 if last is None else last.number,
+        "detail_reference": second.placements.own_reference is not None,
+        "padded_frames": second.shape.num_frames,
+        "keyframes": sorted(keyframes),
+    }
 
 
 def _package_version() -> str:

@@ -38,6 +38,8 @@ class PipelineSpec:
             the first.
         keyframe_at_start: True shows a picture at frame 0 beside the clip, as elsewhere.
         video: False makes the sound alone.
+        refines: whether keyframes are made with the clip and refined with it, by the noise levels
+            of distilled models, and temporal rounds may follow; see `settle_dfr`.
         needs: what it cannot do without.
     """
 
@@ -56,6 +58,7 @@ class PipelineSpec:
     keeps_first_sound: bool = False
     keyframe_at_start: bool = False
     video: bool = True
+    refines: bool = False
     needs: tuple[Need, ...] = ()
 
     def defaults(self, preset: Preset) -> Preset:
@@ -64,6 +67,8 @@ class PipelineSpec:
             preset = replace(preset, width=self.size[0], height=self.size[1])
         if self.sampler is not None:
             preset = replace(preset, sampler=self.sampler)
+        if self.refines:
+            preset = replace(preset, distilled=True, num_inference_steps=8, guidance=Guidance())
         if preset.distilled:
             return preset
         return replace(
@@ -158,6 +163,15 @@ _SPECS = (
         needs=("retake",),
     ),
     PipelineSpec("text-to-audio", "the sound alone", video=False),
+    PipelineSpec(
+        "dfr",
+        "LTX-2.5: a clip refined with keyframes of its own, then at twice or four times the rate",
+        two_stage=True,
+        size=_LARGE,
+        sampler="euler",
+        distilled_lora=(1.0, 1.0),
+        refines=True,
+    ),
 )
 PIPELINES: Mapping[str, PipelineSpec] = {spec.name: spec for spec in _SPECS}
 
@@ -193,4 +207,6 @@ def find_pipeline(name: str | None, two_stage: bool | None, preset: Preset) -> P
         )
     if two_stage and not spec.two_stage:
         raise ArgumentError(f"two_stage: the pipeline {name} has one stage")
+    if spec.refines and two_stage is not None and not two_stage:
+        raise ArgumentError(f"two_stage: the pipeline {name} has two stages")
     return spec if two_stage is None else replace(spec, two_stage=bool(two_stage))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ltx2cpp.conditioning import AudioCondition, Condition
 from ltx2cpp.conditioning.finish import Finish
 from ltx2cpp.conditioning.placement import Placements
+from ltx2cpp.generation.dfr_layout import Tile
 from ltx2cpp.generation.pipelines import PipelineSpec
 from ltx2cpp.generation.presets import Preset
 from ltx2cpp.latents import ClipShape
@@ -30,6 +31,7 @@ class ModelDefaults:
         loras: LoRAs in use, each in all stages or in one.
         distilled_lora: what makes a full model a distilled one, or None.
         reference_factors: how much smaller, and slower, the LoRAs want their reference video.
+        reference_loras: those LoRAs that want one.
         silent_file: where the transformer is from, if it has no audio stream; "" otherwise.
         keyframes_embedding: whether it was trained to generate keyframes beside the clip.
     """
@@ -42,8 +44,26 @@ class ModelDefaults:
     loras: tuple[LoraSpec, ...] = ()
     distilled_lora: Path | None = None
     reference_factors: tuple[int, int] = (1, 1)
+    reference_loras: tuple[LoraSpec, ...] = ()
     silent_file: str = ""
     keyframes_embedding: bool = False
+
+
+@dataclass(frozen=True)
+class RoundTile:
+    """A tile of a temporal round, as a stage of a generation.
+
+    Attributes:
+        number: of the round, from 1.
+        index: of the tile in its round, from 0.
+        layout: where it lies.
+        clip: shape of the whole clip in its round, at the frame rate it is played at.
+    """
+
+    number: int
+    index: int
+    layout: Tile
+    clip: ClipShape
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +80,7 @@ class Stage:
             to draw them.
         loras: LoRAs that change the transformer in it.
         keeps_sound: whether the sound it starts from stays as it is.
+        tile: the part of a temporal round that it denoises, without sound; None for the whole clip.
     """
 
     shape: ClipShape
@@ -70,6 +91,7 @@ class Stage:
     noise: tuple[FloatArray | None, FloatArray | None] | None = None
     loras: tuple[LoraSpec, ...] = ()
     keeps_sound: bool = False
+    tile: RoundTile | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +104,8 @@ class Plan:
         pipeline: the official pipeline it follows.
         preset: defaults it took.
         model: what settling knew of the model.
-        stages: one, or two where the first runs at half size.
+        shape: of the clip as it is asked for, before its frame rate is doubled.
+        stages: one, or two where the first runs at half size; then the tiles of temporal rounds.
         seed: seed of the noise; None when noise was given.
         video, audio: whether the stream runs; at least one does.
         decodes: whether pictures and sound are decoded.
@@ -91,7 +114,8 @@ class Plan:
         sound: the same cut to the clip.
         finish: what is done with the decoded frames and sound.
         sound_stage: index of the stage whose sound the clip carries.
-        temporal_upscale: whether the latents are brought to twice the frame rate.
+        temporal_upscale: whether the latents are brought to twice the frame rate at the end.
+        decoded_shape: of the clip that is decoded.
     """
 
     prompt: str | PromptEmbedding
@@ -99,6 +123,7 @@ class Plan:
     pipeline: PipelineSpec
     preset: Preset
     model: ModelDefaults
+    shape: ClipShape
     stages: tuple[Stage, ...]
     seed: int | None
     video: bool
@@ -113,17 +138,13 @@ class Plan:
     decoded_shape: ClipShape = field(init=False)
 
     def __post_init__(self) -> None:
-        shape = self.shape
-        if self.temporal_upscale:
-            shape = replace(
-                shape, num_frames=2 * shape.num_frames - 1, frame_rate=2 * shape.frame_rate
-            )
-        object.__setattr__(self, "decoded_shape", shape)
+        tile = self.stages[-1].tile
+        doublings = int(self.temporal_upscale) if tile is None else tile.number
+        object.__setattr__(self, "decoded_shape", self.shape.doubled(doublings))
 
-    @property
-    def shape(self) -> ClipShape:
-        """Of the clip that the last stage generates."""
-        return self.stages[-1].shape
+    def denoises_sound(self, stage: Stage) -> bool:
+        """Whether the audio stream runs in a stage."""
+        return self.audio and stage.tile is None
 
     @property
     def texts(self) -> tuple[str, ...]:

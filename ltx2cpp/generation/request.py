@@ -51,8 +51,13 @@ class GenerationArguments(TypedDict, total=False):
             None as the pipeline has it.
         temporal_upscale: True doubles the frame rate of the finished latents with the temporal
             upsampler: F latent frames become 2 F - 1, n pixel frames 2 n - 1.
+        temporal_rounds: of the pipeline "dfr": 0 to 2 rounds, each of which doubles the frame rate
+            and makes the frames between keyframes anew.
+        detail_reference: of the pipeline "dfr": show the second stage the clip of the first as a
+            reference; None does with a detailing IC-LoRA.
         noise: (video (T, C), audio (L, C')) in token layout, instead of drawing it; T counts the
-            tokens of conditions that are shown beside the clip. Two stages take four.
+            tokens of conditions that are shown beside the clip. Two stages take four; one of video
+            follows for each tile of temporal rounds.
         video: False makes the sound alone; width and height have no effect then.
         audio: False leaves the audio stream out, which also changes the picture; None: preset.
         audio_condition: sound to which the pictures are made; the clip carries it unchanged.
@@ -76,6 +81,8 @@ class GenerationArguments(TypedDict, total=False):
     pipeline: str | None
     two_stage: bool | None
     temporal_upscale: bool
+    temporal_rounds: int
+    detail_reference: bool | None
     noise: Sequence[FloatArray | None] | None
     video: bool
     audio: bool | None

@@ -20,7 +20,7 @@ from ltx2cpp.conditioning import (
     as_conditions,
     as_pictures,
 )
-from ltx2cpp.conditioning.finish import GivenClip, WholeClip, read_given_clip
+from ltx2cpp.conditioning.finish import Finish, GivenClip, PaddedClip, WholeClip, read_given_clip
 from ltx2cpp.conditioning.placement import (
     Placements,
     own_frame_rate,
@@ -42,12 +42,19 @@ from ltx2cpp.generation.request import (
     check_names,
     frames_asked,
 )
+from ltx2cpp.generation.settle_dfr import (
+    check_refinement,
+    padded_shape,
+    padded_slots,
+    refining_stages,
+)
 from ltx2cpp.generation.settle_keyframes import settle_slots
 from ltx2cpp.generation.settle_noise import with_noise
 from ltx2cpp.generation.settle_sampling import (
     Denoising,
     settle_denoising,
     settle_loras,
+    settle_round_loras,
     settled_sampling,
 )
 from ltx2cpp.latents import SPACE_FACTOR, ClipShape, check_rate
@@ -86,8 +93,9 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Size:
-    """Shapes of the clip: finished by the last stage, and in the first one."""
+    """Shapes of the clip: as it is asked for, and as the last and the first stage generate it."""
 
+    asked: ClipShape
     final: ClipShape
     first: ClipShape
 
@@ -129,7 +137,11 @@ def settle(
     inputs = _settle_inputs(arguments, pipeline, model, streams, reading)
     size = _settle_size(arguments, pipeline, preset, model, streams, inputs)
     shown = _settle_shown(inputs, size, preset, model, reading)
-    slots = settle_slots(arguments, model, size.final, inputs.conditions, video=streams.video)
+    slots = (
+        padded_slots(size.final)
+        if pipeline.refines
+        else settle_slots(arguments, model, size.final, inputs.conditions, video=streams.video)
+    )
     denoising = settle_denoising(
         arguments,
         pipeline,
@@ -145,6 +157,7 @@ def settle(
         pipeline=pipeline,
         preset=preset,
         model=model,
+        shape=size.asked,
         stages=with_noise(arguments, model, stages, video=streams.video, audio=streams.audio),
         seed=denoising.seed,
         video=streams.video,
@@ -153,7 +166,7 @@ def settle(
         conditions=inputs.conditions,
         audio_condition=inputs.audio_condition,
         sound=shown.sound,
-        finish=inputs.clip or WholeClip(),
+        finish=_settle_finish(arguments, pipeline, inputs, size),
         sound_stage=pipeline.sound_stage - 1 if pipeline.two_stage else 0,
         temporal_upscale=_settle_temporal_upscale(arguments, streams, inputs),
     )
@@ -206,6 +219,7 @@ def _settle_inputs(
     sound = arguments.get("audio_condition")
     _check_needs(pipeline, model, {type(each) for each in conditions}, has_sound=sound is not None)
     _check_streams(arguments, streams, conditions)
+    check_refinement(arguments, pipeline, model, conditions, video=streams.video)
     lead = None
     if sound is not None:
         lead = as_audio_condition(sound)
@@ -322,7 +336,8 @@ def _settle_size(
             f"num_frames: {shape.num_frames} at {shape.frame_rate:g} frames per second is too "
             "short for sound; give audio=False"
         )
-    return Size(shape, half_shape(shape) if pipeline.two_stage else shape)
+    final = padded_shape(shape) if pipeline.refines else shape
+    return Size(shape, final, half_shape(final) if pipeline.two_stage else final)
 
 
 def half_shape(shape: ClipShape) -> ClipShape:
@@ -350,7 +365,7 @@ def _settle_shown(
         sound = cut_sound(inputs.audio_condition, size.final, reading)
     placements = place(
         [each for each in inputs.conditions if not isinstance(each, (Extend, Foley))],
-        size.final,
+        size.asked,
         preset.image_crf,
         size.first,
         model.reference_factors,
@@ -381,7 +396,10 @@ def _settle_stages(
     if not pipeline.two_stage:
         return (first,)
     sampling = settled_sampling(arguments)
-    return (first, _second_stage(pipeline, size.final, sampling, first, loras[1]))
+    second = _second_stage(pipeline, size.final, sampling, first, loras[1])
+    if not pipeline.refines:
+        return (first, second)
+    return refining_stages(arguments, model, first, second, settle_round_loras(model, pipeline))
 
 
 def _second_stage(
@@ -409,6 +427,14 @@ def _second_stage(
         loras=loras,
         keeps_sound=pipeline.keeps_first_sound,
     )
+
+
+def _settle_finish(
+    arguments: GenerationArguments, pipeline: PipelineSpec, inputs: Inputs, size: Size
+) -> Finish:
+    if pipeline.refines:
+        return PaddedClip(size.asked.doubled(arguments.get("temporal_rounds", 0)))
+    return inputs.clip or WholeClip()
 
 
 def _settle_temporal_upscale(

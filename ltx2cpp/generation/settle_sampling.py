@@ -28,7 +28,7 @@ from ltx2cpp.sampling.schedulers import (
     linear_quadratic_sigmas,
     ltx2_sigmas,
 )
-from ltx2cpp.values import FloatArray, PromptEmbedding, as_float32
+from ltx2cpp.values import FloatArray, PromptEmbedding
 
 logger = logging.getLogger("ltx2cpp")
 
@@ -169,30 +169,10 @@ def _settle_sampler(
         noise_seed = seed_number(sampling.noise_seed)
     else:
         noise_seed = preset.seed if seed is None else seed
-    name = sampling.sampler or preset.sampler
-    step_noise = _settle_step_noise(sampling, name, len(sigmas) - 1)
-    choice = SamplerChoice(name, sampling.eta, noise_seed, step_noise)
+    choice = SamplerChoice(sampling.sampler or preset.sampler, sampling.eta, noise_seed)
     if choice.name == "res_2s":
         check_levels(sigmas)
     return choice
-
-
-def _settle_step_noise(
-    sampling: Sampling, sampler: str, steps: int
-) -> tuple[FloatArray, ...] | None:
-    """Return the noise that was given for the steps, video and audio of each in turn."""
-    given = sampling.step_noise
-    if given is None:
-        return None
-    if sampler != "euler_ancestral":
-        raise ArgumentError(f"step_noise: the sampler {sampler} adds no such noise")
-    if len(given) != steps - 1 or any(len(pair) != 2 for pair in given):
-        raise ArgumentError(
-            f"step_noise: expected {steps - 1} pairs (video, audio), one for each of {steps} steps "
-            f"but the last, found {len(given)}"
-        )
-    noise = [each for pair in given for each in pair if each is not None]
-    return tuple(as_float32(each, "step_noise", 2) for each in noise)
 
 
 def _settle_negative(
@@ -218,14 +198,12 @@ def settle_loras(
     """
     distilled = (0.0, 0.0) if model.preset.distilled else pipeline.distilled_lora
     loras = []
+    # One that acts alike in all stages leaves the transformer loaded from one to the next.
+    alike = distilled[0] == distilled[1]
     for stage, strength in zip(range(1, stages + 1), distilled, strict=False):
-        specs = [
-            spec
-            for spec in model.loras
-            if stage in (pipeline.lora_stages if spec.stage is None else (spec.stage,))
-        ]
+        specs = [spec for spec in model.loras if stage in _stages_of(spec, model, pipeline)]
         if strength and model.distilled_lora is not None:
-            specs.append(LoraSpec(model.distilled_lora, strength, stage))
+            specs.append(LoraSpec(model.distilled_lora, strength, None if alike else stage))
         elif strength and not any(spec.stage == stage for spec in specs):
             raise ArgumentError(
                 f"pipeline: {pipeline.name} of a full model needs the distilled LoRA in stage "
@@ -238,3 +216,22 @@ def settle_loras(
     if model.distilled_lora is not None and not any(distilled[:stages]):
         logger.warning("the distilled LoRA is not used: %s runs without it", pipeline.name)
     return tuple(loras)
+
+
+def settle_round_loras(model: ModelDefaults, pipeline: PipelineSpec) -> tuple[LoraSpec, ...]:
+    """Return the LoRAs of temporal rounds: those of all stages, and the one that distils."""
+    every = (1, 2)
+    specs = [spec for spec in model.loras if _stages_of(spec, model, pipeline) == every]
+    if not model.preset.distilled and model.distilled_lora is not None:
+        specs.append(LoraSpec(model.distilled_lora, pipeline.distilled_lora[1]))
+    return tuple(specs)
+
+
+def _stages_of(spec: LoraSpec, model: ModelDefaults, pipeline: PipelineSpec) -> tuple[int, ...]:
+    """Return the stages in which a LoRA acts."""
+    if spec.stage is not None:
+        return (spec.stage,)
+    if pipeline.refines and spec in model.reference_loras:
+        # The detailing LoRA, whose reference is the clip of the first stage.
+        return (2,)
+    return pipeline.lora_stages

@@ -65,6 +65,11 @@ class Lora:
     reference_downscale_factor: int
     reference_temporal_scale_factor: int
 
+    @property
+    def wants_reference(self) -> bool:
+        """Whether its metadata ask for a reference of another size or rate."""
+        return (self.reference_downscale_factor, self.reference_temporal_scale_factor) != (1, 1)
+
 
 def check_lora_mode(mode: str) -> LoraMode:
     """Return the mode.

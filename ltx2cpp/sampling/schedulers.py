@@ -18,6 +18,7 @@ from ltx2cpp.values import FloatArray
 
 DISTILLED_SIGMAS = (1.0, 0.99375, 0.9875, 0.98125, 0.975, 0.909375, 0.725, 0.421875, 0.0)
 DISTILLED_STAGE_2_SIGMAS = (0.909375, 0.725, 0.421875, 0.0)
+DFR_ROUND_SIGMAS = (0.975, 0.909375, 0.725, 0.421875, 0.0)
 
 # The official pipelines hand no latent to the scheduler, which then counts this many tokens.
 DEFAULT_TOKENS = 4096

@@ -1,4 +1,7 @@
-"""Every official pipeline from the command line to its file, as docs/pipelines.md has it."""
+"""Every official pipeline from the command line to its file, as docs/pipelines.md has it.
+
+The one for LTX-2.5 alone is in test_dfr.py.
+"""
 
 from __future__ import annotations
 
@@ -86,7 +89,11 @@ def command(name: str) -> str:
     return f"--pipeline {name} {clip} {options}"
 
 
-@pytest.mark.parametrize("name", PIPELINES)
+def test_every_pipeline_has_its_command() -> None:
+    assert {*COMMANDS, "dfr"} == set(PIPELINES)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
 def test_pipeline_is_planned_without_a_run(
     words: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
@@ -99,7 +106,7 @@ def test_pipeline_is_planned_without_a_run(
     assert not out.exists()
 
 
-@pytest.mark.parametrize("name", PIPELINES)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_pipeline_runs_end_to_end(words: dict[str, str], tmp_path: Path, name: str) -> None:
     _, expected = COMMANDS[name]
     out = tmp_path / ("clip.mp4" if expected else "sound.wav")

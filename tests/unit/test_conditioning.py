@@ -30,7 +30,7 @@ from ltx2cpp.conditioning.apply import (
     reference_attention,
     reference_positions,
 )
-from ltx2cpp.conditioning.placement import Kind, Placement, Placements, place, source_size
+from ltx2cpp.conditioning.placement import Placement, Placements, place, source_size
 from ltx2cpp.errors import ArgumentError, ShapeError
 from ltx2cpp.latents import ClipShape, audio_positions, pack_video, video_positions
 from ltx2cpp.media import save_video
@@ -63,10 +63,9 @@ def video_state() -> LatentState:
 
 
 def conditioned(*conditions: Condition) -> LatentState:
-    items = placed(*conditions).items
-    return condition_video(
-        video_state(), SHAPE, [encoded(item, index + 1.0) for index, item in enumerate(items)]
-    )
+    placements = placed(*conditions)
+    latents = [encoded(item, index + 1.0) for index, item in enumerate(placements.items)]
+    return condition_video(video_state(), SHAPE, placements, latents)
 
 
 def test_picture_at_the_first_frame_replaces_it() -> None:
@@ -118,16 +117,14 @@ def test_all_kinds_together_keep_their_order() -> None:
 
 
 def test_references_cover_the_clip() -> None:
-    item = Placement(Kind.REFERENCE, "reference", clip(9), downscale=2, temporal_scale=2)
-    got = reference_positions((2, 1, 2), item, 24.0)
+    got = reference_positions((2, 1, 2), 2, 2, 24.0)
     # Latent frames [0, 1) and [1, 9) of a video at 12 frames per second, one frame earlier.
     np.testing.assert_allclose(got[0, :, 0] * 24, [0, 0, 1, 1], atol=1e-5)
     np.testing.assert_allclose(got[0, :, 1] * 24, [1, 1, 17, 17], atol=1e-5)
     np.testing.assert_array_equal(got[1], [[0, 64]] * 4)
     np.testing.assert_array_equal(got[2], [[0, 64], [64, 128]] * 2)
-    plain = Placement(Kind.REFERENCE, "reference", clip(9))
     np.testing.assert_array_equal(
-        reference_positions((2, 2, 3), plain, 24.0), video_positions(2, 2, 3, 24.0)
+        reference_positions((2, 2, 3), 1, 1, 24.0), video_positions(2, 2, 3, 24.0)
     )
 
 
@@ -181,7 +178,7 @@ def test_retake_of_a_picture_part() -> None:
 def test_retake_of_sound() -> None:
     (item,) = placed(Retake(clip(25), start_s=0.5, new_video=False)).items
     source = encoded(item, 1.0)
-    assert condition_video(video_state(), SHAPE, [source]).mask.max() == 0.0
+    assert condition_video(video_state(), SHAPE, Placements((item,)), [source]).mask.max() == 0.0
     empty = LatentState.empty(26, 8, audio_positions(26))
     assert condition_audio(empty, []) is empty
     assert condition_audio(empty, [source]) is empty
@@ -314,8 +311,10 @@ def test_videos_are_read_from_files(tmp_path: Path, caplog: pytest.LogCaptureFix
 
 def test_held_latents_survive_the_noise() -> None:
     latent = np.random.default_rng(0).standard_normal((CHANNELS, 1, 2, 3)).astype(np.float32)
-    (item,) = placed(ImageCondition(picture())).items
-    state = condition_video(video_state(), SHAPE, [Encoded(item, latent)])
+    placements = placed(ImageCondition(picture()))
+    state = condition_video(
+        video_state(), SHAPE, placements, [Encoded(placements.items[0], latent)]
+    )
     noised = state.noised(np.ones_like(state.latent))
     np.testing.assert_array_equal(noised.latent[:6], pack_video(latent))
     np.testing.assert_array_equal(noised.latent[6:], 1.0)

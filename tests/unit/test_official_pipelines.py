@@ -194,7 +194,7 @@ def test_what_does_not_fit_a_pipeline_is_refused(
 
 
 def test_every_pipeline_has_a_summary_and_defaults() -> None:
-    assert len(PIPELINES) == 10
+    assert len(PIPELINES) == 11
     for name, spec in PIPELINES.items():
         model = DISTILLED if spec.variant == "distilled" else DEV
         assert find_pipeline(name, None, model.preset).defaults(model.preset).width >= 768

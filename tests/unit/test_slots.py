@@ -60,15 +60,15 @@ def test_listed_frames_are_sorted_and_merged() -> None:
 
 
 def conditioned(slots: Slots, *conditions: Any) -> LatentState:
-    items = place(conditions, SHAPE, 0).items
+    placements = replace(place(conditions, SHAPE, 0), slots=slots)
     encoded = []
-    for index, item in enumerate(items):
+    for index, item in enumerate(placements.items):
         width, height = item.size(SHAPE)
         grid = (CHANNELS, item.latent_frames, height // 32, width // 32)
         encoded.append(Encoded(item, np.full(grid, index + 1.0, np.float32)))
     positions = video_positions(4, 2, 3, 24.0)
     state = LatentState.empty(24, CHANNELS, positions, first_frame=6)
-    return condition_video(state, SHAPE, encoded, slots)
+    return condition_video(state, SHAPE, placements, encoded)
 
 
 def test_a_slot_is_one_pixel_frame_long_and_not_shifted() -> None:

@@ -227,7 +227,8 @@ def settle_call(arguments: argparse.Namespace, note: Callable[[str], None]) -> C
     call = _call_arguments(arguments, like, uses_demo=uses_demo)
     if output_format is not None and arguments.frame_rate is None:
         # That of a given clip may be one that the output cannot hold.
-        check_output(arguments.output, frame_rate=clip_frame_rate(None, call.get("conditions", ())))
+        rate = clip_frame_rate(None, call.get("conditions", ()))
+        check_output(arguments.output, frame_rate=_doubled_rate(arguments, rate))
     if seed != arguments.seed:
         note(f"seed: {seed}")
     return Call(prompt, {**call, "seed": seed}, output_format, like, uses_demo)
@@ -272,6 +273,13 @@ def _num_frames(arguments: argparse.Namespace) -> int | str | None:
     return count
 
 
+def _doubled_rate(arguments: argparse.Namespace, rate: float | None) -> float | None:
+    """Return the rate that a clip of a frame rate has in the end."""
+    # What is out of range is refused with the other arguments.
+    doublings = max(0, arguments.temporal_rounds or 0) + int(arguments.temporal_upscale)
+    return None if rate is None else rate * 2 ** min(doublings, 2)
+
+
 def _check_outputs(arguments: argparse.Namespace) -> OutputFormat:
     """Return the format of the output.
 
@@ -284,7 +292,7 @@ def _check_outputs(arguments: argparse.Namespace) -> OutputFormat:
     file_format = check_output(
         arguments.output,
         num_frames=count if isinstance(count, int) else None,
-        frame_rate=arguments.frame_rate,
+        frame_rate=_doubled_rate(arguments, arguments.frame_rate),
     )
     if count == "auto" and file_format is OutputFormat.PNG:
         raise ArgumentError(f"--num-frames auto: {arguments.output} holds a single picture")
@@ -334,6 +342,8 @@ def _call_arguments(
         "pipeline": arguments.pipeline,
         "two_stage": arguments.two_stage,
         "temporal_upscale": arguments.temporal_upscale or None,
+        "temporal_rounds": arguments.temporal_rounds,
+        "detail_reference": arguments.detail_reference,
         "sampling": sampling_of(arguments),
     }
     call = {name: value for name, value in options.items() if value is not None}

@@ -93,6 +93,7 @@ def fill_from_clip(arguments: argparse.Namespace) -> LikeClip:
         arguments.pipeline = parameters.get("pipeline")
         arguments.two_stage = bool(parameters.get("two_stage")) or None
     arguments.temporal_upscale |= parameters.get("temporal_upscale") is True
+    _fill_refinement(arguments, parameters)
     _fill_sampler(arguments, parameters)
     conditions: list[Condition] = []
     if not any(getattr(arguments, name) for name in _FROM_PICTURES):
@@ -167,6 +168,17 @@ def _fill_sampler(arguments: argparse.Namespace, parameters: Mapping[str, Any]) 
     # Otherwise the added noise follows the seed, also a new one.
     if arguments.noise_seed is None and entry.get("noise_seed") != parameters.get("seed"):
         arguments.noise_seed = entry.get("noise_seed")
+
+
+def _fill_refinement(arguments: argparse.Namespace, parameters: Mapping[str, Any]) -> None:
+    """Fill in the options of the pipeline dfr, where that is the one."""
+    if arguments.pipeline != "dfr":
+        return
+    rounds, detail = parameters.get("temporal_rounds"), parameters.get("detail_reference")
+    if arguments.temporal_rounds is None and type(rounds) is int:
+        arguments.temporal_rounds = rounds
+    if arguments.detail_reference is None and isinstance(detail, bool):
+        arguments.detail_reference = detail
 
 
 def _conditions(path: object, entries: Any) -> list[Condition]:

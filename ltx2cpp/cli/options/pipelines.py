@@ -26,6 +26,20 @@ def add_pipeline_options(parser: argparse.ArgumentParser) -> None:
         "become 2 N - 1 in the same time",
     )
     group.add_argument(
+        "--temporal-rounds",
+        type=int,
+        metavar="N",
+        help="with --pipeline dfr: double the frame rate 0 to 2 times, making the frames between "
+        "keyframes anew each time, with the temporal upsampler (default: 0)",
+    )
+    group.add_argument(
+        "--detail-reference",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="with --pipeline dfr: show the second stage the clip of the first as a reference "
+        "(default: with an IC-LoRA for details, as --lora)",
+    )
+    group.add_argument(
         "--two-stage",
         action=argparse.BooleanOptionalAction,
         default=None,

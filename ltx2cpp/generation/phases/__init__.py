@@ -12,6 +12,7 @@ from ltx2cpp.generation.phases.decode import DecodeSound, DecodeVideo
 from ltx2cpp.generation.phases.denoise import Denoise
 from ltx2cpp.generation.phases.length import PredictLength
 from ltx2cpp.generation.phases.phase import Phase, State
+from ltx2cpp.generation.phases.temporal_round import DenoiseTile, DoubleFrames
 from ltx2cpp.generation.phases.temporal_upscale import TemporalUpscale
 from ltx2cpp.generation.phases.text import ConnectPrompt, EncodePrompt
 from ltx2cpp.generation.phases.upsample import Upsample
@@ -29,9 +30,14 @@ def phases_of(plan: Plan, networks: Networks, known: Collection[str]) -> list[Ph
         networks: the networks of the model.
         known: prompts whose contexts are there already.
     """
-    stages: list[Phase] = [Denoise(plan, networks, 0)]
-    for index in range(1, len(plan.stages)):
-        stages += [Upsample(plan, networks, index), Denoise(plan, networks, index)]
+    stages: list[Phase] = []
+    for index, stage in enumerate(plan.stages):
+        if stage.tile is None:
+            stages += [Upsample(plan, networks, index)] if index else []
+            stages.append(Denoise(plan, networks, index))
+        else:
+            stages += [DoubleFrames(plan, networks, index)] if stage.tile.index == 0 else []
+            stages.append(DenoiseTile(plan, networks, index))
     phases: list[Phase] = [
         *_prompt_phases(plan, networks, known),
         EncodePictures(plan, networks),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ltx2cpp.conditioning.placement import Placement
 from ltx2cpp.generation.phases.phase import FLOAT_BYTES, Phase, State
+from ltx2cpp.latents import ClipShape
 from ltx2cpp.memory.plan import DecodePieces, PhaseNeeds, largest_of
 from ltx2cpp.model.components import Component
 from ltx2cpp.networks import cost
@@ -25,7 +27,7 @@ class EncodePictures(Phase):
 
     @property
     def units(self) -> int:
-        return sum(len(stage.placements.items) for stage in self._plan.stages)
+        return len(self._pictures())
 
     @property
     def weights(self) -> tuple[Component | None, ...]:
@@ -35,11 +37,7 @@ class EncodePictures(Phase):
         self._networks.video_encoder.check(self._plan.model.video_channels)
 
     def needs(self, pieces: DecodePieces) -> PhaseNeeds:
-        sizes = [
-            (len(item.frames), *item.size(stage.shape))
-            for stage in self._plan.stages
-            for item in stage.placements.items
-        ]
+        sizes = [(len(item.frames), *item.size(shape)) for item, shape in self._pictures().values()]
         config = self._networks.models.require("video_encoder").config
         encoder = self._networks.video_encoder
         pixels = max(n * w * h for n, w, h in sizes) * _RGB
@@ -56,19 +54,34 @@ class EncodePictures(Phase):
         self._networks.video_encoder.open()
 
     def run(self, state: State) -> State:
-        latents: list[tuple[FloatArray, ...]] = []
-        done = 0
-        for stage in self._plan.stages:
-            encoded = []
-            for item in stage.placements.items:
-                encoded.append(self._networks.video_encoder.encode(item.pixels(stage.shape)))
-                done += 1
-                self._report(done)
-            latents.append(tuple(encoded))
-        return replace(state, picture_latents=tuple(latents))
+        encoded: dict[_Key, FloatArray] = {}
+        for done, (key, (item, shape)) in enumerate(self._pictures().items(), start=1):
+            encoded[key] = self._networks.video_encoder.encode(item.pixels(shape))
+            self._report(done)
+        latents = tuple(
+            tuple(encoded[_key(item, stage.shape)] for item in stage.placements.items)
+            for stage in self._plan.stages
+        )
+        return replace(state, picture_latents=latents)
 
     def release(self) -> None:
         self._networks.video_encoder.release()
+
+    def _pictures(self) -> dict[_Key, tuple[Placement, ClipShape]]:
+        """Return what is encoded, each picture once at each size; stages share them."""
+        return {
+            _key(item, stage.shape): (item, stage.shape)
+            for stage in self._plan.stages
+            for item in stage.placements.items
+        }
+
+
+# The frames that are encoded, by their id, and width and height.
+_Key = tuple[int, int, int]
+
+
+def _key(item: Placement, shape: ClipShape) -> _Key:
+    return id(item.frames), *item.size(shape)
 
 
 class EncodeSounds(Phase):

@@ -37,7 +37,7 @@ class DecodeSound(Phase):
         self._networks.audio_decoder.check(self._plan.model.audio_channels)
 
     def needs(self, pieces: DecodePieces) -> PhaseNeeds:
-        models, frames = self._networks.models, self._plan.shape.audio_frames
+        models, frames = self._networks.models, self._plan.stages[0].shape.audio_frames
         vocoder = models.require("vocoder").config
         decoder = models.require("audio_decoder").config
         steps = decoder.mel_frames(frames)

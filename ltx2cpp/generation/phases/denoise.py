@@ -12,6 +12,7 @@ from dataclasses import replace
 from ltx2cpp.conditioning import LatentState
 from ltx2cpp.conditioning.apply import Encoded, condition_audio, condition_video
 from ltx2cpp.conditioning.placement import Kind
+from ltx2cpp.conditioning.slots import NOTHING_CARRIED, Carried
 from ltx2cpp.conditioning.sound import hold_sound
 from ltx2cpp.generation.phases.phase import FLOAT_BYTES, Phase, State
 from ltx2cpp.generation.phases.text import context_bytes
@@ -56,6 +57,7 @@ class Denoise(Phase):
     def __init__(self, plan: Plan, networks: Networks, index: int) -> None:
         super().__init__(plan, networks)
         self._index, self._stage = index, plan.stages[index]
+        self._has_sound = plan.denoises_sound(self._stage)
         self.name = "denoise" if len(plan.stages) == 1 else f"denoise, stage {index + 1}"
 
     @property
@@ -105,11 +107,16 @@ class Denoise(Phase):
 
     def open(self) -> None:
         self._networks.transformer.use(self._models())
-        self._networks.transformer.open(video=self._plan.video, audio=self._plan.audio)
+        self._networks.transformer.open(video=self._plan.video, audio=self._has_sound)
 
     def run(self, state: State) -> State:
+        done = self._denoised(state)
+        return replace(done, video_latent=self._cut(done.video_latent))
+
+    def _denoised(self, state: State) -> State:
+        """Return the state with the latents of the stage."""
         plan, stage = self._plan, self._stage
-        video, audio = start_stage(plan, self._index, state)
+        video, audio = start_stage(plan, self._index, state, self._carried(state))
         video, audio = denoise(
             self._networks.transformer.velocity,
             video,
@@ -144,6 +151,18 @@ class Denoise(Phase):
     def release(self) -> None:
         self._networks.transformer.release()
 
+    def _carried(self, state: State) -> Carried:
+        """Return what the stage is shown of earlier ones."""
+        return Carried(slots=state.keyframe_latents, reference=state.smaller_latent)
+
+    def _cut(self, latent: FloatArray | None) -> FloatArray | None:
+        """Return the latent of the clip, cut to what was asked for if it was padded, at the end."""
+        if latent is None or self._index + 1 < len(self._plan.stages):
+            return latent
+        tile = self._stage.tile
+        asked = self._plan.shape.doubled(0 if tile is None else tile.number)
+        return latent[:, : asked.latent_frames]
+
     def _models(self) -> ModelSet:
         return self._networks.with_loras(self._stage.loras)
 
@@ -164,7 +183,7 @@ class Denoise(Phase):
 
 
 def start_stage(
-    plan: Plan, index: int, state: State
+    plan: Plan, index: int, state: State, carried: Carried = NOTHING_CARRIED
 ) -> tuple[LatentState | None, LatentState | None]:
     """Return the noised starting states of video and audio.
 
@@ -173,13 +192,17 @@ def start_stage(
         index: number of the stage, from 0.
         state: conditions encoded at its size, and from the second stage on the latents it starts
             from, at its size.
+        carried: what it is shown of earlier stages.
     """
     stage = plan.stages[index]
     conditions = _conditions(stage, index, state)
     continues = state.video_latent is not None or state.audio_latent is not None
     scale = float(stage.sigmas[0]) if continues else 1.0
-    video = _start_video(plan, stage, conditions, state.video_latent) if plan.video else None
-    audio = _start_audio(plan, stage, conditions, state) if plan.audio else None
+    video = audio = None
+    if plan.video:
+        video = _start_video(plan, stage, conditions, state.video_latent, carried)
+    if plan.denoises_sound(stage):
+        audio = _start_audio(plan, stage, conditions, state)
     if stage.noise is not None:
         video_noise, audio_noise = stage.noise
     else:
@@ -208,7 +231,11 @@ def _conditions(stage: Stage, index: int, state: State) -> list[Encoded]:
 
 
 def _start_video(
-    plan: Plan, stage: Stage, conditions: Sequence[Encoded], latent: FloatArray | None
+    plan: Plan,
+    stage: Stage,
+    conditions: Sequence[Encoded],
+    latent: FloatArray | None,
+    carried: Carried,
 ) -> LatentState:
     shape = stage.shape
     video = LatentState.empty(
@@ -221,7 +248,7 @@ def _start_video(
     )
     if latent is not None:
         video = replace(video, latent=pack_video(latent))
-    return condition_video(video, shape, conditions, stage.placements.slots)
+    return condition_video(video, shape, stage.placements, conditions, carried)
 
 
 def _start_audio(
@@ -242,7 +269,7 @@ def stream_shapes(plan: Plan, stage: Stage) -> tuple[StreamShape | None, StreamS
     """Return what the transformer's graph depends on, for video and for audio."""
     items = stage.placements.items
     # Held tokens have a noise level of their own for each strength.
-    levels = 1 + len({item.strength for item in items})
+    levels = 1 + len(stage.placements.strengths)
     masked = any(
         item.kind is Kind.REFERENCE
         and not (isinstance(item.attention, float) and item.attention == 1.0)
@@ -252,7 +279,7 @@ def stream_shapes(plan: Plan, stage: Stage) -> tuple[StreamShape | None, StreamS
     video = StreamShape(tokens, MAX_TOKENS, levels, masked) if plan.video else None
     sound_tokens = stage.placements.appended_sound_tokens
     audio = None
-    if plan.audio:
+    if plan.denoises_sound(stage):
         frames = stage.shape.audio_frames + sound_tokens
         audio = StreamShape(frames, MAX_TOKENS, 2 if sound_tokens else 1)
     return video, audio
@@ -264,7 +291,7 @@ def network_calls(plan: Plan, stage: Stage) -> int:
     calls = 0
     for sigma in stage.sigmas[:-1]:
         streams = [stage.guidance.video] if plan.video else []
-        streams += [stage.guidance.audio] if plan.audio else []
+        streams += [stage.guidance.audio] if plan.denoises_sound(stage) else []
         strengths = [stream.at(float(sigma)) for stream in streams]
         calls += len(passes_needed(strengths, both_present=len(streams) > 1))
     # A step of res_2s asks twice, and once more at the end.

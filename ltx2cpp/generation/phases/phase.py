@@ -35,7 +35,10 @@ class State:
         video_latent: (C, F, h, w) of the last stage, normalised, or None.
         audio_latent: (C, L, M) of the last stage, normalised, or None.
         kept_audio_latent: the audio latent that the clip carries.
+        smaller_latent: the video latent before it was last enlarged, or None.
         keyframe_latents: (C, K, h, w) of keyframes generated beside the clip, normalised, or None.
+        anchors: in temporal rounds, the keyframes so far, (C, 1, h, w) by pixel frame.
+        parts: of the round on its way, the latents of its finished tiles.
         sound: decoded, before the finish.
         pictures: uint8 chunks (n, height, width, 3), decoded while they are read.
     """
@@ -51,7 +54,10 @@ class State:
     video_latent: FloatArray | None = None
     audio_latent: FloatArray | None = None
     kept_audio_latent: FloatArray | None = None
+    smaller_latent: FloatArray | None = None
     keyframe_latents: FloatArray | None = None
+    anchors: Mapping[int, FloatArray] = field(default_factory=dict)
+    parts: tuple[FloatArray, ...] = ()
     sound: Audio | None = None
     pictures: Iterator[ByteArray] | None = None
 

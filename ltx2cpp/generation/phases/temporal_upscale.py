@@ -7,8 +7,11 @@ from dataclasses import replace
 from ltx2cpp.errors import ConfigError
 from ltx2cpp.generation.phases.phase import Phase, State
 from ltx2cpp.generation.phases.upsample import needs_of
+from ltx2cpp.latents import ClipShape
 from ltx2cpp.memory.plan import DecodePieces, PhaseNeeds
 from ltx2cpp.model.components import Component
+from ltx2cpp.networks.video import Upsampler
+from ltx2cpp.values import FloatArray
 
 
 class TemporalUpscale(Phase):
@@ -37,14 +40,29 @@ class TemporalUpscale(Phase):
 
     def run(self, state: State) -> State:
         assert state.video_latent is not None
-        latent = self._networks.temporal_upsampler.run(state.video_latent)
-        expected = self._plan.decoded_shape.latent_frames
-        if latent.shape[1] != expected:
-            raise ConfigError(
-                f"the temporal upsampler turns {state.video_latent.shape[1]} latent frames into "
-                f"{latent.shape[1]}, expected {expected}; is it another model's?"
-            )
+        upsampler = self._networks.temporal_upsampler
+        latent = doubled_frames(upsampler, state.video_latent, self._plan.decoded_shape)
         return replace(state, video_latent=latent)
 
     def release(self) -> None:
         self._networks.temporal_upsampler.release()
+
+
+def doubled_frames(upsampler: Upsampler, latent: FloatArray, shape: ClipShape) -> FloatArray:
+    """Return a latent (C, F, h, w) brought to 2 F - 1 frames.
+
+    Args:
+        upsampler: the one for frames.
+        latent: normalised.
+        shape: of the larger clip.
+
+    Raises:
+        ConfigError: the upsampler makes another number of frames.
+    """
+    doubled = upsampler.run(latent)
+    if doubled.shape[1] != shape.latent_frames:
+        raise ConfigError(
+            f"the temporal upsampler turns {latent.shape[1]} latent frames into "
+            f"{doubled.shape[1]}, expected {shape.latent_frames}; is it another model's?"
+        )
+    return doubled

@@ -33,6 +33,8 @@ class Upsample(Phase):
     def __init__(self, plan: Plan, networks: Networks, index: int) -> None:
         super().__init__(plan, networks)
         self._smaller, self._larger = plan.stages[index - 1].shape, plan.stages[index].shape
+        # The next stage goes on with the keyframes of the last one, which are enlarged as a clip.
+        self._with_keyframes = plan.stages[index].placements.slots is not None
 
     @property
     def is_needed(self) -> bool:
@@ -63,7 +65,16 @@ class Upsample(Phase):
                 f"{latent.shape[1:]} and two stages need {expected}; use the one that doubles the "
                 "size"
             )
-        return replace(state, video_latent=latent)
+        keyframes = state.keyframe_latents
+        if self._with_keyframes:
+            assert keyframes is not None
+            keyframes = self._networks.spatial_upsampler.run(keyframes)
+        return replace(
+            state,
+            video_latent=latent,
+            smaller_latent=state.video_latent,
+            keyframe_latents=keyframes,
+        )
 
     def release(self) -> None:
         self._networks.spatial_upsampler.release()

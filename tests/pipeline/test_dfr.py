@@ -1,0 +1,165 @@
+"""The DFR pipeline on the tiny LTX-2.5 of fixtures C: the reference's numbers, and the command."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import tolerances
+from harness import compare
+from helpers.lora_writers import write_lora
+from PIL import Image
+
+from ltx2cpp import LTX2Pipeline, ModelFiles, Sampling, media
+from ltx2cpp.cli.main import main
+from ltx2cpp.errors import CheckpointError
+from ltx2cpp.generation.phases import phases_of
+
+FILES = {
+    "transformer": "ltx-2.5-tiny-transformer.safetensors",
+    "text_encoder": "gemma4-tiny-with-proj.safetensors",
+    "video_vae": "ltx-2.5-tiny-video-vae-conv.safetensors",
+    "audio_vae": "ltx-2.5-tiny-audio-vae.safetensors",
+    "spatial_upsampler": "ltx-2.5-tiny-latent-spatial-upscaler-x2.safetensors",
+    "temporal_upsampler": "ltx-2.5-tiny-latent-temporal-upscaler-x2.safetensors",
+}
+
+
+@pytest.fixture(scope="module")
+def files(fixture_c: Path) -> dict[str, Path]:
+    return {name: fixture_c / file for name, file in FILES.items()}
+
+
+@pytest.fixture(scope="module")
+def pipe(files: dict[str, Path]) -> Iterator[LTX2Pipeline]:
+    given = ModelFiles(variant="distilled", **files)
+    with LTX2Pipeline(given, device="cpu", weight_type="f32", threads=2) as opened:
+        yield opened
+
+
+def test_the_run_is_the_reference(pipe: LTX2Pipeline, fixture_c: Path) -> None:
+    """Both stages, a half-size reference without a LoRA, two tiles; keyframes are carried on."""
+    with np.load(fixture_c / "ref" / "dfr.npz") as arrays:
+        ref = dict(arrays)
+    run = json.loads((fixture_c / "manifest.json").read_text())["run"]
+    stages = [
+        f"{stage}.{stream}" for stage in ("stage1", "stage2") for stream in ("video", "audio")
+    ]
+    names = [*stages, "tile0.video", "tile1.video"]
+    steps = [(step, None) for tile in (0, 1) for step in ref[f"tile{tile}.video.step_noise"]]
+    output = pipe(
+        run["e2e"]["prompt"],
+        pipeline="dfr",
+        width=run["dfr"]["width"],
+        height=run["dfr"]["height"],
+        num_frames=run["dfr"]["frames"],
+        frame_rate=run["dfr"]["fps"],
+        temporal_rounds=run["dfr"]["rounds"],
+        detail_reference=True,
+        noise=[ref[f"{name}.noise"] for name in names],
+        sampling=Sampling(step_noise=steps),
+        output="latents",
+    )
+    compare("video", output.video_latent, ref["final.video.latent"], tolerances.RUN_F32)
+    compare("audio", output.audio_latent, ref["stage1.audio.latent"], tolerances.RUN_F32)
+    compare("keyframes", output.keyframe_latents, ref["final.anchors"], tolerances.RUN_F32)
+    assert output.info["keyframes"] == ref["final.anchor_frames"].tolist()
+
+
+SMALL: dict[str, Any] = {"pipeline": "dfr", "width": 64, "height": 64, "num_frames": 25}
+
+
+def test_the_plan_counts_every_phase_once(pipe: LTX2Pipeline) -> None:
+    plan = pipe.memory_plan(
+        "a boat", **SMALL, temporal_rounds=2, images=[np.zeros((8, 8, 3), np.uint8)]
+    )
+    names = [phase.name for phase in plan.phases if phase.name != "connect prompt"]
+    assert names == [
+        *("encode prompt", "encode pictures", "denoise, stage 1", "upsample", "denoise, stage 2"),
+        *("upscale frames, round 1", "denoise, round 1, tile 1"),
+        *("upscale frames, round 2", "denoise, round 2, tile 1", "denoise, round 2, tile 2"),
+        *("decode audio", "decode video"),
+    ]
+    compute = {phase.name: phase.compute_bytes for phase in plan.phases}
+    assert compute["denoise, round 2, tile 2"] > compute["denoise, round 2, tile 1"] > 0
+
+
+def test_an_upsampler_that_is_missing_is_said_before_anything_runs(files: dict[str, Path]) -> None:
+    given = {name: file for name, file in files.items() if name != "temporal_upsampler"}
+    with (
+        LTX2Pipeline(ModelFiles(variant="distilled", **given), device="cpu", threads=2) as opened,
+        pytest.raises(CheckpointError, match="temporal"),
+    ):
+        opened("a boat", **SMALL, temporal_rounds=1)
+
+
+def test_a_padded_clip_is_cut_in_pictures_and_sound(pipe: LTX2Pipeline) -> None:
+    """17 frames are generated as 25; a round makes 33 of the 17, for 33 / 48 seconds."""
+    output = pipe("a boat", **{**SMALL, "num_frames": 17}, temporal_rounds=1, seed=3)
+    assert output.video is not None and output.video.shape == (33, 64, 64, 3)
+    assert output.frame_rate == 48.0
+    assert output.video_latent is not None and output.video_latent.shape[1] == 5
+    assert output.audio is not None
+    assert output.audio.shape[1] == round(33 / 48 * output.sample_rate)
+    assert output.keyframe_latents is not None and output.keyframe_latents.shape[1] == 2
+    assert output.info["keyframes"] == [24, 48]
+    # Keyframes are pictures of their own, one latent frame each.
+    one = pipe.decode_video(output.keyframe_latents[:, :1], decoder="conv")
+    assert one.shape == (1, 64, 64, 3)
+
+
+def test_each_picture_is_encoded_once_a_size(pipe: LTX2Pipeline) -> None:
+    pictures = [(np.zeros((8, 8, 3), np.uint8), frame, 1.0, 18) for frame in (0, 8)]
+    needs = pipe._prepare("a boat", {**SMALL, "images": pictures, "temporal_rounds": 2})
+    phases = phases_of(needs.plan, pipe.networks, {"a boat"})
+    assert phases[0].name == "encode pictures" and phases[0].units == 4
+
+
+def test_a_full_model_by_the_command_line(
+    files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_lora(tmp_path / "distilled.safetensors", files["transformer"], rank=2, seed=1)
+    factor = {"reference_downscale_factor": "2"}
+    write_lora(
+        tmp_path / "detail.safetensors", files["transformer"], rank=2, seed=2, metadata=factor
+    )
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(tmp_path / "a.png")
+    models = [
+        word for name, file in files.items() for word in (f"--{name.replace('_', '-')}", file)
+    ]
+    loras = ["--distilled-lora", tmp_path / "distilled.safetensors"]
+    loras += ["--lora", tmp_path / "detail.safetensors"]
+    words = ["generate", "-q", "--device", "cpu", "-t", 2, *models, *loras, "--variant", "dev"]
+    asked = ["--pipeline", "dfr", "--temporal-rounds", 1, "-W", 64, "-H", 64, "--num-frames", 9]
+    asked += ["-p", "boat", "-s", 7, "--image", f"{tmp_path / 'a.png'}@-1:0.5"]
+    first, again = tmp_path / "a.mp4", tmp_path / "b.mp4"
+    assert main([str(word) for word in (*words, *asked, "-o", first)]) == 0
+    assert main([str(word) for word in (*words, "--like", first, "-o", again)]) == 0
+    assert first.read_bytes() == again.read_bytes()
+    with av.open(str(first)) as container:
+        stream = container.streams.video[0]
+        assert (stream.width, stream.average_rate) == (64, 48)
+        assert sum(1 for _ in container.decode(stream)) == 17
+    told = media.read_parameters(first)
+    assert (told["num_frames"], told["frame_rate"], told["padded_frames"]) == (9, 24.0, 25)
+    assert told["detail_reference"] is True
+    assert told["loras"] == [
+        {"file": "distilled.safetensors", "strength": 1.0, "stages": [1, 2]},
+        {"file": "detail.safetensors", "strength": 1.0, "stages": [2]},
+    ]
+
+
+def test_outputs_that_cannot_hold_the_doubled_rate_are_refused(
+    files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["generate", "boat", "--pipeline", "dfr", "--temporal-rounds", 2, "--device", "cpu"]
+    models = [
+        word for name, file in files.items() for word in (f"--{name.replace('_', '-')}", file)
+    ]
+    assert main([str(word) for word in (*words, *models, "-o", tmp_path / "a.gif")]) == 2
+    assert "at most 50 frames per second but the clip has 96" in capsys.readouterr().err

@@ -62,6 +62,12 @@ class UnsupportedError(Error, NotImplementedError):
     exit_code = 3
 
 
+class HubError(Error, RuntimeError):
+    """A model cannot be found by its name, or not be fetched; what was fetched so far is kept."""
+
+    exit_code = 3
+
+
 class NonFiniteError(Error, ArithmeticError):
     """A network gave numbers that are not finite: its file is damaged, or a type is too narrow."""
 

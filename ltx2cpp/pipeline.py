@@ -24,6 +24,7 @@ from ltx2cpp.generation.request import GenerationArguments, check_names
 from ltx2cpp.generation.run import Run
 from ltx2cpp.generation.settle import settle
 from ltx2cpp.generation.unheard import unheard
+from ltx2cpp.hub import fetch_files, fetch_lora, fetch_loras
 from ltx2cpp.memory.fit import Device, MemoryPolicy
 from ltx2cpp.memory.plan import WHOLE, DecodePieces, Keeping, MemoryPlan
 from ltx2cpp.model.files import ModelFiles
@@ -140,13 +141,14 @@ class LTX2Pipeline:
             options.get("lora_mode", "auto"),
         )
         distilled_lora = options.get("distilled_lora")
+        observer = backend.observer
         self.networks = Networks(
-            resolve(_model_files(files)),
+            resolve(fetch_files(_model_files(files), observer)),
             backend,
-            loras=options.get("loras", ()),
+            loras=fetch_loras(options.get("loras", ()), observer),
             distilled_lora=None
             if distilled_lora is None
-            else as_path("distilled_lora", distilled_lora),
+            else fetch_lora(as_path("distilled_lora", distilled_lora), observer),
             prompt_cache=options.get("prompt_cache"),
         )
         self._memory = MemoryPolicy(
@@ -222,7 +224,7 @@ class LTX2Pipeline:
 
     def set_loras(self, loras: Sequence[LoraSpec], lora_mode: str | None = None) -> None:
         """Replace all LoRAs; see `Networks.set_loras`."""
-        self.networks.set_loras(loras, lora_mode)
+        self.networks.set_loras(fetch_loras(loras, self.networks.backend.observer), lora_mode)
         self._model = None
 
     def __call__(

@@ -91,6 +91,10 @@ PYTHON_LAYERS = {
         _GENERATION | _MODEL | {"atomic", "media", "memory", "model", "printable", "sampling"},
         (*_ARRAYS, "safetensors", _CORE_MODULE),
     ),
+    # The only room that reaches the network; what it asks for is named by the user.
+    "hub": Layer(
+        _FILES | {"atomic", "model", "observing", "options"}, (*_ARRAYS, "huggingface_hub")
+    ),
     "generation": Layer(
         _GENERATION
         | {"conditioning", "media", "memory", "model", "networks", "output", "sampling", "text"},
@@ -98,7 +102,8 @@ PYTHON_LAYERS = {
     ),
     "demo": Layer(frozenset({"errors", "generation", "model"})),
     "pipeline": Layer(
-        _GENERATION | {"demo", "generation", "memory", "model", "networks", "output", "sampling"},
+        _GENERATION
+        | {"demo", "generation", "hub", "memory", "model", "networks", "output", "sampling"},
         _ARRAYS,
     ),
     "benchmark": Layer(frozenset({"model", "observing", "options", "pipeline"})),
@@ -108,7 +113,9 @@ PYTHON_LAYERS = {
     ),
     # The command line sees what users see, and the lists that its help prints.
     "cli": Layer(
-        frozenset({"", "atomic", "benchmark", "convert", "demo", "errors", "generation", "media"})
+        frozenset(
+            {"", "atomic", "benchmark", "convert", "demo", "errors", "generation", "hub", "media"}
+        )
         | {"model", "observing", "options", "printable", "process_memory", "room", "values"},
         (*_ARRAYS, "rich", _CORE_MODULE),
     ),

@@ -124,15 +124,30 @@ def open_gguf(path: Path) -> CheckpointFile:
         CheckpointError: not GGUF, another version or byte order, cut, or wrong in any number.
     """
     with reading(path), open_for_reading(path) as stream:
-        return _Reader(path, stream).read()
+        return read_gguf(path, stream)
+
+
+def read_gguf(path: Path, stream: BinaryIO, *, chunk_bytes: int = _CHUNK_BYTES) -> CheckpointFile:
+    """Read and check the header of a GGUF file that is opened.
+
+    Args:
+        path: its name, for messages and descriptions.
+        stream: the file; read from its beginning on, and no further than a chunk past the header.
+        chunk_bytes: how much is read at a time.
+
+    Raises:
+        CheckpointError: as `open_gguf`.
+    """
+    return _Reader(path, stream, chunk_bytes).read()
 
 
 class _Reader:
     """A cursor that never passes the end of the file and holds only the header in memory."""
 
-    def __init__(self, path: Path, stream: BinaryIO) -> None:
+    def __init__(self, path: Path, stream: BinaryIO, chunk_bytes: int) -> None:
         self._path = path
         self._stream = stream
+        self._chunk_bytes = chunk_bytes
         self._file_bytes = stream.seek(0, 2)
         stream.seek(0)
         self._buffer = b""
@@ -191,7 +206,7 @@ class _Reader:
             )
         rest = self._buffer[self._position :]
         self._base, self._position = self._offset, 0
-        self._buffer = rest + self._stream.read(max(num_bytes - len(rest), _CHUNK_BYTES))
+        self._buffer = rest + self._stream.read(max(num_bytes - len(rest), self._chunk_bytes))
         if len(self._buffer) < num_bytes:
             raise CheckpointError(f"{self._path}: the file ends inside {what}")
 

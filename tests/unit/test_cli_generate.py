@@ -74,7 +74,7 @@ def test_generate_passes_every_option_on(tmp_path: Path) -> None:
     assert (
         generate(
             *("--prompt", "a boat", "--negative-prompt", "fog", "--model", "m.safetensors"),
-            *("--text-encoder", "gemma", "--transformer", "t.gguf", "--connectors", "c.gguf"),
+            *("--text-encoder", "folder", "--transformer", "t.gguf", "--connectors", "c.gguf"),
             *("--text-projection", "p.gguf", "--video-vae", "v.gguf", "--audio-vae", "a.gguf"),
             *(
                 "--tokenizer",
@@ -99,7 +99,7 @@ def test_generate_passes_every_option_on(tmp_path: Path) -> None:
         "negative_prompt": "fog",
         "paths": {
             "checkpoint": Path("m.safetensors"),
-            "text_encoder": Path("gemma"),
+            "text_encoder": Path("folder"),
             "transformer": Path("t.gguf"),
             "connectors": Path("c.gguf"),
             "text_projection": Path("p.gguf"),

@@ -8,7 +8,12 @@ import json
 from typing import TYPE_CHECKING
 
 from ltx2cpp.cli.options.common import add_output_options
-from ltx2cpp.cli.options.models import add_model_options, model_files, names_no_model
+from ltx2cpp.cli.options.models import (
+    add_model_options,
+    model_files,
+    names_no_model,
+    take_model_names,
+)
 from ltx2cpp.cli.text import spell_bytes, spell_seconds
 
 if TYPE_CHECKING:
@@ -55,6 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Generate and print the table."""
     from ltx2cpp.cli.display import Display
 
+    take_model_names(arguments)
     display = Display(quiet=arguments.quiet)
     result = display.run(lambda: _benchmark(arguments, display), verbose=arguments.verbose)
     if arguments.json:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ltx2cpp.cli.options.common import add_output_options
+from ltx2cpp.cli.options.names import add_hub_options, take_names
 
 if TYPE_CHECKING:
     from ltx2cpp.convert import ConversionReport
@@ -35,7 +36,7 @@ def _recipe_word(word: str) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("input", metavar="IN", type=Path, help="model file or folder")
+    parser.add_argument("input", metavar="IN", type=Path, help="model file, folder or name")
     parser.add_argument("output", metavar="OUT.gguf", type=Path, help="file to write")
     parser.add_argument(
         "--type",
@@ -44,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=TYPES,
         help="type of the large matrices (default: q8_0)",
     )
+    add_hub_options(parser)
     add_output_options(parser)
 
 
@@ -53,6 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ltx2cpp.cli.text import spell_bytes
     from ltx2cpp.convert import convert
 
+    take_names(arguments, ("input",))
     display = Display(quiet=arguments.quiet, spell_count=spell_bytes)
 
     def on_progress(done: int, total: int) -> None:

@@ -15,6 +15,7 @@ from ltx2cpp.cli.options.models import (
     add_model_options,
     names_no_model,
     open_pipeline,
+    take_model_names,
 )
 from ltx2cpp.cli.options.outputs import keep_inputs
 from ltx2cpp.errors import ArgumentError
@@ -62,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Encode, write, and print what was written."""
+    take_model_names(arguments)
     keep_inputs(arguments, [("--output", path) for path in arguments.outputs])
     _check(arguments)
 

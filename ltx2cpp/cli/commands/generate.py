@@ -20,12 +20,14 @@ from ltx2cpp.cli.options.common import (
 )
 from ltx2cpp.cli.options.conditions import add_condition_options, conditions_of
 from ltx2cpp.cli.options.guidance import add_guidance_options, guidance_of
+from ltx2cpp.cli.options.memory import in_words
 from ltx2cpp.cli.options.models import (
     add_lora_options,
     add_memory_options,
     add_model_options,
     names_no_model,
     open_pipeline,
+    take_model_names,
 )
 from ltx2cpp.cli.options.outputs import keep_inputs
 from ltx2cpp.cli.options.pipelines import add_pipeline_options
@@ -40,7 +42,7 @@ from ltx2cpp.cli.text import count_noun, spell_bytes
 from ltx2cpp.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from ltx2cpp import LTX2Pipeline
+    from ltx2cpp import LTX2Pipeline, MemoryPlan
     from ltx2cpp.cli.display import Display
     from ltx2cpp.cli.options.like import LikeClip
     from ltx2cpp.media import OutputFormat, SavedMedia
@@ -167,6 +169,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     started_s = time.perf_counter()
     display = Display(quiet=arguments.quiet)
+    take_model_names(arguments, lambda named: in_words(memory_plan(named, lambda _line: None)))
     call = settle_call(arguments, display.note)
     if call.like.lacking is not None:
         display.insist(call.like.lacking)
@@ -254,6 +257,18 @@ def guided(arguments: argparse.Namespace, call: Call, pipe: LTX2Pipeline) -> dic
         lambda: pipe.defaults(arguments.pipeline, arguments.two_stage).guidance,
     )
     return {**call.arguments, **guidance}
+
+
+def memory_plan(arguments: argparse.Namespace, note: Callable[[str], None]) -> MemoryPlan:
+    """Return what the generation that the options ask for would take; nothing is loaded."""
+    from ltx2cpp.observing import Observer
+
+    call = settle_call(arguments, note)
+    with open_for(arguments, call, Observer()) as pipe:
+        keywords = guided(arguments, call, pipe)
+        if keywords.get("num_frames") == "auto":
+            note("--num-frames auto: this is the longest clip that a prompt may ask for")
+        return pipe.memory_plan(call.prompt, **keywords)
 
 
 def _seed(arguments: argparse.Namespace) -> int:

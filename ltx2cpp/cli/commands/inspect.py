@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import logging
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ltx2cpp.cli.log import logging_to
+from ltx2cpp.cli.options.names import add_hub_options, headers_of
 from ltx2cpp.cli.text import count_noun, spell_bytes, spell_count
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.printable import without_controls
@@ -38,7 +40,10 @@ _MODEL_SUFFIXES = (".safetensors", ".gguf")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("file", metavar="FILE", type=Path, help="model file, folder, or clip")
+    parser.add_argument(
+        "file", metavar="FILE", type=Path, help="model file, folder, or clip, or a model's name"
+    )
+    add_hub_options(parser)
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     parser.add_argument(
         "-v", "--verbose", action="store_true", help="print the log, and the traceback of a bug"
@@ -47,6 +52,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print what the file holds."""
+    with headers_of(arguments, arguments.file) as named:
+        if named:
+            _print_named(arguments, named)
+            return
     path: Path = arguments.file
     if _is_clip(path):
         _print_parameters(path)
@@ -73,6 +82,22 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.json:
         _print_json(inspection.to_dict())
     else:
+        _print(inspection)
+
+
+def _print_named(arguments: argparse.Namespace, named: Sequence[tuple[str, Path]]) -> None:
+    """Print what the files of a name hold, of which headers alone are here."""
+    from ltx2cpp.model.inspection import inspect_file
+
+    inspections = []
+    for name, path in dict(named).items():
+        with logging_to(lambda _line: None, level=logging.ERROR):
+            inspections.append(dataclasses.replace(inspect_file(path), path=Path(name)))
+    if arguments.json:
+        plain = [inspection.to_dict() for inspection in inspections]
+        _print_json(plain[0] if len(plain) == 1 else plain)
+        return
+    for inspection in inspections:
         _print(inspection)
 
 

@@ -37,16 +37,13 @@ def run(arguments: argparse.Namespace) -> None:
     from ltx2cpp.cli.display import Display
     from ltx2cpp.cli.log import level_of, logging_to
     from ltx2cpp.cli.options.memory import print_plan
-    from ltx2cpp.observing import Observer
+    from ltx2cpp.cli.options.models import NAMED
+    from ltx2cpp.cli.options.names import headers_of_names
 
     display = Display(quiet=arguments.quiet)
-    call = generate.settle_call(arguments, display.note)
     with (
         logging_to(display.insist, level=level_of(arguments.verbose)),
-        generate.open_for(arguments, call, Observer()) as pipe,
+        headers_of_names(arguments, NAMED) as named,
     ):
-        keywords = generate.guided(arguments, call, pipe)
-        if keywords.get("num_frames") == "auto":
-            display.note("--num-frames auto: this is the longest clip that a prompt may ask for")
-        plan = pipe.memory_plan(call.prompt, **keywords)
+        plan = generate.memory_plan(named, display.note)
     print_plan(plan, as_json=arguments.json)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ltx2cpp.cli.options.common import add_frame_rate_option, add_output_options
-from ltx2cpp.cli.options.models import add_model_options, open_pipeline
+from ltx2cpp.cli.options.models import add_model_options, open_pipeline, take_model_names
 from ltx2cpp.cli.options.outputs import keep_inputs
 from ltx2cpp.errors import ArgumentError
 
@@ -78,6 +78,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ltx2cpp.cli.display import Display
 
     started_s = time.perf_counter()
+    take_model_names(arguments)
     keep_inputs(arguments, [("OUT", arguments.output)])
     display = Display(quiet=arguments.quiet)
     saved = display.run(

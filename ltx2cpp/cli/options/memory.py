@@ -30,6 +30,14 @@ def print_plan(plan: MemoryPlan, *, as_json: bool) -> None:
         raise DeviceMemoryError(plan.problem)
 
 
+def in_words(plan: MemoryPlan) -> str:
+    """Return a plan in one line: whether it fits, and by what."""
+    if plan.problem:
+        return f"does not fit: {plan.problem}"
+    how = "" if plan.offload in ("none", "phase") else f" with --offload {plan.offload}"
+    return f"fits{how}: the clip takes {spell_bytes(plan.peak_bytes)} at its peak"
+
+
 def table(plan: MemoryPlan) -> list[str]:
     """Return a plan as lines: a row for each phase, the sum, and how it is made to fit."""
     lines = [_COLUMNS.format(*_HEADINGS)]

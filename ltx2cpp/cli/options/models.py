@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ltx2cpp.cli.options.cache import prompt_folder
 from ltx2cpp.cli.options.common import lora
+from ltx2cpp.cli.options.names import add_hub_options, take_names
 
 if TYPE_CHECKING:
     from ltx2cpp import LoraSpec, LTX2Pipeline, ModelFiles
@@ -38,13 +39,20 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "model files", "a file for one component wins over what --model holds"
     )
     model.add_argument(
-        "-m", "--model", type=Path, metavar="FILE", help="checkpoint, safetensors or GGUF"
+        "-m",
+        "--model",
+        type=Path,
+        metavar="FILE",
+        help="checkpoint, safetensors or GGUF, or the name of a model",
     )
     model.add_argument(
         "--text-encoder",
         type=Path,
         metavar="PATH",
         help="Gemma 3: a folder, a safetensors file or a GGUF",
+    )
+    model.add_argument(
+        "-hf", metavar="OWNER/NAME[:TAG]", help="a repository of the hub, as --model hf:OWNER/NAME"
     )
     for name, what in COMPONENTS.items():
         model.add_argument(f"--{name.replace('_', '-')}", type=Path, metavar="FILE", help=what)
@@ -53,6 +61,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         choices=("dev", "distilled"),
         help="whose defaults to use (default: what metadata or file names say)",
     )
+    add_hub_options(parser)
     machine = parser.add_argument_group("machine")
     machine.add_argument(
         "--device", default="auto", help="cpu, cuda, cuda:1 or auto (default: auto)"
@@ -124,6 +133,26 @@ def add_lora_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+# Arguments that hold a path or the name of a model.
+NAMED = ("model", "text_encoder", *COMPONENTS, "distilled_lora")
+
+
+def take_model_names(
+    arguments: argparse.Namespace, memory: Callable[[argparse.Namespace], str] | None = None
+) -> None:
+    """Fetch the models that are named, and put their paths in the place of the names.
+
+    Args:
+        arguments: parsed; changed.
+        memory: says from headers alone whether the memory suffices.
+
+    Raises:
+        HubError: a name means nothing, or cannot be fetched.
+        ArgumentError: the user does not want it fetched.
+    """
+    take_names(arguments, NAMED, memory)
+
+
 def model_files(arguments: argparse.Namespace) -> ModelFiles:
     """Collect the files that the options name."""
     from ltx2cpp import ModelFiles
@@ -138,7 +167,7 @@ def model_files(arguments: argparse.Namespace) -> ModelFiles:
 
 def names_no_model(arguments: argparse.Namespace) -> bool:
     """Return whether no option says anything about model files."""
-    names = ("model", "text_encoder", "variant", *COMPONENTS)
+    names = ("model", "hf", "text_encoder", "variant", *COMPONENTS)
     return all(getattr(arguments, name) is None for name in names)
 
 

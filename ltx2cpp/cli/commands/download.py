@@ -1,0 +1,81 @@
+"""``ltx2cpp-cli download``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from ltx2cpp.cli.options.common import add_output_options
+from ltx2cpp.cli.options.names import add_hub_options, open_hub, report
+from ltx2cpp.cli.text import spell_bytes
+
+SUMMARY = "fetch a model by its name"
+
+DESCRIPTION = """\
+Fetch a model by its name, or the files of a repository of the hub.
+
+What was fetched before is kept, also by other programs that use the hub's cache, and by runs that
+were stopped. Every file is checked by its hash before it gets its name. Large files are fetched one
+at a time, and go on where they stopped."""
+
+EPILOG = """\
+examples:
+  ltx2cpp-cli download ltx-2.3-distilled:q4_k_m
+  ltx2cpp-cli download hf:unsloth/LTX-2.3-GGUF:Q6_K --dry-run
+  ltx2cpp-cli download ltx-2.3-dev --two-stage"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument("names", nargs="+", metavar="NAME", help="what to fetch")
+    parser.add_argument(
+        "--two-stage", action="store_true", help="also fetch what clips of two stages need"
+    )
+    parser.add_argument(
+        "--temporal-upscale", action="store_true", help="also fetch what doubles the frame rate"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would be fetched, and fetch nothing"
+    )
+    add_hub_options(parser)
+    add_output_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Fetch, and print where the files are."""
+    from ltx2cpp.cli.display import Display
+    from ltx2cpp.cli.log import level_of, logging_to
+
+    hub = open_hub(arguments)
+    results = []
+    for name in arguments.names:
+        display = Display(quiet=arguments.quiet, spell_count=spell_bytes)
+        with logging_to(display.insist, level=level_of(arguments.verbose)):
+            download = hub.find(
+                {"checkpoint": name},
+                two_stage=arguments.two_stage,
+                temporal=arguments.temporal_upscale,
+                newest=True,
+            )
+        display.note(f"{name}:")
+        for line in report(download):
+            display.note(line)
+        size_bytes, missing_bytes = download.size_bytes, download.missing_bytes
+        paths = {}
+        if not arguments.dry_run:
+            paths = display.run(lambda: download.fetch(display), verbose=arguments.verbose)  # noqa: B023
+        results.append(
+            {
+                "name": name,
+                "bytes": size_bytes,
+                "fetched_bytes": 0 if arguments.dry_run else missing_bytes,
+                "missing_bytes": missing_bytes if arguments.dry_run else 0,
+                "files": {role: str(path) for role, path in paths.items()},
+            }
+        )
+    if arguments.json:
+        print(json.dumps(results, indent=2))
+        return
+    for result in results:
+        for role, path in result["files"].items():
+            print(f"{role}: {path}")

@@ -18,13 +18,16 @@ from ltx2cpp.conditioning import (
     ImageCondition,
     ReferenceVideo,
     Retake,
+    placement,
 )
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.generation.describe import describe
 from ltx2cpp.generation.pipelines import PIPELINES, find_pipeline
 from ltx2cpp.generation.plan import ModelDefaults, Plan
+from ltx2cpp.generation.presets import find_preset
 from ltx2cpp.generation.settle import settle
 from ltx2cpp.options import Guidance, LoraSpec, ModalityGuidance, Sampling
+from ltx2cpp.sampling.choice import SamplerChoice
 from ltx2cpp.sampling.schedulers import distilled_sigmas, ltx2_sigmas
 from ltx2cpp.values import Audio
 
@@ -76,6 +79,40 @@ def test_hq_is_the_official_one() -> None:
     assert settled.sound_stage == 0
     fixed = plan(pipeline="hq", sampling=Sampling(scheduler_tokens="constant"))
     np.testing.assert_array_equal(fixed.stages[0].sigmas, ltx2_sigmas(15))
+
+
+def test_ltx_2_5_keeps_the_numbers_and_renews_noise_in_the_first_distilled_stage() -> None:
+    dev = replace(DEV, preset=find_preset("2.5", "dev", 48))
+    for name in ("one-stage", "two-stages", "hq", "keyframes"):
+        of_23, of_25 = (plan(model, pipeline=name, images=[PICTURE]) for model in (DEV, dev))
+        for old, new in zip(of_23.stages, of_25.stages, strict=True):
+            np.testing.assert_array_equal(new.sigmas, old.sigmas)
+            assert (new.guidance, new.sampler, new.loras) == (old.guidance, old.sampler, old.loras)
+        assert of_25.negative == of_23.negative != ""
+    distilled = replace(DISTILLED, preset=find_preset("2.5", "distilled", 48))
+    settled = plan(distilled, pipeline="distilled", seed=4)
+    first, second = settled.stages
+    np.testing.assert_array_equal(first.sigmas, distilled_sigmas())
+    np.testing.assert_array_equal(second.sigmas, np.float32([0.909375, 0.725, 0.421875, 0]))
+    assert first.sampler == SamplerChoice("euler_ancestral", noise_seed=4)
+    assert second.sampler == SamplerChoice()
+    assert (settled.sound_stage, settled.negative) == (1, None)
+
+
+@pytest.mark.parametrize(("version", "crf"), [("2.3", 33), ("2.5", 18)])
+def test_pictures_are_compressed_as_the_model_was_trained(
+    monkeypatch: pytest.MonkeyPatch, version: str, crf: int
+) -> None:
+    asked = []
+
+    def compress(pixels: Any, level: int) -> Any:
+        asked.append(level)
+        return pixels
+
+    monkeypatch.setattr(placement, "compress_picture", compress)
+    model = replace(DISTILLED, preset=find_preset(version, "distilled", 48))
+    plan(model, images=[PICTURE, ImageCondition(PICTURE, -1, crf=7)])
+    assert asked == [crf, 7]
 
 
 def test_keyframes_are_shown_beside_the_clip_at_the_first_frame_too() -> None:

@@ -11,7 +11,9 @@ import numpy as np
 from ltx2cpp import _core
 from ltx2cpp.errors import ArgumentError, ConfigError, ShapeError
 from ltx2cpp.networks.backend import Backend
+from ltx2cpp.networks.canvas_noise import CanvasNoise, DrawnNoise, GivenNoise
 from ltx2cpp.networks.decoder_tiles import DecoderGeometry, Span, Tiling, all_tiles
+from ltx2cpp.numeric import seed_number
 from ltx2cpp.values import FloatArray, as_float32
 
 if TYPE_CHECKING:
@@ -83,8 +85,9 @@ class DiffusionDecoder:
     def stream(
         self,
         latent: FloatArray,
-        noise: FloatArray,
+        noise: FloatArray | None = None,
         *,
+        seed: int | None = None,
         edges: str = "shift",
         steps: int | None = None,
         tiling: Tiling | None = None,
@@ -93,7 +96,9 @@ class DiffusionDecoder:
 
         Args:
             latent: (C, F, h, w), normalised.
-            noise: standard normal, (frames, height, width, 3) of the size of `canvas`.
+            noise: standard normal, (frames, height, width, 3) of the size of `canvas`; None draws
+                each tile's part of it when its turn comes.
+            seed: seed of noise that is drawn; None is 0.
             edges: "shift" moves windows at the left and right border inwards; "replicate" centres
                 them over copies of the border, as the official pipelines do.
             steps: evaluations; None takes those the model was made for.
@@ -104,12 +109,7 @@ class DiffusionDecoder:
         """
         values = as_float32(latent, "video latent", 4)
         geometry = self._geometry(values.shape)
-        pixels = as_float32(noise, "noise", 4)
-        if pixels.shape != (*geometry.canvas, 3):
-            raise ShapeError(
-                f"noise: expected {(*geometry.canvas, 3)}, the canvas of this latent, found "
-                f"{pixels.shape}"
-            )
+        pixels = _canvas_noise(geometry.canvas, noise, seed)
         if edges not in EDGES:
             raise ArgumentError(f"edges: expected one of {', '.join(EDGES)}, found {edges!r}")
         count = self.config.num_steps if steps is None else steps
@@ -122,7 +122,7 @@ class DiffusionDecoder:
         self,
         geometry: DecoderGeometry,
         latent: FloatArray,
-        noise: FloatArray,
+        noise: CanvasNoise,
         spans: tuple[list[Span], list[Span], list[Span]],
         replicate: bool,
         steps: int,
@@ -147,7 +147,7 @@ class DiffusionDecoder:
                 frames = self._tile(geometry, features, noise, tile, replicate, steps)
                 for axis, span in enumerate(tile):
                     shape = [-1 if i == axis else 1 for i in range(4)]
-                    frames = frames * weights[axis][span].reshape(shape)
+                    frames *= weights[axis][span].reshape(shape)
                 grown[:, height.first : height.last, width.first : width.last] += frames
             final = times[index + 1].first if index + 1 < len(times) else time.last
             done = grown[: final - time.first]
@@ -161,7 +161,7 @@ class DiffusionDecoder:
         self,
         geometry: DecoderGeometry,
         features: FloatArray,
-        noise: FloatArray,
+        noise: CanvasNoise,
         tile: tuple[Span, Span, Span],
         replicate: bool,
         steps: int,
@@ -177,8 +177,8 @@ class DiffusionDecoder:
                 width.start : width.end,
             ]
         )
-        state = np.ascontiguousarray(
-            noise[time.first : time.last, height.first : height.last, width.first : width.last]
+        state = noise.part(
+            ((time.first, time.last), (height.first, height.last), (width.first, width.last))
         )
         levels = [np.float32(1 - step / steps) for step in range(steps)] + [np.float32(0)]
         clean = self.config.output_type == "x0"
@@ -202,3 +202,24 @@ class DiffusionDecoder:
 
     def _component(self) -> Component:
         return self._models.require("diffusion_decoder")
+
+
+def _canvas_noise(
+    canvas: tuple[int, int, int], noise: FloatArray | None, seed: int | None
+) -> CanvasNoise:
+    """Return the noise of a canvas, given or drawn.
+
+    Raises:
+        ShapeError: it is given for another canvas.
+        ArgumentError: no seed, or both.
+    """
+    if noise is None:
+        return DrawnNoise(0 if seed is None else seed_number(seed), canvas)
+    if seed is not None:
+        raise ArgumentError("seed: noise is given, so there is nothing to draw; leave one out")
+    values = as_float32(noise, "noise", 4)
+    if values.shape != (*canvas, 3):
+        raise ShapeError(
+            f"noise: expected {(*canvas, 3)}, the canvas of this latent, found {values.shape}"
+        )
+    return GivenNoise(values)

@@ -22,7 +22,6 @@ from ltx2cpp.networks.text import PromptEncoder
 from ltx2cpp.networks.transformer import Transformer
 from ltx2cpp.networks.video import Upsampler, VideoDecoder, VideoEncoder
 from ltx2cpp.options import LoraMode, LoraSpec
-from ltx2cpp.sampling.noise import NoiseSource
 from ltx2cpp.values import Audio, FloatArray, Modality, PromptEmbedding, Velocity
 
 if TYPE_CHECKING:
@@ -229,20 +228,16 @@ class Networks:
     ) -> Iterator[FloatArray]:
         """Return an iterator over the frames of `decode_video`, in order and in chunks.
 
-        Memory of the convolutional decoder does not grow with F; of the diffusion decoder the
-        noise and the output of its first three stages stay. Errors in the arguments are raised
-        here, before iteration.
+        Memory of the convolutional decoder does not grow with F; of the diffusion decoder noise
+        that is given and the output of its first three stages stay. Errors in the arguments are
+        raised here, before iteration.
         """
         if not self._decodes_by_diffusion(options):
             return self.video_decoder.stream(latent)
-        noise = options.get("noise")
-        if noise is None:
-            seed = options.get("seed")
-            source = NoiseSource(0 if seed is None else seed)
-            noise = source.normal((*self.diffusion_decoder.canvas(np.shape(latent)), 3))
         return self.diffusion_decoder.stream(
             latent,
-            noise,
+            options.get("noise"),
+            seed=options.get("seed"),
             edges=options.get("edges", "shift"),
             steps=options.get("steps"),
             tiling=options.get("tiling"),

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from ltx2cpp.numeric import seed_number
 from ltx2cpp.values import FloatArray
 
+_WORDS_PER_STEP = 4
+
 
 class NoiseSource:
     """Normal noise that is bit-equal on every machine for a seed.
@@ -25,10 +27,17 @@ class NoiseSource:
 
     Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (2011); Wichura,
     algorithm AS 241 (1988), for the coefficients.
+
+    Args:
+        seed: 0 to 2**64 - 1.
+        position: how many values to pass over; they are not computed.
     """
 
-    def __init__(self, seed: int) -> None:
-        self._words = np.random.Philox(key=seed_number(seed))
+    def __init__(self, seed: int, position: int = 0) -> None:
+        # A step of the counter gives several words.
+        steps, rest = divmod(position, _WORDS_PER_STEP)
+        self._words = np.random.Philox(key=seed_number(seed), counter=steps)
+        self._words.random_raw(rest)
 
     def normal(self, shape: tuple[int, ...]) -> FloatArray:
         """Draw float32 values of mean 0 and deviation 1, last axis fastest."""

@@ -14,6 +14,8 @@ from harness import compare
 
 from ltx2cpp import ImageCondition, LTX2Pipeline, Modality, ModelFiles, Sampling
 from ltx2cpp.errors import ArgumentError, ShapeError
+from ltx2cpp.networks.canvas_noise import DrawnNoise, GivenNoise
+from ltx2cpp.sampling.noise import NoiseSource
 
 Arrays = dict[str, np.ndarray]
 
@@ -164,6 +166,16 @@ def test_a_seed_draws_the_noise(decoders: LTX2Pipeline, fixture_c: Path) -> None
     one, same, other = (decoders.decode_video(latent, seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, same)
     assert np.abs(one - other).max() > 1e-3
+    canvas = decoders.decoder_canvas(latent.shape)
+    drawn = NoiseSource(1).normal((*canvas, 3))
+    np.testing.assert_array_equal(one, decoders.decode_video(latent, noise=drawn))
+
+
+def test_noise_of_a_seed_is_one_canvas_however_it_is_cut() -> None:
+    canvas = (3, 8, 10)
+    whole = GivenNoise(NoiseSource(4).normal((*canvas, 3)))
+    for part in (((0, 3), (0, 8), (0, 10)), ((1, 2), (3, 7), (2, 9)), ((2, 3), (7, 8), (9, 10))):
+        np.testing.assert_array_equal(DrawnNoise(4, canvas).part(part), whole.part(part))
 
 
 def test_decoders_that_the_files_lack(fixture_c: Path) -> None:
@@ -188,6 +200,8 @@ def test_decoders_that_the_files_lack(fixture_c: Path) -> None:
         ({"edges": "wrap"}, "expected one of shift, replicate"),
         ({"steps": 0}, "steps: expected 1 to"),
         ({"noise": np.zeros((1, 2, 2, 3), np.float32)}, "noise: expected"),
+        ({"noise": np.zeros((1, 2, 2, 3), np.float32), "seed": 1}, "seed: noise is given"),
+        ({"seed": -1}, "seed: expected 0 to"),
         ({"decoder": "conv", "steps": 2}, "steps: is for the diffusion decoder"),
         ({"tiling": {"frames": (16, 0)}}, "frames needs an overlap of at least 8"),
         ({"tiling": {"height": (64, 8)}}, "height needs an overlap of at least 64"),

@@ -197,3 +197,10 @@ def test_normal_quantile_inverts_the_distribution() -> None:
     mirrored = normal_quantile(np.array([0.25, 0.75, 0.5]))
     assert mirrored[0] == -mirrored[1]
     assert mirrored[2] == 0.0
+
+
+@pytest.mark.parametrize("position", [0, 1, 4, 7, 30])
+def test_noise_from_a_position_on(position: int) -> None:
+    whole = NoiseSource(5).normal((40,))
+    part = NoiseSource(5, position).normal((9,))
+    np.testing.assert_array_equal(part, whole[position : position + 9])

@@ -15,6 +15,7 @@ from ltx2cpp.values import as_float32
 
 VIDEO_NAME = "video_latent"
 AUDIO_NAME = "audio_latent"
+KEYFRAMES_NAME = "keyframe_latents"
 _FORMAT = "ltx2cpp latents 1"
 
 
@@ -22,6 +23,7 @@ def write_latents(
     path: str | os.PathLike[str],
     video: NDArray[np.float32] | None,
     audio: NDArray[np.float32] | None,
+    keyframes: NDArray[np.float32] | None = None,
     *,
     comment: str,
 ) -> None:
@@ -31,6 +33,7 @@ def write_latents(
         path: name of the file.
         video: ``(C, F, h, w)`` as the transformer knows it (normalised), or None.
         audio: ``(8, L, 16)`` likewise, or None.
+        keyframes: ``(C, K, h, w)`` generated beside the clip, or None.
         comment: metadata entry ``comment``.
 
     Raises:
@@ -40,7 +43,7 @@ def write_latents(
     """
     from safetensors.numpy import save
 
-    latents = {VIDEO_NAME: video, AUDIO_NAME: audio}
+    latents = {VIDEO_NAME: video, AUDIO_NAME: audio, KEYFRAMES_NAME: keyframes}
     tensors = {
         name: as_float32(latent, name, np.ndim(latent))
         for name, latent in latents.items()

@@ -45,6 +45,8 @@ class _DecodedClip(_Clip, Protocol):
     def video_latent(self) -> FloatArray | None: ...
     @property
     def audio_latent(self) -> FloatArray | None: ...
+    @property
+    def keyframe_latents(self) -> FloatArray | None: ...
 
 
 class _StreamedClip(_Clip, Protocol):
@@ -133,6 +135,7 @@ def save_latents(
     path: str | os.PathLike[str],
     video: NDArray[np.float32] | None,
     audio: NDArray[np.float32] | None = None,
+    keyframes: NDArray[np.float32] | None = None,
     *,
     parameters: Mapping[str, object] | None = None,
 ) -> SavedMedia:
@@ -142,6 +145,7 @@ def save_latents(
         path: output name with the extension .safetensors.
         video: ``(C, F, h, w)`` as the transformer knows it (normalised), or None.
         audio: ``(8, L, 16)`` likewise, or None.
+        keyframes: ``(C, K, h, w)`` generated beside the clip, or None.
         parameters: stored in the metadata as JSON.
 
     Raises:
@@ -151,7 +155,7 @@ def save_latents(
     file_format = output_format(path)
     if file_format is not OutputFormat.LATENTS:
         raise ArgumentError(f"{os.fspath(path)}: latents are written as .safetensors")
-    write_latents(path, video, audio, comment=to_json(parameters or {}))
+    write_latents(path, video, audio, keyframes, comment=to_json(parameters or {}))
     return _saved(path, file_format, 0)
 
 
@@ -189,7 +193,13 @@ def save(output: _DecodedClip, path: str | os.PathLike[str]) -> SavedMedia:
     """
     file_format = output_format(path)
     if file_format is OutputFormat.LATENTS:
-        return save_latents(path, output.video_latent, output.audio_latent, parameters=output.info)
+        return save_latents(
+            path,
+            output.video_latent,
+            output.audio_latent,
+            output.keyframe_latents,
+            parameters=output.info,
+        )
     if file_format.is_sound:
         return _save_sound_of(output, path)
     if output.video is None:

@@ -394,6 +394,8 @@ def _latents_in_words(output: GenerationOutput) -> str:
         parts.append(f"{count_noun(frames, 'latent frame')} of {width} x {height}")
     if (sound := output.audio_latent) is not None:
         parts.append(f"{count_noun(sound.shape[1], 'latent frame')} of sound")
+    if (keyframes := output.keyframe_latents) is not None:
+        parts.append(count_noun(keyframes.shape[1], "keyframe"))
     return "latents: " + ", ".join(parts)
 
 
@@ -412,7 +414,11 @@ def _save_latents(
     if arguments.latents_out is None:
         return None
     return media.save_latents(
-        arguments.latents_out, clip.video_latent, clip.audio_latent, parameters=clip.info
+        arguments.latents_out,
+        clip.video_latent,
+        clip.audio_latent,
+        clip.keyframe_latents,
+        parameters=clip.info,
     )
 
 

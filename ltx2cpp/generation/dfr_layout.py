@@ -111,12 +111,12 @@ def tiles_of(seams: Sequence[int], num_frames: int, tiles: int) -> list[Tile]:
     segments = len(ends) - 1
     count = min(tiles, segments)
     fewest, more = divmod(segments, count)
-    made, first = [], 0
+    layouts, first = [], 0
     for index in range(count):
         end = first + fewest + (index < more)
-        made.append(_tile(ends, first, end))
+        layouts.append(_tile(ends, first, end))
         first = end
-    return made
+    return layouts
 
 
 def _tile(ends: Sequence[int], first: int, end: int) -> Tile:

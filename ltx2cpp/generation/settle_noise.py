@@ -66,20 +66,24 @@ def _with_step_noise(
     audio: bool,
 ) -> tuple[Stage, ...]:
     """Return the stages with the noise of their steps, a pair for each but the last."""
-    given = settled_sampling(arguments).step_noise
-    if given is None:
+    pairs = settled_sampling(arguments).step_noise
+    if pairs is None:
         return tuple(stages)
     renewing = [stage for stage in stages if stage.sampler.name == "euler_ancestral"]
     if not renewing:
         raise ArgumentError(f"step_noise: the sampler {stages[0].sampler.name} adds no such noise")
     total = sum(len(stage.sigmas) - 2 for stage in renewing)
-    if len(given) != total or any(len(pair) != 2 for pair in given):
+    are_pairs = isinstance(pairs, (tuple, list)) and all(
+        isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in pairs
+    )
+    if not are_pairs or len(pairs) != total:
         steps = " and ".join(str(len(stage.sigmas) - 1) for stage in renewing)
+        found = f"{len(pairs)}" if are_pairs else f"{pairs!r:.60}"
         raise ArgumentError(
             f"step_noise: expected {total} pairs (video, audio), one for each of {steps} steps but "
-            f"the last, found {len(given)}"
+            f"the last, found {found}"
         )
-    rest, noised = iter(given), []
+    rest, noised = iter(pairs), []
     for stage in stages:
         if stage.sampler.name == "euler_ancestral":
             shapes = _token_shapes(stage, model)

@@ -127,8 +127,10 @@ def _plans(
 
 def frames_that_fit(num_frames: int, fits: Callable[[int], bool]) -> int | None:
     """Return the largest smaller number of frames for which ``fits`` holds, or None."""
-    low, high = 0, (num_frames - 1) // TIME_FACTOR
-    if not high or not fits(1):
+    high = (num_frames - 1) // TIME_FACTOR
+    # A pipeline may take no single frame.
+    low = next((k for k in (0, 1) if k < high and fits(TIME_FACTOR * k + 1)), None)
+    if low is None:
         return None
     while high - low > 1:
         middle = (low + high) // 2

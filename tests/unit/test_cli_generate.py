@@ -256,6 +256,20 @@ def test_generate_refuses_outputs_that_a_given_clip_is_too_fast_for(
     assert last_call()["frame_rate"] == 30
 
 
+@pytest.mark.parametrize(
+    ("words", "rate"),
+    [
+        (["--temporal-upscale", "--fps", 30], 60),
+        (["--pipeline", "dfr", "--temporal-rounds", 2], 96),
+    ],
+)
+def test_generate_refuses_outputs_that_a_doubled_rate_is_too_fast_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[Any], rate: int
+) -> None:
+    assert generate("a boat", "-o", tmp_path / "a.gif", *words) == 2
+    assert f"at most 50 frames per second but the clip has {rate}" in capsys.readouterr().err
+
+
 def test_generate_retakes_and_follows_references(tmp_path: Path) -> None:
     given = write_clip(tmp_path / "given.mp4")
     retake = ["--video", given, "--retake", "1.5:", "--keep-audio"]

@@ -237,3 +237,5 @@ def test_noise_of_steps_is_dealt_out_to_the_tiles() -> None:
         plan(temporal_rounds=1, sampling=Sampling(step_noise=given[::-1]))
     with pytest.raises(ArgumentError, match=r"expected 6 pairs .* for each of 4 and 4 steps"):
         plan(temporal_rounds=1, sampling=Sampling(step_noise=given[:5]))
+    with pytest.raises(ArgumentError, match=r"expected 6 pairs .*, found \[1, 2\]"):
+        plan(temporal_rounds=1, sampling=Sampling(step_noise=[1, 2]))  # type: ignore[list-item]

@@ -142,6 +142,7 @@ def test_converted_weights_are_named_as_the_cure() -> None:
 def test_frames_that_fit_is_the_largest_valid_number() -> None:
     assert frames_that_fit(121, lambda frames: frames <= 70) == 65
     assert frames_that_fit(121, lambda frames: frames <= 8) == 1
+    assert frames_that_fit(121, lambda frames: 9 <= frames <= 70) == 65
     assert frames_that_fit(121, lambda frames: False) is None
 
 

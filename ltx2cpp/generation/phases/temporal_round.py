@@ -6,6 +6,7 @@ Source: Lightricks LTX-2, ltx_pipelines DFR pipeline of release 1.2.0.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +21,7 @@ from ltx2cpp.latents import TIME_FACTOR
 from ltx2cpp.memory.plan import DecodePieces, PhaseNeeds
 from ltx2cpp.model.components import Component
 from ltx2cpp.networks.networks import Networks
+from ltx2cpp.values import FloatArray
 
 
 class DoubleFrames(Phase):
@@ -61,10 +63,7 @@ class DoubleFrames(Phase):
         anchors = state.anchors
         if self._number == 1:
             assert self._slots is not None and state.keyframe_latents is not None
-            anchors = {
-                frame: state.keyframe_latents[:, index : index + 1]
-                for index, frame in enumerate(self._slots.frames)
-            }
+            anchors = _by_frame(self._slots.frames, state.keyframe_latents)
         assert state.video_latent is not None
         return replace(
             state,
@@ -107,18 +106,14 @@ class DenoiseTile(Denoise):
         part = doubled[:, layout.latent_start : layout.latent_end_exclusive]
         done = self._denoised(replace(state, video_latent=part, audio_latent=None))
         assert done.video_latent is not None and done.keyframe_latents is not None
-        made = {
-            frame: done.keyframe_latents[:, index : index + 1]
-            for index, frame in enumerate(layout.slot_kf_global)
-        }
         # The first tile wins where two make the same keyframe.
-        anchors = {**made, **state.anchors}
+        anchors = {**_by_frame(layout.slot_kf_global, done.keyframe_latents), **state.anchors}
         parts = (*state.parts, done.video_latent[:, layout.drop_latent_prefix :])
-        is_whole = sum(each.shape[1] for each in parts) == self._tile.clip.latent_frames
+        is_whole = sum(part.shape[1] for part in parts) == self._tile.clip.latent_frames
         return replace(
             done,
             video_latent=self._cut(np.concatenate(parts, axis=1)) if is_whole else doubled,
-            keyframe_latents=np.concatenate([anchors[frame] for frame in sorted(anchors)], axis=1),
+            keyframe_latents=_joined(anchors, sorted(anchors)),
             anchors=anchors,
             parts=() if is_whole else parts,
         )
@@ -132,7 +127,15 @@ class DenoiseTile(Denoise):
         starts = [min(round(frame / TIME_FACTOR), last) for frame in slots.frames]
         return Carried(
             slots=part[:, starts],
-            anchors=np.concatenate(
-                [state.anchors[frame] for frame in self._layout.anchor_kf_global], axis=1
-            ),
+            anchors=_joined(state.anchors, self._layout.anchor_kf_global),
         )
+
+
+def _by_frame(frames: Sequence[int], keyframes: FloatArray) -> dict[int, FloatArray]:
+    """Return keyframes (C, K, h, w) one by one, (C, 1, h, w), by pixel frame."""
+    return {frame: keyframes[:, index : index + 1] for index, frame in enumerate(frames)}
+
+
+def _joined(keyframes: Mapping[int, FloatArray], frames: Sequence[int]) -> FloatArray:
+    """Return the keyframes of some pixel frames, (C, K, h, w)."""
+    return np.concatenate([keyframes[frame] for frame in frames], axis=1)

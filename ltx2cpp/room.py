@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import mmap
 from collections.abc import Iterator
 
@@ -10,6 +11,10 @@ from ltx2cpp.errors import DeviceMemoryError
 
 # The stack that systems give a thread, and a start.
 _THREAD_BYTES = 16 << 20
+# Less than this after a failed call, and the call has met the end of memory.
+_LITTLE_BYTES = 64 << 20
+# The second is the system's answer where a thread does not start.
+_NO_MEMORY = (errno.ENOMEM, errno.EAGAIN)
 
 
 def require_room(size_bytes: int, what: str) -> None:
@@ -32,6 +37,37 @@ def require_room(size_bytes: int, what: str) -> None:
             f"{what}: the process may not take the {size_bytes >> 20} MiB that this needs; "
             "free memory, or allow it more (ulimit -v)"
         ) from None
+
+
+def lacked_room(error: BaseException) -> bool:
+    """Return whether a call of another library failed because memory or threads are lacking.
+
+    Some say so, others only that they failed; then it is asked what the process may still take.
+    """
+    if getattr(error, "errno", None) in _NO_MEMORY:
+        return True
+    try:
+        require_room(_LITTLE_BYTES, "")
+    except DeviceMemoryError:
+        return True
+    return False
+
+
+def check_room_after(error: BaseException, what: str) -> None:
+    """Raise where a failed call of another library lacked memory or threads.
+
+    Args:
+        error: what it raised.
+        what: names the call.
+
+    Raises:
+        DeviceMemoryError: it did.
+    """
+    if lacked_room(error):
+        raise DeviceMemoryError(
+            f"{what}: finds no memory, or starts no thread; free memory, or allow this process "
+            "more (ulimit -v, ulimit -u)"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -80,7 +80,9 @@ PYTHON_LAYERS = {
     "model": Layer(_MODEL, _ARRAYS),
     "convert": Layer(_MODEL | {"atomic", "model", "room"}, (*_ARRAYS, "gguf", _CORE_MODULE)),
     # Media know clips, not models.
-    "media": Layer(_VALUES | {"atomic", "process_memory"}, (*_ARRAYS, "PIL", "av", "safetensors")),
+    "media": Layer(
+        _VALUES | {"atomic", "process_memory", "room"}, (*_ARRAYS, "PIL", "av", "safetensors")
+    ),
     "output": Layer(frozenset({"values", "media"})),
     "conditioning": Layer(_VALUES | {"latents", "media"}, _ARRAYS),
     # The loop knows no device and no file.

@@ -23,6 +23,7 @@ from ltx2cpp.media.given import decoding, open_container
 from ltx2cpp.media.streams import decode_packets, has_pictures, picture_stream, sound_stream
 from ltx2cpp.media.time_stamps import read_time_stamps
 from ltx2cpp.process_memory import available_bytes
+from ltx2cpp.room import lacked_room
 from ltx2cpp.values import Audio
 
 logger = logging.getLogger("ltx2cpp")
@@ -188,7 +189,9 @@ def is_video(path: str | os.PathLike[str]) -> bool:
             return True
         with open_container(path) as container:
             return has_pictures(container)
-    except (av.FFmpegError, OSError, ValueError):
+    except (av.FFmpegError, OSError, ValueError) as error:
+        if lacked_room(error):
+            raise
         return False
 
 

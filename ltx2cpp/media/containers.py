@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ltx2cpp.errors import BackendError, OutputError
+from ltx2cpp.room import check_room_after
 
 # The index goes to the front of the file, so that a browser plays it before it has all of it.
 FAST_START = {"movflags": "+faststart"}
@@ -79,12 +80,14 @@ def encoder_errors(path: str | os.PathLike[str], what: str) -> Iterator[None]:
 
     Raises:
         BackendError: the encoder failed.
+        DeviceMemoryError: memory or threads are lacking.
     """
     import av
 
     try:
         yield
     except av.FFmpegError as error:
+        check_room_after(error, f"{os.fspath(path)}: the {what} encoder")
         if isinstance(error, OSError):
             raise
         raise BackendError(f"{os.fspath(path)}: the {what} encoder failed: {error}") from error

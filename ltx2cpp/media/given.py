@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ltx2cpp.errors import ArgumentError
+from ltx2cpp.room import check_room_after
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
@@ -183,6 +184,7 @@ def decoding(what: str, *errors: type[Exception]) -> Iterator[None]:
 
     Raises:
         ArgumentError: the file is missing or cannot be decoded.
+        DeviceMemoryError: memory or threads are lacking.
     """
     failures: tuple[type[Exception], ...] = (OSError, ValueError, *errors)
     try:
@@ -192,6 +194,7 @@ def decoding(what: str, *errors: type[Exception]) -> Iterator[None]:
     except FileNotFoundError as error:
         raise ArgumentError(f"{what}: does not exist") from error
     except failures as error:
+        check_room_after(error, f"{what}: its decoder")
         raise ArgumentError(f"{what}: cannot be decoded: {error}") from error
 
 

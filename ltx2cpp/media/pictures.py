@@ -15,6 +15,7 @@ from ltx2cpp.errors import ArgumentError, OutputError, ShapeError
 from ltx2cpp.media.clips import first_picture, is_video
 from ltx2cpp.media.given import UnknownPictureError, decoding, open_picture, using_pillow
 from ltx2cpp.media.levels import on_white
+from ltx2cpp.room import check_room_after
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -164,6 +165,7 @@ def compress_picture(picture: Pixels, crf: int) -> Pixels:
     Raises:
         ArgumentError: the picture is smaller than two pixels or too large to compress.
         OutputError: this build of PyAV has no H.264 encoder.
+        DeviceMemoryError: memory or threads are lacking.
     """
     if crf == 0:
         return picture
@@ -184,6 +186,7 @@ def compress_picture(picture: Pixels, crf: int) -> Pixels:
     try:
         decoded = _decode(_encode(frame, width, height, crf))
     except av.FFmpegError as error:
+        check_room_after(error, "picture: its compression as video")
         raise OutputError(f"picture: its compression as video failed: {error}") from error
     result: Pixels = decoded.to_ndarray(format="rgb24")
     return result

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ltx2cpp.errors import ArgumentError
+from ltx2cpp.room import lacked_room
 
 logger = logging.getLogger("ltx2cpp")
 
@@ -83,7 +84,7 @@ def read_packets(container: Any, stream: Any, name: str) -> Iterator[Any]:
         try:
             packet = next(packets, None)
         except av.FFmpegError as error:
-            if not count:
+            if not count or lacked_room(error):
                 raise
             logger.warning("%s: is read up to where it is damaged: %s", name, error)
             return

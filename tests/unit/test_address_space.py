@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import av
+import numpy as np
 import pytest
+
+from ltx2cpp import media
+from ltx2cpp.errors import DeviceMemoryError
+from ltx2cpp.media.given import decoding, open_container
+from ltx2cpp.media.streams import read_packets
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/statm").is_file(), reason="the size of a process is read from /proc"
@@ -62,3 +73,29 @@ for _ in range(100):
     require_room(32 << 20, "reading")
 require_room(96 << 20, "reading")"""
     assert limited(body).startswith("reading: the process may not take the 96 MiB")
+
+
+def test_decoders_that_find_no_memory_are_no_damaged_clip(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    media.save_video(path, [np.zeros((9, 256, 256, 3), np.uint8)], frame_rate=24)
+    body = f"""import av
+from ltx2cpp import media
+limit(12 << 20)
+media.read_video({str(path)!r})"""
+    assert "its decoder: finds no memory" in limited(body)
+
+
+def test_a_clip_is_not_cut_where_memory_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.mp4"
+    media.save_video(path, [np.zeros((9, 64, 64, 3), np.uint8)], frame_rate=24)
+
+    def packets(container: Any, stream: Any) -> Iterator[Any]:
+        yield next(container.demux(stream))
+        raise av.FFmpegError(errno.ENOMEM, "Cannot allocate memory")
+
+    with open_container(path) as container:
+        stub = SimpleNamespace(demux=lambda stream: packets(container, stream))
+        with pytest.raises(DeviceMemoryError), decoding("clip", av.FFmpegError):
+            list(read_packets(stub, container.streams.video[0], "clip"))

@@ -102,7 +102,8 @@ def _commands(fixtures: Path, folder: Path) -> dict[str, list[list[str]]]:
     """Return the command lines to try by command; several take turns."""
     model = str(fixtures / "ltx-2.3-tiny.safetensors")
     files = ["-m", model, "--text-encoder", str(fixtures / "gemma-3-tiny")]
-    clip = ["--steps", "1", "-s", "1", "-q", "-t", "2", "--no-prompt-cache"]
+    usual = ["-q", "-t", "2", "--no-prompt-cache"]
+    clip = ["--steps", "1", "-s", "1", *usual]
     tiny = ["generate", "a red circle", *files, "-W", "64", "-H", "64", "--num-frames", "9", *clip]
     demo = ["generate", "a red circle", *clip]
     return {
@@ -113,9 +114,7 @@ def _commands(fixtures: Path, folder: Path) -> dict[str, list[list[str]]]:
             [*tiny, "-o", str(folder / "tiny.mp4")],
         ],
         "convert": [["convert", model, str(folder / "m.gguf"), "--type", "q8_0", "-q"]],
-        "encode": [
-            ["encode", "a red circle", *files, "-q", "-t", "2", "-o", str(folder / "e.safetensors")]
-        ],
+        "encode": [["encode", "a red circle", *files, *usual, "-o", str(folder / "e.safetensors")]],
     }
 
 

@@ -75,6 +75,25 @@ def test_generated_keyframes_are_made_again(capsys: pytest.CaptureFixture[str]) 
     assert fake_pipeline.CALLS[-1]["generated_keyframes"] == [5, 13]
 
 
+def test_refinement_is_made_again_by_its_pipeline_alone(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    made = {"pipeline": "dfr", "temporal_rounds": 1, "detail_reference": False}
+    for bad in ({"temporal_rounds": "1"}, {"detail_reference": 1}):
+        refused(capsys, f"its {next(iter(bad))} cannot be read", **{**made, **bad})
+    assert like(**made) == 0
+    call = fake_pipeline.CALLS[-1]
+    assert (call["pipeline"], call["temporal_rounds"], call["detail_reference"]) == (
+        "dfr",
+        1,
+        False,
+    )
+    assert like("--pipeline", "distilled", **made) == 0
+    assert "temporal_rounds" not in fake_pipeline.CALLS[-1]
+    assert like("--pipeline", "dfr", generated_keyframes=[5]) == 0
+    assert "generated_keyframes" not in fake_pipeline.CALLS[-1]
+
+
 KINDS: list[dict[str, Any]] = [
     {"kind": "ImageCondition", "picture": ...},
     {"kind": "VideoCondition", "video": ...},

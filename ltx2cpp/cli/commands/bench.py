@@ -35,7 +35,7 @@ examples:
   ltx2cpp-cli bench -m ltx-2.3-q8_0.gguf --text-encoder gemma-3-12b-it --steps 1 -W 768 -H 512"""
 
 _PROMPT = "a red circle moves right on a blue background"
-_COLUMNS = "{:<22} {:>10} {:>12} {:>13} {:>8} {:>12}"
+_COLUMNS = "{:<24} {:>10} {:>12} {:>13} {:>8} {:>12}"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

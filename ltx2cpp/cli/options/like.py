@@ -79,6 +79,8 @@ def fill_from_clip(arguments: argparse.Namespace) -> LikeClip:
         "sigmas": arguments.steps,
         "prompt": arguments.embedding,
         "negative_prompt": arguments.negative_embedding,
+        # That pipeline has keyframes of its own.
+        "generated_keyframes": True if arguments.pipeline == "dfr" else None,
     }
     for name, attribute in _PARAMETERS.items():
         replaced = replacing.get(name) is not None
@@ -174,11 +176,13 @@ def _fill_refinement(arguments: argparse.Namespace, parameters: Mapping[str, Any
     """Fill in the options of the pipeline dfr, where that is the one."""
     if arguments.pipeline != "dfr":
         return
-    rounds, detail = parameters.get("temporal_rounds"), parameters.get("detail_reference")
-    if arguments.temporal_rounds is None and type(rounds) is int:
-        arguments.temporal_rounds = rounds
-    if arguments.detail_reference is None and isinstance(detail, bool):
-        arguments.detail_reference = detail
+    for name, kind in (("temporal_rounds", int), ("detail_reference", bool)):
+        if getattr(arguments, name) is None and (value := parameters.get(name)) is not None:
+            if type(value) is not kind:
+                raise ArgumentError(
+                    f"--like {arguments.like}: its {name} cannot be read: {value!r:.60}"
+                )
+            setattr(arguments, name, value)
 
 
 def _conditions(path: object, entries: Any) -> list[Condition]:

@@ -11,7 +11,7 @@ from ltx2cpp.errors import DeviceMemoryError
 if TYPE_CHECKING:
     from ltx2cpp import MemoryPlan
 
-_COLUMNS = "{:<20} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}"
+_COLUMNS = "{:<24} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}"
 _HEADINGS = ("phase", "weights", "mapped", "compute", "host", "other", "peak", "time")
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ltx2cpp.hub.download import Download, Hub
 from ltx2cpp.hub.given import fetch_files, fetch_lora, fetch_loras
+from ltx2cpp.hub.library import Library, LocalFile, ModelStatus
 from ltx2cpp.hub.names import parse_name
 from ltx2cpp.hub.present import Addition
 from ltx2cpp.hub.table import Row
@@ -16,6 +17,9 @@ __all__ = [
     "Addition",
     "Download",
     "Hub",
+    "Library",
+    "LocalFile",
+    "ModelStatus",
     "Row",
     "Wanted",
     "fetch_files",

@@ -72,6 +72,9 @@ class Answer:
 class Client:
     """The hub's client.
 
+    Attributes:
+        headers: headers of files that have been read, by repository, commit and path.
+
     Raises:
         HubError: it is not installed.
     """
@@ -88,6 +91,7 @@ class Client:
                 f"installed here ({error}); pip install 'ltx2cpp[hub]', or give paths"
             ) from error
         self._hub: Any = huggingface_hub
+        self.headers: dict[tuple[str, str, str], bytes] = {}
         # What it logs about its own retries would stand beside ours.
         logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 import time
@@ -17,12 +18,17 @@ from ltx2cpp.hub.cache import Cache
 from ltx2cpp.hub.client import Client, RemoteFile
 from ltx2cpp.hub.fetch import fetch_file
 from ltx2cpp.hub.headers import write_header
+from ltx2cpp.hub.library import Library
 from ltx2cpp.hub.names import MODEL_SUFFIXES, Name, TableName, parse_name
+from ltx2cpp.hub.partners import check_partners
 from ltx2cpp.hub.parts import fetch_part
-from ltx2cpp.hub.present import Present
+from ltx2cpp.hub.present import Addition, Present
 from ltx2cpp.hub.table import Table, packaged_names, packaged_rows, read_table
+from ltx2cpp.hub.transfer import Progress
 from ltx2cpp.hub.wanted import Finder, Wanted
 from ltx2cpp.observing import Observer, observed_phase
+
+logger = logging.getLogger("ltx2cpp")
 
 _GIB = 1 << 30
 _PROGRESS_INTERVAL_S = 0.1
@@ -74,6 +80,27 @@ class Hub:
         """The files outside of the cache that are known."""
         return Present(self.cache.folder)
 
+    @property
+    def library(self) -> Library:
+        """What is here of the models that have names."""
+        return Library(self.cache, self.table, self.present)
+
+    def add_folder(
+        self, folder: str | PathLike[str], progress: Progress | None = None
+    ) -> list[Addition]:
+        """Take up model files of another program: they count as fetched from now on.
+
+        Files that a row of the table may mean are hashed, once. Nothing in the folder is changed.
+
+        Args:
+            folder: the folder, with any folders in it.
+            progress: hears how far the hash of a file is.
+
+        Raises:
+            HubError: no such folder, or the list of such files cannot be written.
+        """
+        return self.present.add(Path(folder), self.table, progress or _silent)
+
     def find(
         self,
         given: Given,
@@ -95,7 +122,8 @@ class Hub:
             what has been found; nothing has been fetched.
 
         Raises:
-            HubError: a name means nothing, its terms are not accepted, or the hub cannot be asked.
+            HubError: a name means nothing, its terms are not accepted, the hub cannot be asked, or
+                two files do not belong together by their names.
         """
         conditions = [
             *(["two-stage"] if two_stage else []),
@@ -115,6 +143,7 @@ class Hub:
             if name is not None
             for each in finder.find(role, name, conditions, given)
         ]
+        check_partners(wanted)
         return Download(self, tuple(wanted))
 
     def _name(self, value: str | PathLike[str]) -> Name | None:
@@ -205,7 +234,8 @@ class Download:
     def headers(self) -> Iterator[dict[str, Path]]:
         """Read the headers of what is missing, and give files of the same sizes that hold no more.
 
-        Small files are fetched whole. Of an error, names stand for the paths of these files.
+        Small files are fetched whole. In errors and in the log, names stand for the paths of these
+        files.
 
         Yields:
             role -> path. What is here already is itself.
@@ -215,6 +245,12 @@ class Download:
         """
         with tempfile.TemporaryDirectory(prefix="ltx2cpp-headers-") as folder:
             root = Path(folder)
+
+            def with_names(record: logging.LogRecord) -> bool:
+                record.msg, record.args = record.getMessage().replace(f"{folder}/", "hf:"), ()
+                return True
+
+            logger.addFilter(with_names)
             try:
                 yield {wanted.role: self._header(wanted, root) for wanted in self.wanted}
             except Error as error:
@@ -222,6 +258,8 @@ class Download:
                 if folder not in text:
                     raise
                 raise type(error)(text.replace(f"{folder}/", "hf:")) from error
+            finally:
+                logger.removeFilter(with_names)
 
     def _header(self, wanted: Wanted, root: Path) -> Path:
         cache = self.hub.cache

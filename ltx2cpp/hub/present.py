@@ -99,6 +99,10 @@ class Present:
                 return Path(file.path)
         return None
 
+    def hash_of(self, path: Path) -> str:
+        """Return the hash that a file had; "" for one that is not known."""
+        return next((file.sha256 for file in self._files if Path(file.path) == path), "")
+
     def add(self, folder: Path, table: Table, progress: Progress) -> list[Addition]:
         """Take up the model files of a folder and of the folders in it.
 

@@ -172,7 +172,7 @@ class Finder:
                 roles = ", ".join(dict.fromkeys(row.role for row in rows))
                 raise HubError(f"{name}: given as {role}, but it has none, only {roles}")
             return [replace(self._of_row(row), role=role) for row in fitting[:1]]
-        return [self._of_row(row) for row in rows if row.role not in given]
+        return [self._of_row(row) for row in rows if row.role == role or row.role not in given]
 
     def _of_row(self, row: Row) -> Wanted:
         here = self._present.of_row(row)
@@ -199,7 +199,8 @@ class Finder:
                 row.sha256,
                 file.etag,
             )
-        return self._with_part(Wanted(row.role, listing, (file,), licence=row.licence))
+        wanted = Wanted(row.role, listing, (file,), licence=row.licence)
+        return self._with_part(wanted) if row.cut else self._with_present(wanted)
 
     def _of_file(self, role: str, name: FileName) -> Wanted:
         if not name.file.lower().endswith(FILE_SUFFIXES):
@@ -219,7 +220,7 @@ class Finder:
         return self._with_part(Wanted(role, listing, files, licence=listing.licence))
 
     def _of_repository(self, role: str, name: RepositoryName) -> Wanted:
-        listing = self._listing(name.repository, name.revision, _has_models)
+        listing = self._listing(name.repository, name.revision, has_models)
         paths = _models(listing.files)
         ggufs = [path for path in paths if path.lower().endswith(".gguf")]
         if name.tag or ggufs:
@@ -309,11 +310,11 @@ def _has_all_parts(listing: Listing, path: str) -> bool:
 def _has(listing: Listing, pattern: str) -> bool:
     """Return whether a listing of what is here has all that a row wants."""
     if pattern == "*":
-        return _has_models(listing)
+        return has_models(listing)
     return any(fnmatchcase(path, pattern) for path in listing.files)
 
 
-def _has_models(listing: Listing) -> bool:
+def has_models(listing: Listing) -> bool:
     models = _models(listing.files)
     return bool(models) and all(_has_all_parts(listing, path) for path in models)
 

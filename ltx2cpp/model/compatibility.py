@@ -60,7 +60,7 @@ def _check_gemma(models: ModelSet, encoder: Component, transformer: Component) -
             raise ConfigError(
                 f"{encoder.source}: this is Gemma 4, the text encoder of LTX-2.5, but the "
                 f"transformer in {transformer.source} is of LTX-{models.version}, which needs "
-                "Gemma 3 12B"
+                "Gemma 3 12B (by name: gemma-3-12b)"
             )
         return
     if config.family != "gemma4":

@@ -14,6 +14,7 @@ from ltx2cpp.cli.commands import (
     encode,
     generate,
     inspect,
+    models,
     plan,
     upscale,
 )
@@ -46,6 +47,7 @@ COMMANDS: Mapping[str, Command] = {
     "upscale": upscale,
     "inspect": inspect,
     "download": download,
+    "models": models,
     "convert": convert,
     "bench": bench,
     "devices": devices,

@@ -167,9 +167,9 @@ def run(arguments: argparse.Namespace) -> None:
     """Generate, write, and print the result."""
     from ltx2cpp.cli.display import Display
 
+    take_model_names(arguments, lambda named: in_words(memory_plan(named, lambda _line: None)))
     started_s = time.perf_counter()
     display = Display(quiet=arguments.quiet)
-    take_model_names(arguments, lambda named: in_words(memory_plan(named, lambda _line: None)))
     call = settle_call(arguments, display.note)
     if call.like.lacking is not None:
         display.insist(call.like.lacking)

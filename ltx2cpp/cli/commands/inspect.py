@@ -92,13 +92,29 @@ def _print_named(arguments: argparse.Namespace, named: Sequence[tuple[str, Path]
     inspections = []
     for name, path in dict(named).items():
         with logging_to(lambda _line: None, level=logging.ERROR):
-            inspections.append(dataclasses.replace(inspect_file(path), path=Path(name)))
+            inspections.append(_renamed(inspect_file(path), name))
     if arguments.json:
         plain = [inspection.to_dict() for inspection in inspections]
         _print_json(plain[0] if len(plain) == 1 else plain)
         return
     for inspection in inspections:
         _print(inspection)
+
+
+def _renamed(inspection: Inspection, name: str) -> Inspection:
+    """Return a description with another name in the place of its path."""
+
+    def said(sentence: str) -> str:
+        return sentence.replace(str(inspection.path), name)
+
+    return dataclasses.replace(
+        inspection,
+        path=Path(name),
+        missing={part: said(sentence) for part, sentence in inspection.missing.items()},
+        components=tuple(
+            dataclasses.replace(part, problem=said(part.problem)) for part in inspection.components
+        ),
+    )
 
 
 def _is_clip(path: Path) -> bool:

@@ -1,0 +1,345 @@
+"""Whole models by name: as publishers lay them out, planned, cut out, found in folders."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.stub_hub import StubFile, StubHub
+from test_hub import server, stub  # noqa: F401
+
+from ltx2cpp import LTX2Pipeline, ModelFiles
+from ltx2cpp.checkpoint.safetensors import open_safetensors
+from ltx2cpp.cli.main import main
+from ltx2cpp.convert import convert
+from ltx2cpp.errors import ConfigError, HubError
+from ltx2cpp.hub import Hub
+from ltx2cpp.hub.table import USER_TABLE, packaged_rows
+
+TINY = "ltx-2.3-tiny.safetensors"
+DIT = "model.diffusion_model."
+CALL: dict[str, Any] = {
+    "width": 64,
+    "height": 64,
+    "num_frames": 1,
+    "num_inference_steps": 1,
+    "seed": 1,
+    "audio": False,
+    "output": "latents",
+}
+
+
+def cut(source: Path, target: Path, prefixes: tuple[str, ...], drop: str = "") -> Path:
+    """Write the tensors of some prefixes as a file of their own, as parts are published."""
+    file = open_safetensors(source)
+    chosen = [info for name, info in file.tensors.items() if name.startswith(prefixes)]
+    header: dict[str, Any] = {"__metadata__": dict(file.metadata)}
+    data = b""
+    for info in chosen:
+        with source.open("rb") as stream:
+            stream.seek(info.offset)
+            piece = stream.read(info.size_bytes)
+        header[info.name.removeprefix(drop)] = {
+            "dtype": info.dtype.value.upper(),
+            "shape": list(info.shape),
+            "data_offsets": [len(data), len(data) + len(piece)],
+        }
+        data += piece
+    text = json.dumps(header).encode()
+    target.write_bytes(len(text).to_bytes(8, "little") + text + data)
+    return target
+
+
+@pytest.fixture(scope="module")
+def parts(fixture_a: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The tiny model in the parts that publishers cut it into."""
+    folder, whole = tmp_path_factory.mktemp("parts"), fixture_a / TINY
+    transformer = cut(whole, folder / "distilled-transformer.safetensors", (DIT,))
+    convert(transformer, folder / "distilled-BF16.gguf", "bf16")
+    return {
+        "whole": whole,
+        "transformer": transformer,
+        "gguf": folder / "distilled-BF16.gguf",
+        "projection": cut(whole, folder / "p.safetensors", ("text_embedding_projection.",)),
+        "video": cut(whole, folder / "v.safetensors", ("vae.",), "vae."),
+        "audio": cut(whole, folder / "a.safetensors", ("audio_vae.", "vocoder.")),
+    }
+
+
+@pytest.fixture(scope="module")
+def latent(fixture_a: Path) -> np.ndarray[Any, Any]:
+    """What the local files give."""
+    files = ModelFiles(
+        fixture_a / TINY, text_encoder=fixture_a / "gemma-3-tiny", variant="distilled"
+    )
+    with LTX2Pipeline(files, device="cpu") as pipe:
+        video: np.ndarray[Any, Any] = pipe("a boat", **CALL).video_latent
+        return video
+
+
+def add_gemma(stub: StubHub, fixture_a: Path) -> None:  # noqa: F811
+    folder = fixture_a / "gemma-3-tiny"
+    stub.add("tiny/gemma", {path.name: path for path in folder.iterdir()})
+
+
+def name_rows(tmp_path: Path, name: str, rows: dict[str, tuple[str, str]]) -> None:
+    """Write a table of the user's."""
+    (tmp_path / "hub").mkdir(exist_ok=True)
+    entries = [
+        {"names": [name], "role": role, "repository": repository, "file": file, "gb": 0.01}
+        for role, (repository, file) in rows.items()
+    ]
+    (tmp_path / "hub" / USER_TABLE).write_text(json.dumps(entries))
+
+
+def test_models_of_three_publishers(
+    stub: StubHub,  # noqa: F811
+    fixture_a: Path,
+    parts: dict[str, Path],
+    latent: np.ndarray[Any, Any],
+    tmp_path: Path,
+) -> None:
+    """One file; a GGUF with small files beside it; a folder for each kind of part."""
+    add_gemma(stub, fixture_a)
+    encoder = ("tiny/gemma", "*")
+    stub.add("tiny/official", {"tiny-distilled.safetensors": parts["whole"], "README.md": b""})
+    stub.add(
+        "tiny/gguf",
+        {
+            "distilled-1.1/tiny-distilled-1.1-Q8_0.gguf": parts["gguf"],
+            "tiny-dev-Q8_0.gguf": b"GGUF",
+            "text_encoders/tiny-distilled_embeddings_connectors.safetensors": parts["projection"],
+            "vae/tiny-distilled_video_vae.safetensors": parts["video"],
+            "vae/tiny-distilled_audio_vae.safetensors": parts["audio"],
+        },
+    )
+    stub.add(
+        "tiny/folders",
+        {
+            "diffusion_models/tiny-distilled_transformer_only_bf16.safetensors": parts[
+                "transformer"
+            ],
+            "text_encoders/tiny_text_projection_bf16.safetensors": parts["projection"],
+            "vae/TINY_video_vae_bf16.safetensors": parts["video"],
+            "vae/TINY_audio_vae_bf16.safetensors": parts["audio"],
+        },
+    )
+    whole = ModelFiles("hf:tiny/official", text_encoder="hf:tiny/gemma")
+    name_rows(
+        tmp_path,
+        "tiny",
+        {
+            "transformer": ("tiny/gguf", "distilled-1.1/tiny-distilled-1.1-Q8_0.gguf"),
+            "text_projection": ("tiny/gguf", "text_encoders/*_connectors.safetensors"),
+            "video_vae": ("tiny/gguf", "vae/*_video_vae.safetensors"),
+            "audio_vae": ("tiny/gguf", "vae/*_audio_vae.safetensors"),
+            "text_encoder": encoder,
+        },
+    )
+    folders = ModelFiles(
+        transformer="hf:tiny/folders/diffusion_models/"
+        "tiny-distilled_transformer_only_bf16.safetensors",
+        text_projection="hf:tiny/folders/text_encoders/tiny_text_projection_bf16.safetensors",
+        video_vae="hf:tiny/folders/vae/TINY_video_vae_bf16.safetensors",
+        text_encoder="hf:tiny/gemma",
+    )
+    for files in (whole, ModelFiles("tiny"), folders):
+        with LTX2Pipeline(files, device="cpu") as pipe:
+            np.testing.assert_array_equal(pipe("a boat", **CALL).video_latent, latent)
+    sizes = {
+        path: file.size for each in stub.repositories.values() for path, file in each.files.items()
+    }
+    # Headers have been read before some of them; no byte of a body came twice.
+    assert all(stub.sent[path] <= sizes[path] + (600 << 10) for path in stub.sent)
+
+
+def test_generate_says_what_it_fetches_and_makes_the_clip(
+    stub: StubHub,  # noqa: F811
+    fixture_a: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    add_gemma(stub, fixture_a)
+    stub.add("tiny/official", {"tiny-distilled.safetensors": fixture_a / TINY})
+    clip = ("-W", "64", "-H", "64", "--steps", "1", "--no-audio", "--device", "cpu")
+    model = ("-hf", "tiny/official", "--text-encoder", "hf:tiny/gemma")
+    assert main(["plan", "a boat", *model, *clip, "--json"]) == 0
+    # A header of a safetensors file is no more than this, at released sizes.
+    assert stub.sent["tiny-distilled.safetensors"] < 1_500_000
+    planned = json.loads(capsys.readouterr().out)
+    assert main(["inspect", "hf:tiny/official", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["version"] == "2.3"
+    assert main(["generate", "a boat", *model, *clip, "-o", "a.png"]) == 0
+    said = capsys.readouterr().err
+    for words in ("to fetch: 12.9 MB of 13 MB", "free disk", "licences: other", "memory: fits"):
+        assert words in said
+    assert Path("a.png").exists()
+    stub.forget()
+    assert main(["plan", "a boat", *model, *clip, "--json", "--offline"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    names = [phase["name"] for phase in planned["phases"]]
+    assert [phase["name"] for phase in again["phases"]] in (names, names[1:], names[2:])
+    assert not stub.requests
+
+
+def test_a_part_of_a_large_file_is_cut_out(
+    stub: StubHub,  # noqa: F811
+    fixture_a: Path,
+    parts: dict[str, Path],
+) -> None:
+    stub.add("tiny/whole", {TINY: fixture_a / TINY})
+    name = f"hf:tiny/whole/{TINY}"
+    download = Hub().find({"video_vae": name})
+    path = download.fetch()["video_vae"]
+    cut_out, whole = open_safetensors(path), open_safetensors(fixture_a / TINY)
+    assert set(cut_out.tensors) == {each for each in whole.tensors if each.startswith("vae.")}
+    for each, info in cut_out.tensors.items():
+        source = whole.tensors[each]
+        data = path.read_bytes()[info.offset : info.offset + info.size_bytes]
+        with (fixture_a / TINY).open("rb") as stream:
+            stream.seek(source.offset)
+            assert stream.read(source.size_bytes) == data
+    assert cut_out.metadata == whole.metadata
+    assert (
+        stub.sent[TINY] < path.stat().st_size + (600 << 10) < (fixture_a / TINY).stat().st_size / 2
+    )
+    stub.forget()
+    assert Hub(offline=True).find({"video_vae": name}).fetch()["video_vae"] == path
+
+
+def test_wrong_partners_are_found_before_the_bytes(
+    stub: StubHub,  # noqa: F811
+    fixture_a: Path,
+    fixture_c: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stub.add("tiny/official", {"tiny-distilled.safetensors": fixture_a / TINY})
+    stub.add("tiny/c", {path.name: path for path in fixture_c.glob("*.safetensors")})
+    names = (
+        "-m",
+        "hf:tiny/official",
+        "--text-encoder",
+        "hf:tiny/c/gemma4-tiny-with-proj.safetensors",
+    )
+    assert main(["generate", "a", *names, "-o", "a.png"]) == ConfigError.exit_code
+    said = capsys.readouterr().err
+    assert "hf:tiny/c/gemma4-tiny-with-proj.safetensors: this is Gemma 4" in said
+    assert "needs Gemma 3 12B (by name: gemma-3-12b)" in said
+    sizes = sum(stub.sent.values())
+    assert sizes < 900_000 < (fixture_a / TINY).stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("transformer", "role", "partner", "words"),
+    [
+        (
+            "ltx-2-19b-distilled_Q4_K_M.gguf",
+            "connectors",
+            "ltx-2-19b-embeddings_connector_dev_bf16.safetensors",
+            "these connectors are of the dev model",
+        ),
+        (
+            "ltx-2.3-22b-dev-Q8_0.gguf",
+            "spatial_upsampler",
+            "ltx-2-spatial-upscaler-x2-1.0.safetensors",
+            "this upscaler is of LTX-2.0, .* take ltx-2.3-upscaler",
+        ),
+    ],
+)
+def test_partners_of_other_names(
+    stub: StubHub,  # noqa: F811
+    transformer: str,
+    role: str,
+    partner: str,
+    words: str,
+    fixture_a: Path,
+) -> None:
+    stub.add("o/n", {transformer: b"GGUF", partner: fixture_a / TINY})
+    with pytest.raises(HubError, match=words):
+        Hub().find({"transformer": f"hf:o/n/{transformer}", role: f"hf:o/n/{partner}"})
+
+
+def test_files_of_another_program_count(
+    stub: StubHub,  # noqa: F811
+    fixture_a: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stub.add("tiny/official", {"tiny-distilled.safetensors": fixture_a / TINY})
+    name_rows(tmp_path, "tiny", {"checkpoint": ("tiny/official", "tiny-distilled.safetensors")})
+    folder = tmp_path / "other" / "models"
+    folder.mkdir(parents=True)
+    file = folder / "tiny-distilled.safetensors"
+    shutil.copy(fixture_a / TINY, file)
+    (folder / "broken.gguf").write_bytes(b"GGUF")
+    assert main(["models", "add", str(tmp_path / "other"), "-q"]) == 0
+    said = capsys.readouterr().out
+    assert f"{file}: counts for tiny" in said and "broken.gguf: " in said
+    assert main(["download", "tiny", "hf:tiny/official", "-q", "--json"]) == 0
+    for result in json.loads(capsys.readouterr().out):
+        assert result["fetched_bytes"] == 0 and result["files"] == {"checkpoint": str(file)}
+    assert not stub.file_requests
+    assert main(["models", "verify", "tiny", "-q"]) == 0
+    assert main(["models", "rm", "tiny", "-q"]) == 0
+    assert file.exists()
+    # A file that was changed since counts as unknown.
+    file.write_bytes(b"x")
+    assert Hub().find({"checkpoint": "tiny"}, newest=True).missing_bytes > 0
+
+
+def test_models_are_listed_verified_and_removed(
+    stub: StubHub,  # noqa: F811
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    data = np.random.default_rng(0).bytes(100_000)
+    stub.add("o/n", {"a.gguf": data})
+    name_rows(tmp_path, "mine", {"transformer": ("o/n", "a.gguf")})
+    assert main(["download", "mine", "-q"]) == 0
+    capsys.readouterr()
+    stub.forget()
+    assert main(["models", "--json"]) == 0
+    models = {each["name"]: each for each in json.loads(capsys.readouterr().out)}
+    assert models["mine"]["complete"] and not models["ltx-2.3-distilled:q8_0"]["complete"]
+    assert main(["models"]) == 0
+    assert "ltx-2.5-distilled:bf16" in capsys.readouterr().out
+    assert main(["models", "show", "mine"]) == 0
+    assert "o/n/a.gguf" in capsys.readouterr().out
+    assert main(["models", "verify", "mine", "-q"]) == 0
+    blob = next((tmp_path / "hub").rglob("a.gguf")).resolve()
+    blob.write_bytes(data[:-1] + b"?")
+    assert main(["models", "verify", "mine", "-q"]) == 3
+    assert "its bytes are not those of its hash" in capsys.readouterr().err
+    assert main(["models", "rm", "mine"]) == 0
+    assert "mine: 100 kB freed" in capsys.readouterr().out
+    assert not blob.exists() and not list((tmp_path / "hub").rglob("a.gguf"))
+    assert main(["models", "show"]) == 2
+    assert not stub.requests
+
+
+def test_a_dry_run_of_every_name(
+    stub: StubHub,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Against a hub whose files have the sizes of the table, with terms accepted."""
+    monkeypatch.setenv("HF_TOKEN", "good")
+    listings: dict[str, dict[str, Any]] = {}
+    expected: dict[str, int] = {}
+    for row in packaged_rows():
+        files = listings.setdefault(row.repository, {})
+        path = {"*": "m.safetensors", "*.safetensors": "m.safetensors"}.get(row.file, row.file)
+        files[path] = StubFile(size_only=row.size_bytes, sha256=row.sha256)
+        for name in row.names if not row.when and not row.cut else ():
+            expected[name] = expected.get(name, 0) + row.size_bytes
+    for repository, files in listings.items():
+        stub.add(repository, files, gated=repository.startswith(("google/", "Lightricks/LTX-2.5")))
+    hub = Hub()
+    for name, size_bytes in expected.items():
+        if name.startswith("ltx-2-dev"):
+            # Its VAEs are cut out of a file, whose header these files do not have.
+            continue
+        assert hub.find({"checkpoint": name}, newest=True).missing_bytes == size_bytes, name
+    assert len(expected) > 20

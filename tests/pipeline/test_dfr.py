@@ -137,17 +137,15 @@ def test_a_full_model_by_the_command_line(files: dict[str, Path], tmp_path: Path
     asked = ["--pipeline", "dfr", "--temporal-rounds", 1, "-W", 64, "-H", 64, "--num-frames", 9]
     asked += ["-p", "boat", "-s", 7, "--image", f"{tmp_path / 'a.png'}@-1:0.5"]
     asked += ["--latents-out", tmp_path / "a.safetensors"]
-    first, again = tmp_path / "a.mp4", tmp_path / "b.mp4"
-    assert main([str(word) for word in (*words, *asked, "-o", first)]) == 0
-    assert main([str(word) for word in (*words, "--like", first, "-o", again)]) == 0
-    assert first.read_bytes() == again.read_bytes()
-    with av.open(str(first)) as container:
+    clip = tmp_path / "a.mp4"
+    assert main([str(word) for word in (*words, *asked, "-o", clip)]) == 0
+    with av.open(str(clip)) as container:
         stream = container.streams.video[0]
         assert (stream.width, stream.average_rate) == (64, 48)
         assert sum(1 for _ in container.decode(stream)) == 17
     latents = load_file(tmp_path / "a.safetensors")
-    assert latents["keyframe_latents"].shape[1] == len(media.read_parameters(first)["keyframes"])
-    told = media.read_parameters(first)
+    told = media.read_parameters(clip)
+    assert latents["keyframe_latents"].shape[1] == len(told["keyframes"])
     assert (told["num_frames"], told["frame_rate"], told["padded_frames"]) == (9, 24.0, 25)
     assert told["detail_reference"] is True
     assert told["loras"] == [

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ltx2cpp import media
-from ltx2cpp.values import Audio, ByteArray, FloatArray
+from ltx2cpp.media import Hdr
+from ltx2cpp.values import Audio, FloatArray, FrameArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,8 +17,9 @@ class GenerationOutput:
     """What one generation gave.
 
     Attributes:
-        video: uint8 (frames, height, width, 3), or None with ``output="latents"`` or
-            ``video=False``.
+        video: uint8 (frames, height, width, 3), with ``hdr`` float32 codes 0..1, or None with
+            ``output="latents"`` or ``video=False``; ``hdr.pixels(video)`` are the values that EXR
+            files hold.
         sound: the decoded sound, or None.
         frame_rate: frames per second of ``video``.
         video_latent: (channels, latent frames, height / 32, width / 32), normalised, or None
@@ -27,15 +29,17 @@ class GenerationOutput:
         keyframe_latents: (channels, keyframes, height / 32, width / 32) of the stage that generated
             keyframes beside the clip, normalised, or None. Each is a picture of its own and is
             decoded alone.
+        hdr: how the pictures are high dynamic range; None for display colours.
     """
 
-    video: ByteArray | None
+    video: FrameArray | None
     sound: Audio | None
     frame_rate: float
     video_latent: FloatArray | None
     audio_latent: FloatArray | None
     info: dict[str, Any]
     keyframe_latents: FloatArray | None = None
+    hdr: Hdr | None = None
 
     @property
     def audio(self) -> FloatArray | None:
@@ -60,8 +64,8 @@ class GenerationOutput:
 class GenerationStream(Protocol):
     """A denoised clip whose pictures are decoded while it is iterated.
 
-    Iterating once gives uint8 chunks (n, height, width, 3) in order, ``num_frames`` in total; the
-    memory in use does not grow with the length of the clip.
+    Iterating once gives uint8 chunks (n, height, width, 3) in order, ``num_frames`` in total, with
+    ``hdr`` float32 ones; the memory in use does not grow with the length of the clip.
 
     Attributes:
         info: every value that was used; plain JSON types.
@@ -71,6 +75,7 @@ class GenerationStream(Protocol):
         video_latent: see `GenerationOutput`.
         audio_latent: see `GenerationOutput`.
         keyframe_latents: see `GenerationOutput`.
+        hdr: see `GenerationOutput`.
         sound: sound of the clip, or None; decoded when it is first read.
     """
 
@@ -79,6 +84,7 @@ class GenerationStream(Protocol):
     height: int
     num_frames: int
     frame_rate: float
+    hdr: Hdr | None
 
     @property
     def video_latent(self) -> FloatArray | None: ...
@@ -100,4 +106,4 @@ class GenerationStream(Protocol):
     def sample_rate(self) -> int | None:
         """Sample rate of the sound in Hz, or None."""
 
-    def __iter__(self) -> Iterator[ByteArray]: ...
+    def __iter__(self) -> Iterator[FrameArray]: ...

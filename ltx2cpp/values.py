@@ -15,6 +15,8 @@ from ltx2cpp.errors import CheckpointError, ShapeError
 
 FloatArray = NDArray[np.float32]
 ByteArray = NDArray[np.uint8]
+# Frames of a clip (n, height, width, 3): uint8, or in high dynamic range float32 codes 0..1.
+FrameArray = NDArray[Any]
 
 _EMBEDDING_FORMAT = "ltx2cpp-prompt-embedding"
 

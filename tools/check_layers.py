@@ -81,7 +81,8 @@ PYTHON_LAYERS = {
     "convert": Layer(_MODEL | {"atomic", "model", "room"}, (*_ARRAYS, "gguf", _CORE_MODULE)),
     # Media know clips, not models.
     "media": Layer(
-        _VALUES | {"atomic", "process_memory", "room"}, (*_ARRAYS, "PIL", "av", "safetensors")
+        _VALUES | {"atomic", "process_memory", "room"},
+        (*_ARRAYS, "OpenEXR", "PIL", "av", "safetensors"),
     ),
     "output": Layer(frozenset({"values", "media"})),
     "conditioning": Layer(_VALUES | {"latents", "media"}, _ARRAYS),

@@ -29,11 +29,9 @@ from ltx2cpp.conditioning.slots import Anchors, Slots
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.latents import AUDIO_LATENT_RATE_HZ, SPACE_FACTOR, TIME_FACTOR, ClipShape
 from ltx2cpp.media import (
-    compress_picture,
     fit_frames,
     inspect_video,
     own_rate,
-    read_picture,
 )
 from ltx2cpp.values import Audio, ByteArray, FloatArray
 
@@ -56,7 +54,8 @@ class Placement:
     Attributes:
         kind: what is done with it.
         name: what messages call it.
-        frames: uint8 (n, height, width, 3) at their own size; n is 8k + 1.
+        frames: (n, height, width, 3) at their own size, levels 0..255 as uint8, or as float32 where
+            they are codes of HDR; n is 8k + 1.
         frame: pixel frame of the first.
         strength: 1 holds exactly.
         downscale: how many times smaller than the clip a reference is.
@@ -71,7 +70,7 @@ class Placement:
 
     kind: Kind
     name: str
-    frames: ByteArray
+    frames: ByteArray | FloatArray
     frame: int = 0
     strength: float = 1.0
     downscale: int = 1
@@ -216,7 +215,7 @@ def place(
         elif isinstance(condition, ReferenceVideo):
             item = _place_reference(condition, first_shape or shape, reference_factors, reading)
         elif isinstance(condition, ImageCondition):
-            item = _place_image(condition, shape, image_crf)
+            item = _place_image(condition, shape, image_crf, reading)
         elif isinstance(condition, VideoCondition):
             item = _place_video(condition, shape, reading)
         else:
@@ -296,19 +295,19 @@ def whole_cells(name: str, width: int, height: int) -> tuple[int, int]:
     return width // SPACE_FACTOR * SPACE_FACTOR, height // SPACE_FACTOR * SPACE_FACTOR
 
 
-def _place_image(image: ImageCondition, shape: ClipShape, image_crf: int) -> Placement:
+def _place_image(
+    image: ImageCondition, shape: ClipShape, image_crf: int, reading: Reading
+) -> Placement:
     name = name_of("picture", image.picture)
     frame = _frame_inside(name, image.frame, shape)
     crf = image_crf if image.crf is None else int(image.crf)
-    if crf == 0 and image.strength == 1.0 and shape.num_frames > 1:
+    if reading.hdr is None and crf == 0 and image.strength == 1.0 and shape.num_frames > 1:
         logger.warning(
             "%s: held exactly and without compression; the clip may stand still, give a crf of 18 "
             "to 33 or a strength below 1",
             name,
         )
-    picture = image.picture
-    pixels = picture if isinstance(picture, np.ndarray) else read_picture(picture)
-    frames = compress_picture(pixels, crf)[None]
+    frames = reading.picture(name, image.picture, crf)[None]
     replace = frame == 0 and not image.append
     return Placement(
         Kind.HOLD if replace else Kind.KEYFRAME, name, frames, frame, float(image.strength)

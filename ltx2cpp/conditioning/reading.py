@@ -9,9 +9,21 @@ from typing import Protocol
 
 import numpy as np
 
-from ltx2cpp.conditioning.items import Video
-from ltx2cpp.media import SourceVideo, outline_audio, outline_video, read_audio, read_video
-from ltx2cpp.values import Audio, ByteArray
+from ltx2cpp.conditioning.items import Picture, Video
+from ltx2cpp.errors import ArgumentError
+from ltx2cpp.media import (
+    Hdr,
+    SourceVideo,
+    compress_picture,
+    is_exr,
+    outline_audio,
+    outline_video,
+    read_audio,
+    read_exr,
+    read_picture,
+    read_video,
+)
+from ltx2cpp.values import Audio, ByteArray, FloatArray
 
 
 class TakeVideo(Protocol):
@@ -41,10 +53,43 @@ class Reading:
 
     Attributes:
         video, audio: what takes a file.
+        hdr: how pictures are high dynamic range; None for display colours.
     """
 
     video: TakeVideo
     audio: TakeAudio
+    hdr: Hdr | None = None
+
+    def picture(self, name: str, picture: Picture, crf: int) -> ByteArray | FloatArray:
+        """Return the levels 0..255 of a picture, (height, width, 3).
+
+        They are uint8 and have gone through compression; those of an EXR are float32, the codes
+        that stand for its colours.
+
+        Args:
+            name: what messages call it.
+            picture: file or pixels.
+            crf: compression of display colours.
+
+        Raises:
+            ArgumentError: it cannot be read, or is no EXR where HDR is asked for, or the reverse.
+        """
+        is_high = not isinstance(picture, np.ndarray) and is_exr(picture)
+        if self.hdr is None:
+            if is_high:
+                raise ArgumentError(
+                    f"{name}: is an EXR file, whose colours have to be named: give hdr (--hdr) "
+                    "as SRGB_LINEAR, ACESCG or ACESCCT"
+                )
+            pixels = picture if isinstance(picture, np.ndarray) else read_picture(picture)
+            return compress_picture(pixels, crf)
+        if isinstance(picture, np.ndarray) or not is_high:
+            raise ArgumentError(
+                f"{name}: is no EXR file, as all pictures are with hdr (--hdr); save it as EXR, or "
+                "leave hdr out"
+            )
+        levels: FloatArray = self.hdr.codes(read_exr(picture, self.hdr.space)) * np.float32(255)
+        return levels
 
     def source(
         self, video: Video, frame_rate: float, max_frames: int | None, *, with_audio: bool = False

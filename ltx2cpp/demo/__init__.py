@@ -22,7 +22,13 @@ _TEXT_ENCODER = _FOLDER / "gemma"
 
 # The size the model was trained at; it knows no other. Its sound stream is untrained.
 DEMO: Preset = replace(
-    PRESETS["2.3", "distilled"], name="demo", width=96, height=64, num_frames=17, audio=False
+    PRESETS["2.3", "distilled"],
+    name="demo",
+    width=96,
+    height=64,
+    num_frames=17,
+    audio=False,
+    hdr_curve=None,
 )
 
 SHAPES = ("circle", "square", "triangle")

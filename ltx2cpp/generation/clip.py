@@ -11,7 +11,7 @@ from ltx2cpp.generation.describe import describe
 from ltx2cpp.generation.plan import Plan
 from ltx2cpp.generation.run import Run
 from ltx2cpp.output import GenerationOutput
-from ltx2cpp.values import Audio, ByteArray, FloatArray
+from ltx2cpp.values import Audio, FloatArray, FrameArray
 
 
 class Clip:
@@ -26,6 +26,7 @@ class Clip:
         self._plan, self._run = plan, run
         self.info = describe(plan)
         self.num_frames, self.height, self.width = plan.finish.size(plan.decoded_shape)
+        self.hdr = plan.hdr
         self.frame_rate = plan.decoded_shape.frame_rate
         self._sound: Audio | None = None
 
@@ -62,7 +63,7 @@ class Clip:
     def sample_rate(self) -> int | None:
         return None if (sound := self.sound) is None else sound.sample_rate
 
-    def __iter__(self) -> Iterator[ByteArray]:
+    def __iter__(self) -> Iterator[FrameArray]:
         plan = self._plan
         if not plan.video:
             raise ArgumentError("the clip has no pictures: it was made with video=False")
@@ -81,11 +82,13 @@ class Clip:
             audio_latent=self.audio_latent,
             info=self.info,
             keyframe_latents=self.keyframe_latents,
+            hdr=self.hdr,
         )
 
-    def _frames(self) -> ByteArray:
+    def _frames(self) -> FrameArray:
         """Return all frames, (num_frames, height, width, 3)."""
-        video = np.empty((self.num_frames, self.height, self.width, 3), np.uint8)
+        dtype = np.uint8 if self.hdr is None else np.float32
+        video = np.empty((self.num_frames, self.height, self.width, 3), dtype)
         start = 0
         for chunk in self:
             video[start : start + len(chunk)] = chunk

@@ -44,6 +44,7 @@ def describe(plan: Plan) -> dict[str, Any]:
         "two_stage": two_stage,
         "stage_2_sigmas": _levels(stages[1].sigmas) if two_stage else None,
         "temporal_upscale": plan.temporal_upscale,
+        "hdr": None if plan.hdr is None else plan.hdr.space.value,
         **(_describe_refinement(plan) if plan.pipeline.refines else {}),
         **_describe_loras([stage.loras for stage in stages]),
         "video": plan.video,

@@ -13,6 +13,7 @@ from ltx2cpp.generation.dfr_layout import Tile
 from ltx2cpp.generation.pipelines import PipelineSpec
 from ltx2cpp.generation.presets import Preset
 from ltx2cpp.latents import ClipShape
+from ltx2cpp.media import Hdr
 from ltx2cpp.options import Guidance, LoraSpec
 from ltx2cpp.sampling.choice import SamplerChoice
 from ltx2cpp.values import Audio, FloatArray, PromptEmbedding
@@ -114,6 +115,7 @@ class Plan:
         sound: the same cut to the clip.
         finish: what is done with the decoded frames and sound.
         sound_stage: index of the stage whose sound the clip carries.
+        hdr: how the clip is high dynamic range; None for display colours.
         temporal_upscale: whether the latents are brought to twice the frame rate at the end.
         decoded_shape: of the clip that is decoded.
     """
@@ -134,6 +136,7 @@ class Plan:
     sound: Audio | None
     finish: Finish
     sound_stage: int
+    hdr: Hdr | None
     temporal_upscale: bool
     decoded_shape: ClipShape = field(init=False)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ltx2cpp.errors import ConfigError
+from ltx2cpp.media import HdrCurve
 from ltx2cpp.options import Guidance, ModalityGuidance
 
 VARIANTS = ("dev", "distilled")
@@ -37,6 +38,8 @@ class Preset:
         sampler: name of the sampler.
         image_crf: compression of pictures that a clip starts from, 0 to 51; 0 is none.
         audio: whether clips have sound.
+        hdr_curve: what the values of its clips stand for in high dynamic range; None where it has
+            none.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Preset:
     sampler: str = "euler"
     image_crf: int = 33
     audio: bool = True
+    hdr_curve: HdrCurve | None = None
 
 
 def _dev(version: str, steps: int, stg_block: int, image_crf: int = 33) -> Preset:
@@ -85,8 +89,8 @@ def _distilled(base: Preset) -> Preset:
 
 _DEV = {
     "2.0": _dev("2.0", steps=40, stg_block=29),
-    "2.3": _dev("2.3", steps=30, stg_block=28),
-    "2.5": _dev("2.5", steps=30, stg_block=28, image_crf=18),
+    "2.3": replace(_dev("2.3", steps=30, stg_block=28), hdr_curve=HdrCurve.LOGC3),
+    "2.5": replace(_dev("2.5", steps=30, stg_block=28, image_crf=18), hdr_curve=HdrCurve.ACESCCT),
 }
 PRESETS = {
     (version, variant): preset if variant == "dev" else _distilled(preset)

@@ -49,6 +49,9 @@ class GenerationArguments(TypedDict, total=False):
         two_stage: make the clip at half size first, enlarge it and refine it; sides are then
             multiples of 64. Needs a spatial upsampler, and ``distilled_lora`` for a full model.
             None as the pipeline has it.
+        hdr: colours of EXR files in high dynamic range, "SRGB_LINEAR", "ACESCG" or "ACESCCT": the
+            clip is then made of float32 codes, and given pictures are EXR files. None is display
+            colours.
         temporal_upscale: True doubles the frame rate of the finished latents with the temporal
             upsampler: F latent frames become 2 F - 1, n pixel frames 2 n - 1.
         temporal_rounds: of the pipeline "dfr": 0 to 2 rounds, each of which doubles the frame rate
@@ -80,6 +83,7 @@ class GenerationArguments(TypedDict, total=False):
     generated_keyframes: int | Sequence[int]
     pipeline: str | None
     two_stage: bool | None
+    hdr: str | None
     temporal_upscale: bool
     temporal_rounds: int
     detail_reference: bool | None

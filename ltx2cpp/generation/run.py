@@ -14,7 +14,7 @@ from ltx2cpp.networks.backend import Backend
 from ltx2cpp.networks.prefetch import prefetch
 from ltx2cpp.observing import observed_phase
 from ltx2cpp.process_memory import peak_memory_bytes
-from ltx2cpp.values import Audio, ByteArray
+from ltx2cpp.values import Audio, FrameArray
 
 
 class Run:
@@ -46,7 +46,7 @@ class Run:
             self._carry_out(index)
         return self.state.sound
 
-    def pictures(self) -> Iterator[ByteArray]:
+    def pictures(self) -> Iterator[FrameArray]:
         """Yield the pictures in chunks (n, height, width, 3), decoded while they are read."""
         index = self._find(DecodeVideo)
         assert index is not None

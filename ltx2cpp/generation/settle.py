@@ -48,6 +48,7 @@ from ltx2cpp.generation.settle_dfr import (
     padded_slots,
     refining_stages,
 )
+from ltx2cpp.generation.settle_hdr import check_hdr_conditions, settle_hdr
 from ltx2cpp.generation.settle_keyframes import settle_slots
 from ltx2cpp.generation.settle_noise import with_noise
 from ltx2cpp.generation.settle_sampling import (
@@ -133,7 +134,8 @@ def settle(
     preset = pipeline.defaults(model.preset)
     _check_prompts(prompt, arguments)
     streams = _settle_streams(arguments, pipeline, preset, model)
-    reading = OUTLINED if outlined else READ
+    hdr = settle_hdr(arguments, preset, model)
+    reading = dataclasses.replace(OUTLINED if outlined else READ, hdr=hdr)
     inputs = _settle_inputs(arguments, pipeline, model, streams, reading)
     size = _settle_size(arguments, pipeline, preset, model, streams, inputs)
     shown = _settle_shown(inputs, size, preset, model, reading)
@@ -168,6 +170,7 @@ def settle(
         sound=shown.sound,
         finish=_settle_finish(arguments, pipeline, inputs, size),
         sound_stage=pipeline.sound_stage - 1 if pipeline.two_stage else 0,
+        hdr=hdr,
         temporal_upscale=_settle_temporal_upscale(arguments, streams, inputs),
     )
 
@@ -220,6 +223,7 @@ def _settle_inputs(
     _check_needs(pipeline, model, {type(each) for each in conditions}, has_sound=sound is not None)
     _check_streams(arguments, streams, conditions)
     check_refinement(arguments, pipeline, model, conditions, video=streams.video)
+    check_hdr_conditions(reading.hdr, conditions)
     lead = None
     if sound is not None:
         lead = as_audio_condition(sound)

@@ -11,9 +11,12 @@ from ltx2cpp.media.clips import (
     own_rate,
     read_video,
 )
+from ltx2cpp.media.exr import is_exr, read_exr
 from ltx2cpp.media.formats import OutputFormat, check_output, output_format
 from ltx2cpp.media.frame_rate import exact_frame_rate
 from ltx2cpp.media.given_pixels import as_frames, as_picture, holds_pixels
+from ltx2cpp.media.hdr import Hdr, HdrCurve, HdrSpace, parse_hdr_space, to_codes
+from ltx2cpp.media.hdr_output import check_hdr_output, exr_folder
 from ltx2cpp.media.latents_io import read_latents
 from ltx2cpp.media.levels import to_uint8
 from ltx2cpp.media.parameters import read_parameters
@@ -28,24 +31,32 @@ from ltx2cpp.media.writer import (
 )
 
 __all__ = [
+    "Hdr",
+    "HdrCurve",
+    "HdrSpace",
     "OutputFormat",
     "SavedMedia",
     "SourceVideo",
     "VideoFacts",
     "as_frames",
     "as_picture",
+    "check_hdr_output",
     "check_output",
     "compress_picture",
     "exact_frame_rate",
+    "exr_folder",
     "fit_frames",
     "holds_pixels",
     "inspect_video",
     "is_animation",
+    "is_exr",
     "outline_audio",
     "outline_video",
     "output_format",
     "own_rate",
+    "parse_hdr_space",
     "read_audio",
+    "read_exr",
     "read_latents",
     "read_parameters",
     "read_picture",
@@ -55,5 +66,6 @@ __all__ = [
     "save_sound",
     "save_stream",
     "save_video",
+    "to_codes",
     "to_uint8",
 ]

@@ -103,7 +103,7 @@ def write_video(
             temporary, container_format=form.muxer, comment=comment, options=form.options
         ) as container:
             count = _encode(container, frames, frame_rate, audio, form)
-        _check_complete(temporary, count, final=path)
+        check_complete(temporary, count, final=path)
     return count
 
 
@@ -184,7 +184,12 @@ def _to_yuv(frame: NDArray[np.uint8], index: int, time_base: Fraction) -> Any:
     return converted
 
 
-def _check_complete(path: Path, count: int, *, final: str | os.PathLike[str]) -> None:
+def check_complete(path: Path, count: int, *, final: str | os.PathLike[str]) -> None:
+    """Check that all frames reached a file.
+
+    Raises:
+        OutputError: they did not.
+    """
     with read_back(path, final=final) as container:
         stream = container.streams.video[0]
         # Matroska stores no count.

@@ -17,14 +17,14 @@ from ltx2cpp.errors import ArgumentError, OutputError, ShapeError
 from ltx2cpp.media.animation import write_gif, write_webp
 from ltx2cpp.media.formats import OutputFormat, check_fits, output_format
 from ltx2cpp.media.frame_rate import exact_frame_rate
+from ltx2cpp.media.hdr import Hdr
+from ltx2cpp.media.hdr_output import exr_folder, write_hdr
 from ltx2cpp.media.images import write_png, write_png_folder
 from ltx2cpp.media.latents_io import write_latents
 from ltx2cpp.media.parameters import to_json
 from ltx2cpp.media.sound import write_sound
 from ltx2cpp.media.video import write_video
-from ltx2cpp.values import Audio, ByteArray, FloatArray
-
-Frames = NDArray[np.uint8]
+from ltx2cpp.values import Audio, FloatArray, FrameArray
 
 
 class _Clip(Protocol):
@@ -36,11 +36,13 @@ class _Clip(Protocol):
     def frame_rate(self) -> float: ...
     @property
     def sound(self) -> Audio | None: ...
+    @property
+    def hdr(self) -> Hdr | None: ...
 
 
 class _DecodedClip(_Clip, Protocol):
     @property
-    def video(self) -> ByteArray | None: ...
+    def video(self) -> FrameArray | None: ...
     @property
     def video_latent(self) -> FloatArray | None: ...
     @property
@@ -50,7 +52,7 @@ class _DecodedClip(_Clip, Protocol):
 
 
 class _StreamedClip(_Clip, Protocol):
-    def __iter__(self) -> Iterator[ByteArray]: ...
+    def __iter__(self) -> Iterator[FrameArray]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class SavedMedia:
         size_bytes: size of the file, or of all files of the folder.
         length_s: length in seconds of the pictures, or of sound alone; None for latents and
             single pictures.
+        exr_folder: folder of the EXR files beside the master of an HDR clip; None for others.
     """
 
     path: Path
@@ -71,11 +74,14 @@ class SavedMedia:
     num_frames: int
     size_bytes: int
     length_s: float | None = None
+    exr_folder: Path | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the same as plain JSON types."""
+        beside = {} if self.exr_folder is None else {"exr_folder": str(self.exr_folder)}
         return {
             "output": str(self.path),
+            **beside,
             "format": self.format.value,
             "num_frames": self.num_frames,
             "size_bytes": self.size_bytes,
@@ -85,22 +91,24 @@ class SavedMedia:
 
 def save_video(
     path: str | os.PathLike[str],
-    chunks: Iterable[Frames],
+    chunks: Iterable[FrameArray],
     *,
     frame_rate: float | Fraction,
     parameters: Mapping[str, object] | None = None,
     audio: Audio | None = None,
+    hdr: Hdr | None = None,
 ) -> SavedMedia:
     """Write a clip as a video, WebP, GIF, PNG or a folder of PNG files, whole or not at all.
 
     Args:
         path: output name; the extension chooses the format, see `output_format`.
         chunks: uint8 ``(frames, height, width, 3)`` RGB in order, any number of frames each, taken
-            one at a time.
+            one at a time; with ``hdr`` float32 codes 0..1.
         frame_rate: frames per second, see `exact_frame_rate`.
         parameters: stored inside the output as JSON; `read_parameters` reads them back.
         audio: sound, for MP4, MOV, MKV and WebM, cut to the length of the pictures or filled up
             with silence; other formats are written without it.
+        hdr: writes an HLG master (MP4, MOV or MKV), and EXR files in a folder beside it.
 
     Returns:
         what was written.
@@ -120,15 +128,26 @@ def save_video(
         )
     rate = exact_frame_rate(frame_rate)
     comment = to_json(parameters or {})
-    source = _FrameSource(chunks)
+    source = _FrameSource(chunks, np.dtype(np.uint8 if hdr is None else np.float32))
     try:
-        count = _write(file_format, path, source, rate, comment, audio)
+        if hdr is None:
+            count = _write(file_format, path, source, rate, comment, audio)
+        else:
+            count = write_hdr(
+                path,
+                source.frames(),
+                hdr,
+                kind=file_format.value,
+                frame_rate=rate,
+                comment=comment,
+                audio=audio,
+            )
     except OutputError:
         if source.error is not None:
             raise source.error from None
         raise
     seconds = None if file_format is OutputFormat.PNG else float(count / rate)
-    return _saved(path, file_format, count, seconds)
+    return _saved(path, file_format, count, seconds, exr_folder(path) if hdr else None)
 
 
 def save_latents(
@@ -213,6 +232,7 @@ def save(output: _DecodedClip, path: str | os.PathLike[str]) -> SavedMedia:
         frame_rate=output.frame_rate,
         parameters=output.info,
         audio=output.sound,
+        hdr=output.hdr,
     )
 
 
@@ -234,6 +254,7 @@ def save_stream(stream: _StreamedClip, path: str | os.PathLike[str]) -> SavedMed
         parameters=stream.info,
         # Reading the attribute decodes the sound.
         audio=stream.sound if file_format.has_sound else None,
+        hdr=stream.hdr,
     )
 
 
@@ -280,11 +301,11 @@ class _FrameSource:
     An OSError of the computation would otherwise look like a failure of the output.
     """
 
-    def __init__(self, chunks: Iterable[Frames]) -> None:
-        self._chunks = chunks
+    def __init__(self, chunks: Iterable[FrameArray], dtype: np.dtype[Any]) -> None:
+        self._chunks, self._dtype = chunks, dtype
         self.error: Exception | None = None
 
-    def frames(self) -> Iterator[Frames]:
+    def frames(self) -> Iterator[FrameArray]:
         size: tuple[int, ...] | None = None
         for chunk in self._checked_chunks():
             size = size or chunk.shape[1:]
@@ -296,7 +317,7 @@ class _FrameSource:
         if size is None:
             raise ArgumentError("frames: expected at least one, got none")
 
-    def _checked_chunks(self) -> Iterator[Frames]:
+    def _checked_chunks(self) -> Iterator[FrameArray]:
         iterator = iter(self._chunks)
         while True:
             try:
@@ -306,9 +327,9 @@ class _FrameSource:
             except Exception as error:
                 self.error = error
                 raise
-            if chunk.dtype != np.uint8 or chunk.ndim != 4 or chunk.shape[3] != 3:
+            if chunk.dtype != self._dtype or chunk.ndim != 4 or chunk.shape[3] != 3:
                 raise ShapeError(
-                    "frames: expected uint8 of shape (frames, height, width, 3), "
+                    f"frames: expected {self._dtype} of shape (frames, height, width, 3), "
                     f"got {chunk.dtype} of shape {chunk.shape}"
                 )
             if len(chunk):
@@ -320,8 +341,10 @@ def _saved(
     file_format: OutputFormat,
     count: int,
     seconds: float | None = None,
+    beside: Path | None = None,
 ) -> SavedMedia:
     output = Path(path)
     files = list(output.iterdir()) if file_format is OutputFormat.PNG_FOLDER else [output]
+    files += [] if beside is None else beside.iterdir()
     size = sum(file.stat().st_size for file in files)
-    return SavedMedia(output, file_format, count, size, seconds)
+    return SavedMedia(output, file_format, count, size, seconds, beside)

@@ -113,15 +113,22 @@ class Backend:
         self,
         network: Callable[[_core.TensorTable, dict[str, Any], _core.Device], N],
         component: Component,
+        weight_type: str | None = None,
     ) -> N:
-        """Return a network of the core with its weights claimed, none of them loaded."""
-        return network(self.table(component), config_dict(component), self.device)
+        """Return a network of the core with its weights claimed, none of them loaded.
 
-    def table(self, component: Component) -> _core.TensorTable:
+        Args:
+            network: makes it.
+            component: its weights.
+            weight_type: type that they are loaded as; None takes that of all networks.
+        """
+        return network(self.table(component, weight_type), config_dict(component), self.device)
+
+    def table(self, component: Component, weight_type: str | None = None) -> _core.TensorTable:
         """Return the core's table of a component's weights, with the types they load as."""
         table = _core.TensorTable()
         for name, ref in component.tensors.items():
-            target = self._target(name, ref)
+            target = self._target(name, ref, weight_type or self.weight_type)
             table.add(
                 name,
                 *ref.info.place,
@@ -190,7 +197,7 @@ class Backend:
             )
 
     def _is_made(self, name: str, ref: WeightRef) -> bool:
-        target = self._target(name, ref)
+        target = self._target(name, ref, self.weight_type)
         if not (ref.is_plain and ref.info.dtype.is_held):
             return True
         if target not in (None, ref.info.dtype):
@@ -201,10 +208,10 @@ class Backend:
         merges = self.lora_mode == "merge" or (self.lora_mode == "auto" and eight_bits)
         return bool(ref.low_rank) and merges
 
-    def _target(self, name: str, ref: WeightRef) -> DType | None:
+    def _target(self, name: str, ref: WeightRef, weight_type: str) -> DType | None:
         target = ref.target
-        if self.weight_type != "file":
-            dtype = target_dtype(name, ref.info.shape, ref.dtype, self.weight_type)
+        if weight_type != "file":
+            dtype = target_dtype(name, ref.info.shape, ref.dtype, weight_type)
             target = target if dtype is None else dtype
         if self.lora_mode == "auto" and ref.changes and (target or ref.info.dtype).is_quantized:
             # Merged into fewer bits, a small change would be rounded away.

@@ -79,6 +79,7 @@ class Networks:
         self.transformer = self._add(Transformer(models, backend))
         self.video_encoder = self._add(VideoEncoder(models, backend))
         self.video_decoder = self._add(VideoDecoder(models, backend))
+        self.exact_video_decoder = self._add(VideoDecoder(models, backend, weight_type="f32"))
         self.diffusion_decoder = self._add(DiffusionDecoder(models, backend))
         self.audio_encoder = self._add(AudioEncoder(models, backend))
         self.audio_decoder = self._add(AudioDecoder(models, backend))

@@ -24,14 +24,20 @@ if TYPE_CHECKING:
 
 
 class VideoDecoder:
-    """Video latent to frames."""
+    """Video latent to frames.
 
-    def __init__(self, models: ModelSet, backend: Backend) -> None:
+    Args:
+        models: the model's components.
+        backend: the device, and what all networks share.
+        weight_type: instead of the backend's; None takes that.
+    """
+
+    def __init__(self, models: ModelSet, backend: Backend, weight_type: str | None = None) -> None:
         self._models, self._backend = models, backend
         self._decoder = backend.lazy(
             "video decoder",
             ["video_decoder"],
-            lambda: backend.claim(_core.VideoDecoder, self._component()),
+            lambda: backend.claim(_core.VideoDecoder, self._component(), weight_type),
         )
 
     def check(self, channels: int) -> None:

@@ -142,6 +142,7 @@ class FakeStream:
         self.num_frames = 9 if asked == "auto" else asked
         self.frame_rate = call.get("frame_rate", 24.0)
         self.sound, self.audio_latent, self.keyframe_latents = self.heard, None, None
+        self.hdr = None
         self.video_latent: NDArray[np.float32] = np.zeros((4, 2, 1, 2), np.float32)
         self.info: dict[str, Any] = {
             "prompt": prompt,

@@ -132,7 +132,7 @@ class Counting:
     def __init__(self, sound: NDArray[np.float32] | None) -> None:
         self._sound = sound
         self.sounds = self.pictures = 0
-        self.frame_rate, self.info = 24.0, PARAMETERS
+        self.frame_rate, self.info, self.hdr = 24.0, PARAMETERS, None
 
     @property
     def sound(self) -> Audio | None:

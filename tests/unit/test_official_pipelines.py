@@ -18,7 +18,7 @@ from ltx2cpp.conditioning import (
     ImageCondition,
     ReferenceVideo,
     Retake,
-    placement,
+    reading,
 )
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.generation.describe import describe
@@ -109,7 +109,7 @@ def test_pictures_are_compressed_as_the_model_was_trained(
         asked.append(level)
         return pixels
 
-    monkeypatch.setattr(placement, "compress_picture", compress)
+    monkeypatch.setattr(reading, "compress_picture", compress)
     model = replace(DISTILLED, preset=find_preset(version, "distilled", 48))
     plan(model, images=[PICTURE, ImageCondition(PICTURE, -1, crf=7)])
     assert asked == [crf, 7]

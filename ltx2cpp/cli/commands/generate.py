@@ -20,6 +20,7 @@ from ltx2cpp.cli.options.common import (
 )
 from ltx2cpp.cli.options.conditions import add_condition_options, conditions_of
 from ltx2cpp.cli.options.guidance import add_guidance_options, guidance_of
+from ltx2cpp.cli.options.hdr import add_hdr_option, check_hdr, hdr_outputs
 from ltx2cpp.cli.options.memory import in_words
 from ltx2cpp.cli.options.models import (
     add_lora_options,
@@ -125,6 +126,7 @@ def _add_clip_options(parser: argparse.ArgumentParser) -> None:
         "frames per second, also 23.976 or 24000/1001; given clips are "
         "taken at it (default: that of --video, --video-in or --reference, otherwise 24)",
     )
+    add_hdr_option(clip)
     clip.add_argument("--no-audio", action="store_true", help="make the pictures only")
     add_sound_options(clip)
     add_pipeline_options(parser)
@@ -219,7 +221,7 @@ def settle_call(arguments: argparse.Namespace, note: Callable[[str], None]) -> C
 
     like = LikeClip() if arguments.like is None else fill_from_clip(arguments)
     outputs = [("--output", arguments.output), ("--latents-out", arguments.latents_out)]
-    keep_inputs(arguments, outputs, like.files)
+    keep_inputs(arguments, [*outputs, *hdr_outputs(arguments)], like.files)
     if like.files:
         files = ", ".join(map(str, dict.fromkeys(like.files)))
         note(f"--like {arguments.like}: reads {files}")
@@ -309,6 +311,7 @@ def _check_outputs(arguments: argparse.Namespace) -> OutputFormat:
         num_frames=count if isinstance(count, int) else None,
         frame_rate=_doubled_rate(arguments, arguments.frame_rate),
     )
+    check_hdr(arguments, file_format)
     if count == "auto" and file_format is OutputFormat.PNG:
         raise ArgumentError(f"--num-frames auto: {arguments.output} holds a single picture")
     if arguments.audio_only:
@@ -357,6 +360,7 @@ def _call_arguments(
         "pipeline": arguments.pipeline,
         "two_stage": arguments.two_stage,
         "temporal_upscale": arguments.temporal_upscale or None,
+        "hdr": arguments.hdr,
         "temporal_rounds": arguments.temporal_rounds,
         "detail_reference": arguments.detail_reference,
         "sampling": sampling_of(arguments),

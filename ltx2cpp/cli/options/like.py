@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ltx2cpp.cli.options.hdr import HDR_SPACES
 from ltx2cpp.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ _PARAMETERS = {
     "seed": "seed",
     "sigmas": "sigmas",
     "generated_keyframes": "generated_keyframes",
+    "hdr": "hdr",
 }
 # Fields of conditions that name a file, or are on or off; all others are numbers or left out.
 _FILE_FIELDS = ("picture", "video", "audio")
@@ -130,6 +132,8 @@ def _check_parameter(path: object, name: str, value: Any) -> None:
         fits = isinstance(value, list) and all(map(_is_number, value))
     elif name == "generated_keyframes":
         fits = isinstance(value, list) and all(type(frame) is int for frame in value)
+    elif name == "hdr":
+        fits = value in HDR_SPACES
     elif name == "frame_rate":
         fits = _is_number(value)
     else:

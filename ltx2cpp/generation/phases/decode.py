@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ltx2cpp.generation.phases.phase import FLOAT_BYTES, Phase, State
-from ltx2cpp.media import to_uint8
+from ltx2cpp.media import to_codes, to_uint8
 from ltx2cpp.memory.plan import DecodePieces, PhaseNeeds
 from ltx2cpp.model.components import Component
 from ltx2cpp.networks import cost
-from ltx2cpp.values import ByteArray, FloatArray
+from ltx2cpp.networks.video import VideoDecoder
+from ltx2cpp.values import FloatArray, FrameArray
 
 # A chunk of frames as the core gives it, its levels before they are rounded, and the bytes.
 _CHUNK_COPIES = 2.25
@@ -87,7 +88,7 @@ class DecodeVideo(Phase):
         plan, shape = self._plan, self._plan.decoded_shape
         cells = (shape.latent_frames, shape.latent_height, shape.latent_width)
         channels = plan.model.video_channels
-        network = self._networks.video_decoder.measure((channels, *cells), pieces)
+        network = self._decoder.measure((channels, *cells), pieces)
         config = self._networks.models.require("video_decoder").config
         return PhaseNeeds(
             self.name,
@@ -100,19 +101,26 @@ class DecodeVideo(Phase):
         )
 
     def open(self) -> None:
-        self._networks.video_decoder.open()
+        self._decoder.open()
 
     def run(self, state: State) -> State:
         assert state.video_latent is not None
         return replace(state, pictures=self._pictures(state.video_latent, state.pieces))
 
     def release(self) -> None:
-        self._networks.video_decoder.release()
+        self._decoder.release()
 
-    def _pictures(self, latent: FloatArray, pieces: DecodePieces) -> Iterator[ByteArray]:
+    @property
+    def _decoder(self) -> VideoDecoder:
+        """The decoder; HDR is decoded in float32."""
+        networks = self._networks
+        return networks.video_decoder if self._plan.hdr is None else networks.exact_video_decoder
+
+    def _pictures(self, latent: FloatArray, pieces: DecodePieces) -> Iterator[FrameArray]:
         done = 0
-        for chunk in self._networks.video_decoder.stream(latent, pieces):
-            frames = to_uint8(chunk)
+        levels = to_uint8 if self._plan.hdr is None else to_codes
+        for chunk in self._decoder.stream(latent, pieces):
+            frames = levels(chunk)
             done += len(frames)
             self._report(done)
             yield frames

@@ -13,7 +13,7 @@ from ltx2cpp.networks.networks import Networks
 from ltx2cpp.networks.text import Features
 from ltx2cpp.observing import Step
 from ltx2cpp.sampling.noise import NoiseSource
-from ltx2cpp.values import Audio, ByteArray, FloatArray, PromptEmbedding
+from ltx2cpp.values import Audio, FloatArray, FrameArray, PromptEmbedding
 
 # Bytes of a float32, in which everything on the host is counted.
 FLOAT_BYTES = 4
@@ -40,7 +40,8 @@ class State:
         anchors: in temporal rounds, the keyframes so far, (C, 1, h, w) by pixel frame.
         parts: of the round on its way, the latents of its finished tiles.
         sound: decoded, before the finish.
-        pictures: uint8 chunks (n, height, width, 3), decoded while they are read.
+        pictures: chunks (n, height, width, 3), uint8 or float32 codes of HDR, decoded while they
+            are read.
     """
 
     contexts: Mapping[str, PromptEmbedding]
@@ -59,7 +60,7 @@ class State:
     anchors: Mapping[int, FloatArray] = field(default_factory=dict)
     parts: tuple[FloatArray, ...] = ()
     sound: Audio | None = None
-    pictures: Iterator[ByteArray] | None = None
+    pictures: Iterator[FrameArray] | None = None
 
     def context(self, prompt: str | PromptEmbedding) -> PromptEmbedding:
         """Return the contexts of a prompt that is given as text or encoded."""

@@ -1,0 +1,137 @@
+"""Clips in high dynamic range on the tiny LTX-2.5."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import tolerances
+from harness import compare
+
+from ltx2cpp import LTX2Pipeline, ModelFiles, Retake
+from ltx2cpp.errors import ArgumentError
+from ltx2cpp.generation.presets import find_preset
+from ltx2cpp.generation.settle_hdr import settle_hdr
+from ltx2cpp.media import Hdr, HdrCurve, HdrSpace, read_exr, to_codes
+
+OpenEXR: Any = pytest.importorskip("OpenEXR", reason="HDR needs the package OpenEXR (extra hdr)")
+
+SIZE = {"width": 64, "height": 64, "num_frames": 9, "num_inference_steps": 2, "seed": 4}
+
+
+@pytest.fixture(scope="module")
+def files(fixture_c: Path) -> ModelFiles:
+    return ModelFiles(
+        transformer=fixture_c / "ltx-2.5-tiny-transformer.safetensors",
+        text_encoder=fixture_c / "gemma4-tiny-with-proj.safetensors",
+        video_vae=fixture_c / "ltx-2.5-tiny-video-vae-conv.safetensors",
+        audio_vae=fixture_c / "ltx-2.5-tiny-audio-vae.safetensors",
+        variant="distilled",
+    )
+
+
+@pytest.fixture(scope="module")
+def pipe(files: ModelFiles) -> Iterator[LTX2Pipeline]:
+    with LTX2Pipeline(files, device="cpu", threads=2) as opened:
+        yield opened
+
+
+def exr(path: Path, pixels: np.ndarray) -> Path:
+    header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+    with OpenEXR.File(header, {"RGB": np.ascontiguousarray(pixels, np.float32)}) as file:
+        file.write(str(path))
+    return path
+
+
+@pytest.fixture
+def picture() -> np.ndarray:
+    return np.random.default_rng(5).integers(0, 256, (64, 64, 3), np.uint8)
+
+
+def test_codes_are_shown_as_levels_are(
+    pipe: LTX2Pipeline, picture: np.ndarray, tmp_path: Path
+) -> None:
+    path = exr(tmp_path / "a.exr", picture / 255)
+    high = pipe("a boat", images=[(path, 0, 0.9)], hdr="ACESCCT", output="latents", **SIZE)
+    want = pipe("a boat", images=[(picture, 0, 0.9, 0)], output="latents", **SIZE)
+    compare("latent", high.video_latent, want.video_latent, tolerances.RUN_F32)
+
+
+def test_pictures_are_decoded_in_float32(
+    pipe: LTX2Pipeline, files: ModelFiles, tmp_path: Path
+) -> None:
+    output = pipe("a boat", hdr="SRGB_LINEAR", **SIZE)
+    assert (output.video.shape, output.video.dtype) == ((9, 64, 64, 3), np.float32)
+    with LTX2Pipeline(files, device="cpu", weight_type="f32", threads=2) as exact:
+        want = to_codes(exact.decode_video(output.video_latent))
+    np.testing.assert_array_equal(output.video, want)
+    output.save(tmp_path / "boat.mov")
+    stored = read_exr(tmp_path / "boat_exr" / "frame_00004.exr", HdrSpace.SRGB_LINEAR)
+    np.testing.assert_allclose(stored, output.hdr.pixels(output.video[4]), rtol=1e-3, atol=1e-4)
+    assert output.info["hdr"] == "SRGB_LINEAR"
+    assert pipe("a boat", **SIZE).video.dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"hdr": "PQ"}, "hdr: expected one of"),
+        ({"images": "a.exr"}, "is an EXR file, whose colours have to be named"),
+        ({"images": "a.png", "hdr": "ACESCG"}, "is no EXR file, as all pictures are with hdr"),
+        ({"images": ["a.exr", "a.png"], "hdr": "ACESCG"}, "a.png: is no EXR file"),
+        (
+            {"conditions": Retake(np.zeros((9, 64, 64, 3), np.uint8)), "hdr": "ACESCG"},
+            "Retake takes a clip, which holds display colours",
+        ),
+    ],
+    ids=str,
+)
+def test_inputs_that_do_not_go_together(
+    pipe: LTX2Pipeline,
+    picture: np.ndarray,
+    tmp_path: Path,
+    options: dict[str, Any],
+    message: str,
+) -> None:
+    from PIL import Image
+
+    exr(tmp_path / "a.exr", picture / 255)
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    with pytest.raises(ArgumentError, match=message):
+        pipe("a boat", **SIZE, **options)
+
+
+def test_other_models(fixture_a: Path) -> None:
+    with (
+        LTX2Pipeline.demo("cpu") as demo,
+        pytest.raises(ArgumentError, match="makes display colours only"),
+    ):
+        demo("a red circle", hdr="ACESCG")
+    files = ModelFiles(
+        fixture_a / "ltx-2.3-tiny.safetensors",
+        text_encoder=fixture_a / "gemma-3-tiny",
+        variant="distilled",
+    )
+    with (
+        LTX2Pipeline(files, device="cpu") as older,
+        pytest.raises(ArgumentError, match="with its IC-LoRA for HDR only"),
+    ):
+        older("a boat", hdr="ACESCG", **SIZE)
+
+
+@pytest.mark.parametrize(
+    ("version", "curve"), [("2.3", HdrCurve.LOGC3), ("2.5", HdrCurve.ACESCCT), ("2.0", None)]
+)
+def test_curves_of_models(version: str, curve: HdrCurve | None) -> None:
+    preset = find_preset(version, "distilled", 48)
+    model: Any = SimpleNamespace(loras=("ic-lora",))
+    if curve is None:
+        with pytest.raises(ArgumentError, match="makes display colours only"):
+            settle_hdr({"hdr": "ACESCG"}, preset, model)
+    else:
+        assert settle_hdr({"hdr": "ACESCG"}, preset, model) == Hdr(HdrSpace.ACESCG, curve)
+    assert settle_hdr({}, preset, model) is None

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ltx2cpp.errors import ArgumentError, DeviceMemoryError
 from ltx2cpp.media.animated_webp import read_webp_frames, webp_time_stamps
 from ltx2cpp.media.audio_files import TakeStereo, outline_stereo, read_stereo
+from ltx2cpp.media.deinterlacing import whole_frames
 from ltx2cpp.media.frame_pixels import FramePixels
 from ltx2cpp.media.frame_rate import check_frame_rate
 from ltx2cpp.media.frame_times import FrameTimes, settle_times
@@ -229,7 +230,7 @@ def _pictures(
     with open_container(path) as container:
         stream = picture_stream(container, name)
         pixels = FramePixels(stream, name)
-        decoded = decode_packets(container, stream, name)
+        decoded = whole_frames(decode_packets(container, stream, name), name)
         last: tuple[Any, NDArray[np.uint8]] | None = None
         for frame in decoded if times is None else times.taken(decoded):
             # One that is shown again is converted once.

@@ -82,11 +82,6 @@ class FramePixels:
     def _take_first(self, frame: Any) -> None:
         # Known once a frame is decoded.
         _check_brightness(self._stream.codec_context.color_trc, self._name)
-        if frame.interlaced_frame:
-            logger.warning(
-                "%s: is interlaced, so what moves has combs; FFmpeg's filter bwdif removes them",
-                self._name,
-            )
         self._coded_size = (frame.width, frame.height)
         self._size = (
             round(frame.width * max(self._aspect, Fraction(1))),

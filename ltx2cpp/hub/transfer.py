@@ -115,6 +115,7 @@ class Transfer:
         self._part = part
         self._progress = progress
         self._size = ranges.size_bytes
+        self._asks_whole = False
         self._where = f"{listing.repository}/{file.path}"
 
     def run(self) -> str:
@@ -174,8 +175,8 @@ class Transfer:
                     with self._client.talking(self._where):
                         raise
                 if self._client.status(error) == 416:
-                    # The part is of no use to this server.
-                    self._restart(stream)
+                    # What is kept is given up when the whole file comes, not before.
+                    self._asks_whole = True
             self._pause(wait_s)
             pause_s *= 2
 
@@ -196,7 +197,8 @@ class Transfer:
         listing, file = self._listing, self._file
         start, stop = self._ranges.at(self._done)
         last = None if stop == file.size_bytes else stop
-        with self._client.read(listing, file, start, last) as answer:
+        first = 0 if self._asks_whole else start
+        with self._client.read(listing, file, first, last) as answer:
             if answer.start != start:
                 self._refuse_range(stream, answer.start)
                 start = 0

@@ -13,6 +13,7 @@ import pytest
 import tolerances
 from harness import compare
 from helpers.lora_writers import write_lora
+from helpers.plain_dfr import PlainDfr
 from PIL import Image
 from safetensors.numpy import load_file
 
@@ -20,6 +21,8 @@ from ltx2cpp import LTX2Pipeline, ModelFiles, Sampling, media
 from ltx2cpp.cli.main import main
 from ltx2cpp.errors import CheckpointError
 from ltx2cpp.generation.phases import phases_of
+from ltx2cpp.media import fit_frames
+from ltx2cpp.memory.plan import WHOLE
 
 FILES = {
     "transformer": "ltx-2.5-tiny-transformer.safetensors",
@@ -29,6 +32,9 @@ FILES = {
     "spatial_upsampler": "ltx-2.5-tiny-latent-spatial-upscaler-x2.safetensors",
     "temporal_upsampler": "ltx-2.5-tiny-latent-temporal-upscaler-x2.safetensors",
 }
+
+
+SMALL: dict[str, Any] = {"pipeline": "dfr", "width": 64, "height": 64, "num_frames": 25}
 
 
 @pytest.fixture(scope="module")
@@ -72,22 +78,51 @@ def test_the_run_is_the_reference(pipe: LTX2Pipeline, fixture_c: Path) -> None:
     assert output.info["keyframes"] == ref["final.anchor_frames"].tolist()
 
 
-SMALL: dict[str, Any] = {"pipeline": "dfr", "width": 64, "height": 64, "num_frames": 25}
+def test_two_rounds_with_pictures_are_the_plain_definition(pipe: LTX2Pipeline) -> None:
+    """17 frames at 36 per second in a canvas of 25; positions stop at 60 frames per second."""
+    random = np.random.default_rng(7)
+    pictures = [(0, 0.9), (12, 0.5), (16, 0.7)]
+    pixels = random.integers(0, 256, (3, 64, 64, 3), np.uint8)
+    small, large = (
+        [
+            (frame, strength, pipe.encode_video(fit_frames(pixels[i : i + 1], side, side)))
+            for i, (frame, strength) in enumerate(pictures)
+        ]
+        for side in (32, 64)
+    )
+    plain = PlainDfr(pipe, pipe.encode_prompt("a boat"), random)
+    latent, keyframes = plain.run((8, 2, 2), 36.0, 2, small, large)
+    output = pipe(
+        plain.prompt,
+        **{**SMALL, "num_frames": 17},
+        frame_rate=36.0,
+        temporal_rounds=2,
+        detail_reference=True,
+        images=[(pixels[i], frame, strength, 0) for i, (frame, strength) in enumerate(pictures)],
+        noise=plain.noise,
+        sampling=Sampling(step_noise=plain.step_noise),
+        audio=False,
+        output="latents",
+    )
+    compare("video", output.video_latent, latent, tolerances.RUN_F32)
+    assert output.info["keyframes"] == sorted(keyframes) == [24, 48, 72, 96]
+    joined = np.concatenate([keyframes[frame] for frame in sorted(keyframes)], axis=1)
+    compare("keyframes", output.keyframe_latents, joined, tolerances.RUN_F32)
 
 
 def test_the_plan_counts_every_phase_once(pipe: LTX2Pipeline) -> None:
-    plan = pipe.memory_plan(
-        "a boat", **SMALL, temporal_rounds=2, images=[np.zeros((8, 8, 3), np.uint8)]
-    )
-    names = [phase.name for phase in plan.phases if phase.name != "connect prompt"]
-    assert names == [
+    picture = np.zeros((8, 8, 3), np.uint8)
+    arguments: Any = {**SMALL, "temporal_rounds": 2, "images": [picture]}
+    phases = {phase.name: phase for phase in pipe._prepare("a ship", arguments).phases(WHOLE)}
+    assert [name for name in phases if name != "connect prompt"] == [
         *("encode prompt", "encode pictures", "denoise, stage 1", "upsample", "denoise, stage 2"),
         *("upscale frames, round 1", "denoise, round 1, tile 1"),
         *("upscale frames, round 2", "denoise, round 2, tile 1", "denoise, round 2, tile 2"),
         *("decode audio", "decode video"),
     ]
-    compute = {phase.name: phase.compute_bytes for phase in plan.phases}
-    assert compute["denoise, round 2, tile 2"] > compute["denoise, round 2, tile 1"] > 0
+    one, two = (phases[f"denoise, round 2, tile {tile}"] for tile in (1, 2))
+    assert two.networks[0].activation_bytes > one.networks[0].activation_bytes > 0
+    assert two.flop > one.flop and two.host_bytes > one.host_bytes
 
 
 def test_an_upsampler_that_is_missing_is_said_before_anything_runs(files: dict[str, Path]) -> None:

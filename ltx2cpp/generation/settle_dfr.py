@@ -9,7 +9,7 @@ Source: Lightricks LTX-2, ltx_pipelines DFR pipeline of release 1.2.0.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import replace
 
 import numpy as np
@@ -65,17 +65,18 @@ def check_refinement(
     if not 0 <= rounds <= MAX_ROUNDS:
         raise ArgumentError(f"temporal_rounds: expected 0 to {MAX_ROUNDS}, found {rounds}")
     detail = arguments.get("detail_reference")
-    if detail not in (None, False, True):
+    if detail is not None and not isinstance(detail, bool):
         raise ArgumentError(f"detail_reference: expected True, False or None, found {detail!r:.60}")
     if not pipeline.refines:
-        for name, given in (("temporal_rounds", rounds), ("detail_reference", detail is not None)):
-            if given:
+        unfit = {"temporal_rounds": rounds > 0, "detail_reference": detail is not None}
+        for name, is_given in unfit.items():
+            if is_given:
                 raise ArgumentError(f"{name}: belongs to the pipeline dfr (--pipeline dfr)")
         return
     check_keyframes_embedding(f"pipeline: {pipeline.name}", model)
     excluded = {
         "video=False": not video,
-        "generated_keyframes, of which it has its own": _is_given(arguments),
+        "generated_keyframes, of which it has its own": _asks_for_keyframes(arguments),
         "audio_condition": arguments.get("audio_condition") is not None,
         "temporal_upscale; give temporal_rounds": arguments.get("temporal_upscale", False),
     }
@@ -147,9 +148,9 @@ def refining_stages(
     return tuple(stages)
 
 
-def _is_given(arguments: GenerationArguments) -> bool:
-    given = arguments.get("generated_keyframes", 0)
-    return bool(given) if isinstance(given, int) else len(given) > 0
+def _asks_for_keyframes(arguments: GenerationArguments) -> bool:
+    keyframes = arguments.get("generated_keyframes", 0)
+    return len(keyframes) > 0 if isinstance(keyframes, Sized) else keyframes != 0
 
 
 def _reference_factor(arguments: GenerationArguments, model: ModelDefaults) -> int | None:

@@ -189,6 +189,7 @@ SOUND = Audio(np.zeros((2, 48_000), np.float32), 48_000)
         ({"two_stage": False}, "the pipeline dfr has two stages"),
         ({"generated_keyframes": 2}, "dfr does not go with generated_keyframes"),
         ({"generated_keyframes": [8]}, "dfr does not go with generated_keyframes"),
+        ({"generated_keyframes": 0.5}, "dfr does not go with generated_keyframes"),
         ({"temporal_upscale": True}, "dfr does not go with temporal_upscale; give temporal_rounds"),
         ({"video": False}, "dfr does not go with video=False"),
         ({"audio_condition": "a.wav"}, "dfr does not go with audio_condition"),

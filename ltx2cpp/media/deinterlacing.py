@@ -53,7 +53,6 @@ class _Deinterlacer:
         self._form = _form(frame)
         self._given: deque[Any] = deque()
         self._graph = Graph()
-        self._graph.threads = 1
         source = self._graph.add_buffer(
             width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
         )

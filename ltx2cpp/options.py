@@ -21,8 +21,11 @@ WeightType = Literal["file", "f32", "f16", "bf16", "q8_0", "q6_k", "q5_k", "q4_k
 OffloadChoice = Literal["auto", "none", "phase", "stream", "disk"]
 Offload = Literal["none", "phase", "stream", "disk"]
 
+Decoder = Literal["conv", "diffusion"]
+
 WEIGHT_TYPES: tuple[str, ...] = get_args(WeightType)
 OFFLOADS: tuple[str, ...] = get_args(OffloadChoice)
+DECODERS: tuple[Decoder, ...] = get_args(Decoder)
 
 # Other words for a type, in lower case.
 _TYPE_WORDS = {
@@ -46,6 +49,29 @@ def spell_type(word: str) -> str:
     """
     lowered = word.strip().lower()
     return _TYPE_WORDS.get(lowered, lowered)
+
+
+def choose_decoder(asked: object, held: Sequence[Decoder]) -> Decoder:
+    """Return the video decoder that decodes.
+
+    Args:
+        asked: one of `DECODERS`, or None for the first of ``held``.
+        held: those that the model files hold; where they hold none, that is said elsewhere.
+
+    Raises:
+        ArgumentError: another word, or a decoder that the files lack beside one that they hold.
+    """
+    if asked is None:
+        return held[0] if held else "conv"
+    for decoder in DECODERS:
+        if asked == decoder and (decoder in held or not held):
+            return decoder
+    if asked in DECODERS:
+        raise ArgumentError(
+            f"decoder: the files hold the {held[0]} video decoder only, found {asked!r}; give the "
+            "other one as video_decoder="
+        )
+    raise ArgumentError(f"decoder: expected one of {', '.join(DECODERS)}, found {asked!r:.60}")
 
 
 def check_weight_type(word: str) -> str:

@@ -32,7 +32,7 @@ from ltx2cpp.model.lora import Lora, reference_factors
 from ltx2cpp.model.model_set import ModelSet
 from ltx2cpp.model.resolve import resolve
 from ltx2cpp.networks.backend import Backend
-from ltx2cpp.networks.diffusion import DecodeOptions
+from ltx2cpp.networks.diffusion import DecodeOptions, held_decoders
 from ltx2cpp.networks.networks import Networks
 from ltx2cpp.observing import Observer, Step
 from ltx2cpp.options import LoraSpec
@@ -387,6 +387,7 @@ class LTX2Pipeline:
             reference_factors=reference_factors(networks.loras),
             reference_loras=tuple(lora.spec for lora in networks.loras if lora.wants_reference),
             silent_file="" if config.audio_stream else models.require("transformer").source,
+            decoders=held_decoders(models),
             keyframes_embedding=config.keyframes_embedding,
         )
 

@@ -24,7 +24,7 @@ class Clip:
 
     def __init__(self, plan: Plan, run: Run) -> None:
         self._plan, self._run = plan, run
-        self.info = describe(plan)
+        self.info = describe(plan, run.state.pieces.tiling)
         self.num_frames, self.height, self.width = plan.finish.size(plan.decoded_shape)
         self.hdr = plan.hdr
         self.frame_rate = plan.decoded_shape.frame_rate

@@ -11,15 +11,20 @@ from typing import Any
 
 from ltx2cpp import conditioning
 from ltx2cpp.generation.plan import Plan
+from ltx2cpp.memory.plan import Tiling
 from ltx2cpp.options import LoraSpec
 from ltx2cpp.values import FloatArray
 
 
-def describe(plan: Plan) -> dict[str, Any]:
+def describe(plan: Plan, tiling: Tiling | None = None) -> dict[str, Any]:
     """Return every value of a generation, defaults included, as plain JSON types.
 
     With them a call makes the clip again; ``width`` to ``frame_rate`` are those of the call, before
     a temporal upsampler.
+
+    Args:
+        plan: the settled generation.
+        tiling: tiles that the diffusion decoder is to decode.
     """
     shape, first = plan.shape, plan.stages[0]
     stages = [stage for stage in plan.stages if stage.tile is None]
@@ -47,6 +52,7 @@ def describe(plan: Plan) -> dict[str, Any]:
         "hdr": None if plan.hdr is None else plan.hdr.space.value,
         **(_describe_refinement(plan) if plan.pipeline.refines else {}),
         **_describe_loras([stage.loras for stage in stages]),
+        **_describe_decoder(plan, tiling),
         "video": plan.video,
         "audio": plan.audio,
         "preset": plan.preset.name,
@@ -78,6 +84,16 @@ def _describe_refinement(plan: Plan) -> dict[str, Any]:
         "padded_frames": second.shape.num_frames,
         "keyframes": sorted(keyframes),
     }
+
+
+def _describe_decoder(plan: Plan, tiling: Tiling | None) -> dict[str, Any]:
+    """Return how pictures are decoded, so that `decode_video` makes them again; or nothing."""
+    if not (plan.video and plan.decodes and plan.finish.decodes_video):
+        return {}
+    if plan.decoder == "conv":
+        return {"decoder": "conv"}
+    tiles = None if tiling is None else {name: list(pair) for name, pair in tiling.items()}
+    return {"decoder": plan.decoder, "decoder_seed": plan.decoder_seed, "decoder_tiling": tiles}
 
 
 def _package_version() -> str:

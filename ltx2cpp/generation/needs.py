@@ -42,6 +42,15 @@ class PlannedNeeds:
     def num_frames(self) -> int:
         return self.plan.shape.num_frames
 
+    @property
+    def decode_sizes(self) -> Sequence[DecodePieces]:
+        sizes = [phase.decode_sizes for phase in self.phase_list]
+        return max(sizes, key=len)
+
+    @property
+    def cut_by_memory(self) -> bool:
+        return any(phase.cut_by_memory for phase in self.phase_list)
+
     def phases(self, pieces: DecodePieces) -> list[PhaseNeeds]:
         """Return the needs of all phases, in order, with the clip decoded in pieces."""
         given_bytes = _given_bytes(self.plan)

@@ -14,7 +14,7 @@ from ltx2cpp.generation.pipelines import PipelineSpec
 from ltx2cpp.generation.presets import Preset
 from ltx2cpp.latents import ClipShape
 from ltx2cpp.media import Hdr
-from ltx2cpp.options import Guidance, LoraSpec
+from ltx2cpp.options import Decoder, Guidance, LoraSpec
 from ltx2cpp.sampling.choice import SamplerChoice
 from ltx2cpp.values import Audio, FloatArray, PromptEmbedding
 
@@ -34,6 +34,7 @@ class ModelDefaults:
         reference_factors: how much smaller, and slower, the LoRAs want their reference video.
         reference_loras: those LoRAs that want one.
         silent_file: where the transformer is from, if it has no audio stream; "" otherwise.
+        decoders: video decoders that the files hold, the one that decodes by default first.
         keyframes_embedding: whether it was trained to generate keyframes beside the clip.
     """
 
@@ -47,6 +48,7 @@ class ModelDefaults:
     reference_factors: tuple[int, int] = (1, 1)
     reference_loras: tuple[LoraSpec, ...] = ()
     silent_file: str = ""
+    decoders: tuple[Decoder, ...] = ()
     keyframes_embedding: bool = False
 
 
@@ -110,6 +112,8 @@ class Plan:
         seed: seed of the noise; None when noise was given.
         video, audio: whether the stream runs; at least one does.
         decodes: whether pictures and sound are decoded.
+        decoder: what decodes the pictures.
+        decoder_seed: seed of the noise that the diffusion decoder starts from.
         conditions: as given.
         audio_condition: the sound that leads the pictures, as given, or None.
         sound: the same cut to the clip.
@@ -131,6 +135,8 @@ class Plan:
     video: bool
     audio: bool
     decodes: bool
+    decoder: Decoder
+    decoder_seed: int
     conditions: tuple[Condition, ...]
     audio_condition: AudioCondition | None
     sound: Audio | None

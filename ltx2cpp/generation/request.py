@@ -64,6 +64,8 @@ class GenerationArguments(TypedDict, total=False):
         video: False makes the sound alone; width and height have no effect then.
         audio: False leaves the audio stream out, which also changes the picture; None: preset.
         audio_condition: sound to which the pictures are made; the clip carries it unchanged.
+        decoder: what decodes the pictures, "conv" or "diffusion" (LTX-2.5); None takes that of
+            ``video_decoder``, else of ``video_vae``.
         output: "media", or "latents" to stop before decoding.
         sampling: sampler and scheduler options.
     """
@@ -91,6 +93,7 @@ class GenerationArguments(TypedDict, total=False):
     video: bool
     audio: bool | None
     audio_condition: AudioCondition | str | PathLike[str] | None
+    decoder: str | None
     output: str
     sampling: Sampling | None
 

@@ -41,14 +41,14 @@ class Run:
 
     def sound(self) -> Audio | None:
         """Return the decoded sound, decoded now if it was not before; None without any."""
-        index = self._find(DecodeSound)
+        index = self._find(DecodeSound.name)
         if self.state.sound is None and index is not None:
             self._carry_out(index)
         return self.state.sound
 
     def pictures(self) -> Iterator[FrameArray]:
         """Yield the pictures in chunks (n, height, width, 3), decoded while they are read."""
-        index = self._find(DecodeVideo)
+        index = self._find(DecodeVideo.name)
         assert index is not None
         phase, observer = self._phases[index], self._backend.observer
         phase.open()
@@ -67,9 +67,9 @@ class Run:
             phase.release()
         observer.phase_ended(phase.name, seconds, peak_memory_bytes())
 
-    def _find(self, kind: type[Phase]) -> int | None:
-        """Return where the phase of a kind stands, None where there is none."""
-        places = (index for index, phase in enumerate(self._phases) if isinstance(phase, kind))
+    def _find(self, name: str) -> int | None:
+        """Return where the phase of a name stands, None where there is none."""
+        places = (index for index, phase in enumerate(self._phases) if phase.name == name)
         return next(places, None)
 
     def _carry_out(self, index: int) -> None:

@@ -59,8 +59,8 @@ from ltx2cpp.generation.settle_sampling import (
     settled_sampling,
 )
 from ltx2cpp.latents import SPACE_FACTOR, ClipShape, check_rate
-from ltx2cpp.options import Guidance, LoraSpec, Sampling
-from ltx2cpp.sampling.choice import SamplerChoice
+from ltx2cpp.options import Guidance, LoraSpec, Sampling, choose_decoder
+from ltx2cpp.sampling.choice import SamplerChoice, decoder_seed
 from ltx2cpp.sampling.res2s import check_levels
 from ltx2cpp.sampling.schedulers import DISTILLED_STAGE_2_SIGMAS, check_sigmas
 from ltx2cpp.values import Audio, PromptEmbedding
@@ -165,6 +165,8 @@ def settle(
         video=streams.video,
         audio=streams.audio,
         decodes=streams.decodes,
+        decoder=choose_decoder(arguments.get("decoder"), model.decoders),
+        decoder_seed=decoder_seed(preset.seed if denoising.seed is None else denoising.seed),
         conditions=inputs.conditions,
         audio_condition=inputs.audio_condition,
         sound=shown.sound,

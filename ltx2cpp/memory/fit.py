@@ -15,22 +15,12 @@ from ltx2cpp.options import OFFLOADS, Offload, OffloadChoice
 
 logger = logging.getLogger("ltx2cpp")
 
-# Chunks of one latent frame, then tiles of ever fewer latents along the longer side. Chunks change
-# no number; tiles blend, so the largest that fits is taken.
-_DECODE_SIZES = (
-    DecodePieces(),
-    DecodePieces(2),
-    DecodePieces(1),
-    DecodePieces(1, 24),
-    DecodePieces(1, 16),
-    DecodePieces(1, 12),
-    DecodePieces(1, 8),
-    DecodePieces(1, 6),
-)
 # Modules and tables that a process takes in after its pipeline was made: tokenizer, media, numpy's.
 _LATER_BYTES = 24 << 20
 # What a generation takes beside its weights, unless it is a large one.
 _ROOM_BYTES = 4 * GIB
+# Taken for the memory of a machine that does not tell.
+_USUAL_BYTES = 16 * GIB
 # A part of all memory that a converted file would save is worth mentioning from here on.
 _LARGE_SHARE = 0.25
 
@@ -49,10 +39,19 @@ class GenerationNeeds(Protocol):
 
     Attributes:
         num_frames: pixel frames that are generated.
+        decode_sizes: pieces that the clip may be decoded in, the largest first.
+        cut_by_memory: whether a clip that is decoded whole takes far more than a machine may have,
+            so that the pieces follow its memory even where no limit is given.
     """
 
     @property
     def num_frames(self) -> int: ...
+
+    @property
+    def decode_sizes(self) -> Sequence[DecodePieces]: ...
+
+    @property
+    def cut_by_memory(self) -> bool: ...
 
     def phases(self, pieces: DecodePieces) -> Sequence[PhaseNeeds]:
         """Return the needs of all phases, in order, with the clip decoded in pieces."""
@@ -108,6 +107,7 @@ def _plans(
             keeps_transformer=keeping.keeps_transformer,
             chunk_latents=pieces.chunk_latents,
             tile_latents=pieces.tile_latents,
+            tiling=pieces.tiling,
             budget_bytes=budget_bytes,
             phases=add_up(
                 phases,
@@ -117,12 +117,14 @@ def _plans(
             ),
         )
 
-    for pieces in _DECODE_SIZES:
-        phases = needs.phases(pieces)
-        for keeping in candidates:
-            yield make(phases, pieces, keeping)
-        if not make(phases, pieces, candidates[-1]).largest.in_pieces:
-            return
+    # Streaming helps no decode, and it costs time elsewhere.
+    for keepings in (candidates[:-1], candidates[-1:]):
+        for pieces in needs.decode_sizes if keepings else ():
+            phases = needs.phases(pieces)
+            plans = [make(phases, pieces, keeping) for keeping in keepings]
+            yield from plans
+            if not plans[-1].largest.in_pieces:
+                break
 
 
 def frames_that_fit(num_frames: int, fits: Callable[[int], bool]) -> int | None:
@@ -240,9 +242,9 @@ class MemoryPolicy:
             return self._fit(needs, self._offload, self._budget_bytes)
         free_bytes = self._device.free_bytes()
         roomy = not free_bytes or stored_bytes + _ROOM_BYTES < free_bytes
-        if self._offload != "auto" or roomy:
+        if (self._offload != "auto" or roomy) and not needs.cut_by_memory:
             return None
-        plan = self._fit(needs, "auto", free_bytes)
+        plan = self._fit(needs, self._offload, free_bytes or _USUAL_BYTES)
         if not plan.fits:
             logger.warning(
                 "'%s' may need %.1f GiB and the %s has %.1f GiB left",

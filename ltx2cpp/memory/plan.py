@@ -7,7 +7,7 @@ they are only added up.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,11 @@ TRANSFORMER = "transformer"
 _STREAM_SLACK_BYTES = 32 << 20
 
 
+# Size and overlap of tiles for "frames", "height" and "width", in frames and pixels; size 0 leaves
+# an axis whole.
+Tiling = Mapping[str, tuple[int, int]]
+
+
 @dataclass(frozen=True)
 class DecodePieces:
     """How the video decoder takes a clip apart; None leaves it to the decoder.
@@ -30,10 +35,12 @@ class DecodePieces:
     Attributes:
         chunk_latents: latent frames that are decoded at a time; changes no number.
         tile_latents: latent cells of a tile along the longer side; tiles blend at their borders.
+        tiling: tiles of the diffusion decoder, which blend likewise; None decodes all at once.
     """
 
     chunk_latents: int | None = None
     tile_latents: int | None = None
+    tiling: Tiling | None = None
 
 
 WHOLE = DecodePieces()
@@ -172,7 +179,7 @@ class MemoryPlan:
         device: name of the device that computes.
         offload: "none", "phase", "stream" or "disk".
         keeps_transformer: whether the transformer stays loaded after its phase.
-        chunk_latents, tile_latents: how pictures are decoded; None leaves it to the decoder.
+        chunk_latents, tile_latents, tiling: how pictures are decoded; see `DecodePieces`.
         budget_bytes: what was asked for, or None.
         phases: one line per phase, in the order of the run.
         advice: what would make it fit, as ends of a sentence; empty where it fits.
@@ -185,6 +192,7 @@ class MemoryPlan:
     tile_latents: int | None
     budget_bytes: int | None
     phases: tuple[PhaseMemory, ...]
+    tiling: Tiling | None = None
     advice: tuple[str, ...] = ()
 
     @property
@@ -195,7 +203,7 @@ class MemoryPlan:
     @property
     def pieces(self) -> DecodePieces:
         """How pictures are decoded."""
-        return DecodePieces(self.chunk_latents, self.tile_latents)
+        return DecodePieces(self.chunk_latents, self.tile_latents, self.tiling)
 
     @property
     def peak_bytes(self) -> int:

@@ -7,11 +7,13 @@ few thousandths of the work; norms, activations and filters of a dozen taps are 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ltx2cpp.config import (
     AudioVaeConfig,
     ConnectorConfig,
+    DecoderStage,
+    DiffusionDecoderConfig,
     Gemma4Config,
     GemmaConfig,
     GeneratorConfig,
@@ -141,6 +143,46 @@ def video_decoder_flop(config: VideoVaeConfig, frames: int, height: int, width: 
         cells = (frames, cells[1] * factors[1], cells[2] * factors[2])
         channels = after
     return total + _conv(cells, channels, 3 * config.patch_size**2, _VAE_KERNEL)
+
+
+def diffusion_decoder_flop(
+    config: DiffusionDecoderConfig,
+    grids: Sequence[tuple[int, int, int]],
+    tiles: Sequence[tuple[int, int, int]],
+    steps: int,
+) -> float:
+    """Return the operations of decoding by diffusion.
+
+    Args:
+        config: structure of the decoder.
+        grids: cells of the first four stages.
+        tiles: cells of the fourth stage in each tile.
+        steps: evaluations of the last two stages.
+    """
+    total = _product(math.prod(grids[0]), config.latent_channels, config.stages[0].channels)
+    for stage, grid in zip(config.stages[:-1], grids, strict=False):
+        total += _window_stage(stage, math.prod(grid))
+    last = config.stages[-1]
+    width, pixels = config.channels, 3 * config.patch_size**2
+    block = _window_block(width, math.prod(config.window)) + _product(1, width, width)
+    per_cell = config.depth * block + 2 * _product(1, width, pixels)
+    for tile in tiles:
+        cells = math.prod(tile)
+        finer = cells * math.prod(last.stride)
+        total += steps * (_window_stage(last, cells) + finer * per_cell)
+    return total
+
+
+def _window_stage(stage: DecoderStage, cells: int) -> float:
+    """Return the operations of a stage's blocks and of the layer to the finer grid."""
+    finer = math.prod(stage.stride) * stage.channels // stage.reduction
+    blocks = stage.depth * _window_block(stage.channels, math.prod(stage.window))
+    return cells * (blocks + _product(1, stage.channels, finer))
+
+
+def _window_block(width: int, window: int) -> float:
+    """Return the operations of one cell in a block: four products, attention, feed-forward."""
+    return _product(1, width, (4 + 3 * _FEED_FORWARD) * width) + 4.0 * window * width
 
 
 def video_encoder_flop(config: VideoVaeConfig, frames: int, height: int, width: int) -> float:

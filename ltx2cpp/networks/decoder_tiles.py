@@ -6,7 +6,7 @@ Source: ltx-core 1.2.0, the diffusion decoder's tiling.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -14,14 +14,12 @@ import numpy as np
 
 from ltx2cpp.config import DiffusionDecoderConfig
 from ltx2cpp.errors import ArgumentError
+from ltx2cpp.memory.plan import Tiling
 from ltx2cpp.values import FloatArray
-
-# Size and overlap of tiles per axis, in frames and pixels; 0 leaves an axis whole.
-Tiling = Mapping[str, tuple[int, int]]
 
 AXES = ("frames", "height", "width")
 # Overlaps are whole multiples of these, frames and pixels of a latent.
-_LATENT_STEPS = (8, 32, 32)
+LATENT_STEPS = (8, 32, 32)
 # Weights whose sum is this near to one are left as they are.
 _SUM_TOLERANCE = 1e-5
 
@@ -72,14 +70,14 @@ class DecoderGeometry:
     def canvas(self) -> tuple[int, int, int]:
         """(frames, height, width) that are computed, ghosts aside."""
         frames, height, width = self.padded
-        steps = self._steps()
+        steps = self.steps
         canvas_frames = (frames - 1) * steps[0] + 1
         return max(canvas_frames, self.config.window[0]), height * steps[1], width * steps[2]
 
     @property
     def content(self) -> tuple[slice, slice, slice]:
         """Frames, rows and columns of the canvas that are the picture."""
-        steps = self._steps()
+        steps = self.steps
         frames = (self.latent[0] - 1) * steps[0] + 1
         parts = [slice(0, frames)]
         for axis in (1, 2):
@@ -105,7 +103,7 @@ class DecoderGeometry:
         """
         sizes = _checked_tiling(tiling, self.config)
         last = self.config.stages[-1].stride
-        cells = self._cells()
+        cells = self.cells
         spans = []
         for axis, (count, (size, overlap)) in enumerate(zip(cells, sizes, strict=True)):
             minimum = max(
@@ -163,19 +161,33 @@ class DecoderGeometry:
                 weights[-length:] *= rising[::-1]
         return weights
 
-    def _steps(self) -> tuple[int, int, int]:
+    @property
+    def steps(self) -> tuple[int, int, int]:
         """Return frames and pixels of a latent cell."""
         strides = [stage.stride for stage in self.config.stages]
         time, height, width = (math.prod(stride[axis] for stride in strides) for axis in range(3))
         return time, height * self.config.patch_size, width * self.config.patch_size
 
-    def _cells(self) -> tuple[int, int, int]:
-        """Return the cells of the fourth stage that hold content."""
-        counts = list(self.padded)
+    @property
+    def cell(self) -> tuple[int, int, int]:
+        """Frames and pixels of a cell of the fourth stage."""
+        return _cell(self.config)
+
+    @property
+    def cells(self) -> tuple[int, int, int]:
+        """Cells of the fourth stage that hold content."""
+        return self.grids(ghosts=False)[-1]
+
+    def grids(self, *, ghosts: bool) -> list[tuple[int, int, int]]:
+        """Return the cells of the first four stages, with or without those of the ghosts."""
+        frames, height, width = self.padded
+        grids = [(frames + (self.ghosts if ghosts else 0), height, width)]
         for stage in self.config.stages[:-1]:
-            time = counts[0] * stage.stride[0] - (stage.stride[0] > 1)
-            counts = [time, counts[1] * stage.stride[1], counts[2] * stage.stride[2]]
-        return counts[0], counts[1], counts[2]
+            frames, height, width = grids[-1]
+            strides = stage.stride
+            frames = frames * strides[0] - (strides[0] > 1)
+            grids.append((frames, height * strides[1], width * strides[2]))
+        return grids
 
 
 def size_floor(config: DiffusionDecoderConfig) -> tuple[int, int, int]:
@@ -202,9 +214,9 @@ def least_overlaps(config: DiffusionDecoderConfig) -> tuple[int, int, int]:
         for axis in range(3)
     ]
     cell = _cell(config)
-    time = math.ceil(halos[0] * cell[0] / _LATENT_STEPS[0]) * _LATENT_STEPS[0]
+    time = math.ceil(halos[0] * cell[0] / LATENT_STEPS[0]) * LATENT_STEPS[0]
     space = max(halos[1] * cell[1], halos[2] * cell[2])
-    space = math.ceil(space / _LATENT_STEPS[1]) * _LATENT_STEPS[1]
+    space = math.ceil(space / LATENT_STEPS[1]) * LATENT_STEPS[1]
     return time, space, space
 
 

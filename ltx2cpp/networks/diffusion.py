@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
 from ltx2cpp import _core
-from ltx2cpp.errors import ArgumentError, ConfigError, ShapeError
+from ltx2cpp.errors import ArgumentError, ConfigError, ShapeError, UnsupportedError
+from ltx2cpp.latents import SPACE_FACTOR, TIME_FACTOR
+from ltx2cpp.memory.plan import NetworkNeeds, Tiling, largest_of
+from ltx2cpp.networks import cost
 from ltx2cpp.networks.backend import Backend
 from ltx2cpp.networks.canvas_noise import CanvasNoise, DrawnNoise, GivenNoise
-from ltx2cpp.networks.decoder_tiles import DecoderGeometry, Span, Tiling, all_tiles
+from ltx2cpp.networks.decoder_tiles import DecoderGeometry, Span, all_tiles
+from ltx2cpp.networks.tile_sizes import tilings
 from ltx2cpp.numeric import seed_number
+from ltx2cpp.options import Decoder
 from ltx2cpp.values import FloatArray, as_float32
 
 if TYPE_CHECKING:
     from ltx2cpp.model.components import Component
     from ltx2cpp.model.model_set import ModelSet
 
-DECODERS = ("conv", "diffusion")
 EDGES = ("shift", "replicate")
 _MAX_STEPS = 1000
+_COLOURS = 3
+_FLOAT_BYTES = 4
 
 
 class DecodeOptions(TypedDict, total=False):
@@ -49,14 +56,20 @@ class DecodeOptions(TypedDict, total=False):
 
 
 class DiffusionDecoder:
-    """Video latent and noise to frames."""
+    """Video latent and noise to frames.
 
-    def __init__(self, models: ModelSet, backend: Backend) -> None:
+    Args:
+        models: the model's components.
+        backend: the device, and what all networks share.
+        weight_type: instead of the backend's; None takes that.
+    """
+
+    def __init__(self, models: ModelSet, backend: Backend, weight_type: str | None = None) -> None:
         self._models, self._backend = models, backend
         self._network = backend.lazy(
             "diffusion video decoder",
             ["diffusion_decoder"],
-            lambda: backend.claim(_core.DiffusionDecoder, self._component()),
+            lambda: backend.claim(_core.DiffusionDecoder, self._component(), weight_type),
         )
 
     @property
@@ -65,10 +78,18 @@ class DiffusionDecoder:
 
     def check(self, channels: int) -> None:
         """Raise unless the files hold a decoder for latents of ``channels``."""
-        if self.config.latent_channels != channels:
+        config = self.config
+        if config.latent_channels != channels:
             raise ConfigError(
-                f"the diffusion video decoder has {self.config.latent_channels} latent channels "
+                f"the diffusion video decoder has {config.latent_channels} latent channels "
                 f"and the transformer {channels}; they belong to different models"
+            )
+        steps = DecoderGeometry(config, (1, 1, 1)).steps
+        if steps != (TIME_FACTOR, SPACE_FACTOR, SPACE_FACTOR):
+            raise UnsupportedError(
+                f"diffusion video decoder: compression {steps[0]} in time, {steps[1]} and "
+                f"{steps[2]} in space is not implemented (implemented: {TIME_FACTOR} and "
+                f"{SPACE_FACTOR})"
             )
 
     def open(self) -> None:
@@ -81,6 +102,56 @@ class DiffusionDecoder:
     def canvas(self, latent_shape: tuple[int, ...]) -> tuple[int, int, int]:
         """Return (frames, height, width) that are computed for a latent (C, F, h, w)."""
         return self._geometry(latent_shape).canvas
+
+    def tilings(self, latent_shape: tuple[int, ...]) -> list[Tiling | None]:
+        """Return how a latent (C, F, h, w) may be cut, the whole first; see `tile_sizes`."""
+        return tilings(self._geometry(latent_shape))
+
+    def measure(
+        self, latent_shape: tuple[int, ...], tiling: Tiling | None
+    ) -> tuple[NetworkNeeds, int]:
+        """Return what decoding takes, and the bytes of the arrays beside it.
+
+        These are the output of the first three stages, the sums of a row of tiles in time with
+        those of the row before, and input and output of a tile.
+
+        Args:
+            latent_shape: (C, F, h, w).
+            tiling: as for `stream`.
+        """
+        geometry = self._geometry(latent_shape)
+        channels, (frames, height, width) = latent_shape[0], geometry.padded
+        network = self._network.draft()
+        first = network.measure_features((channels, frames + geometry.ghosts, height, width))
+        whole = (*geometry.grids(ghosts=True)[-1], self.config.stages[-1].channels)
+        spans = geometry.spans(tiling)
+        cells = [max(span.end - span.start for span in parts) for parts in spans]
+        if spans[0][-1].end - spans[0][-1].start == cells[0]:
+            cells[0] += whole[0] - geometry.cells[0]
+        pixels = [max(span.last - span.first for span in parts) for parts in spans]
+        tile = (*cells, whole[3])
+        second = network.measure_frames(tile, (*pixels, _COLOURS))
+        row = math.prod(geometry.canvas[1:]) * _COLOURS
+        ramps = max(span.left for span in spans[0]) * geometry.cell[0]
+        floats = (
+            math.prod(whole)
+            + math.prod(tile)
+            + 2 * math.prod(pixels) * _COLOURS
+            + (pixels[0] + ramps) * row
+        )
+        needs = largest_of([NetworkNeeds(**first), NetworkNeeds(**second)])
+        return needs, floats * _FLOAT_BYTES
+
+    def flop(self, latent_shape: tuple[int, ...], tiling: Tiling | None) -> float:
+        """Return the operations of decoding a latent (C, F, h, w) in tiles."""
+        geometry = self._geometry(latent_shape)
+        grids = geometry.grids(ghosts=True)
+        times, rows, columns = (
+            [part.end - part.start for part in parts] for parts in geometry.spans(tiling)
+        )
+        times[-1] += grids[-1][0] - geometry.cells[0]
+        tiles = list(product(times, rows, columns))
+        return cost.diffusion_decoder_flop(self.config, grids, tiles, self.config.num_steps)
 
     def stream(
         self,
@@ -137,10 +208,10 @@ class DiffusionDecoder:
             for axis, parts in enumerate(spans)
         ]
         # Sums from the first frame of this row of tiles on; those past its end go to the next one.
-        sums = np.zeros((0, *geometry.canvas[1:], 3), np.float32)
+        sums = np.zeros((0, *geometry.canvas[1:], _COLOURS), np.float32)
         for index, time in enumerate(times):
             length = time.last - time.first
-            grown = np.zeros((length, *geometry.canvas[1:], 3), np.float32)
+            grown = np.zeros((length, *geometry.canvas[1:], _COLOURS), np.float32)
             grown[: len(sums)] = sums
             for _, height, width in all_tiles(([time], spans[1], spans[2])):
                 tile = (time, height, width)
@@ -151,11 +222,13 @@ class DiffusionDecoder:
                 grown[:, height.first : height.last, width.first : width.last] += frames
             final = times[index + 1].first if index + 1 < len(times) else time.last
             done = grown[: final - time.first]
-            sums = grown[final - time.first :]
+            sums = grown[final - time.first :].copy()
             # Only content: the canvas may be longer, higher and wider.
             stop = max(min(frames_part.stop - time.first, len(done)), 0)
             if stop:
                 yield np.ascontiguousarray(done[:stop, rows, columns])
+            # Else they are still there when those of the next row come.
+            del grown, done
 
     def _tile(
         self,
@@ -223,3 +296,13 @@ def _canvas_noise(
             f"noise: expected {(*canvas, 3)}, the canvas of this latent, found {values.shape}"
         )
     return GivenNoise(values)
+
+
+def held_decoders(models: ModelSet) -> tuple[Decoder, ...]:
+    """Return which video decoders the files hold, the one that decodes by default first."""
+    held: list[Decoder] = []
+    if models.video_decoder is not None:
+        held.append("conv")
+    if models.diffusion_decoder is not None:
+        held.insert(0 if models.decodes_by_diffusion else len(held), "diffusion")
+    return tuple(held)

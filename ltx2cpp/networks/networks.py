@@ -16,12 +16,12 @@ from ltx2cpp.model.lora import AdaptedModels, Lora, check_lora_mode
 from ltx2cpp.model.model_set import ModelSet
 from ltx2cpp.networks.audio import AudioDecoder, AudioEncoder
 from ltx2cpp.networks.backend import Backend
-from ltx2cpp.networks.diffusion import DECODERS, DecodeOptions, DiffusionDecoder
+from ltx2cpp.networks.diffusion import DecodeOptions, DiffusionDecoder, held_decoders
 from ltx2cpp.networks.duration import STREAMS, DurationHead
 from ltx2cpp.networks.text import PromptEncoder
 from ltx2cpp.networks.transformer import Transformer
 from ltx2cpp.networks.video import Upsampler, VideoDecoder, VideoEncoder
-from ltx2cpp.options import LoraMode, LoraSpec
+from ltx2cpp.options import LoraMode, LoraSpec, choose_decoder
 from ltx2cpp.values import Audio, FloatArray, Modality, PromptEmbedding, Velocity
 
 if TYPE_CHECKING:
@@ -81,6 +81,9 @@ class Networks:
         self.video_decoder = self._add(VideoDecoder(models, backend))
         self.exact_video_decoder = self._add(VideoDecoder(models, backend, weight_type="f32"))
         self.diffusion_decoder = self._add(DiffusionDecoder(models, backend))
+        self.exact_diffusion_decoder = self._add(
+            DiffusionDecoder(models, backend, weight_type="f32")
+        )
         self.audio_encoder = self._add(AudioEncoder(models, backend))
         self.audio_decoder = self._add(AudioDecoder(models, backend))
         self.spatial_upsampler = self._add(Upsampler("spatial", models, backend))
@@ -258,20 +261,7 @@ class Networks:
         Raises:
             ArgumentError: an unknown decoder, one that the files lack, or options of the other.
         """
-        models, decoder = self._models, options.get("decoder")
-        if decoder is None:
-            decoder = "diffusion" if models.decodes_by_diffusion else "conv"
-        if decoder not in DECODERS:
-            raise ArgumentError(
-                f"decoder: expected one of {', '.join(DECODERS)}, found {decoder!r}"
-            )
-        held = {"conv": models.video_decoder, "diffusion": models.diffusion_decoder}
-        if held[decoder] is None and any(held.values()):
-            other = next(name for name, component in held.items() if component is not None)
-            raise ArgumentError(
-                f"decoder: the files hold the {other} video decoder only, found {decoder!r}; give "
-                "the other one as video_decoder="
-            )
+        decoder = choose_decoder(options.get("decoder"), held_decoders(self._models))
         if decoder == "conv":
             for name in ("noise", "seed", "edges", "steps", "tiling"):
                 if options.get(name) is not None and options.get(name) != "shift":

@@ -99,13 +99,6 @@ class VideoDecoder:
         return self._backend.finite(frames, "video decoder", self._component())
 
     def _component(self) -> Component:
-        diffusion = self._models.diffusion_decoder
-        if self._models.video_decoder is None and diffusion is not None:
-            raise UnsupportedError(
-                f"{diffusion.source}: holds the diffusion video decoder, which decodes latents "
-                "(decode_video) and not yet the clips of a generation; give the file with the "
-                "convolutional decoder (its name holds 'vae-conv') as video_decoder="
-            )
         return self._models.require("video_decoder")
 
 

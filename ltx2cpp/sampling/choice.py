@@ -18,8 +18,8 @@ from ltx2cpp.sampling.samplers import (
 )
 from ltx2cpp.values import FloatArray
 
-# Keep the added noise apart from the noise that a clip with the same seed starts from.
-_STEP_OFFSET, _INNER_OFFSET = 10_000, 20_000
+# Keep other noise apart from that which a clip with the same seed starts from.
+_STEP_OFFSET, _INNER_OFFSET, _DECODER_OFFSET = 10_000, 20_000, 30_000
 _SEEDS = 2**64
 
 
@@ -61,6 +61,11 @@ class SamplerChoice:
         inner = NoiseSource((self.noise_seed + _INNER_OFFSET) % _SEEDS).normal
         inner_eta = 0.5 if self.eta is None else self.eta
         return lambda: Res2sSampler(step, inner, inner_eta)
+
+
+def decoder_seed(seed: int) -> int:
+    """Return the seed of the noise that the pictures of a clip are decoded from."""
+    return (seed + _DECODER_OFFSET) % _SEEDS
 
 
 def _given_noise(noise: tuple[FloatArray, ...]) -> NoiseCall:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from ltx2cpp.config.diffusion_decoder import DecoderStage, DiffusionDecoderConfi
 from ltx2cpp.config.fields import Shapes
 from ltx2cpp.errors import ArgumentError, ConfigError, UnsupportedError
 from ltx2cpp.networks.decoder_tiles import DecoderGeometry, least_overlaps, size_floor
+from ltx2cpp.networks.tile_sizes import tilings
 
 RELEASED = DiffusionDecoderConfig(
     latent_channels=128,
@@ -139,3 +141,27 @@ def test_a_short_last_tile_grows_to_its_window() -> None:
 def test_tiles_too_small_for_their_overlap() -> None:
     with pytest.raises(ArgumentError, match="overlap of 40 in tiles of 40"):
         DecoderGeometry(RELEASED, (9, 16, 16)).spans({"frames": (40, 40)})
+
+
+@pytest.mark.parametrize(
+    ("latent", "smallest"),
+    [
+        ((16, 16, 24), {"frames": (80, 40), "height": (320, 160), "width": (320, 160)}),
+        # Rows of 17 frames in all have nothing to cut in time.
+        ((3, 16, 24), {"frames": (0, 0), "height": (320, 160), "width": (320, 160)}),
+        ((16, 7, 7), {"frames": (80, 40), "height": (0, 0), "width": (0, 0)}),
+    ],
+)
+def test_sizes_of_tiles_take_ever_less_and_compute_ever_more(
+    latent: tuple[int, int, int], smallest: dict[str, tuple[int, int]]
+) -> None:
+    geometry = DecoderGeometry(RELEASED, latent)
+    choices = tilings(geometry)
+    assert choices[0] is None and choices[-1] == smallest
+    tiles, totals = [], []
+    for tiling in choices:
+        lengths = [[part.end - part.start for part in parts] for parts in geometry.spans(tiling)]
+        tiles.append(math.prod(map(max, lengths)))
+        totals.append(math.prod(map(sum, lengths)))
+    assert tiles == sorted(tiles, reverse=True) and totals == sorted(totals)
+    assert len(set(tiles)) == len(tiles) < 20

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 
 import pytest
 
 from ltx2cpp.errors import DeviceMemoryError
+from ltx2cpp.generation.phases.decode import CONV_SIZES
 from ltx2cpp.memory.fit import Device, MemoryPolicy, advice_for, fit, frames_that_fit
 from ltx2cpp.memory.plan import (
+    WHOLE,
     DecodePieces,
     Keeping,
     MemoryPlan,
@@ -86,6 +89,8 @@ class Needs:
     """A generation whose decode shrinks with its pieces."""
 
     num_frames = 121
+    cut_by_memory = False
+    decode_sizes: Sequence[DecodePieces] = CONV_SIZES
 
     def phases(self, pieces: DecodePieces) -> list[PhaseNeeds]:
         chunk, tile = pieces.chunk_latents, pieces.tile_latents
@@ -151,6 +156,42 @@ def test_a_plan_is_json_with_times() -> None:
     data = json.loads(json.dumps(plan.to_dict()))
     assert data["seconds"] == pytest.approx(1.5)
     assert data["phases"][1]["peak_bytes"] == plan.phases[1].peak_bytes
+
+
+class Tiled(Needs):
+    """A clip that is decoded whole, or in tiles that take less and compute more."""
+
+    cut_by_memory = True
+    decode_sizes = (WHOLE, *(DecodePieces(tiling={"frames": (size, 40)}) for size in (96, 80)))
+
+    def phases(self, pieces: DecodePieces) -> list[PhaseNeeds]:
+        size = 20_000 if pieces.tiling is None else 50 * pieces.tiling["frames"][0]
+        decode = need("decode video", "video decoder", in_pieces=True, activation_bytes=size)
+        return [TEXT, DENOISE, decode]
+
+
+@pytest.mark.parametrize(
+    ("free_mib", "size", "keeps"),
+    [
+        (100_000, None, True),
+        (0, 96, True),
+        (7000, 96, True),
+        (5000, 96, False),
+        (4500, 80, False),
+        (900, 80, False),
+    ],
+)
+def test_the_memory_of_the_machine_decides_over_tiles(
+    free_mib: int, size: int | None, keeps: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    policy = MemoryPolicy("auto", None, Device("cpu", 16 * MIB, lambda: free_mib * MIB))
+    plan, settled = policy.plan(Tiled(), MIB), policy.settle(Tiled(), MIB)
+    assert settled == plan and plan.budget_bytes is None
+    assert plan.tiling == (None if size is None else {"frames": (size, 40)})
+    if free_mib != 900:
+        assert (plan.offload, plan.keeps_transformer) == ("phase", keeps)
+    # What does not fit even so is left to the swap of the machine, and said.
+    assert ("'decode video' may need" in caplog.text) == (free_mib == 900)
 
 
 @pytest.mark.parametrize("free_mib", [0, 100, 300, 900, 100_000])

@@ -127,6 +127,12 @@ def _add_clip_options(parser: argparse.ArgumentParser) -> None:
         "taken at it (default: that of --video, --video-in or --reference, otherwise 24)",
     )
     add_hdr_option(clip)
+    clip.add_argument(
+        "--decoder",
+        choices=("conv", "diffusion"),
+        help="what decodes the pictures, where the files of LTX-2.5 hold both (default: that of "
+        "--video-decoder, else of --video-vae)",
+    )
     clip.add_argument("--no-audio", action="store_true", help="make the pictures only")
     add_sound_options(clip)
     add_pipeline_options(parser)
@@ -352,6 +358,7 @@ def _call_arguments(
         "height": arguments.height,
         "num_frames": _num_frames(arguments),
         "frame_rate": arguments.frame_rate,
+        "decoder": arguments.decoder,
         "num_inference_steps": arguments.steps,
         "sigmas": arguments.sigmas,
         "conditions": conditions or None,

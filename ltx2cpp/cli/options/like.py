@@ -30,6 +30,7 @@ _PARAMETERS = {
     "sigmas": "sigmas",
     "generated_keyframes": "generated_keyframes",
     "hdr": "hdr",
+    "decoder": "decoder",
 }
 # Fields of conditions that name a file, or are on or off; all others are numbers or left out.
 _FILE_FIELDS = ("picture", "video", "audio")
@@ -126,7 +127,7 @@ def _check_parameter(path: object, name: str, value: Any) -> None:
     Raises:
         ArgumentError: it is another's.
     """
-    if name in ("prompt", "negative_prompt"):
+    if name in ("prompt", "negative_prompt", "decoder"):
         fits = isinstance(value, str)
     elif name == "sigmas":
         fits = isinstance(value, list) and all(map(_is_number, value))

@@ -59,4 +59,9 @@ def table(plan: MemoryPlan) -> list[str]:
         how += f", pictures decoded {plan.chunk_latents} latent frames at a time"
     if plan.tile_latents is not None:
         how += f" in tiles of {32 * plan.tile_latents} pixels"
+    if plan.tiling is not None:
+        frames, height, width = (plan.tiling[axis][0] for axis in ("frames", "height", "width"))
+        area = " x ".join(str(size) if size else "all" for size in (width, height))
+        how += f", pictures decoded in tiles of {area} pixels"
+        how += f" and {frames} frames" if frames else " and all frames"
     return [*lines, how]

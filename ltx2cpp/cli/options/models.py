@@ -22,6 +22,7 @@ COMPONENTS = {
     "connectors": "the text connectors",
     "text_projection": "the projection of the text encoder's states",
     "video_vae": "the video encoder and decoder",
+    "video_decoder": "a second video VAE, of which only the decoder is taken (LTX-2.5)",
     "audio_vae": "the audio encoder and decoder, mostly with the vocoder",
     "vocoder": "the vocoder, where it is a file of its own",
     "spatial_upsampler": "the spatial latent upsampler",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ltx2cpp.generation.phases.conditions import EncodePictures, EncodeSounds
-from ltx2cpp.generation.phases.decode import DecodeSound, DecodeVideo
+from ltx2cpp.generation.phases.decode import DecodeSound, decode_video
 from ltx2cpp.generation.phases.denoise import Denoise
 from ltx2cpp.generation.phases.length import PredictLength
 from ltx2cpp.generation.phases.phase import Phase, State
@@ -45,7 +45,7 @@ def phases_of(plan: Plan, networks: Networks, known: Collection[str]) -> list[Ph
         *stages,
         TemporalUpscale(plan, networks),
         DecodeSound(plan, networks),
-        DecodeVideo(plan, networks),
+        decode_video(plan, networks),
     ]
     return [phase for phase in phases if phase.is_needed]
 

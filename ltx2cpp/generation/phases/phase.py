@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ltx2cpp.generation.plan import Plan
@@ -123,6 +123,16 @@ class Phase(ABC):
     @abstractmethod
     def release(self) -> None:
         """Free the weights."""
+
+    @property
+    def decode_sizes(self) -> Sequence[DecodePieces]:
+        """Pieces that it may decode a clip in, the largest first."""
+        return (WHOLE,)
+
+    @property
+    def cut_by_memory(self) -> bool:
+        """Whether the memory of the machine decides over these pieces, a limit or not."""
+        return False
 
     def _report(self, done: int) -> None:
         """Tell the observer how many units are finished."""

@@ -35,11 +35,15 @@ class FakePipeline:
         step_seconds: Time that each step and each frame takes.
         failure: A phase and the error to raise in it.
         on_start: Called when denoising starts.
+        preset: Defaults of the model.
+        loras: LoRAs that the model has.
     """
 
     step_seconds = 0.0
     failure: tuple[str, BaseException] | None = None
     on_start = staticmethod(lambda: None)
+    preset = find_preset("2.3", "dev", 48)
+    loras: Sequence[Any] = ()
 
     def __init__(
         self,
@@ -101,8 +105,7 @@ class FakePipeline:
         return FakeStream(self, prompt, call)
 
     def defaults(self, pipeline: str | None, two_stage: bool | None) -> Preset:
-        preset = find_preset("2.3", "dev", 48)
-        return find_pipeline(pipeline, two_stage, preset).defaults(preset)
+        return find_pipeline(pipeline, two_stage, self.preset).defaults(self.preset)
 
     def encode_video(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
         CALLS.append({"encoded": frames.shape, **self.settings})

@@ -38,12 +38,13 @@ from ltx2cpp.cli.options.prompts import (
     prompt_of,
 )
 from ltx2cpp.cli.options.sampler import add_sampler_options, sampling_of
+from ltx2cpp.cli.options.size import add_size_options, check_words, settle_seconds, settle_size
 from ltx2cpp.cli.options.sound import add_sound_options, foley_of, sound_of
 from ltx2cpp.cli.text import count_noun, spell_bytes
 from ltx2cpp.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from ltx2cpp import LTX2Pipeline, MemoryPlan
+    from ltx2cpp import Condition, LTX2Pipeline, MemoryPlan
     from ltx2cpp.cli.display import Display
     from ltx2cpp.cli.options.like import LikeClip
     from ltx2cpp.media import OutputFormat, SavedMedia
@@ -121,6 +122,7 @@ def _add_clip_options(parser: argparse.ArgumentParser) -> None:
         help="frames, 8 k + 1: 1, 9, 17 ... 121 ...; 1 for a .png; auto: as long as the prompt "
         "asks for, 1 to 20 seconds (LTX-2.5, needs --duration-head)",
     )
+    add_size_options(clip)
     add_frame_rate_option(
         clip,
         "frames per second, also 23.976 or 24000/1001; given clips are "
@@ -175,6 +177,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Generate, write, and print the result."""
     from ltx2cpp.cli.display import Display
 
+    check_words(arguments)
     take_model_names(arguments, lambda named: in_words(memory_plan(named, lambda _line: None)))
     started_s = time.perf_counter()
     display = Display(quiet=arguments.quiet)
@@ -232,13 +235,15 @@ def settle_call(arguments: argparse.Namespace, note: Callable[[str], None]) -> C
         files = ", ".join(map(str, dict.fromkeys(like.files)))
         note(f"--like {arguments.like}: reads {files}")
     prompt, seed = prompt_of(arguments), _seed(arguments)
+    conditions = _conditions(arguments, like)
+    settle_seconds(arguments, conditions, note)
     output_format = None if arguments.output is None else _check_outputs(arguments)
     # A clip of another model, made again with the demo, would be something else.
     uses_demo = names_no_model(arguments) and like.preset in (None, _DEMO_PRESET)
-    call = _call_arguments(arguments, like, uses_demo=uses_demo)
+    call = _call_arguments(arguments, conditions, uses_demo=uses_demo)
     if output_format is not None and arguments.frame_rate is None:
         # That of a given clip may be one that the output cannot hold.
-        rate = clip_frame_rate(None, call.get("conditions", ()))
+        rate = clip_frame_rate(None, conditions)
         check_output(arguments.output, frame_rate=_doubled_rate(arguments, rate))
     if seed != arguments.seed:
         note(f"seed: {seed}")
@@ -257,14 +262,17 @@ def open_for(arguments: argparse.Namespace, call: Call, observer: Observer) -> L
     )
 
 
-def guided(arguments: argparse.Namespace, call: Call, pipe: LTX2Pipeline) -> dict[str, Any]:
-    """Return the arguments of the call with the guidance, which may change the model's own."""
+def completed(
+    arguments: argparse.Namespace, call: Call, pipe: LTX2Pipeline, note: Callable[[str], None]
+) -> dict[str, Any]:
+    """Return the arguments of the call with what depends on the model: size and guidance."""
+    keywords = settle_size(arguments, call.arguments, pipe, note)
     guidance = guidance_of(
         arguments,
         call.like.guidance,
-        lambda: pipe.defaults(arguments.pipeline, arguments.two_stage).guidance,
+        lambda: pipe.defaults(keywords.get("pipeline"), keywords.get("two_stage")).guidance,
     )
-    return {**call.arguments, **guidance}
+    return {**keywords, **guidance}
 
 
 def memory_plan(arguments: argparse.Namespace, note: Callable[[str], None]) -> MemoryPlan:
@@ -273,7 +281,7 @@ def memory_plan(arguments: argparse.Namespace, note: Callable[[str], None]) -> M
 
     call = settle_call(arguments, note)
     with open_for(arguments, call, Observer()) as pipe:
-        keywords = guided(arguments, call, pipe)
+        keywords = completed(arguments, call, pipe, note)
         if keywords.get("num_frames") == "auto":
             note("--num-frames auto: this is the longest clip that a prompt may ask for")
         return pipe.memory_plan(call.prompt, **keywords)
@@ -345,13 +353,16 @@ def _check_outputs(arguments: argparse.Namespace) -> OutputFormat:
     return file_format
 
 
+def _conditions(arguments: argparse.Namespace, like: LikeClip) -> list[Condition]:
+    """Return what the clip is held to."""
+    conditions, foley = conditions_of(arguments) or list(like.conditions), foley_of(arguments)
+    return conditions if foley is None else [*conditions, foley]
+
+
 def _call_arguments(
-    arguments: argparse.Namespace, like: LikeClip, *, uses_demo: bool
+    arguments: argparse.Namespace, conditions: list[Condition], *, uses_demo: bool
 ) -> dict[str, Any]:
     """Collect the arguments of the pipeline call; what was left out is left to the preset."""
-    conditions, foley = conditions_of(arguments) or list(like.conditions), foley_of(arguments)
-    if foley is not None:
-        conditions.append(foley)
     options = {
         "negative_prompt": negative_prompt_of(arguments),
         "width": arguments.width,
@@ -384,7 +395,7 @@ def _generate(arguments: argparse.Namespace, call: Call, display: Display) -> _R
     from ltx2cpp import media
 
     with open_for(arguments, call, display) as pipe:
-        keywords = guided(arguments, call, pipe)
+        keywords = completed(arguments, call, pipe, display.note)
         if call.uses_demo:
             display.note(_DEMO_NOTE)
         if call.output_format is media.OutputFormat.LATENTS:

@@ -39,8 +39,10 @@ def run(arguments: argparse.Namespace) -> None:
     from ltx2cpp.cli.options.memory import print_plan
     from ltx2cpp.cli.options.models import NAMED
     from ltx2cpp.cli.options.names import headers_of_names
+    from ltx2cpp.cli.options.size import check_words
 
     display = Display(quiet=arguments.quiet)
+    check_words(arguments)
     with (
         logging_to(display.insist, level=level_of(arguments.verbose)),
         headers_of_names(arguments, NAMED) as named,

@@ -79,7 +79,10 @@ def fill_from_clip(arguments: argparse.Namespace) -> LikeClip:
     if arguments.prompt_words is not None:
         arguments.prompt, arguments.prompt_words = arguments.prompt_words, None
     replacing = {
-        "sigmas": arguments.steps,
+        "sigmas": arguments.steps if arguments.quality is None else True,
+        "width": arguments.size or arguments.quality,
+        "height": arguments.size or arguments.quality,
+        "num_frames": arguments.seconds,
         "prompt": arguments.embedding,
         "negative_prompt": arguments.negative_embedding,
         # That pipeline has keyframes of its own.
@@ -115,7 +118,7 @@ def fill_from_clip(arguments: argparse.Namespace) -> LikeClip:
         loras = ", ".join(str(entry) for entry in map(_spell_lora, parameters["loras"]))
         lacking = f"{arguments.like} was made with LoRAs; give them as --lora: {loras}"
     guidance = None
-    if arguments.guidance_scale is None and "guidance" in parameters:
+    if arguments.guidance_scale is None and arguments.quality is None and "guidance" in parameters:
         guidance = _guidance(arguments.like, parameters["guidance"])
     preset = parameters.get("preset")
     return LikeClip(preset, tuple(conditions), guidance, lacking, tuple(files))
@@ -167,7 +170,7 @@ def _fill_sound(arguments: argparse.Namespace, entry: Any) -> list[str | os.Path
 
 def _fill_sampler(arguments: argparse.Namespace, parameters: Mapping[str, Any]) -> None:
     entry = parameters.get("sampler")
-    if arguments.sampler is not None or not isinstance(entry, dict):
+    if arguments.sampler is not None or arguments.quality or not isinstance(entry, dict):
         return
     arguments.sampler = entry.get("name")
     if arguments.eta is None:

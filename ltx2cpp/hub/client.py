@@ -88,7 +88,7 @@ class Client:
         except ImportError as error:
             raise HubError(
                 "models are fetched by name through the package huggingface_hub, which is not "
-                f"installed here ({error}); pip install 'ltx2cpp[hub]', or give paths"
+                f"installed here ({error}); pip install 'huggingface_hub>=1.5,<3', or give paths"
             ) from error
         self._hub: Any = huggingface_hub
         self.headers: dict[tuple[str, str, str], bytes] = {}

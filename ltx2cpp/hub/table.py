@@ -18,7 +18,7 @@ from ltx2cpp.paths import is_file
 
 USER_TABLE = "ltx2cpp-models.json"
 # Weights that a name without any means, the first that the table has.
-_USUAL_WEIGHTS = ("q8_0", "bf16", "fp8", "q4_k_xl")
+_USUAL_WEIGHTS = ("q8_0", "q4_k_xl", "bf16", "fp8")
 _CONDITIONS = ("", "two-stage", "temporal")
 _TEXTS = ("role", "repository", "file", "sha256", "licence", "when")
 

@@ -313,9 +313,9 @@ def _handler(hub: StubHub) -> type[BaseHTTPRequestHandler]:
             try:
                 for piece in file.read(start, stop):
                     piece = bytes(len(piece)) if fault.changed else piece[:left]
-                    self.wfile.write(piece)
                     with hub.lock:
                         hub.sent[path] = hub.sent.get(path, 0) + len(piece)
+                    self.wfile.write(piece)
                     hub.on_piece()
                     left -= len(piece)
                     if left <= 0 and fault.cut_after is not None:

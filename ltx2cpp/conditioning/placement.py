@@ -307,6 +307,10 @@ def _place_image(
             "to 33 or a strength below 1",
             name,
         )
+    if reading.hdr is not None and image.crf:
+        raise ArgumentError(
+            f"{name}: a crf (--image-crf) compresses display colours; with hdr leave it out"
+        )
     frames = reading.picture(name, image.picture, crf)[None]
     replace = frame == 0 and not image.append
     return Placement(

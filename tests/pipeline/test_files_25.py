@@ -17,10 +17,10 @@ from helpers.stored_models import DIT, Model, Stored, read_stored, renamed, writ
 from helpers.stored_types import pack
 from helpers.transformer_cases import make_modality
 
-from ltx2cpp import LTX2Pipeline, ModelFiles
+from ltx2cpp import LoraSpec, LTX2Pipeline, ModelFiles
 from ltx2cpp.checkpoint import open_checkpoint, read_bytes
 from ltx2cpp.convert import convert
-from ltx2cpp.errors import ConfigError, UnsupportedError
+from ltx2cpp.errors import ConfigError, UnsupportedError, WeightError
 from ltx2cpp.model.inspection import inspect_file
 from ltx2cpp.model.llama_cpp import gguf_name
 
@@ -38,14 +38,20 @@ def official(fixture_c: Path) -> dict[str, Path]:
     }
 
 
-def open_files(files: dict[str, Path]) -> LTX2Pipeline:
+def open_files(files: dict[str, Path], *loras: LoraSpec) -> LTX2Pipeline:
     return LTX2Pipeline(
-        ModelFiles(**files, variant="distilled"), device="cpu", weight_type="f32", threads=1
+        ModelFiles(**files, variant="distilled"),
+        device="cpu",
+        weight_type="f32",
+        threads=1,
+        loras=loras,
     )
 
 
-def results(files: dict[str, Path], prompt: str = PROMPT) -> dict[str, np.ndarray]:
-    with open_files(files) as pipe:
+def results(
+    files: dict[str, Path], prompt: str = PROMPT, loras: tuple[LoraSpec, ...] = ()
+) -> dict[str, np.ndarray]:
+    with open_files(files, *loras) as pipe:
         ids = pipe.tokenize(prompt)
         embedding = pipe.encode_prompt(prompt)
         rng = np.random.default_rng(3)
@@ -245,3 +251,64 @@ def pack_gemma(stored: Model) -> tuple[Model, Model]:
             packed |= {stem + end: Stored(*part) for end, part in parts.items()}
             exact[name] = plain("f32", values)
     return packed, exact
+
+
+# -- LoRAs ----------------------------------------------------------------------------------------
+
+# Stored weight -> the module as a LoRA names it, one of every component.
+_BLOCK, _CONNECTOR = "transformer_blocks.", "video_embeddings_connector.transformer_1d_blocks."
+LORA_MODULES = {
+    f"{DIT}{name}": f"diffusion_model.{name}"
+    for name in (
+        f"{_BLOCK}1.ff.net.0.proj",
+        f"{_BLOCK}0.audio_to_video_attn.to_k",
+        f"{_CONNECTOR}1.attn1.to_q",
+    )
+} | {
+    f"{PROJECTION}audio_aggregate_embed": f"{PROJECTION}audio_aggregate_embed",
+    "model.layers.5.self_attn.k_proj": "text_encoder.model.layers.5.self_attn.k_proj",
+    "model.layers.2.mlp.down_proj": "model.language_model.layers.2.mlp.down_proj",
+}
+
+
+def test_a_lora_changes_every_component(official: dict[str, Path], tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    factors: Model = {}
+    merged = {}
+    for role, path in official.items():
+        stored, metadata = read_stored(path)
+        for name, module in LORA_MODULES.items():
+            if f"{name}.weight" not in stored:
+                continue
+            values = values_of(stored[f"{name}.weight"])
+            down = 0.1 * rng.standard_normal((3, values.shape[1]), np.float32)
+            up = 0.1 * rng.standard_normal((len(values), 3), np.float32)
+            factors[f"{module}.lora_A.weight"] = plain("f32", down)
+            factors[f"{module}.lora_B.weight"] = plain("f32", up)
+            stored[f"{name}.weight"] = plain("f32", values + 0.5 * up @ down)
+        merged[role] = write_stored(tmp_path / f"{role}.safetensors", stored, metadata)
+    assert len(factors) == 2 * len(LORA_MODULES)
+    path = write_stored(
+        tmp_path / "ltx-2.5-22b-ic-lora-detail.safetensors",
+        factors,
+        {"reference_downscale_factor": "2"},
+    )
+    found = inspect_file(path)
+    assert found.lora is not None and found.lora.reference_downscale_factor == 2
+    assert found.description == "LoRA for 6 modules of LTX-2.5: it changes a model but is none"
+    want = results(merged)
+    for name, values in results(official, loras=(LoraSpec(path, 0.5),)).items():
+        compare(name, values, want[name], tolerances.TRANSFORMER_F32)
+
+
+def test_a_global_layer_has_no_values_to_change(official: dict[str, Path], tmp_path: Path) -> None:
+    stem = "text_encoder.model.layers.5.self_attn.v_proj"
+    path = write_stored(
+        tmp_path / "lora.safetensors",
+        {
+            f"{stem}.lora_A.weight": plain("f32", np.ones((2, 72), np.float32)),
+            f"{stem}.lora_B.weight": plain("f32", np.ones((40, 2), np.float32)),
+        },
+    )
+    with pytest.raises(WeightError, match=r"layers\.5\.self_attn\.v_proj"):
+        open_files(official, LoraSpec(path))

@@ -82,6 +82,7 @@ def test_pictures_are_decoded_in_float32(
         ({"hdr": "PQ"}, "hdr: expected one of"),
         ({"images": "a.exr"}, "is an EXR file, whose colours have to be named"),
         ({"images": "a.png", "hdr": "ACESCG"}, "is no EXR file, as all pictures are with hdr"),
+        ({"images": [("a.exr", 0, 1.0, 18)], "hdr": "ACESCG"}, "compresses display colours"),
         ({"images": ["a.exr", "a.png"], "hdr": "ACESCG"}, "a.png: is no EXR file"),
         (
             {"conditions": Retake(np.zeros((9, 64, 64, 3), np.uint8)), "hdr": "ACESCG"},

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from helpers.checkpoint_writers import write_safetensors
-from helpers.model_writers import released_transformer, write_model
+from helpers.model_writers import released_transformer, write_gemma, write_model
 from released.configs import released_config
 from released.ltx25 import GEMMA_VERSION, gemma_config, text_encoder_tensors, transformer_tensors
 
@@ -211,6 +211,11 @@ def test_gemma_4_with_an_older_transformer(tmp_path: Path) -> None:
     encoder = write_encoder(tmp_path / "gemma4.safetensors")
     with pytest.raises(ConfigError, match=r"this is Gemma 4.*LTX-2\.3, which needs Gemma 3"):
         resolve(ModelFiles(transformer=older, text_encoder=encoder))
+
+
+def test_gemma_3_with_this_transformer(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"this is Gemma 3, but .*LTX-2\.5, which needs its own"):
+        open_both(tmp_path, write_gemma(tmp_path / "gemma", 2))
 
 
 @pytest.mark.parametrize("text", ["[]", "{", '{"gemma_version": '])

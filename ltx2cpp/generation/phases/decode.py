@@ -34,6 +34,8 @@ CONV_SIZES = (
 _FRAMES_AT_ONCE = 8
 # A chunk of frames as the core gives it, its levels before they are rounded, and the bytes.
 _CHUNK_COPIES = 2.25
+# With codes in place of the bytes, and frames as the colours that go into files.
+_HDR_CHUNK_COPIES = 4.0
 
 
 class DecodeSound(Phase):
@@ -110,6 +112,11 @@ class DecodeVideo(Phase):
         cells = (shape.latent_frames, shape.latent_height, shape.latent_width)
         return self._plan.model.video_channels, *cells
 
+    @property
+    def _copies(self) -> float:
+        """What a chunk takes on its way to pictures, in sizes of it."""
+        return _CHUNK_COPIES if self._plan.hdr is None else _HDR_CHUNK_COPIES
+
     def _pictures(self, chunks: Iterator[FloatArray]) -> Iterator[FrameArray]:
         done = 0
         levels = to_uint8 if self._plan.hdr is None else to_codes
@@ -147,7 +154,7 @@ class DecodeByConvolution(DecodeVideo):
             self.name,
             self.component,
             (network,),
-            int(_CHUNK_COPIES * network.output_bytes) + 2 * math.prod(latent) * FLOAT_BYTES,
+            int(self._copies * network.output_bytes) + 2 * math.prod(latent) * FLOAT_BYTES,
             cost.video_decoder_flop(config, *latent[1:]),
             in_pieces=True,
         )
@@ -195,7 +202,7 @@ class DecodeByDiffusion(DecodeVideo):
             self.component,
             (network,),
             arrays
-            + int(_CHUNK_COPIES * 3 * pixels * FLOAT_BYTES)
+            + int(self._copies * 3 * pixels * FLOAT_BYTES)
             + 2 * math.prod(latent) * FLOAT_BYTES,
             self._decoder.flop(latent, pieces.tiling),
             in_pieces=True,

@@ -132,7 +132,7 @@ def _outputs(name: str, tensors: Mapping[str, TensorInfo]) -> int:
 
 def _shapes(stored: Shape, form: _Form, outputs: int) -> Iterator[Shape]:
     """Yield the shapes of a form that have the number of elements, the likeliest first."""
-    count = math.prod(stored)
+    count, stored = math.prod(stored), stored or (1,)
     if 1 in stored and len(stored) > form.axes:
         stored = _without_ones(stored, form.axes)
         yield from (stored,) if len(stored) == form.axes else ()

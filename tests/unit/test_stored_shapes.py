@@ -90,6 +90,19 @@ def test_text_encoder_keeps_its_shapes(tmp_path: Path) -> None:
     assert found == meant
 
 
+@pytest.mark.parametrize("shape", [(), (1,), (3,)])
+def test_tensors_of_no_form_are_told_by_their_name_alone(shape: Shape, tmp_path: Path) -> None:
+    """Damaged files have single numbers, or none, for any tensor; biases may be whole."""
+    whole = {**released_tensors("2.3", 1), **released_gemma_tensors(1, 64)}
+    for names in (".bias", "nothing is whole"):
+        tensors: Tensors = {
+            name: (dtype, full if name.endswith(names) else shape)
+            for name, (dtype, full) in whole.items()
+        }
+        found = sort_tensors(open_checkpoint(write_safetensors(tmp_path / "m", tensors)))
+        assert {"transformer", "video_vae", "vocoder", "text_encoder"} <= set(found.groups)
+
+
 # Official layout, with extents of one wherever a smaller model could have them.
 _SMALL: Tensors = {
     "vae.decoder.conv_in.conv.weight": ("F16", (1, 4, 3, 3, 3)),

@@ -32,8 +32,9 @@ OUTCOMES = ("typed", "accepted", "fault")
 # Of the clock: on a machine that is busy with other things a case may wait for half a minute.
 _HANG_S = 120.0
 _POLL_S = 0.05
-# Cases of one cause whose files a child keeps.
+# Cases of one cause whose files a child keeps, and the largest file of them.
 _KEPT_OF_A_KIND = 2
+_MAX_KEPT_BYTES = 1 << 24
 # Beyond what a child begins with; the ceilings of memory end far below.
 _ADDRESS_BYTES = 8 << 30
 # How the reports of sanitizers begin, and the lines of one that tell.
@@ -283,6 +284,6 @@ def _keep(kept: Path, case_folder: Path, fault: Fault) -> None:
     target.mkdir(parents=True)
     (target / "fault.txt").write_text(f"{fault.kind}\n\n{fault.text}\n", encoding="utf-8")
     for entry in case_folder.iterdir() if case_folder.is_dir() else ():
-        # Pipes and links to nowhere are made again from the seed.
-        if entry.is_file() and not entry.is_symlink() and entry.stat().st_blocks < 1 << 15:
+        # Pipes, links to nowhere and files of holes are made again from the seed.
+        if entry.is_file() and not entry.is_symlink() and entry.stat().st_size < _MAX_KEPT_BYTES:
             shutil.copyfile(entry, target / entry.name)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +28,12 @@ from ltx2cpp.cli.options.models import (
     open_pipeline,
     take_model_names,
 )
+from ltx2cpp.cli.options.output_names import (
+    add_seeds_option,
+    clips_of,
+    outputs_of,
+    with_free_names,
+)
 from ltx2cpp.cli.options.outputs import keep_inputs
 from ltx2cpp.cli.options.pipelines import add_pipeline_options
 from ltx2cpp.cli.options.prompts import (
@@ -40,7 +44,7 @@ from ltx2cpp.cli.options.prompts import (
 from ltx2cpp.cli.options.sampler import add_sampler_options, sampling_of
 from ltx2cpp.cli.options.size import add_size_options, check_words, settle_seconds, settle_size
 from ltx2cpp.cli.options.sound import add_sound_options, foley_of, sound_of
-from ltx2cpp.cli.text import count_noun, spell_bytes
+from ltx2cpp.cli.results import Result, clip_in_words, latents_in_words, print_results
 from ltx2cpp.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -73,7 +77,6 @@ formats of --output: .mp4, .mov, .mkv, .webm, .webp, .gif, .png (one frame), a f
 in / (numbered PNG files), .wav and .m4a (the sound alone), .safetensors (the latents, not
 decoded)"""
 
-_RANDOM_SEED_LIMIT = 2**32
 _DEMO_PRESET = "demo"
 _DEMO_NOTE = (
     "model: the demo that ships with ltx2cpp, moving shapes without sound; --model takes another"
@@ -89,7 +92,12 @@ def add_arguments(parser: argparse.ArgumentParser, *, needs_output: bool = True)
     )
     add_embedding_options(parser)
     parser.add_argument(
-        "-o", "--output", required=needs_output, metavar="FILE", help="file or folder to write"
+        "-o",
+        "--output",
+        required=needs_output,
+        metavar="FILE",
+        help="file or folder to write; {seed}, {date}, {time}, {prompt} and {prompt:30} in its "
+        "name are filled in, and it then gets a number rather than take another file's place",
     )
     parser.add_argument(
         "--latents-out",
@@ -143,6 +151,7 @@ def _add_clip_options(parser: argparse.ArgumentParser) -> None:
     sampling.add_argument(
         "-s", "--seed", type=int, metavar="K", help="0 or more; left out or -1: a random one"
     )
+    add_seeds_option(sampling)
     sampling.add_argument(
         "--steps", "--num-inference-steps", type=int, metavar="S", help="denoising steps"
     )
@@ -154,23 +163,6 @@ def _add_clip_options(parser: argparse.ArgumentParser) -> None:
     )
     add_sampler_options(sampling)
     add_guidance_options(parser)
-
-
-@dataclass(frozen=True, slots=True)
-class _Result:
-    """What one run gave.
-
-    Attributes:
-        saved: the output.
-        latents: the file of latents beside it, if any.
-        content: what the output holds, in words: "17 frames of 256 x 256, 24 fps".
-        info: every value that was used.
-    """
-
-    saved: SavedMedia
-    latents: SavedMedia | None
-    content: str
-    info: dict[str, Any]
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -185,14 +177,17 @@ def run(arguments: argparse.Namespace) -> None:
     if call.like.lacking is not None:
         display.insist(call.like.lacking)
     outputs = (arguments.output, arguments.latents_out)
-    result = display.run(
-        lambda: _generate(arguments, call, display),
-        verbose=arguments.verbose,
-        output_folders=[Path(path).resolve().parent for path in outputs if path],
-    )
-    total_s = time.perf_counter() - started_s
-    display.print_table(total_s)
-    _print_result(arguments, result, display, total_s)
+    results: list[Result] = []
+    try:
+        display.run(
+            lambda: _generate(arguments, call, display, results, started_s),
+            verbose=arguments.verbose,
+            output_folders=[Path(path).resolve().parent for path in outputs if path],
+        )
+        display.print_table(time.perf_counter() - started_s)
+    finally:
+        # Clips that were finished before another failed are there.
+        print_results(results, as_json=arguments.json, as_list=arguments.seeds is not None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +196,8 @@ class Call:
 
     Attributes:
         prompt: text or contexts.
-        arguments: keyword arguments of the call, without guidance.
+        arguments: keyword arguments of the call, without seed and guidance.
+        clips: the options of each clip to make, which differ in seed and names.
         output_format: format of --output; None where nothing is written.
         like: what a clip given as --like adds.
         uses_demo: whether the demo model makes it.
@@ -209,6 +205,7 @@ class Call:
 
     prompt: str | PromptEmbedding
     arguments: dict[str, Any]
+    clips: list[argparse.Namespace]
     output_format: OutputFormat | None
     like: LikeClip
     uses_demo: bool
@@ -229,25 +226,30 @@ def settle_call(arguments: argparse.Namespace, note: Callable[[str], None]) -> C
     from ltx2cpp.media import check_output
 
     like = LikeClip() if arguments.like is None else fill_from_clip(arguments)
-    outputs = [("--output", arguments.output), ("--latents-out", arguments.latents_out)]
-    keep_inputs(arguments, [*outputs, *hdr_outputs(arguments)], like.files)
+    clips = clips_of(arguments)
+    for clip in clips:
+        keep_inputs(clip, [*outputs_of(clip), *hdr_outputs(clip)], like.files)
     if like.files:
         files = ", ".join(map(str, dict.fromkeys(like.files)))
         note(f"--like {arguments.like}: reads {files}")
-    prompt, seed = prompt_of(arguments), _seed(arguments)
+    prompt = prompt_of(arguments)
     conditions = _conditions(arguments, like)
     settle_seconds(arguments, conditions, note)
-    output_format = None if arguments.output is None else _check_outputs(arguments)
+    output_format = None
+    for clip in clips if arguments.output is not None else ():
+        clip.num_frames = arguments.num_frames
+        output_format = _check_outputs(clip)
     # A clip of another model, made again with the demo, would be something else.
     uses_demo = names_no_model(arguments) and like.preset in (None, _DEMO_PRESET)
     call = _call_arguments(arguments, conditions, uses_demo=uses_demo)
     if output_format is not None and arguments.frame_rate is None:
         # That of a given clip may be one that the output cannot hold.
         rate = clip_frame_rate(None, conditions)
-        check_output(arguments.output, frame_rate=_doubled_rate(arguments, rate))
-    if seed != arguments.seed:
-        note(f"seed: {seed}")
-    return Call(prompt, {**call, "seed": seed}, output_format, like, uses_demo)
+        check_output(clips[0].output, frame_rate=_doubled_rate(arguments, rate))
+    if clips[0].seed != arguments.seed:
+        more = f" to {clips[-1].seed}" if len(clips) > 1 else ""
+        note(f"seed: {clips[0].seed}{more}")
+    return Call(prompt, call, clips, output_format, like, uses_demo)
 
 
 def open_for(arguments: argparse.Namespace, call: Call, observer: Observer) -> LTX2Pipeline:
@@ -284,14 +286,9 @@ def memory_plan(arguments: argparse.Namespace, note: Callable[[str], None]) -> M
         keywords = completed(arguments, call, pipe, note)
         if keywords.get("num_frames") == "auto":
             note("--num-frames auto: this is the longest clip that a prompt may ask for")
-        return pipe.memory_plan(call.prompt, **keywords)
-
-
-def _seed(arguments: argparse.Namespace) -> int:
-    # sd-cli's spelling of a random seed is -1.
-    if arguments.seed is None or arguments.seed == -1:
-        return secrets.randbelow(_RANDOM_SEED_LIMIT)
-    return int(arguments.seed)
+        if len(call.clips) > 1:
+            note(f"--seeds {len(call.clips)}: this is what each of the clips takes")
+        return pipe.memory_plan(call.prompt, **keywords, seed=call.clips[0].seed)
 
 
 def _num_frames(arguments: argparse.Namespace) -> int | str | None:
@@ -391,41 +388,49 @@ def _call_arguments(
     return {**call, "audio": (wants_sound or not uses_demo) and not arguments.no_audio}
 
 
-def _generate(arguments: argparse.Namespace, call: Call, display: Display) -> _Result:
-    from ltx2cpp import media
-
+def _generate(
+    arguments: argparse.Namespace,
+    call: Call,
+    display: Display,
+    results: list[Result],
+    started_s: float,
+) -> None:
+    """Make the clips, and add each to the results when it is written."""
     with open_for(arguments, call, display) as pipe:
         keywords = completed(arguments, call, pipe, display.note)
         if call.uses_demo:
             display.note(_DEMO_NOTE)
-        if call.output_format is media.OutputFormat.LATENTS:
-            output = pipe(call.prompt, **keywords, output="latents")
-            saved = media.save(output, arguments.output)
-            content = _latents_in_words(output)
-            return _Result(saved, _save_latents(arguments, output), content, output.info)
-        stream = pipe.stream(call.prompt, **keywords)
-        latents = _save_latents(arguments, stream)
-        saved = media.save_stream(stream, arguments.output)
-        return _Result(saved, latents, _clip_in_words(saved, stream), stream.info)
+        for index, clip in enumerate(call.clips, 1):
+            if len(call.clips) > 1:
+                display.note(f"clip {index} of {len(call.clips)}, seed {clip.seed}")
+            known_phases = len(display.phases)
+            call_keywords = {**keywords, "seed": clip.seed}
+            made = _make(arguments, clip, call, pipe, call_keywords)
+            ended_s = time.perf_counter()
+            results.append(Result(*made, ended_s - started_s, display.phases[known_phases:]))
+            started_s = ended_s
 
 
-def _latents_in_words(output: GenerationOutput) -> str:
-    parts = []
-    if (video := output.video_latent) is not None:
-        _, frames, height, width = video.shape
-        parts.append(f"{count_noun(frames, 'latent frame')} of {width} x {height}")
-    if (sound := output.audio_latent) is not None:
-        parts.append(f"{count_noun(sound.shape[1], 'latent frame')} of sound")
-    if (keyframes := output.keyframe_latents) is not None:
-        parts.append(count_noun(keyframes.shape[1], "keyframe"))
-    return "latents: " + ", ".join(parts)
+def _make(
+    arguments: argparse.Namespace,
+    clip: argparse.Namespace,
+    call: Call,
+    pipe: LTX2Pipeline,
+    keywords: dict[str, Any],
+) -> tuple[SavedMedia, SavedMedia | None, str, dict[str, Any]]:
+    """Make one clip; return what was written, the latents beside it, its content, its values."""
+    from ltx2cpp import media
 
-
-def _clip_in_words(saved: SavedMedia, stream: GenerationStream) -> str:
-    if saved.format.is_sound:
-        return f"sound of {round(saved.length_s or 0.0, 3):g} s"
-    frames = count_noun(saved.num_frames, "frame")
-    return f"{frames} of {stream.width} x {stream.height}, {stream.frame_rate:g} fps"
+    if call.output_format is media.OutputFormat.LATENTS:
+        output = pipe(call.prompt, **keywords, output="latents")
+        clip = with_free_names(arguments, clip)
+        saved = media.save(output, clip.output)
+        return saved, _save_latents(clip, output), latents_in_words(output), output.info
+    stream = pipe.stream(call.prompt, **keywords)
+    clip = with_free_names(arguments, clip)
+    latents = _save_latents(clip, stream)
+    saved = media.save_stream(stream, clip.output)
+    return saved, latents, clip_in_words(saved, stream), stream.info
 
 
 def _save_latents(
@@ -442,27 +447,3 @@ def _save_latents(
         clip.keyframe_latents,
         parameters=clip.info,
     )
-
-
-def _print_result(
-    arguments: argparse.Namespace, result: _Result, display: Display, total_s: float
-) -> None:
-    saved, info = result.saved, result.info
-    latents = str(result.latents.path) if result.latents else None
-    if arguments.json:
-        phases = [
-            {"name": p.name, "seconds": round(p.seconds, 4), "peak_bytes": p.peak_bytes}
-            for p in display.phases
-        ]
-        report = {
-            **saved.to_dict(),
-            "latents": latents,
-            "parameters": info,
-            "seconds": round(total_s, 3),
-            "phases": phases,
-        }
-        print(json.dumps(report, indent=2))
-        return
-    print(f"{saved.path}: {result.content}, {spell_bytes(saved.size_bytes)}, seed {info['seed']}")
-    if latents:
-        print(f"{latents}: latents")

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from typing import TYPE_CHECKING, Any
 
 from ltx2cpp.cli.options.common import add_output_options
 from ltx2cpp.cli.options.names import add_hub_options, open_hub, report
 from ltx2cpp.cli.text import spell_bytes
+
+if TYPE_CHECKING:
+    from ltx2cpp.hub import Download
 
 SUMMARY = "fetch a model by its name"
 
@@ -41,6 +45,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_output_options(parser)
 
 
+def _memory(download: Download) -> str:
+    """Return whether a clip as the model's makers mean it fits, by headers alone; "" for parts.
+
+    Raises:
+        Error: the files do not belong together.
+    """
+    from ltx2cpp import LTX2Pipeline, ModelFiles
+    from ltx2cpp.cli.options.memory import in_words
+
+    roles = {wanted.role for wanted in download.wanted}
+    if "text_encoder" not in roles or not roles & {"transformer", "checkpoint"}:
+        return ""
+    with download.headers() as paths:
+        files: dict[str, Any] = {
+            role: path for role, path in paths.items() if role != "distilled_lora"
+        }
+        with LTX2Pipeline(ModelFiles(**files)) as pipe:
+            return in_words(pipe.memory_plan("a clip of a usual prompt"))
+
+
 def run(arguments: argparse.Namespace) -> None:
     """Fetch, and print where the files are."""
     from ltx2cpp.cli.display import Display
@@ -60,6 +84,8 @@ def run(arguments: argparse.Namespace) -> None:
         display.note(f"{name}:")
         for line in report(download):
             display.note(line)
+        if memory := _memory(download):
+            display.note(f"memory: {memory}")
         size_bytes, missing_bytes = download.size_bytes, download.missing_bytes
         paths = {}
         if not arguments.dry_run:

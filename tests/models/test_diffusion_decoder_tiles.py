@@ -1,0 +1,107 @@
+"""Tiles of the diffusion decoder against plain numpy, on a made-up decoder of other sizes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import tolerances
+from harness import compare
+from helpers.numpy_diffusion_decoder import PlainDecoder, decoder_shapes
+from safetensors.numpy import save_file
+from synthetic.checkpoints import random_values
+
+from ltx2cpp import LTX2Pipeline, ModelFiles
+from ltx2cpp.config import DecoderStage, DiffusionDecoderConfig
+
+# Windows of every stage differ by axis, strides are the released ones.
+DECODER = DiffusionDecoderConfig(
+    latent_channels=6,
+    out_channels=3,
+    patch_size=4,
+    head_dim=16,
+    stages=(
+        DecoderStage(48, 1, (3, 3, 1), (1, 2, 2), 1),
+        DecoderStage(48, 2, (1, 3, 5), (2, 1, 1), 3),
+        DecoderStage(16, 1, (3, 1, 3), (2, 2, 2), 1),
+        DecoderStage(16, 1, (3, 3, 1), (2, 2, 2), 1),
+    ),
+    channels=16,
+    depth=2,
+    window=(3, 5, 3),
+    timestep_channels=24,
+    timestep_scale=1000.0,
+    num_steps=1,
+    output_type="x0",
+)
+# 25 frames of 96 x 128: two rows of tiles in time, of which the last one grew, and two each way.
+LATENT = (6, 4, 3, 4)
+TILES = {"frames": (16, 8), "height": (72, 32), "width": (96, 32)}
+
+
+@pytest.fixture(scope="module")
+def weights() -> dict[str, np.ndarray]:
+    shapes = decoder_shapes(DECODER)
+    shapes["per_channel_statistics.mean-of-means"] = (6,)
+    shapes["per_channel_statistics.std-of-means"] = (6,)
+    return {
+        name: np.concatenate(list(random_values(name, shape, seed=3))).reshape(shape)
+        for name, shape in shapes.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def pipe(
+    weights: dict[str, np.ndarray], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LTX2Pipeline]:
+    path = tmp_path_factory.mktemp("decoder") / "vae.safetensors"
+    prefixed = {
+        name if name.startswith("per_channel") else f"decoder.{name}": values
+        for name, values in weights.items()
+    }
+    windows = [list(stage.window) for stage in DECODER.stages]
+    decoder = {
+        "_class_name": "NADiffusionDecoder",
+        "stage_kernels": windows,
+        "stage5_kernel": list(DECODER.window),
+        "default_num_inference_steps": 1,
+        "timestep_scale_multiplier": 1000.0,
+    }
+    vae = {"_class_name": "CausalDiffusionVAE", "model_output_type": "x0", "decoder": decoder}
+    save_file(prefixed, path, metadata={"config": json.dumps({"vae": vae})})
+    with LTX2Pipeline(ModelFiles(video_vae=path), device="cpu", threads=1) as opened:
+        assert opened.networks.diffusion_decoder.config == DECODER
+        yield opened
+
+
+def inputs(pipe: LTX2Pipeline) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(1)
+    noise = rng.standard_normal((*pipe.decoder_canvas(LATENT), 3), dtype=np.float32)
+    return rng.standard_normal(LATENT, dtype=np.float32), noise
+
+
+@pytest.mark.parametrize("tiling", [None, TILES], ids=["whole", "tiles"])
+def test_frames_follow_the_formulas(
+    pipe: LTX2Pipeline, weights: dict[str, np.ndarray], tiling: dict[str, Any] | None
+) -> None:
+    latent, noise = inputs(pipe)
+    got = pipe.decode_video(latent, noise=noise, tiling=tiling)
+    want = PlainDecoder(weights, DECODER).decode(latent, noise.astype(np.float64), tiling)
+    compare("frames", got, want, tolerances.VIDEO_F32)
+
+
+@pytest.mark.parametrize(
+    ("tiling", "chunks"),
+    [(None, [25]), (TILES, [7, 8, 10]), ({**TILES, "frames": (24, 16)}, [7, 18])],
+)
+def test_a_stream_has_the_bits_of_the_whole(
+    pipe: LTX2Pipeline, tiling: dict[str, Any] | None, chunks: list[int]
+) -> None:
+    latent, _ = inputs(pipe)
+    whole = pipe.decode_video(latent, tiling=tiling, seed=5)
+    parts = list(pipe.stream_video(latent, tiling=tiling, seed=5))
+    assert list(map(len, parts)) == chunks
+    np.testing.assert_array_equal(np.concatenate(parts), whole)

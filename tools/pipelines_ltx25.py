@@ -59,6 +59,7 @@ _COMMANDS = (
     (f"{_SIZE} --num-frames auto", "a.webm"),
     (f"{_SIZE} --num-frames 25 --pipeline dfr --temporal-rounds 1", "a.mp4"),
     (f"{_CLIP} --temporal-upscale", "a.mkv"),
+    (f"{_CLIP} --video-decoder diffusion.safetensors", "a.mp4"),
     (f"{_CLIP} --hdr ACESCG --image lamp.exr", "a.mp4"),
 )
 
@@ -127,6 +128,8 @@ def _write_inputs(fixture: Path) -> None:
     media.save_video("b.png", [frames[-1:]], frame_rate=24)
     media.save_sound("bell.wav", sound)
     _write_exr("lamp.exr", rng.random((64, 128, 3), np.float32) * 8)
+    decoder = fixture / "ltx-2.5-tiny-video-vae.safetensors"
+    Path("diffusion.safetensors").symlink_to(decoder)
     factors = {}
     stored = open_checkpoint(fixture / f"{_FILES['transformer']}.safetensors").tensors
     for name, info in stored.items():

@@ -10,6 +10,7 @@ Example:
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,7 @@ from ltx2cpp.model.resolve import resolve
 _SIZES = ((768, 512, 121), (1920, 1088, 121))
 _LIMITS = (8, 16, 24)
 _WEIGHTS = ("bf16", "q4_k_m")
+_DECODERS = ("conv", "diffusion")
 
 
 def main() -> None:
@@ -41,14 +43,15 @@ def main() -> None:
             print(_row(name, component))
         count, size = len(open_lora_file(lora).changes), lora.stat().st_size / 1e9
         print(f"| distilled LoRA | {2 * count}, of {count} modules | | {size:.2f} GB |\n")
-        print("| clip | weights |" + "".join(f" {limit} GiB |" for limit in _LIMITS))
-        print("| --- " * (len(_LIMITS) + 2) + "|")
+        print("| clip | weights | decoder |" + "".join(f" {limit} GiB |" for limit in _LIMITS))
+        print("| --- " * (len(_LIMITS) + 3) + "|")
         model = files | {"video_vae": conv_vae, "tokenizer": demo_files().text_encoder}
-        for weights in _WEIGHTS:
+        model["video_decoder"] = files["video_vae"]
+        for weights, decoder, size in itertools.product(_WEIGHTS, _DECODERS, _SIZES):
             if weights != "bf16":
                 model |= _converted(Path(folder), described, weights)
-            for size in _SIZES:
-                print(f"| {'x'.join(map(str, size))} | {weights} | {_plans(model, size)} |")
+            clip = "x".join(map(str, size))
+            print(f"| {clip} | {weights} | {decoder} | {_plans(model, decoder, size)} |")
 
 
 def _converted(folder: Path, described: Described, weights: str) -> dict[str, Path]:
@@ -79,16 +82,17 @@ def _row(name: str, component: Component) -> str:
     )
 
 
-def _plans(files: dict[str, Path], size: tuple[int, int, int]) -> str:
+def _plans(files: dict[str, Path], decoder: str, size: tuple[int, int, int]) -> str:
     """Return the highest phase of the plan under each limit."""
     cells = []
     width, height, frames = size
     for limit in _LIMITS:
         with LTX2Pipeline(ModelFiles(**files), device="cpu", max_memory=limit) as pipe:
-            plan = pipe.memory_plan("a", width=width, height=height, num_frames=frames)
-        if not plan.fits:
-            raise SystemExit(plan.problem)
-        cells.append(f"{plan.peak_bytes / GIB:.1f} GiB, {plan.largest.name} ({plan.offload})")
+            plan = pipe.memory_plan(
+                "a", width=width, height=height, num_frames=frames, decoder=decoder
+            )
+        highest = f"{plan.peak_bytes / GIB:.1f} GiB, {plan.largest.name}"
+        cells.append(f"{highest} ({plan.offload})" if plan.fits else f"does not fit: {highest}")
     return " | ".join(cells)
 
 

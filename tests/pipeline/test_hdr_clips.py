@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ from ltx2cpp.errors import ArgumentError
 from ltx2cpp.generation.presets import find_preset
 from ltx2cpp.generation.settle_hdr import settle_hdr
 from ltx2cpp.media import Hdr, HdrCurve, HdrSpace, read_exr, to_codes
+from ltx2cpp.sampling.choice import decoder_seed
 
 OpenEXR: Any = pytest.importorskip("OpenEXR", reason="HDR needs the package OpenEXR (extra hdr)")
 
@@ -74,6 +76,20 @@ def test_pictures_are_decoded_in_float32(
     np.testing.assert_allclose(stored, output.hdr.pixels(output.video[4]), rtol=1e-3, atol=1e-4)
     assert output.info["hdr"] == "SRGB_LINEAR"
     assert pipe("a boat", **SIZE).video.dtype == np.uint8
+
+
+def test_the_diffusion_decoder_too(files: ModelFiles, fixture_c: Path, pipe: LTX2Pipeline) -> None:
+    own = replace(files, video_decoder=fixture_c / "ltx-2.5-tiny-video-vae.safetensors")
+    with (
+        LTX2Pipeline(own, device="cpu", threads=2) as stored,
+        LTX2Pipeline(own, device="cpu", weight_type="f32", threads=2) as exact,
+    ):
+        output = stored("a boat", hdr="ACESCCT", **SIZE)
+        options = {"decoder": "diffusion", "seed": decoder_seed(SIZE["seed"])}
+        want = to_codes(exact.decode_video(output.video_latent, **options))
+        other = to_codes(stored.decode_video(output.video_latent, **options))
+    compare("frames", output.video, want, tolerances.VIDEO_F32)
+    assert np.abs(other - want).max() > np.abs(output.video - want).max()
 
 
 @pytest.mark.parametrize(

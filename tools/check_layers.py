@@ -110,6 +110,7 @@ PYTHON_LAYERS = {
         _ARRAYS,
     ),
     "benchmark": Layer(frozenset({"model", "observing", "options", "pipeline"})),
+    "__main__": Layer(frozenset({"cli"})),
     "": Layer(
         frozenset({"conditioning", "generation", "latents", "memory", "model", "observing"})
         | {"options", "output", "pipeline", "values"}
@@ -123,7 +124,7 @@ PYTHON_LAYERS = {
         (*_ARRAYS, "rich", _CORE_MODULE),
     ),
 }
-_PRINTING_ROOM = "cli"
+_PRINTING_ROOMS = ("cli", "__main__")
 
 _INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 _EXTERNAL = re.compile(r"(ggml|gguf)[\w/.-]*|pybind11/.*|Python\.h")
@@ -179,7 +180,7 @@ def check_python(root: Path) -> Iterator[str]:
         for line, name in _imports(tree):
             if why := _refused_import(room, layer, name):
                 yield f"{path.relative_to(root)}:{line}: {why}"
-        if room != _PRINTING_ROOM:
+        if room not in _PRINTING_ROOMS:
             for line, what in _side_effects(tree):
                 yield f"{path.relative_to(root)}:{line}: only the command line {what}"
 

@@ -3,6 +3,7 @@
 #include "base/stopping.h"
 #include "bindings/arrays.h"
 #include "bindings/register.h"
+#include "runtime/build_facts.h"
 #include "runtime/devices.h"
 #include "runtime/ggml_log.h"
 #include "runtime/machine_peak.h"
@@ -89,6 +90,21 @@ void register_devices(py::module_ & module) {
             return result;
         },
         "Lists the devices of this build and machine as dictionaries.");
+
+    module.def(
+        "build_facts",
+        [] {
+            const BuildFacts facts = build_facts();
+            py::dict result;
+            result["commit"] = facts.commit;
+            result["compiler"] = facts.compiler;
+            result["build_type"] = facts.build_type;
+            result["native"] = facts.native;
+            result["backends"] = facts.backends;
+            result["ggml"] = facts.ggml;
+            return result;
+        },
+        "Returns what this build is made of.");
 }
 
 }  // namespace ltx::bindings

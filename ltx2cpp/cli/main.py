@@ -46,7 +46,9 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="store_true", help="print the version and stop")
+    parser.add_argument(
+        "--version", action="store_true", help="print the version and what was built, and stop"
+    )
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
     for name, module in COMMANDS.items():
         command = commands.add_parser(
@@ -98,9 +100,8 @@ def _run(argv: Sequence[str] | None) -> int:
     parser = build_parser()
     arguments = parser.parse_args(argv)
     if arguments.version:
-        print(f"ltx2cpp {_version()}")
-        return 0
-    if arguments.command is None:
+        arguments.run = _print_version
+    elif arguments.command is None:
         parser.print_help(sys.stderr)
         return EXIT_USAGE
     verbose = getattr(arguments, "verbose", False)
@@ -127,6 +128,12 @@ def _run(argv: Sequence[str] | None) -> int:
         )
         return EXIT_BUG
     return 0
+
+
+def _print_version(_: argparse.Namespace) -> None:
+    from ltx2cpp.cli.version import print_version
+
+    print_version()
 
 
 def _lacks_memory(error: BaseException | None) -> bool:
@@ -160,15 +167,6 @@ def _print_traceback(error: Exception) -> None:
 
 def _complain(sentence: str) -> None:
     print(f"error: {without_controls(' '.join(sentence.split()))}", file=sys.stderr)
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("ltx2cpp")
-    except PackageNotFoundError:
-        return "(not installed)"
 
 
 if __name__ == "__main__":

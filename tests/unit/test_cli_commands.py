@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -39,9 +40,25 @@ def test_no_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None
     assert "usage:" in capsys.readouterr().err
 
 
-def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+def test_version_tells_what_was_built(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
-    assert capsys.readouterr().out.startswith("ltx2cpp ")
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first.startswith("ltx2cpp ")
+    told = dict(line.split(": ", 1) for line in lines)
+    assert list(told) == ["commit", "compiler", "backends", "CPU", "ggml", "Python"]
+    assert "cpu" in told["backends"].split(", ")
+    assert re.fullmatch(r"[0-9a-f]{12}(-dirty)?|not known to the build", told["commit"])
+    assert re.match(r"\w+ \d+\.\d+", told["compiler"]) and re.match(r"\d+\.\d+", told["ggml"])
+
+
+def test_the_package_runs_as_a_module(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    done = subprocess.run(
+        [sys.executable, "-m", "ltx2cpp", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == capsys.readouterr().out
+    failed = subprocess.run([sys.executable, "-m", "ltx2cpp"], capture_output=True, check=False)
+    assert failed.returncode == 2
 
 
 def test_help_does_not_wait_for_libraries_that_it_does_not_use() -> None:

@@ -1,0 +1,21 @@
+#include "runtime/build_facts.h"
+
+#include <ggml.h>
+
+namespace ltx {
+
+BuildFacts build_facts() {
+    BuildFacts facts;
+    facts.commit = commit;
+    facts.compiler = LTX2CPP_COMPILER;
+    facts.build_type = LTX2CPP_BUILD_TYPE;
+    facts.native = LTX2CPP_NATIVE;
+    facts.backends = {"cpu"};
+    if (LTX2CPP_CUDA) {
+        facts.backends.push_back("cuda");
+    }
+    facts.ggml = ggml_version();
+    return facts;
+}
+
+}  // namespace ltx

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 import tolerances
 from harness import compare
+from helpers.lora_writers import write_lora
 
-from ltx2cpp import LTX2Pipeline, ModelFiles, Retake
+from ltx2cpp import LoraSpec, LTX2Pipeline, ModelFiles, ReferenceVideo, Retake
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.generation.presets import find_preset
 from ltx2cpp.generation.settle_hdr import settle_hdr
-from ltx2cpp.media import Hdr, HdrCurve, HdrSpace, read_exr, to_codes
+from ltx2cpp.media import Hdr, HdrCurve, HdrSpace, color_curves, read_exr, to_codes
 from ltx2cpp.sampling.choice import decoder_seed
 
 OpenEXR: Any = pytest.importorskip("OpenEXR", reason="HDR needs the package OpenEXR (extra hdr)")
@@ -120,6 +121,22 @@ def test_inputs_that_do_not_go_together(
     Image.fromarray(picture).save(tmp_path / "a.png")
     with pytest.raises(ArgumentError, match=message):
         pipe("a boat", **SIZE, **options)
+
+
+def test_log_codes_of_2_3_with_its_ic_lora(fixture_a: Path, tmp_path: Path) -> None:
+    """The IC-LoRA translates a clip of display colours."""
+    checkpoint = fixture_a / "ltx-2.3-tiny.safetensors"
+    write_lora(tmp_path / "hdr.safetensors", checkpoint, rank=1, seed=1)
+    files = ModelFiles(checkpoint, text_encoder=fixture_a / "gemma-3-tiny", variant="distilled")
+    reference = ReferenceVideo(np.zeros((9, 64, 64, 3), np.uint8))
+    with LTX2Pipeline(
+        files, device="cpu", threads=2, loras=[LoraSpec(tmp_path / "hdr.safetensors")]
+    ) as older:
+        output = older("a boat", conditions=reference, hdr="SRGB_LINEAR", audio=False, **SIZE)
+    assert output.hdr == Hdr(HdrSpace.SRGB_LINEAR, HdrCurve.LOGC3)
+    np.testing.assert_array_equal(
+        output.hdr.pixels(output.video), color_curves.from_logc3(output.video)
+    )
 
 
 def test_other_models(fixture_a: Path) -> None:

@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import fake_pipeline
 from numpy.typing import NDArray
 
 from ltx2cpp import media
+from ltx2cpp.cli.main import main
 from ltx2cpp.errors import ArgumentError, OutputError
 from ltx2cpp.media import Hdr, HdrCurve, HdrSpace, color_curves
 from ltx2cpp.media.exr import write_exr
@@ -226,3 +228,43 @@ def test_words_for_colours() -> None:
     assert media.parse_hdr_space("acescg") is HdrSpace.ACESCG
     with pytest.raises(ArgumentError, match="expected one of SRGB_LINEAR, ACESCG, ACESCCT"):
         media.parse_hdr_space("PQ")
+
+
+# -- the command line -----------------------------------------------------------------------------
+
+
+def test_the_option_and_its_outputs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake_pipeline.install(monkeypatch)
+    out = tmp_path / "a.mp4"
+    assert main(["generate", "a boat", "--hdr", "acescg", "-o", str(out)]) == 0
+    assert fake_pipeline.CALLS[-1]["hdr"] == "ACESCG"
+    calls = len(fake_pipeline.CALLS)
+    lamp = exr(tmp_path / "b_exr.exr", {"RGB": np.zeros((4, 4, 3), np.float16)})
+    (tmp_path / "b_exr").mkdir()
+    lamp = lamp.rename(tmp_path / "b_exr" / "frame_00000.exr")
+    for words, message in (
+        (["-o", "a.gif"], "HDR is written as an HLG master"),
+        (["-o", str(tmp_path / "b.mp4"), "--image", str(lamp)], "which is read for --image"),
+    ):
+        assert main(["generate", "a boat", "--hdr", "ACESCG", *words]) == 2
+        assert message in capsys.readouterr().err
+    assert len(fake_pipeline.CALLS) == calls
+
+
+def test_a_clip_in_hdr_is_made_again_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake_pipeline.install(monkeypatch)
+    made = {"prompt": "a boat", "seed": 1, "sigmas": [1.0, 0.0]}
+    codes = np.zeros((1, 32, 32, 3), np.float32)
+    hdr = Hdr(HdrSpace.ACESCCT, HdrCurve.ACESCCT)
+    for word, code in (("ACESCCT", 0), ("PQ", 2)):
+        media.save_video(
+            tmp_path / "a.mp4", [codes], frame_rate=24, hdr=hdr, parameters={**made, "hdr": word}
+        )
+        again = ["--like", str(tmp_path / "a.mp4"), "-o", str(tmp_path / "b.mp4")]
+        assert main(["generate", *again]) == code
+    assert fake_pipeline.CALLS[-1]["hdr"] == "ACESCCT"
+    assert "its hdr cannot be read: 'PQ'" in capsys.readouterr().err

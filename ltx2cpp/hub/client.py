@@ -53,6 +53,10 @@ class Listing:
     files: dict[str, RemoteFile]
 
 
+class UnreachableError(HubError):
+    """The hub cannot be reached."""
+
+
 class Answer:
     """The answer to a request for bytes of a file, to be read once.
 
@@ -184,7 +188,8 @@ class Client:
         try:
             yield
         except (errors.HTTPError, errors.OfflineModeIsEnabled) as error:
-            raise HubError(f"{where}: {self._sentence(error)}") from error
+            kind = HubError if self.status(error) else UnreachableError
+            raise kind(f"{where}: {self._sentence(error)}") from error
         except errors.HFValidationError as error:
             raise HubError(f"{where}: is no name of a repository ({error})") from error
 

@@ -114,14 +114,13 @@ def _has_tag(stem: str, tag: str) -> bool:
 
 
 def _best(hits: Sequence[str], said: str) -> str:
+    """Return the hit of the variant that the name says, else of the first that there is."""
+    named = next((variant for variant in _VARIANTS if variant in said.lower()), "")
+    hits = [stem for stem in hits if named in stem] or hits
     for variant in _VARIANTS:
-        if variant in said.lower():
-            # The name says which; distilled means the newest of it.
-            break
-        having = [stem for stem in hits if variant in stem]
-        if having:
+        if having := [stem for stem in hits if variant in stem]:
             return having[0]
-    return next((stem for stem in hits if "distilled-1.1" in stem), hits[0])
+    return hits[0]
 
 
 def _no_such_tag(where: str, tag: str, models: list[str]) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from ltx2cpp.checkpoint.parts import PartName
 from ltx2cpp.errors import HubError
 from ltx2cpp.hub.cache import Cache
-from ltx2cpp.hub.client import Client, Listing, RemoteFile
+from ltx2cpp.hub.client import Client, Listing, RemoteFile, UnreachableError
 from ltx2cpp.hub.names import (
     FILE_SUFFIXES,
     MODEL_SUFFIXES,
@@ -29,6 +29,7 @@ logger = logging.getLogger("ltx2cpp")
 
 # Roles that are taken with their folder: tokenizer and configuration lie beside the weights.
 _WITH_FOLDER = ("text_encoder",)
+_MAIN = "main"
 
 
 @dataclass(frozen=True)
@@ -206,7 +207,7 @@ class Finder:
         if not name.file.lower().endswith(FILE_SUFFIXES):
             raise HubError(f"{name}: only {', '.join(FILE_SUFFIXES)} files are fetched")
         here = find_part_here(self._cache, name.repository, name.file, role)
-        if here is not None and not self._newest:
+        if here is not None and name.revision == _MAIN and not self._newest:
             file = RemoteFile(name.file, here.stat().st_size, "")
             listing = Listing(name.repository, name.revision, name.revision, False, "", {})
             return Wanted(role, listing, (file,), here=here)
@@ -220,7 +221,7 @@ class Finder:
         return self._with_part(Wanted(role, listing, files, licence=listing.licence))
 
     def _of_repository(self, role: str, name: RepositoryName) -> Wanted:
-        listing = self._listing(name.repository, name.revision, has_models)
+        listing = self._whole_listing(name)
         paths = _models(listing.files)
         ggufs = [path for path in paths if path.lower().endswith(".gguf")]
         if name.tag or ggufs:
@@ -259,6 +260,22 @@ class Finder:
         if len(wanted.files) != 1 or is_here(self._cache, wanted.listing, file):
             return wanted
         return replace(wanted, here=self._present.of_hash(file.etag, file.size_bytes))
+
+    def _whole_listing(self, name: RepositoryName) -> Listing:
+        """Return all files of a repository, of which those that are here say too little.
+
+        Without a line to the hub what is here has to do.
+        """
+        here = self._cache.listing(name.repository, name.revision)
+        if self._client is None and here is not None and has_models(here):
+            return here
+        try:
+            return self._listing(name.repository, name.revision, lambda _here: False)
+        except UnreachableError as error:
+            if here is None or not has_models(here):
+                raise
+            logger.warning("%s; what is here of it is taken", error)
+            return here
 
     def _listing(
         self, repository: str, revision: str, suffices: Callable[[Listing], bool]

@@ -323,3 +323,18 @@ def test_a_stopped_process_is_gone_on_with(stub: StubHub, tmp_path: Path) -> Non
     assert path.read_bytes() == data
     # What was on its way when the process ended is sent again.
     assert stub.sent["w.safetensors"] <= len(data) + (1 << 20)
+
+
+def test_a_repository_is_asked_for_what_is_not_here(stub: StubHub) -> None:
+    """What was fetched of it does not hide the rest; without a line it has to do."""
+    import huggingface_hub
+
+    stub.add("o/n", {"a-Q8_0.gguf": WEIGHTS, "a-Q4_K_M.gguf": WEIGHTS[1:]})
+    q8, q4 = fetch("hf:o/n:q8_0"), fetch("hf:o/n:q4_k_m")
+    assert (q8.read_bytes(), q4.read_bytes()) == (WEIGHTS, WEIGHTS[1:])
+    q4.unlink()
+    download = Hub().find({"transformer": "hf:o/n:q4_k_m"})
+    assert download.paths()["transformer"] == q4
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:1")
+        assert Hub().find({"transformer": "hf:o/n"}).fetch()["transformer"] == q8

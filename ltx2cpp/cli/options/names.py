@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -12,10 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ltx2cpp.cli.log import level_of, logging_to
 from ltx2cpp.cli.text import count_noun, spell_bytes
 from ltx2cpp.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from ltx2cpp.cli.display import Display
     from ltx2cpp.hub import Download, Hub, Wanted
 
 _TRUE = frozenset(("1", "on", "yes", "true"))
@@ -74,11 +77,17 @@ def take_names(
         HubError: a name means nothing, or cannot be fetched.
         ArgumentError: the user does not want it fetched.
     """
-    download = _look_up(arguments, attributes)
+    from ltx2cpp.cli.display import Display
+
+    if not _has_names(arguments, attributes):
+        return
+    display = Display(quiet=arguments.quiet, spell_count=spell_bytes)
+    with logging_to(display.insist, level=level_of(arguments.verbose)):
+        download = _look_up(arguments, attributes)
     if download is None:
         return
     if download.missing_bytes:
-        _fetch(arguments, attributes, download, memory)
+        _fetch(arguments, attributes, download, memory, display)
     _put(arguments, attributes, download, download.fetch())
 
 
@@ -173,25 +182,35 @@ def _only(name: object, paths: dict[str, Path]) -> Path:
 
 def _look_up(arguments: argparse.Namespace, attributes: tuple[str, ...]) -> Download | None:
     """Return what the names among the arguments mean; None where there are paths alone."""
+    if not _has_names(arguments, attributes):
+        return None
+    pipeline = getattr(arguments, "pipeline", None) or ""
+    download = open_hub(arguments).find(
+        _given(arguments, attributes),
+        two_stage=bool(getattr(arguments, "two_stage", False)) or pipeline not in ("", "one-stage"),
+        temporal=bool(getattr(arguments, "temporal_upscale", False)),
+    )
+    return download if download.wanted else None
+
+
+def _has_names(arguments: argparse.Namespace, attributes: tuple[str, ...]) -> bool:
+    """Return whether anything given may be a name; -hf becomes the model."""
     if getattr(arguments, "hf", None) is not None:
         if arguments.model is not None:
             raise ArgumentError("-hf and --model both name a model; give one of them")
         arguments.model, arguments.hf = Path(f"hf:{arguments.hf}"), None
+    return any(map(_may_be_name, _given(arguments, attributes).values()))
+
+
+def _given(arguments: argparse.Namespace, attributes: tuple[str, ...]) -> dict[str, Any]:
+    """Return paths and names by role."""
     given: dict[str, Any] = {}
     for attribute in attributes:
         if getattr(arguments, attribute, None) is not None:
             given[_ROLES.get(attribute, attribute)] = getattr(arguments, attribute)
     for index, lora in enumerate(getattr(arguments, "loras", ())):
         given[f"{_LORA}{index}"] = lora.path
-    if not any(_may_be_name(value) for value in given.values()):
-        return None
-    pipeline = getattr(arguments, "pipeline", None) or ""
-    download = open_hub(arguments).find(
-        given,
-        two_stage=bool(getattr(arguments, "two_stage", False)) or pipeline not in ("", "one-stage"),
-        temporal=bool(getattr(arguments, "temporal_upscale", False)),
-    )
-    return download if download.wanted else None
+    return given
 
 
 def _may_be_name(value: object) -> bool:
@@ -205,15 +224,14 @@ def _fetch(
     attributes: tuple[str, ...],
     download: Download,
     memory: Callable[[argparse.Namespace], str] | None,
+    display: Display,
 ) -> None:
-    from ltx2cpp.cli.display import Display
-
-    display = Display(quiet=arguments.quiet, spell_count=spell_bytes)
     download.check_room()
     for line in report(download):
         display.note(line)
     if memory is not None:
-        with download.headers() as paths:
+        # What would be logged here will be when the files are opened.
+        with logging_to(lambda _line: None, level=logging.ERROR), download.headers() as paths:
             changed = copy.copy(arguments)
             _put(changed, attributes, download, paths)
             display.note(f"memory: {memory(changed)}")

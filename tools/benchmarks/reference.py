@@ -50,7 +50,7 @@ def transformer_parts(
         )
     weights = {
         rename_parts(name, TRANSFORMER_PARTS): tensor
-        for name, tensor in _weights(path, _DIFFUSION).items()
+        for name, tensor in read_weights(path, _DIFFUSION).items()
     }
     model.load_state_dict(weights, strict=True, assign=True)
     model.eval()
@@ -72,7 +72,7 @@ def transformer(
     path: Path, config: TransformerConfig, video: Modality, audio: Modality, threads: int
 ) -> Call:
     """Return a call that computes both velocities in bfloat16 as diffusers' pipeline would."""
-    torch = _torch(threads)
+    torch = open_torch(threads)
     model, inputs = transformer_parts(path, config, video, audio)
 
     def run() -> Arrays:
@@ -88,7 +88,7 @@ def transformer(
 
 def video_decoder(path: Path, latent: NDArray[np.float32], threads: int) -> Call:
     """Return a call that decodes a normalised latent (C, F, h, w) in bfloat16, in one piece."""
-    torch = _torch(threads)
+    torch = open_torch(threads)
     from diffusers.models.autoencoders.autoencoder_kl_ltx2 import LTX2VideoDecoder3d
 
     with torch.device("meta"):
@@ -103,7 +103,7 @@ def video_decoder(path: Path, latent: NDArray[np.float32], threads: int) -> Call
             upsample_factor=(2, 2, 1, 2),
             spatial_padding_mode="zeros",
         )
-    weights = _weights(path, "vae.")
+    weights = read_weights(path, "vae.")
     decoder = {
         _decoder_name(name.removeprefix("decoder.")): tensor
         for name, tensor in weights.items()
@@ -128,13 +128,13 @@ def audio_decoder(
     path: Path, latent: NDArray[np.float32], threads: int, *, vocoder_dtype: str
 ) -> Call:
     """Return a call that turns a latent (8, L, 16) into a wave; the audio VAE runs in bfloat16."""
-    torch = _torch(threads)
+    torch = open_torch(threads)
     from diffusers import AutoencoderKLLTX2Audio
     from diffusers.pipelines.ltx2.vocoder import LTX2VocoderWithBWE
 
     dtype = getattr(torch, vocoder_dtype)
     vae = AutoencoderKLLTX2Audio()
-    weights = _weights(path, "audio_vae.")
+    weights = read_weights(path, "audio_vae.")
     statistics = [weights.pop(f"per_channel_statistics.{n}-of-means") for n in ("mean", "std")]
     mean, deviation = (values.float() for values in statistics)
     missing, unexpected = vae.load_state_dict(weights, strict=False, assign=True)
@@ -144,7 +144,7 @@ def audio_decoder(
     vocoder = LTX2VocoderWithBWE(final_act_fn="clamp")
     named = {
         rename_parts(name, _VOCODER_PARTS).replace("lowpass.filter", "filter"): tensor
-        for name, tensor in _weights(path, "vocoder.").items()
+        for name, tensor in read_weights(path, "vocoder.").items()
     }
     vocoder.load_state_dict(named, strict=True, assign=True)
     vae.to(torch.bfloat16).eval()
@@ -177,7 +177,8 @@ def _decoder_name(name: str) -> str:
     return f"{part}.{rest}".replace("res_blocks", "resnets")
 
 
-def _weights(path: Path, prefix: str) -> dict[str, Any]:
+def read_weights(path: Path, prefix: str) -> dict[str, Any]:
+    """Return the tensors below a prefix, by their names without it."""
     from safetensors.torch import load_file
 
     return {
@@ -193,7 +194,8 @@ def _batch(array: NDArray[np.float32]) -> Any:
     return torch.from_numpy(np.array(array))[None]
 
 
-def _torch(threads: int) -> Any:
+def open_torch(threads: int) -> Any:
+    """Return the module with this many threads, silent about what it would warn of."""
     import torch
     from diffusers.utils import logging
 

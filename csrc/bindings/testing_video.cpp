@@ -160,24 +160,25 @@ void register_testing_video(py::module_ & module) {
         "x and residual (frames, height, width, channels).");
     testing.def(
         "norm_grid_rope",
-        [](const FloatArray & x, const FloatArray & weight, float scale, float eps, int threads) {
+        [](const FloatArray & qkv, const FloatArray & q_weight, const FloatArray & k_weight, float scale, float eps,
+           int threads) {
             return make_case(/*fused=*/true, threads, [&](OpCase & op, Graph & graph) {
-                return norm_grid_rope(graph, op.input(graph, "x", x), op.input(graph, "weight", weight), scale, eps);
+                return norm_grid_rope(graph, op.input(graph, "qkv", qkv), op.input(graph, "q_weight", q_weight),
+                                      op.input(graph, "k_weight", k_weight), scale, eps);
             });
         },
-        py::arg("x"), py::arg("weight"), py::arg("scale"), py::arg("eps"), py::kw_only(), py::arg("threads") = 1,
-        "x (frames, height, width, channels), weight (head_dim,).");
+        py::arg("qkv"), py::arg("q_weight"), py::arg("k_weight"), py::arg("scale"), py::arg("eps"), py::kw_only(),
+        py::arg("threads") = 1, "qkv (frames, height, width, 3 * channels), weights (head_dim,).");
     testing.def(
         "window_attention",
-        [](const FloatArray & q, const FloatArray & k, const FloatArray & v, int64_t head_dim,
-           const std::array<int32_t, 3> & window, int threads) {
+        [](const FloatArray & qkv, int64_t head_dim, const std::array<int32_t, 3> & window, bool centred, int threads) {
             return make_case(/*fused=*/true, threads, [&](OpCase & op, Graph & graph) {
-                return window_attention(graph, op.input(graph, "q", q), op.input(graph, "k", k),
-                                        op.input(graph, "v", v), head_dim, {window[0], window[1], window[2]});
+                return window_attention(graph, op.input(graph, "qkv", qkv), head_dim, {window[0], window[1], window[2]},
+                                        centred ? RowEnds::Centre : RowEnds::Shift);
             });
         },
-        py::arg("q"), py::arg("k"), py::arg("v"), py::arg("head_dim"), py::arg("window"), py::kw_only(),
-        py::arg("threads") = 1, "q, k and v (frames, height, width, channels).");
+        py::arg("qkv"), py::arg("head_dim"), py::arg("window"), py::kw_only(), py::arg("centred") = false,
+        py::arg("threads") = 1, "qkv (frames, height, width, 3 * channels).");
 }
 
 }  // namespace ltx::bindings

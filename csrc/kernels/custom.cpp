@@ -83,10 +83,11 @@ ggml_tensor * custom_node(Graph & graph, ggml_type type, std::array<int64_t, 4> 
     return node;
 }
 
-ggml_tensor * custom_node_in_place(Graph & graph, std::initializer_list<ggml_tensor *> sources, CustomKernel kernel) {
+ggml_tensor * custom_node_in_place(Graph & graph, std::initializer_list<ggml_tensor *> sources, CustomKernel kernel,
+                                   const void * constants, size_t constants_bytes) {
     ggml_tensor * target = *sources.begin();
-    ggml_tensor * node =
-        custom_node(graph, target->type, {target->ne[0], target->ne[1], target->ne[2], target->ne[3]}, sources, kernel);
+    ggml_tensor * node = custom_node(graph, target->type, {target->ne[0], target->ne[1], target->ne[2], target->ne[3]},
+                                     sources, kernel, constants, constants_bytes);
     node->view_src = target->view_src ? target->view_src : target;
     node->view_offs = target->view_offs;
     return node;

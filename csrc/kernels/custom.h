@@ -64,7 +64,8 @@ ggml_tensor * custom_node(Graph & graph, ggml_type type, std::array<int64_t, 4> 
                           const void * constants = nullptr, size_t constants_bytes = 0);
 
 // The first of `sources`, which must be contiguous, rewritten by the kernel in its own memory.
-ggml_tensor * custom_node_in_place(Graph & graph, std::initializer_list<ggml_tensor *> sources, CustomKernel kernel);
+ggml_tensor * custom_node_in_place(Graph & graph, std::initializer_list<ggml_tensor *> sources, CustomKernel kernel,
+                                   const void * constants = nullptr, size_t constants_bytes = 0);
 
 // `constants`: plain values without padding, because devices compare the bytes.
 template <typename Constants>
@@ -75,7 +76,14 @@ ggml_tensor * custom_node_with(Graph & graph, ggml_type type, std::array<int64_t
     return custom_node(graph, type, ne, sources, kernel, &constants, sizeof(Constants));
 }
 
-// The constants given to custom_node_with.
+template <typename Constants>
+ggml_tensor * custom_node_in_place_with(Graph & graph, std::initializer_list<ggml_tensor *> sources,
+                                        CustomKernel kernel, const Constants & constants) {
+    static_assert(std::is_trivially_copyable_v<Constants> && sizeof(Constants) <= kConstantsBytes);
+    return custom_node_in_place(graph, sources, kernel, &constants, sizeof(Constants));
+}
+
+// The constants given to either.
 template <typename Constants>
 Constants constants_of(const ggml_tensor * node) {
     static_assert(std::is_trivially_copyable_v<Constants> && sizeof(Constants) <= kConstantsBytes);

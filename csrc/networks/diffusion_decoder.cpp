@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "networks/clip_layout.h"
+#include "networks/video_chunks.h"
 #include "nn/timestep.h"
 
 namespace ltx {
@@ -11,7 +12,9 @@ namespace ltx {
 DiffusionDecoderNetwork::DiffusionDecoderNetwork(TensorTable table, const DiffusionDecoderConfig & config,
                                                  std::shared_ptr<Backend> backend)
     : Network("video decoder", std::move(table), std::move(backend), Streaming::Never,
-              [&](const Scope & scope) { return DiffusionDecoder::load(scope, config); }) {}
+              [&](const Scope & scope) { return DiffusionDecoder::load(scope, config); }) {
+    runner().set_residency(one_layer_at_a_time(this->backend(), stores()));
+}
 
 void DiffusionDecoderNetwork::build_features(Graph & graph, const Shape & latent) const {
     ggml_tensor * input = graph.input("latent", GGML_TYPE_F32, {latent[0], latent[3], latent[2], latent[1]});

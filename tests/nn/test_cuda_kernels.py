@@ -17,6 +17,7 @@ import test_ops
 import test_rounded_rows
 import test_snake
 import test_video_ops
+import test_window_attention
 from test_gemm import NEEDS_BF16
 
 from ltx2cpp import _core
@@ -59,7 +60,15 @@ def fewer_cases(test: types.FunctionType) -> types.FunctionType:
     return copy
 
 
-_MODULES = (test_conv, test_gemm, test_ops, test_rounded_rows, test_snake, test_video_ops)
+_MODULES = (
+    test_conv,
+    test_gemm,
+    test_ops,
+    test_rounded_rows,
+    test_snake,
+    test_video_ops,
+    test_window_attention,
+)
 for _module in _MODULES:
     for _name, _test in vars(_module).items():
         if _name.startswith("test_"):

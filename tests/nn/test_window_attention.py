@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -47,6 +46,13 @@ def attention(
     return result
 
 
+def packed(q: Floats, k: Floats, v: Floats) -> Floats:
+    """Queries, keys and values of each cell beside each other; queries lack columns at the ends."""
+    margin = (k.shape[2] - q.shape[2]) // 2
+    wide = np.pad(q, [(0, 0), (0, 0), (margin, margin), (0, 0)])
+    return np.concatenate([wide, k, v], axis=-1)
+
+
 # A grid of just the window, rows shorter and longer than a block of queries, a window of one cell.
 @pytest.mark.parametrize(
     ("grid", "window"),
@@ -63,21 +69,21 @@ def test_windows_are_shifted_at_borders(
     grid: tuple[int, int, int], window: tuple[int, int, int], threads: int
 ) -> None:
     q, k, v = (draw(*grid, 32, seed=seed) for seed in range(3))
-    result = testing.window_attention(q, k, v, 16, window, threads=threads).run()
+    result = testing.window_attention(packed(q, k, v), 16, window, threads=threads).run()
     compare("attention", result, attention(q, k, v, 16, window), tolerances.OP_F32)
 
 
 def test_wider_keys_keep_windows_centred() -> None:
     q = draw(3, 4, 21, 24)
     k, v = draw(3, 4, 25, 24, seed=1), draw(3, 4, 25, 24, seed=2)
-    result = testing.window_attention(q, k, v, 8, (3, 3, 5)).run()
+    result = testing.window_attention(packed(q, k, v), 8, (3, 3, 5), centred=True).run()
     compare("attention", result, attention(q, k, v, 8, (3, 3, 5)), tolerances.OP_F32)
 
 
 def test_large_logits_do_not_overflow() -> None:
     q, k, v = (draw(3, 3, 5, 8, seed=seed) for seed in range(3))
     q *= np.float32(100)
-    result = testing.window_attention(q, k, v, 8, (3, 3, 3)).run()
+    result = testing.window_attention(packed(q, k, v), 8, (3, 3, 3)).run()
     compare("attention", result, attention(q, k, v, 8, (3, 3, 3)), 1e-5)
 
 
@@ -85,7 +91,7 @@ def test_large_logits_do_not_overflow() -> None:
 def test_what_is_not_a_number_shows(place: str) -> None:
     arrays = {name: draw(3, 3, 9, 8, seed=seed) for seed, name in enumerate("qkv")}
     arrays[place][1, 1, 4, 2] = np.nan
-    result = testing.window_attention(*arrays.values(), 8, (3, 3, 3)).run()
+    result = testing.window_attention(packed(**arrays), 8, (3, 3, 3)).run()
     assert np.isnan(result[1, 1, 4]).any()
 
 
@@ -93,7 +99,7 @@ def test_what_is_not_a_number_shows(place: str) -> None:
     ("shape", "window", "message"),
     [
         ((2, 5, 7, 16), (3, 3, 3), "does not fit into a grid"),
-        ((3, 5, 7, 12), (3, 3, 3), "do not divide into heads"),
+        ((3, 5, 7, 12), (3, 3, 3), "do not divide into three times heads"),
         ((3, 5, 7, 16), (0, 3, 3), "does not fit into a grid"),
     ],
 )
@@ -102,28 +108,35 @@ def test_grids_that_are_refused(
 ) -> None:
     array = draw(*shape)
     with pytest.raises(ValueError, match=message):
-        testing.window_attention(array, array, array, 8, window)
+        testing.window_attention(packed(array, array, array), 8, window)
+
+
+def rotated(x: Floats, weight: Floats, scale: float) -> Array:
+    """x (T, H, W, heads * head_dim), normed, scaled and rotated in float64."""
+    head_dim = len(weight)
+    time = head_dim // 4 // 2 * 2
+    height = (head_dim - time) // 2 // 2 * 2
+    heads = x.reshape(*x.shape[:3], -1, head_dim).astype(np.float64)
+    heads = heads / np.sqrt((heads**2).mean(-1, keepdims=True) + EPS) * weight * scale
+    result = np.zeros_like(heads)
+    first = 0
+    for axis, width in enumerate((time, height, head_dim - time - height)):
+        places = np.arange(x.shape[axis]).reshape([-1 if i == axis else 1 for i in range(5)])
+        angle = places * 10000.0 ** (-2 * np.arange(width // 2) / width)
+        even, odd = heads[..., first : first + width : 2], heads[..., first + 1 : first + width : 2]
+        cos, sin = np.cos(angle), np.sin(angle)
+        result[..., first : first + width : 2] = even * cos - odd * sin
+        result[..., first + 1 : first + width : 2] = even * sin + odd * cos
+        first += width
+    return result.reshape(x.shape)
 
 
 @pytest.mark.parametrize("head_dim", [16, 64])
 def test_rotation_by_the_place_in_the_grid(head_dim: int) -> None:
-    grid = (5, 3, 70)
-    x, weight = draw(*grid, 2 * head_dim), draw(head_dim, seed=1)
-    result = testing.norm_grid_rope(x, weight, 0.25, EPS, threads=2).run()
-    time = head_dim // 4 // 2 * 2
-    height = (head_dim - time) // 2 // 2 * 2
-    widths = (time, height, head_dim - time - height)
-    heads = x.reshape(*grid, 2, head_dim).astype(np.float64)
-    heads = heads / np.sqrt((heads**2).mean(-1, keepdims=True) + EPS) * weight * 0.25
-    want = np.zeros_like(heads)
-    for place in product(*map(range, grid)):
-        first = 0
-        for index, width in zip(place, widths, strict=True):
-            angle = index * 10000.0 ** (-2 * np.arange(width // 2) / width)
-            even = heads[place][:, first : first + width : 2]
-            odd = heads[place][:, first + 1 : first + width : 2]
-            cos, sin = np.cos(angle), np.sin(angle)
-            want[place][:, first : first + width : 2] = even * cos - odd * sin
-            want[place][:, first + 1 : first + width : 2] = even * sin + odd * cos
-            first += width
-    compare("rotated", result, want.reshape(x.shape), 2e-6)
+    q, k, v = (draw(5, 3, 70, 2 * head_dim, seed=seed) for seed in range(3))
+    q_weight, k_weight = draw(head_dim, seed=3), draw(head_dim, seed=4)
+    case = testing.norm_grid_rope(packed(q, k, v), q_weight, k_weight, 0.25, EPS, threads=2)
+    parts = np.split(case.run(), 3, axis=-1)
+    compare("queries", parts[0], rotated(q, q_weight, 0.25), 2e-6)
+    compare("keys", parts[1], rotated(k, k_weight, 1.0), 2e-6)
+    np.testing.assert_array_equal(parts[2], v)

@@ -21,11 +21,13 @@ extern const CudaOp kGroupNormSiluCuda;
 extern const CudaOp kGroupStatisticsCuda;
 extern const CudaOp kLinearCuda;
 extern const CudaOp kModulateCuda;
+extern const CudaOp kNormGridRopeCuda;
 extern const CudaOp kNormSplitRopeCuda;
 extern const CudaOp kPadFramesCuda;
 extern const CudaOp kPixelNormSiluCuda;
 extern const CudaOp kRoundRowsCuda;
 extern const CudaOp kSpaceToDepthCuda;
+extern const CudaOp kWindowAttentionCuda;
 
 namespace {
 
@@ -33,7 +35,7 @@ constexpr std::array kOps{
     &kAntialiasedSnakeCuda, &kAttentionCuda,     &kConv3dTappedCuda,    &kLinearCuda,        &kRoundRowsCuda,
     &kBiasGeluCuda,         &kConvCuda,          &kConv3dFinishCuda,    &kConvTransposeCuda, &kDepthToSpaceCuda,
     &kGatedResidualCuda,    &kGroupNormSiluCuda, &kGroupStatisticsCuda, &kModulateCuda,      &kNormSplitRopeCuda,
-    &kPadFramesCuda,        &kPixelNormSiluCuda, &kSpaceToDepthCuda,
+    &kPadFramesCuda,        &kPixelNormSiluCuda, &kSpaceToDepthCuda,    &kNormGridRopeCuda,  &kWindowAttentionCuda,
 };
 
 const CudaOp * op_of(const ggml_tensor * node) {

@@ -1,5 +1,6 @@
 #include "models/diffusion_decoder/diffusion_decoder.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/error.h"
@@ -18,22 +19,30 @@ constexpr int64_t kShiftAttention = 1;
 constexpr int64_t kScaleMlp = 3;
 constexpr int64_t kShiftMlp = 4;
 constexpr int64_t kHiddenMultiple = 16;
+// A feed-forward goes over cells in pieces, of which the hidden values take so much each...
+constexpr int64_t kHiddenBytes = 32 << 20;
+// ...or more where that would be too many nodes.
+constexpr int64_t kMaxPieces = 64;
 
 ggml_tensor * rms(Graph & graph, ggml_tensor * x, ggml_tensor * weight) {
     return ggml_mul(graph.ctx(), ggml_rms_norm(graph.ctx(), x, kEps), weight);
 }
 
-// A layer over the cells of a grid. x: [in, W, H, T] -> [out, W, H, T]
-ggml_tensor * over_cells(Graph & graph, const Linear & layer, ggml_tensor * x, const LinearEpilogue & epilogue = {}) {
-    ggml_tensor * rows = ggml_reshape_2d(graph.ctx(), x, x->ne[0], x->ne[1] * x->ne[2] * x->ne[3]);
-    ggml_tensor * y = layer.build(graph, rows, epilogue);
+// The cells of a grid, which lie evenly apart, as rows. x: [channels, W, H, T] -> [channels, cells]
+ggml_tensor * rows_of_cells(Graph & graph, ggml_tensor * x) {
+    return ggml_view_2d(graph.ctx(), x, x->ne[0], x->ne[1] * x->ne[2] * x->ne[3], x->nb[1], 0);
+}
+
+// A layer over the cells of a grid. x: [in, W, H, T] -> [out, W, H, T], which `residual` has too.
+ggml_tensor * over_cells(Graph & graph, const Linear & layer, ggml_tensor * x, ggml_tensor * residual = nullptr) {
+    ggml_tensor * added = residual ? rows_of_cells(graph, residual) : nullptr;
+    ggml_tensor * y = layer.build(graph, rows_of_cells(graph, x), {.residual = added});
     return ggml_reshape_4d(graph.ctx(), y, y->ne[0], x->ne[1], x->ne[2], x->ne[3]);
 }
 
-// `count` channels from number `first` on.
-ggml_tensor * channels_of(Graph & graph, ggml_tensor * x, int64_t first, int64_t count) {
-    return ggml_view_4d(graph.ctx(), x, count, x->ne[1], x->ne[2], x->ne[3], x->nb[1], x->nb[2], x->nb[3],
-                        static_cast<size_t>(first) * x->nb[0]);
+// The first `count` frames.
+ggml_tensor * first_frames(Graph & graph, ggml_tensor * x, int64_t count) {
+    return ggml_view_4d(graph.ctx(), x, x->ne[0], x->ne[1], x->ne[2], count, x->nb[1], x->nb[2], x->nb[3], 0);
 }
 
 // `count` columns from number `first` on.
@@ -119,28 +128,41 @@ WindowBlock WindowBlock::load(const Scope & scope, int64_t channels, int64_t hea
     };
 }
 
-ggml_tensor * WindowBlock::attention(Graph & graph, ggml_tensor * x, EdgeRule edges) const {
-    const int64_t margin = edges == EdgeRule::Replicate ? window.width / 2 : 0;
-    ggml_tensor * all = over_cells(graph, qkv, x);  // ne: [3 channels, W + 2 margin, H, T]
+ggml_tensor * WindowBlock::add_attention(Graph & graph, ggml_tensor * x, ggml_tensor * normed, EdgeRule edges) const {
     const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
-    ggml_tensor * q = norm_grid_rope(graph, channels_of(graph, all, 0, channels), q_norm, scale, kEps);
-    ggml_tensor * k = norm_grid_rope(graph, channels_of(graph, all, channels, channels), k_norm, 1.0f, kEps);
-    ggml_tensor * v = channels_of(graph, all, 2 * channels, channels);
-    if (margin > 0) {
-        q = ggml_cont(graph.ctx(), columns_of(graph, q, margin, q->ne[1] - 2 * margin));
-    }
-    return over_cells(graph, proj, window_attention(graph, q, k, v, head_dim, window));
+    ggml_tensor * all = over_cells(graph, qkv, normed);  // ne: [3 channels, W, H, T]
+    all = norm_grid_rope(graph, all, q_norm, k_norm, scale, kEps);
+    const bool replicate = edges == EdgeRule::Replicate;
+    ggml_tensor * seen = window_attention(graph, all, head_dim, window, replicate ? RowEnds::Centre : RowEnds::Shift);
+    return over_cells(graph, proj, replicate ? ggml_cont(graph.ctx(), seen) : seen, x);
 }
 
-ggml_tensor * WindowBlock::mlp(Graph & graph, ggml_tensor * x) const {
-    ggml_tensor * gate = ggml_silu(graph.ctx(), over_cells(graph, w_gate, x));
-    return over_cells(graph, w_down, ggml_mul(graph.ctx(), gate, over_cells(graph, w_up, x)));
+ggml_tensor * WindowBlock::add_mlp(Graph & graph, ggml_tensor * x, const Norm & norm) const {
+    ggml_context * ctx = graph.ctx();
+    ggml_tensor * rows = rows_of_cells(graph, x);
+    const int64_t cells = rows->ne[1];
+    const auto row_bytes = w_gate.weight->ne[1] * static_cast<int64_t>(sizeof(float));
+    const int64_t piece = std::max(kHiddenBytes / row_bytes, (cells + kMaxPieces - 1) / kMaxPieces);
+    const auto result_of = [&](ggml_tensor * part) {
+        ggml_tensor * normed = norm(graph, part);
+        // ne: [hidden, cells of the piece]
+        ggml_tensor * hidden = ggml_swiglu_split(ctx, w_gate.build(graph, normed), w_up.build(graph, normed));
+        return w_down.build(graph, hidden, {.residual = part});
+    };
+    if (cells <= piece) {
+        return ggml_reshape_4d(ctx, result_of(rows), x->ne[0], x->ne[1], x->ne[2], x->ne[3]);
+    }
+    for (int64_t first = 0; first < cells; first += piece) {
+        ggml_tensor * part = ggml_view_2d(ctx, rows, rows->ne[0], std::min(piece, cells - first), rows->nb[1],
+                                          static_cast<size_t>(first) * rows->nb[1]);
+        graph.side_effect(ggml_cpy(ctx, result_of(part), part));
+    }
+    return x;
 }
 
 ggml_tensor * WindowBlock::build(Graph & graph, ggml_tensor * x) const {
-    ggml_context * ctx = graph.ctx();
-    x = ggml_add(ctx, x, attention(graph, rms(graph, x, norm1), EdgeRule::Shift));
-    return ggml_add(ctx, x, mlp(graph, rms(graph, x, norm2)));
+    x = add_attention(graph, x, rms(graph, x, norm1), EdgeRule::Shift);
+    return add_mlp(graph, x, [&](Graph & g, ggml_tensor * cells) { return rms(g, cells, norm2); });
 }
 
 DiffusionBlock DiffusionBlock::load(const Scope & scope, const DiffusionDecoderConfig & config) {
@@ -195,24 +217,30 @@ ggml_tensor * DiffusionBlock::build(Graph & graph, ggml_tensor * x, ggml_tensor 
         return ggml_view_1d(ctx, rows, rows->ne[0], static_cast<size_t>(index) * rows->nb[1]);
     };
     // rms(y) weight (1 + scale) + shift
-    const auto normed = [&](ggml_tensor * y, ggml_tensor * weight, int64_t scale, int64_t shift) {
+    const auto normed = [&](Graph & g, ggml_tensor * y, ggml_tensor * weight, int64_t scale, int64_t shift) {
         ggml_tensor * factor = ggml_add(ctx, weight, ggml_mul(ctx, weight, row(scale)));
-        return ggml_add(ctx, rms(graph, y, factor), row(shift));
+        return ggml_add(ctx, rms(g, y, factor), row(shift));
     };
-    x = ggml_add(ctx, x, over_cells(graph, context_proj, context));
+    x = over_cells(graph, context_proj, context, x);
     ggml_tensor * seen = x;
     if (edges == EdgeRule::Replicate) {
         seen = with_copied_columns(graph, x, block.window.width / 2);
     }
-    x = ggml_add(ctx, x, block.attention(graph, normed(seen, block.norm1, kScaleAttention, kShiftAttention), edges));
-    return ggml_add(ctx, x, block.mlp(graph, normed(x, block.norm2, kScaleMlp, kShiftMlp)));
+    x = block.add_attention(graph, x, normed(graph, seen, block.norm1, kScaleAttention, kShiftAttention), edges);
+    return block.add_mlp(
+        graph, x, [&](Graph & g, ggml_tensor * cells) { return normed(g, cells, block.norm2, kScaleMlp, kShiftMlp); });
 }
 
-ggml_tensor * DecoderStage::build(Graph & graph, ggml_tensor * x, bool drop_first) const {
+ggml_tensor * DecoderStage::build(Graph & graph, ggml_tensor * x) const {
     for (size_t i = 0; i < blocks.size(); ++i) {
         const Graph::Scope scope = graph.scope(name + "." + std::to_string(i));
         x = graph.probe("", blocks[i].build(graph, x));
+        graph.end_segment({x});
     }
+    return x;
+}
+
+ggml_tensor * DecoderStage::enlarge(Graph & graph, ggml_tensor * x, bool drop_first) const {
     return depth_to_space(graph, over_cells(graph, up, x), stride, Packing::WidthFastest,
                           drop_first && stride.time > 1);
 }
@@ -260,17 +288,19 @@ ggml_tensor * DiffusionDecoder::features(Graph & graph, ggml_tensor * latent) co
     ggml_tensor * x = ggml_add(ctx, ggml_mul(ctx, latent, std), mean);
     x = over_cells(graph, conv_in, x);
     for (size_t i = 0; i + 1 < stages.size(); ++i) {
-        x = stages[i].build(graph, x, /*drop_first=*/true);
+        x = stages[i].enlarge(graph, stages[i].build(graph, x), /*drop_first=*/true);
     }
     return x;
 }
 
 ggml_tensor * DiffusionDecoder::frames(Graph & graph, const Tile & tile) const {
     ggml_context * ctx = graph.ctx();
-    ggml_tensor * context = stages.back().build(graph, tile.features, tile.drop_first);
-    // Frames are outermost, so that those kept lie together.
-    context = ggml_view_4d(ctx, context, context->ne[0], context->ne[1], context->ne[2], tile.frames, context->nb[1],
-                           context->nb[2], context->nb[3], 0);
+    const DecoderStage & last = stages.back();
+    ggml_tensor * coarse = last.build(graph, tile.features);
+    // Only what is kept is made finer.
+    const int64_t dropped = tile.drop_first && last.stride.time > 1 ? 1 : 0;
+    coarse = first_frames(graph, coarse, (tile.frames + dropped + last.stride.time - 1) / last.stride.time);
+    ggml_tensor * context = first_frames(graph, last.enlarge(graph, coarse, tile.drop_first), tile.frames);
     ggml_tensor * embedded = time_2.build(graph, ggml_silu(ctx, time_1.build(graph, tile.timestep)));
     ggml_tensor * modulation = shared_adaln.build(graph, ggml_silu(ctx, embedded));
     modulation = ggml_reshape_2d(ctx, modulation, config.channels, kModulationRows);
@@ -282,6 +312,7 @@ ggml_tensor * DiffusionDecoder::frames(Graph & graph, const Tile & tile) const {
         const Graph::Scope scope = graph.scope("diff_blocks." + std::to_string(i));
         const DiffusionBlock block = blocks[i].folded(graph, config.rounds_gated);
         x = graph.probe("", block.build(graph, x, context, modulation, tile.edges));
+        graph.end_segment({x});
     }
     x = over_cells(graph, conv_out, rms(graph, x, norm_out));
     return depth_to_space(graph, x, cell, Packing::HeightFastest);

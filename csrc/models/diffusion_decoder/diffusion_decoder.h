@@ -2,6 +2,7 @@
 // Source: ltx-core 1.2.0, NADiffusionDecoder.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -58,11 +59,14 @@ struct WindowBlock {
 
     static WindowBlock load(const Scope & scope, int64_t channels, int64_t head_dim, GridSize window);
 
-    // x: normed [channels, W, H, T], for Replicate with the copied columns -> [channels, W, H, T] without them
-    ggml_tensor * attention(Graph & graph, ggml_tensor * x, EdgeRule edges) const;
+    // x: [channels, W, H, T]; normed: the same after a norm, for Replicate with the copied columns -> x + attention
+    ggml_tensor * add_attention(Graph & graph, ggml_tensor * x, ggml_tensor * normed, EdgeRule edges) const;
 
-    // x: normed [channels, W, H, T]
-    ggml_tensor * mlp(Graph & graph, ggml_tensor * x) const;
+    // What comes before a layer, cell by cell: [channels, cells] -> the same shape.
+    using Norm = std::function<ggml_tensor *(Graph &, ggml_tensor *)>;
+
+    // x: [channels, W, H, T] -> x + feed-forward, which may be in the memory of x
+    ggml_tensor * add_mlp(Graph & graph, ggml_tensor * x, const Norm & norm) const;
 
     // x + attention + feed-forward
     ggml_tensor * build(Graph & graph, ggml_tensor * x) const;
@@ -95,8 +99,11 @@ struct DecoderStage {
     SpaceTimeFactor stride;
     std::string name;
 
+    // The blocks. x: [channels, W, H, T]
+    ggml_tensor * build(Graph & graph, ggml_tensor * x) const;
+
     // x: [channels, W, H, T] -> the finer grid. `drop_first`: of two frames made from the first one, the first goes.
-    ggml_tensor * build(Graph & graph, ggml_tensor * x, bool drop_first) const;
+    ggml_tensor * enlarge(Graph & graph, ggml_tensor * x, bool drop_first) const;
 };
 
 struct DiffusionDecoder {

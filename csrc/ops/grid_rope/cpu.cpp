@@ -11,13 +11,6 @@ namespace {
 
 constexpr double kTheta = 10000.0;
 
-// The parts of a head that time, height and width rotate.
-std::array<int64_t, 3> parts_of(int64_t head_dim) {
-    const int64_t time = head_dim / 4 / 2 * 2;
-    const int64_t height = (head_dim - time) / 2 / 2 * 2;
-    return {time, height, head_dim - time - height};
-}
-
 // cos and sin of every index along one axis, (count, width / 2) each.
 struct AxisAngles {
     int64_t pairs;
@@ -39,11 +32,10 @@ struct AxisAngles {
 };
 
 LTX_TARGET_CLONES
-void norm_head(const float * __restrict x, const float * __restrict weight, float * __restrict out, int64_t head_dim,
-               float scale, float eps) {
+void norm_head(float * __restrict x, const float * __restrict weight, int64_t head_dim, float scale, float eps) {
     const float factor = inverse_rms(x, head_dim, eps) * scale;
     for (int64_t i = 0; i < head_dim; ++i) {
-        out[i] = x[i] * factor * weight[i];
+        x[i] = x[i] * factor * weight[i];
     }
 }
 
@@ -61,22 +53,21 @@ void rotate_pairs(float * __restrict x, const float * __restrict cos, const floa
 
 void norm_grid_rope_cpu(ggml_tensor * node, int thread, int num_threads, void * /*unused*/) {
     const ggml_tensor * x = node->src[0];
-    const auto * weight = static_cast<const float *>(node->src[1]->data);
     const auto constants = constants_of<NormGridRopeConstants>(node);
     const int64_t head_dim = node->src[1]->ne[0];
-    const int64_t channels = x->ne[0];
-    const std::array<int64_t, 3> parts = parts_of(head_dim);
+    const int64_t channels = x->ne[0] / 3;
+    const std::array<int64_t, 3> parts = grid_rope_parts(head_dim);
     const std::array<AxisAngles, 3> angles{AxisAngles(x->ne[3], parts[0]), AxisAngles(x->ne[2], parts[1]),
                                            AxisAngles(x->ne[1], parts[2])};
     const auto [begin, end] = rows_of_thread(x->ne[1] * x->ne[2] * x->ne[3], thread, num_threads);
     for (int64_t token = begin; token < end; ++token) {
         const std::array<int64_t, 3> place{token / (x->ne[1] * x->ne[2]), token / x->ne[1] % x->ne[2],
                                            token % x->ne[1]};
-        const float * in = row_of(x, token);
-        float * out = static_cast<float *>(node->data) + token * channels;
-        for (int64_t start = 0; start < channels; start += head_dim) {
-            norm_head(in + start, weight, out + start, head_dim, constants.scale, constants.eps);
-            float * part = out + start;
+        for (int64_t start = 0; start < 2 * channels; start += head_dim) {
+            const bool is_query = start < channels;
+            float * part = row_of(x, token) + start;
+            norm_head(part, static_cast<const float *>(node->src[is_query ? 1 : 2]->data), head_dim,
+                      is_query ? constants.scale : 1.0f, constants.eps);
             for (size_t axis = 0; axis < parts.size(); ++axis) {
                 const int64_t row = place[axis] * angles[axis].pairs;
                 rotate_pairs(part, angles[axis].cos.data() + row, angles[axis].sin.data() + row, angles[axis].pairs);

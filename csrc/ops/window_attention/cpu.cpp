@@ -54,14 +54,10 @@ struct QueryTile {
     int32_t * sees_columns;
 };
 
-float * cell(const ggml_tensor * tensor, int64_t time, int64_t row, int64_t column) {
-    return row_of(tensor, (time * tensor->ne[2] + row) * tensor->ne[1] + column);
-}
-
 // The queries of one head in a block of the grid. One object works on one thread, block after block.
 class BlockAttention {
 public:
-    BlockAttention(const ggml_tensor * node, const WindowKernel & kernel);
+    BlockAttention(const ggml_tensor * node, const Grid & grid, const WindowKernel & kernel);
 
     // Goes to other rows, columns or another head, of which `channel` is the first one.
     void move(const Range & height, const Range & width, int64_t channel);
@@ -70,6 +66,12 @@ public:
     void attend(const Range & time);
 
 private:
+    // Queries, keys or values (0, 1, 2) of a cell, in columns of keys.
+    float * cell(int part, int64_t time, int64_t row, int64_t column) const {
+        const ggml_tensor * qkv = node_->src[0];
+        return row_of(qkv, (time * qkv->ne[2] + row) * qkv->ne[1] + column) + part * (qkv->ne[0] / 3) + channel_;
+    }
+
     int lanes() const { return kernel_.time * kernel_.height * kernel_.width; }
     int64_t tile_floats() const { return head_dim_ * kQueryVectors * lanes(); }
     int64_t times_seen() const { return std::min(grid_.time.keys, kQueryVectors * kernel_.time + grid_.time.window); }
@@ -83,13 +85,14 @@ private:
     void start_tile(QueryTile & tile);
     // The keys and values of one time, packed when they are met first.
     const float * plane_of(int64_t time);
-    void pack(const ggml_tensor * tensor, int64_t time, float * packed) const;
+    void pack(int part, int64_t time, float * packed) const;
     void add_plane(const QueryTile & tile, int64_t time, const float * plane);
     void store_tile(const QueryTile & tile) const;
 
     const ggml_tensor * node_;
     const WindowKernel & kernel_;
     int64_t head_dim_;
+    int64_t margin_;
     Grid grid_;
     Range height_{}, width_{}, rows_{}, columns_{};  // of queries and keys
     int64_t channel_ = 0;
@@ -103,19 +106,18 @@ private:
     std::vector<int32_t> masks_, times_;  // of all tiles; of one tile and plane
 };
 
-BlockAttention::BlockAttention(const ggml_tensor * node, const WindowKernel & kernel) : node_(node), kernel_(kernel) {
-    const auto [window, head_dim] = constants_of<WindowAttentionConstants>(node);
-    const ggml_tensor * k = node->src[1];
-    head_dim_ = head_dim;
-    grid_ = {{node->ne[3], k->ne[3], window.time},
-             {node->ne[2], k->ne[2], window.height},
-             {node->ne[1], k->ne[1], window.width}};
+BlockAttention::BlockAttention(const ggml_tensor * node, const Grid & grid, const WindowKernel & kernel)
+    : node_(node),
+      kernel_(kernel),
+      head_dim_(constants_of<WindowAttentionConstants>(node).head_dim),
+      margin_(constants_of<WindowAttentionConstants>(node).margin),
+      grid_(grid) {
     const auto size = [](int64_t count) { return static_cast<size_t>(count); };
-    plane_floats_ = 2 * head_dim * std::min(k->ne[2], kBlockHeight + window.height) *
-                    std::min(k->ne[1], kBlockWidth + window.width);
+    plane_floats_ = 2 * head_dim_ * std::min(grid.height.keys, kBlockHeight + grid.height.window) *
+                    std::min(grid.width.keys, kBlockWidth + grid.width.window);
     planes_.resize(size(times_seen() * plane_floats_));
-    const int64_t tile_rows = kernel.height + window.height;
-    const int64_t tile_columns = kernel.width + window.width;
+    const int64_t tile_rows = kernel.height + grid.height.window;
+    const int64_t tile_columns = kernel.width + grid.width.window;
     const int64_t tiles = kBlockHeight / kernel.height * (kBlockWidth / kernel.width);
     tiles_.reserve(size(tiles));
     sums_.resize(size(tiles * 2 * (tile_floats() + kQueryVectors * lanes())));
@@ -134,7 +136,7 @@ void BlockAttention::start_tile(QueryTile & tile) {
     const int width = kQueryVectors * lanes();
     for (int lane = 0; lane < width; ++lane) {
         const Place place = place_of(tile, lane);
-        const float * query = cell(node_->src[0], place.time, place.row, place.column) + channel_;
+        const float * query = cell(0, place.time, place.row, margin_ + place.column);
         for (int64_t d = 0; d < head_dim_; ++d) {
             tile.sums.queries[d * width + lane] = query[d];
         }
@@ -159,17 +161,17 @@ void BlockAttention::start_tile(QueryTile & tile) {
 const float * BlockAttention::plane_of(int64_t time) {
     float * plane = planes_.data() + time % times_seen() * plane_floats_;
     if (time >= packed_end_) {
-        pack(node_->src[1], time, plane);
-        pack(node_->src[2], time, plane + plane_floats_ / 2);
+        pack(1, time, plane);
+        pack(2, time, plane + plane_floats_ / 2);
         packed_end_ = time + 1;
     }
     return plane;
 }
 
-void BlockAttention::pack(const ggml_tensor * tensor, int64_t time, float * packed) const {
+void BlockAttention::pack(int part, int64_t time, float * packed) const {
     for (int64_t row = rows_.begin; row < rows_.end; ++row) {
         for (int64_t column = columns_.begin; column < columns_.end; ++column, packed += head_dim_) {
-            std::copy_n(cell(tensor, time, row, column) + channel_, head_dim_, packed);
+            std::copy_n(cell(part, time, row, column), head_dim_, packed);
         }
     }
 }
@@ -208,7 +210,7 @@ void BlockAttention::store_tile(const QueryTile & tile) const {
     const int width = kQueryVectors * lanes();
     for (int lane = 0; lane < width; ++lane) {
         const Place place = place_of(tile, lane);
-        float * out = cell(node_, place.time, place.row, place.column) + channel_;
+        float * out = cell(0, place.time, place.row, margin_ + place.column);
         for (int64_t d = 0; d < head_dim_; ++d) {
             out[d] = tile.sums.results[d * width + lane] / tile.sums.sums[lane];
         }
@@ -275,25 +277,30 @@ const WindowKernel & window_kernel() {
 }
 
 void window_attention_cpu(ggml_tensor * node, int thread, int num_threads, void * /*unused*/) {
+    const auto [window, head_dim, margin] = constants_of<WindowAttentionConstants>(node);
+    const ggml_tensor * qkv = node->src[0];
+    const Grid grid{{qkv->ne[3], qkv->ne[3], window.time},
+                    {qkv->ne[2], qkv->ne[2], window.height},
+                    {qkv->ne[1] - 2 * margin, qkv->ne[1], window.width}};
     const WindowKernel & kernel = window_kernel();
-    const int64_t head_dim = constants_of<WindowAttentionConstants>(node).head_dim;
     const int64_t block_time = int64_t{kQueryVectors} * kernel.time;
-    const int64_t times = blocks_of(node->ne[3], block_time);
-    const int64_t rows = blocks_of(node->ne[2], kBlockHeight);
-    const int64_t columns = blocks_of(node->ne[1], kBlockWidth);
+    const int64_t times = blocks_of(grid.time.queries, block_time);
+    const int64_t rows = blocks_of(grid.height.queries, kBlockHeight);
+    const int64_t columns = blocks_of(grid.width.queries, kBlockWidth);
     const auto part = [](int64_t index, int64_t size, int64_t cells) {
         return Range{index * size, std::min(cells, (index + 1) * size)};
     };
-    BlockAttention block(node, kernel);
+    BlockAttention block(node, grid, kernel);
     // Blocks that follow each other in time see nearly the same keys.
-    const auto [begin, end] = rows_of_thread(node->ne[0] / head_dim * rows * columns * times, thread, num_threads);
+    const int64_t heads = qkv->ne[0] / 3 / head_dim;
+    const auto [begin, end] = rows_of_thread(heads * rows * columns * times, thread, num_threads);
     for (int64_t index = begin; index < end && !stopping(); ++index) {
         const int64_t place = index / times;
         if (index == begin || index % times == 0) {
-            block.move(part(place / columns % rows, kBlockHeight, node->ne[2]),
-                       part(place % columns, kBlockWidth, node->ne[1]), place / columns / rows * head_dim);
+            block.move(part(place / columns % rows, kBlockHeight, grid.height.queries),
+                       part(place % columns, kBlockWidth, grid.width.queries), place / columns / rows * head_dim);
         }
-        block.attend(part(index % times, block_time, node->ne[3]));
+        block.attend(part(index % times, block_time, grid.time.queries));
     }
 }
 

@@ -4,39 +4,26 @@
 
 namespace ltx {
 
-namespace {
-
-void expect_grid(const char * argument, const ggml_tensor * tensor, int64_t channels, const ggml_tensor * like,
-                 int64_t width) {
-    expect_rows("window_attention", argument, tensor, GGML_TYPE_F32, {channels, width, like->ne[2], like->ne[3]});
-    if (!cells_are_even(tensor)) {
-        throw ShapeError("window_attention: the cells of ", argument, " do not lie evenly apart");
+ggml_tensor * window_attention(Graph & graph, ggml_tensor * qkv, int64_t head_dim, GridSize window, RowEnds ends) {
+    expect_rows("window_attention", "qkv", qkv, GGML_TYPE_F32, {kAny, kAny, kAny, kAny});
+    if (head_dim < 8 || head_dim % 8 != 0 || qkv->ne[0] % (3 * head_dim) != 0 || !ggml_is_contiguous(qkv)) {
+        throw ShapeError("window_attention: rows of ", qkv->ne[0], " do not divide into three times heads of ",
+                         head_dim, " elements, a multiple of 8");
     }
-}
-
-}  // namespace
-
-ggml_tensor * window_attention(Graph & graph, ggml_tensor * q, ggml_tensor * k, ggml_tensor * v, int64_t head_dim,
-                               GridSize window) {
-    const int64_t channels = q->ne[0];
-    const int64_t margin = k->ne[1] == q->ne[1] ? 0 : window.width - 1;
-    expect_grid("q", q, channels, q, q->ne[1]);
-    expect_grid("k", k, channels, q, q->ne[1] + margin);
-    expect_grid("v", v, channels, q, q->ne[1] + margin);
-    if (head_dim < 8 || head_dim % 8 != 0 || channels % head_dim != 0) {
-        throw ShapeError("window_attention: rows of ", channels, " do not divide into heads of ", head_dim,
-                         " elements, a multiple of 8");
-    }
-    if (window.time < 1 || window.height < 1 || window.width < 1 || q->ne[3] < window.time ||
-        q->ne[2] < window.height || k->ne[1] < window.width) {
+    const bool centred = ends == RowEnds::Centre;
+    if (window.time < 1 || window.height < 1 || window.width < 1 || qkv->ne[3] < window.time ||
+        qkv->ne[2] < window.height || qkv->ne[1] < window.width || (centred && window.width % 2 == 0)) {
         throw ShapeError("window_attention: a window of ", window.time, " x ", window.height, " x ", window.width,
-                         " does not fit into a grid of ", q->ne[3], " x ", q->ne[2], " x ", k->ne[1]);
+                         " does not fit into a grid of ", qkv->ne[3], " x ", qkv->ne[2], " x ", qkv->ne[1]);
     }
     if (graph.form() == OpForm::Composed) {
         throw UnsupportedError("window_attention: has no form of stock operations; the device has to run our own");
     }
-    return custom_node_with(graph, GGML_TYPE_F32, {channels, q->ne[1], q->ne[2], q->ne[3]}, {q, k, v},
-                            &window_attention_cpu, WindowAttentionConstants{window, static_cast<int32_t>(head_dim)});
+    const int32_t margin = centred ? window.width / 2 : 0;
+    ggml_tensor * all = custom_node_in_place_with(
+        graph, {qkv}, &window_attention_cpu, WindowAttentionConstants{window, static_cast<int32_t>(head_dim), margin});
+    return ggml_view_4d(graph.ctx(), all, qkv->ne[0] / 3, qkv->ne[1] - 2 * margin, qkv->ne[2], qkv->ne[3], all->nb[1],
+                        all->nb[2], all->nb[3], static_cast<size_t>(margin) * all->nb[1]);
 }
 
 }  // namespace ltx

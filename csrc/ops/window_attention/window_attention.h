@@ -17,25 +17,29 @@ struct GridSize {
     int64_t cells() const { return int64_t{time} * height * width; }
 };
 
-// q: F32 [heads * head_dim, W, H, T], cells evenly apart; k, v: the same, or with window.width - 1 more columns, half
-// of them on each side.
-// -> softmax(q k^T) v over the keys of each query's window, F32 of q's shape.
+// Where a row's first and last queries look: windows are shifted inwards at the left and right border, or stay centred
+// over columns that lie beyond it. Height and time always shift.
+enum class RowEnds : int32_t { Shift, Centre };
+
+// qkv: F32 [3 * heads * head_dim, W, H, T] without gaps: queries, keys and values of each cell.
+// -> softmax(q k^T) v over the keys of each query's window, in the memory of the queries:
+// F32 [heads * head_dim, W, H, T], cells evenly apart.
 //
 // Along an axis of n keys, query i sees window keys from clamp(i - window / 2, 0, n - window) on: at a border the
-// window is shifted inwards, never cut. With the extra columns, query i along the width sees those from i on, so that
-// its window stays centred.
+// window is shifted inwards, never cut. With RowEnds::Centre window.width / 2 columns on each side hold keys and values
+// only, and the result has so many fewer columns on each side; the window's width has to be odd.
 //
-// Only for graphs on the CPU. Throws ShapeError, also for a grid smaller than the window; UnsupportedError where
-// operations are composed.
-ggml_tensor * window_attention(Graph & graph, ggml_tensor * q, ggml_tensor * k, ggml_tensor * v, int64_t head_dim,
-                               GridSize window);
+// Throws ShapeError, also for a grid smaller than the window; UnsupportedError where operations are composed.
+ggml_tensor * window_attention(Graph & graph, ggml_tensor * qkv, int64_t head_dim, GridSize window,
+                               RowEnds ends = RowEnds::Shift);
 
 struct WindowAttentionConstants {
     GridSize window;
     int32_t head_dim;
+    int32_t margin;  // columns without queries on each side
 };
 
-// Sources: q, k, v.
+// Source: qkv, of which the queries are overwritten.
 void window_attention_cpu(ggml_tensor * node, int thread, int num_threads, void * unused);
 
 }  // namespace ltx

@@ -1,8 +1,9 @@
-"""Times networks of LTX-2.3 against diffusers on torch bfloat16: same weights, shapes and threads.
+"""Times networks against diffusers on torch bfloat16: same weights, shapes and threads.
 
     python tools/bench.py transformer --rounds 5 --threads 2
     python tools/bench.py video-decode --size 256x256x17
     python tools/bench.py video-decode --memory --size 256x256x121
+    python tools/bench.py diffusion-decode --size 256x256x17 --check
     python tools/bench.py audio-decode --seconds 2
     python tools/bench.py loading
     python tools/bench.py transformer --profile --weights bf16
@@ -13,6 +14,9 @@ medians and their ratios. `--memory` instead measures the highest memory of each
 of its own. `--check` compares the results of both sides once, `--profile` shows which operations
 our time went to. The random weights are written to --folder (1 to 5 GB) when they are not there
 yet, and stay there for the next run.
+
+Networks are those of LTX-2.3, and the diffusion decoder of LTX-2.5, which both run in float32
+where the CPU has no BF16 instructions (torch needs them); `--frames-per-tile` streams ours.
 
 `loading` is of ours alone: from the start of an interpreter to the first step of a transformer of
 48 blocks in q8_0, 20 GB of zeros that take no room on the disk.
@@ -33,11 +37,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from benchmarks import machine, reference
+from benchmarks import machine, reference, reference_decoder
 from benchmarks.reference import Arrays, Call
 from numpy.typing import NDArray
 from synthetic.inputs import make_inputs
-from synthetic.models import converted, random_file, sparse_file
+from synthetic.models import converted, random_diffusion_decoder, random_file, sparse_file
 
 from ltx2cpp import LTX2Pipeline, Modality, ModelFiles, Observer, PromptEmbedding
 from ltx2cpp.errors import Error
@@ -55,9 +59,11 @@ _WEIGHTS = ("bf16", "q8_0", "q4_k_m")
 # Both engines' threads spin for a while after a call and would slow the other's first products.
 _PAUSE_S = 0.2
 _LATENTS_PER_SECOND = 25
+# Frames that tiles of the diffusion decoder share; fewer are refused.
+_TILE_OVERLAP = 40
 # Operations of our profile that do the counted work of a transformer.
 _PRODUCTS = ("MUL_MAT", "linear")
-_ATTENTION = ("FLASH_ATTN_EXT", "attention")
+_ATTENTION = ("FLASH_ATTN_EXT", "attention", "window_attention")
 
 
 @dataclass(frozen=True)
@@ -115,6 +121,28 @@ def our_video_stream(path: Path, latent: NDArray[np.float32], threads: int) -> C
     return run
 
 
+def our_diffusion_decoder(
+    path: Path,
+    latent: NDArray[np.float32],
+    noise: NDArray[np.float32],
+    threads: int,
+    frames_per_tile: int,
+) -> Call:
+    """A call that keeps nothing of a clip that is decoded in tiles, as writing a file does."""
+    pipe = LTX2Pipeline(ModelFiles(video_vae=path), device="cpu", threads=threads)
+
+    def run() -> Arrays:
+        if not frames_per_tile:
+            return {"video": pipe.decode_video(latent, noise=noise)}
+        for _ in pipe.stream_video(
+            latent, seed=0, tiling={"frames": (frames_per_tile, _TILE_OVERLAP)}
+        ):
+            pass
+        return {}
+
+    return OurCall(pipe, run)
+
+
 def our_audio_decoder(path: Path, latent: NDArray[np.float32], threads: int) -> Call:
     pipe = LTX2Pipeline(ModelFiles(audio_vae=path), device="cpu", threads=threads)
     return OurCall(pipe, lambda: {"samples": pipe.decode_audio(latent).samples})
@@ -151,6 +179,28 @@ def video_decode(options: argparse.Namespace) -> Benchmark:
         sides["ltx2cpp streamed"] = partial(our_video_stream, path, latent, options.threads)
     config = resolve(ModelFiles(video_vae=path)).require("video_decoder").config
     return Benchmark(video_decoder_flop(config, *shape[1:]), sides)
+
+
+def diffusion_decode(options: argparse.Namespace) -> Benchmark:
+    path = random_diffusion_decoder(options.folder)
+    width, height, frames = options.size
+    shape = (128, (frames - 1) // 8 + 1, height // 32, width // 32)
+    generator = np.random.default_rng(0)
+    latent = generator.standard_normal(shape, dtype=np.float32)
+    noise = generator.standard_normal((frames, height, width, 3), dtype=np.float32)
+    dtype = "bfloat16" if machine.has_bfloat16() else "float32"
+    sides: dict[str, Callable[[], Call]] = {
+        f"diffusers {dtype}": partial(
+            reference_decoder.diffusion_decoder, path, latent, noise, options.threads, dtype=dtype
+        ),
+        "ltx2cpp": partial(
+            our_diffusion_decoder, path, latent, noise, options.threads, options.frames_per_tile
+        ),
+    }
+    with LTX2Pipeline(ModelFiles(video_vae=path), device="cpu") as pipe:
+        tiling = {"frames": (options.frames_per_tile, _TILE_OVERLAP)}
+        flop = pipe.networks.diffusion_decoder.flop(shape, tiling)
+    return Benchmark(flop, sides)
 
 
 def audio_decode(options: argparse.Namespace) -> Benchmark:
@@ -288,7 +338,7 @@ def measure_memory(benchmark: Benchmark) -> None:
 
 def _memory_of(make: Callable[[], Call]) -> tuple[int, int, int]:
     """Return this process's memory before the side is opened, after, and its highest."""
-    if make.func.__module__ == reference.__name__:  # type: ignore[attr-defined]
+    if make.func.__module__.startswith(reference.__name__):  # type: ignore[attr-defined]
         import diffusers
         import diffusers.models.autoencoders  # noqa: F401
     imports = machine.resident_bytes()
@@ -329,6 +379,10 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("video-decode", parents=[common])
     command.add_argument("--size", type=partial(_numbers, separator="x"), default=(256, 256, 17))
     command.set_defaults(make=video_decode)
+    command = commands.add_parser("diffusion-decode", parents=[common])
+    command.add_argument("--size", type=partial(_numbers, separator="x"), default=(256, 256, 17))
+    command.add_argument("--frames-per-tile", type=int, default=0)
+    command.set_defaults(make=diffusion_decode)
     command = commands.add_parser("audio-decode", parents=[common])
     command.add_argument("--seconds", type=float, default=2.0)
     command.set_defaults(make=audio_decode)

@@ -1,7 +1,7 @@
 """The diffusion video decoder of diffusers over weights of an official file.
 
-Its own attention builds a matrix of all pairs of cells, of which the smallest picture has thousands
-of millions, and its kernel for windows is for GPUs. Here its layers run as they are, and windows are
+Its own attention makes a mask of all pairs of cells, of which the smallest picture has thousands of
+millions, and its kernel for windows is for GPUs. Here its layers run as they are, but windows are
 attended to in tiles of queries: torch's fused attention over the box of keys that a tile sees,
 with a mask.
 """

@@ -10,7 +10,15 @@ from typing import Protocol, cast
 
 from ltx2cpp.errors import ArgumentError, DeviceMemoryError
 from ltx2cpp.latents import TIME_FACTOR
-from ltx2cpp.memory.plan import GIB, DecodePieces, Keeping, MemoryPlan, PhaseNeeds, add_up
+from ltx2cpp.memory.plan import (
+    GIB,
+    USUAL_BYTES,
+    DecodePieces,
+    Keeping,
+    MemoryPlan,
+    PhaseNeeds,
+    add_up,
+)
 from ltx2cpp.options import OFFLOADS, Offload, OffloadChoice
 
 logger = logging.getLogger("ltx2cpp")
@@ -19,8 +27,6 @@ logger = logging.getLogger("ltx2cpp")
 _LATER_BYTES = 24 << 20
 # What a generation takes beside its weights, unless it is a large one.
 _ROOM_BYTES = 4 * GIB
-# Taken for the memory of a machine that does not tell.
-_USUAL_BYTES = 16 * GIB
 # A part of all memory that a converted file would save is worth mentioning from here on.
 _LARGE_SHARE = 0.25
 
@@ -244,7 +250,7 @@ class MemoryPolicy:
         roomy = not free_bytes or stored_bytes + _ROOM_BYTES < free_bytes
         if (self._offload != "auto" or roomy) and not needs.cut_by_memory:
             return None
-        plan = self._fit(needs, self._offload, free_bytes or _USUAL_BYTES)
+        plan = self._fit(needs, self._offload, free_bytes or USUAL_BYTES)
         if not plan.fits:
             logger.warning(
                 "'%s' may need %.1f GiB and the %s has %.1f GiB left",

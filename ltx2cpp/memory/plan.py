@@ -14,6 +14,8 @@ from typing import Any
 from ltx2cpp.options import Offload
 
 GIB = 1 << 30
+# Taken for the memory of a machine that does not tell.
+USUAL_BYTES = 16 * GIB
 
 # The component that may stay loaded between clips.
 TRANSFORMER = "transformer"

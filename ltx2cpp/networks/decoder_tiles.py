@@ -6,7 +6,7 @@ Source: ltx-core 1.2.0, the diffusion decoder's tiling.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -15,6 +15,7 @@ import numpy as np
 from ltx2cpp.config import DiffusionDecoderConfig
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.memory.plan import Tiling
+from ltx2cpp.numeric import whole_number
 from ltx2cpp.values import FloatArray
 
 AXES = ("frames", "height", "width")
@@ -235,14 +236,17 @@ def _checked_tiling(tiling: Tiling | None, config: DiffusionDecoderConfig) -> li
     """Return size and overlap of each axis in cells; (0, 0) where it is not cut."""
     if tiling is None:
         return [(0, 0)] * 3
-    unknown = set(tiling) - set(AXES)
-    if unknown:
+    if not isinstance(tiling, Mapping) or not set(tiling) <= set(AXES):
         raise ArgumentError(
-            f"tiling: expected {', '.join(AXES)}, found {', '.join(map(repr, sorted(unknown)))}"
+            f"tiling: expected a mapping from {', '.join(AXES)} to (size, overlap), found "
+            f"{tiling!r:.60}"
         )
     sizes = []
     for axis, (name, cell) in enumerate(zip(AXES, _cell(config), strict=True)):
-        size, overlap = tiling.get(name, (0, 0))
+        pair = tiling.get(name, (0, 0))
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise ArgumentError(f"tiling: {name} expects (size, overlap), found {pair!r:.60}")
+        size, overlap = (whole_number(f"tiling: {name}", value) for value in pair)
         if not size:
             sizes.append((0, 0))
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from itertools import pairwise, product
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import numpy as np
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ltx2cpp.model.model_set import ModelSet
 
 EDGES = ("shift", "replicate")
+AUTO_TILES: Literal["auto"] = "auto"
 _MAX_STEPS = 1000
 _COLOURS = 3
 _FLOAT_BYTES = 4
@@ -44,7 +45,8 @@ class DecodeOptions(TypedDict, total=False):
             over copies of the border, as the official pipelines do.
         steps: evaluations; None takes those that the model was made for.
         tiling: "frames", "height", "width" -> (size, overlap) in frames and pixels, size 0 for no
-            tiles along an axis; None decodes all at once.
+            tiles along an axis; None decodes all at once, "auto" cuts what does not fit into the
+            memory that is free.
     """
 
     decoder: str | None
@@ -52,7 +54,7 @@ class DecodeOptions(TypedDict, total=False):
     seed: int | None
     edges: str
     steps: int | None
-    tiling: Tiling | None
+    tiling: Tiling | Literal["auto"] | None
 
 
 class DiffusionDecoder:
@@ -141,6 +143,19 @@ class DiffusionDecoder:
         )
         needs = largest_of([NetworkNeeds(**first), NetworkNeeds(**second)])
         return needs, floats * _FLOAT_BYTES
+
+    def tiling_within(self, latent_shape: tuple[int, ...], budget_bytes: int) -> Tiling | None:
+        """Return the tiles that fit into some memory and compute least twice.
+
+        Where none fit, the smallest ones.
+        """
+        tiling: Tiling | None = None
+        for tiling in self.tilings(latent_shape):
+            needs, array_bytes = self.measure(latent_shape, tiling)
+            weight_bytes = needs.own_weight_bytes + needs.mapped_weight_bytes
+            if needs.activation_bytes + weight_bytes + array_bytes <= budget_bytes:
+                break
+        return tiling
 
     def flop(self, latent_shape: tuple[int, ...], tiling: Tiling | None) -> float:
         """Return the operations of decoding a latent (C, F, h, w) in tiles."""

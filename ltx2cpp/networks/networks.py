@@ -6,17 +6,23 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ltx2cpp.errors import ArgumentError
+from ltx2cpp.memory.plan import USUAL_BYTES, Tiling
 from ltx2cpp.model.lora import AdaptedModels, Lora, check_lora_mode
 from ltx2cpp.model.model_set import ModelSet
 from ltx2cpp.networks.audio import AudioDecoder, AudioEncoder
 from ltx2cpp.networks.backend import Backend
-from ltx2cpp.networks.diffusion import DecodeOptions, DiffusionDecoder, held_decoders
+from ltx2cpp.networks.diffusion import (
+    AUTO_TILES,
+    DecodeOptions,
+    DiffusionDecoder,
+    held_decoders,
+)
 from ltx2cpp.networks.duration import STREAMS, DurationHead
 from ltx2cpp.networks.text import PromptEncoder
 from ltx2cpp.networks.transformer import Transformer
@@ -244,8 +250,15 @@ class Networks:
             seed=options.get("seed"),
             edges=options.get("edges", "shift"),
             steps=options.get("steps"),
-            tiling=options.get("tiling"),
+            tiling=self._tiling(latent, options.get("tiling")),
         )
+
+    def _tiling(self, latent: FloatArray, asked: Tiling | Literal["auto"] | None) -> Tiling | None:
+        """Return the tiles asked for, or those that fit into what the device has left."""
+        if not isinstance(asked, str) or asked != AUTO_TILES:
+            return asked
+        free_bytes = self.backend.free_bytes() or USUAL_BYTES
+        return self.diffusion_decoder.tiling_within(np.shape(latent), free_bytes)
 
     def decoder_canvas(self, latent_shape: tuple[int, ...]) -> tuple[int, int, int]:
         """Return (frames, height, width) that the diffusion decoder computes for a latent.
@@ -264,7 +277,7 @@ class Networks:
         decoder = choose_decoder(options.get("decoder"), held_decoders(self._models))
         if decoder == "conv":
             for name in ("noise", "seed", "edges", "steps", "tiling"):
-                if options.get(name) is not None and options.get(name) != "shift":
+                if options.get(name) is not None and not _is_usual(options.get(name)):
                     raise ArgumentError(f"{name}: is for the diffusion decoder, not for 'conv'")
         return decoder == "diffusion"
 
@@ -323,3 +336,8 @@ class Networks:
         return (self.spatial_upsampler if kind == "spatial" else self.temporal_upsampler).run(
             latent
         )
+
+
+def _is_usual(option: object) -> bool:
+    """Return whether an option of the diffusion decoder asks for nothing that others cannot."""
+    return isinstance(option, str) and option in ("shift", AUTO_TILES)

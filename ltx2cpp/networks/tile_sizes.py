@@ -12,6 +12,9 @@ from ltx2cpp.networks.decoder_tiles import AXES, LATENT_STEPS, DecoderGeometry, 
 
 # A smaller tile is worth trying where it is smaller by this.
 _WORTHWHILE = 0.85
+# Sizes are at least so many overlaps; smaller ones compute nearly everything many times. The
+# reference stops at two.
+_LEAST_OVERLAPS = 1.5
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,7 @@ class _Choice:
 def tilings(geometry: DecoderGeometry) -> list[Tiling | None]:
     """Return the whole picture, then ever smaller tiles with ever more that is computed twice.
 
-    Of all that fit into some memory the first one computes least. Sizes are at least twice the
-    overlap, as in the reference.
+    Of all that fit into some memory the first one computes least.
     """
     choices = [_measured(geometry, None)]
     overlaps = least_overlaps(geometry.config)
@@ -56,7 +58,7 @@ def _sizes(geometry: DecoderGeometry, axis: int, overlap: int) -> list[int]:
     step = math.lcm(cell, LATENT_STEPS[axis])
     length = geometry.cells[axis] * cell
     least: dict[int, int] = {}
-    for size in range(length // step * step, 2 * overlap - 1, -step):
+    for size in range(length // step * step, math.ceil(_LEAST_OVERLAPS * overlap) - 1, -step):
         least[-(-(length - overlap) // (size - overlap))] = size
     return [0, *least.values()]
 

@@ -118,7 +118,7 @@ class FakePipeline:
             return latent.repeat(2, axis=2).repeat(2, axis=3)
         return latent.repeat(2, axis=1)[:, 1:]
 
-    def stream_video(self, latent: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    def stream_video(self, latent: NDArray[np.float32], **_: Any) -> Iterator[NDArray[np.float32]]:
         _, frames, height, width = latent.shape
         for index in range(frames):
             count = 8 if index else 1

@@ -193,6 +193,23 @@ def test_decoders_that_the_files_lack(fixture_c: Path) -> None:
         assert pipe.decode_video(latent).shape == (1, 64, 128, 3)
 
 
+@pytest.mark.parametrize(("free_bytes", "choice"), [(1 << 40, 0), (0, 0), (1, -1)])
+def test_tiles_for_the_memory_that_is_free(
+    decoders: LTX2Pipeline,
+    fixture_c: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    free_bytes: int,
+    choice: int,
+) -> None:
+    """A machine that does not tell is taken for a usual one."""
+    latent = load(fixture_c, "diffusion_decoder")["tiled.latent"][0]
+    decoder, seen = decoders.networks.diffusion_decoder, []
+    monkeypatch.setattr(decoders.networks.backend, "free_bytes", lambda: free_bytes)
+    monkeypatch.setattr(decoder, "stream", lambda *_, tiling, **__: seen.append(tiling))
+    decoders.stream_video(latent, tiling="auto")
+    assert seen == [decoder.tilings(latent.shape)[choice]]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -206,7 +223,11 @@ def test_decoders_that_the_files_lack(fixture_c: Path) -> None:
         ({"tiling": {"frames": (16, 0)}}, "frames needs an overlap of at least 8"),
         ({"tiling": {"height": (64, 8)}}, "height needs an overlap of at least 64"),
         ({"tiling": {"width": (90, 64)}}, "multiples of 8"),
-        ({"tiling": {"depth": (64, 64)}}, "expected frames, height, width"),
+        ({"tiling": {"depth": (64, 64)}}, "expected a mapping from frames, height, width"),
+        ({"tiling": 64}, "expected a mapping from frames, height, width"),
+        ({"tiling": {"width": 128}}, r"width expects \(size, overlap\), found 128"),
+        ({"tiling": {"width": (128.5, 64)}}, "tiling: width: expected a whole number"),
+        ({"decoder": "conv", "tiling": {}}, "tiling: is for the diffusion decoder"),
     ],
 )
 def test_options_out_of_range(

@@ -146,10 +146,10 @@ def test_tiles_too_small_for_their_overlap() -> None:
 @pytest.mark.parametrize(
     ("latent", "smallest"),
     [
-        ((16, 16, 24), {"frames": (80, 40), "height": (320, 160), "width": (320, 160)}),
+        ((16, 16, 24), {"frames": (64, 40), "height": (256, 160), "width": (256, 160)}),
         # Rows of 17 frames in all have nothing to cut in time.
-        ((3, 16, 24), {"frames": (0, 0), "height": (320, 160), "width": (320, 160)}),
-        ((16, 7, 7), {"frames": (80, 40), "height": (0, 0), "width": (0, 0)}),
+        ((3, 16, 24), {"frames": (0, 0), "height": (256, 160), "width": (256, 160)}),
+        ((16, 7, 7), {"frames": (64, 40), "height": (0, 0), "width": (0, 0)}),
     ],
 )
 def test_sizes_of_tiles_take_ever_less_and_compute_ever_more(

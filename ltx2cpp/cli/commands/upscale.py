@@ -161,7 +161,7 @@ def _upscale(arguments: argparse.Namespace, display: Display) -> SavedMedia:
 def _decoded(pipe: LTX2Pipeline, latent: NDArray[np.float32]) -> Iterator[NDArray[np.uint8]]:
     from ltx2cpp.media import to_uint8
 
-    for chunk in pipe.stream_video(latent):
+    for chunk in pipe.stream_video(latent, tiling="auto"):
         yield to_uint8(chunk)
 
 

@@ -6,8 +6,8 @@
 
 namespace ltx {
 
-// Abbreviated hash of the commit, with "-dirty" where files differed from it; empty where it was not known. Its definition is
-// written by the build (write_commit.cmake).
+// Abbreviated hash of the commit, with "-dirty" where files differed from it; empty where it was not known. Its
+// definition is written by the build (write_commit.cmake).
 extern const char * const commit;
 
 struct BuildFacts {

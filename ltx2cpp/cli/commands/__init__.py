@@ -8,6 +8,7 @@ from typing import Protocol
 
 from ltx2cpp.cli.commands import (
     bench,
+    completion,
     convert,
     devices,
     download,
@@ -51,4 +52,5 @@ COMMANDS: Mapping[str, Command] = {
     "convert": convert,
     "bench": bench,
     "devices": devices,
+    "completion": completion,
 }

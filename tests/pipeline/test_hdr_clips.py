@@ -79,7 +79,7 @@ def test_pictures_are_decoded_in_float32(
     assert pipe("a boat", **SIZE).video.dtype == np.uint8
 
 
-def test_the_diffusion_decoder_too(files: ModelFiles, fixture_c: Path, pipe: LTX2Pipeline) -> None:
+def test_the_diffusion_decoder_too(files: ModelFiles, fixture_c: Path) -> None:
     own = replace(files, video_decoder=fixture_c / "ltx-2.5-tiny-video-vae.safetensors")
     with (
         LTX2Pipeline(own, device="cpu", threads=2) as stored,
@@ -88,9 +88,7 @@ def test_the_diffusion_decoder_too(files: ModelFiles, fixture_c: Path, pipe: LTX
         output = stored("a boat", hdr="ACESCCT", **SIZE)
         options = {"decoder": "diffusion", "seed": decoder_seed(SIZE["seed"])}
         want = to_codes(exact.decode_video(output.video_latent, **options))
-        other = to_codes(stored.decode_video(output.video_latent, **options))
     compare("frames", output.video, want, tolerances.VIDEO_F32)
-    assert np.abs(other - want).max() > np.abs(output.video - want).max()
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ _CONTEXT_LENGTH = 262144
 
 
 def gemma4_metadata(source: Source, config: Gemma4Config) -> dict[str, Any]:
-    """Return the keys that describe the model; its tokenizer goes along as bytes.
+    """Return the keys that describe the model, without its tokenizer.
 
     Args:
         source: a Hugging Face folder or single file.

@@ -16,7 +16,7 @@ import numpy as np
 from ltx2cpp.checkpoint import read_bytes
 from ltx2cpp.checkpoint.tensors import reading
 from ltx2cpp.config import Gemma4Config, GemmaConfig
-from ltx2cpp.convert.gemma4_gguf import gemma4_metadata
+from ltx2cpp.convert import gemma4_gguf
 from ltx2cpp.errors import CheckpointError, UnsupportedError
 from ltx2cpp.model.build import build_text_encoder
 from ltx2cpp.model.source import Source
@@ -27,6 +27,8 @@ logger = logging.getLogger("ltx2cpp")
 
 ARCHITECTURE = "gemma3"
 _CONTEXT_LENGTH = 131072
+# What llama.cpp calls pieces with merges; of Gemma 4 it calls them by the architecture.
+_MODEL_KEY, _MERGES = "tokenizer.ggml.model", "gpt2"
 _SPACE = "\u2581"  # how pieces spell a space
 
 
@@ -47,7 +49,7 @@ def read_config(source: Source) -> GemmaConfig | Gemma4Config:
 
 
 def gemma_metadata(source: Source, config: GemmaConfig | Gemma4Config) -> dict[str, Any]:
-    """Return the keys that describe the model and the vocabulary of Gemma 3.
+    """Return the keys that describe the model and its vocabulary.
 
     Args:
         source: a Hugging Face folder or single file.
@@ -58,7 +60,11 @@ def gemma_metadata(source: Source, config: GemmaConfig | Gemma4Config) -> dict[s
         CheckpointError: the vocabulary is malformed or larger than the embedding.
     """
     if isinstance(config, Gemma4Config):
-        return gemma4_metadata(source, config)
+        # A tokenizer inside the file goes along as its bytes.
+        vocabulary = {} if source.group("tokenizer") else _vocabulary(source, config.vocab_size)
+        if vocabulary.get(_MODEL_KEY) == _MERGES:
+            vocabulary[_MODEL_KEY] = gemma4_gguf.ARCHITECTURE
+        return {**gemma4_gguf.gemma4_metadata(source, config), **vocabulary}
     pattern = _pattern(config, str(source.path))
     values: dict[str, Any] = {
         "context_length": _CONTEXT_LENGTH,
@@ -201,7 +207,7 @@ def _from_json(payload: bytes, where: str) -> dict[str, Any]:
         else:
             types.append(PieceType.NORMAL)
     return {
-        "model": "gpt2",
+        "model": _MERGES,
         "pre": "default",
         "tokens": tokens,
         "token_type": types,

@@ -119,6 +119,27 @@ def test_a_converted_text_encoder_keeps_tokenizer_and_version(
         assert pipe.tokenize("a").tolist() == [2, *pipe.tokenize("<bos>a").tolist()[1:]]
 
 
+def test_a_folder_of_hugging_face_converts_with_its_tokenizer(
+    official: dict[str, Path], wanted: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    stored, metadata = read_stored(official["text_encoder"])
+    folder = tmp_path / "gemma"
+    folder.mkdir()
+    (folder / "config.json").write_text(metadata["gemma_config"])
+    (folder / "tokenizer.json").write_bytes(stored["tokenizer_json"].data)
+    nested = {
+        name.replace("model.", "model.language_model.", 1): tensor
+        for name, tensor in stored.items()
+        if name.startswith("model.")
+    }
+    write_stored(folder / "model.safetensors", nested)
+    convert(folder, tmp_path / "gemma.gguf", "f32")
+    assert open_checkpoint(tmp_path / "gemma.gguf").metadata["tokenizer.ggml.model"] == "gemma4"
+    projection = write_stored(tmp_path / "projection.safetensors", only(stored, PROJECTION))
+    files = {"text_encoder": tmp_path / "gemma.gguf", "text_projection": projection}
+    check(official | files, wanted)
+
+
 def test_every_part_converts_and_is_found_again(fixture_c: Path, tmp_path: Path) -> None:
     for path in sorted(fixture_c.glob("ltx-2.5-*.safetensors")):
         target = tmp_path / f"{path.stem}.gguf"

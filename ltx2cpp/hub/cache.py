@@ -51,6 +51,10 @@ class Cache:
             raise HubError(f"{repository}: the hub gives {etag[:80]!r} for a hash")
         return self.repository(repository) / "blobs" / etag
 
+    def unfinished(self, repository: str, etag: str) -> Path:
+        """Return where the bytes of a file are kept until they are all there."""
+        return self.blob(repository, etag).with_name(f"{etag}.part")
+
     def present(self, listing: Listing, file: RemoteFile) -> Path | None:
         """Return the path of a file that is here whole, None for one that is not."""
         path = self.snapshot(listing) / file.path

@@ -135,7 +135,8 @@ class Client:
         with self.talking(
             f"{repository}, revision {revision}" if revision != "main" else repository
         ):
-            info = api.model_info(repository, revision=revision)
+            timeout = self._hub.constants.HF_HUB_ETAG_TIMEOUT
+            info = api.model_info(repository, revision=revision, timeout=timeout)
             if info.gated:
                 api.auth_check(repository)
             entries = []

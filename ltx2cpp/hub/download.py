@@ -130,6 +130,8 @@ class Hub:
             *(["temporal"] if temporal else []),
         ]
         names = {role: self._name(value) for role, value in given.items()}
+        if not any(names.values()):
+            return Download(self, ())
         finder = Finder(
             self.cache,
             self.table,
@@ -181,14 +183,26 @@ class Download:
         """Bytes of the files that are not here."""
         return sum(size for _, size in self._sizes(missing=True))
 
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of the missing files that earlier tries have left."""
+        cache = self.hub.cache
+        kept = {
+            cache.unfinished(wanted.listing.repository, file.etag)
+            for wanted in self.wanted
+            if wanted.is_cached
+            for file in wanted.missing(cache)
+        }
+        return sum(path.stat().st_size for path in kept if path.is_file())
+
     def check_room(self) -> None:
         """Check that what is missing fits on the disk of the cache, with 2 % and 1 GiB to spare.
 
         Raises:
             HubError: it does not.
         """
-        missing_bytes = self.missing_bytes
-        if not missing_bytes:
+        missing_bytes = self.missing_bytes - self.kept_bytes
+        if missing_bytes <= 0:
             return
         needed, free = missing_bytes + missing_bytes // 50 + _GIB, self.hub.cache.free_bytes()
         if needed > free:
@@ -275,8 +289,8 @@ class Download:
                 shutil.copyfile(
                     fetch_file(self.hub.client(), cache, wanted.listing, file, _silent), path
                 )
-        first = root / wanted.listing.repository / wanted.files[0].path
-        return first.parent if wanted.as_folder else first
+        folder = root / wanted.listing.repository
+        return folder if wanted.as_folder else folder / wanted.files[0].path
 
     def _settled(self, wanted: Wanted) -> Path:
         """Return the path of what is here, linked where the bytes are here for another commit."""

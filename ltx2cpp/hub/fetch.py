@@ -38,7 +38,7 @@ def fetch_file(
         return path
     blob = cache.blob(listing.repository, file.etag)
     lock = cache.lock(listing.repository, file.etag)
-    part = blob.with_name(f"{file.etag}.part")
+    part = cache.unfinished(listing.repository, file.etag)
     while True:
         with cache.writing(), client.lock(lock) as held:
             if held:

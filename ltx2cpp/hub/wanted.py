@@ -95,8 +95,8 @@ class Wanted:
             return self.here
         if self.part is not None:
             return part_path(cache, self.listing, self.files[0], self.role)
-        first = cache.snapshot(self.listing) / self.files[0].path
-        return first.parent if self.as_folder else first
+        folder = cache.snapshot(self.listing)
+        return folder if self.as_folder else folder / self.files[0].path
 
 
 def is_here(cache: Cache, listing: Listing, file: RemoteFile) -> bool:

@@ -110,6 +110,7 @@ def test_the_next_try_goes_on(stub: StubHub, tmp_path: Path) -> None:
         fetch()
     kept = part(tmp_path).stat().st_size
     assert kept == 131072
+    assert Hub().find({"transformer": NAME}).kept_bytes == kept
     assert not list(tmp_path.rglob("w.safetensors"))
     stub.forget()
     stub.fault = faults(Fault())
@@ -204,6 +205,7 @@ def test_gates_are_asked_first(
         ("ltx-2.3-distiled", "nearest names are ltx-2.3-distilled"),
         ("hf:o/two", "holds 2 model files; name one"),
         ("hf:o/words", "holds 0 model files"),
+        ("w.safetensors", "is no name of a model"),
     ],
 )
 def test_a_wrong_name_is_one_sentence(
@@ -338,3 +340,15 @@ def test_a_repository_is_asked_for_what_is_not_here(stub: StubHub) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:1")
         assert Hub().find({"transformer": "hf:o/n"}).fetch()["transformer"] == q8
+
+
+def test_a_folder_of_folders_is_one_model(stub: StubHub) -> None:
+    files = (
+        "model_index.json",
+        "vae/config.json",
+        "vae/w.safetensors",
+        "transformer/w.safetensors",
+    )
+    stub.add("o/n", {path: path.encode() for path in files})
+    folder = Hub().find({"checkpoint": "hf:o/n"}).fetch()["checkpoint"]
+    assert {path.relative_to(folder).as_posix() for path in folder.rglob("*.*")} == set(files)

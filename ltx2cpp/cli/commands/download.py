@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ltx2cpp.cli.options.common import add_output_options
 from ltx2cpp.cli.options.names import add_hub_options, open_hub, report
 from ltx2cpp.cli.text import spell_bytes
+from ltx2cpp.errors import HubError
 
 if TYPE_CHECKING:
     from ltx2cpp.hub import Download
@@ -81,6 +82,8 @@ def run(arguments: argparse.Namespace) -> None:
                 temporal=arguments.temporal_upscale,
                 newest=True,
             )
+        if not download.wanted:
+            raise HubError(f"{name}: is no name of a model, only a path can look like this")
         display.note(f"{name}:")
         for line in report(download):
             display.note(line)

@@ -147,10 +147,11 @@ def report(download: Download) -> list[str]:
     gated = dict.fromkeys(each.listing.repository for each in download.wanted if each.listing.gated)
     if gated:
         lines.append(f"terms accepted for your token: {', '.join(gated)}")
-    total, missing = download.size_bytes, download.missing_bytes
+    total, kept = download.size_bytes, download.kept_bytes
+    goes_on = f", of which {spell_bytes(kept)} are kept from an earlier try" if kept else ""
     lines.append(
-        f"to fetch: {spell_bytes(missing)} of {spell_bytes(total)}; free disk: "
-        f"{spell_bytes(cache.free_bytes())} in {cache.folder}"
+        f"to fetch: {spell_bytes(download.missing_bytes)} of {spell_bytes(total)}{goes_on}; "
+        f"free disk: {spell_bytes(cache.free_bytes())} in {cache.folder}"
     )
     return lines
 

@@ -152,12 +152,18 @@ ggml_tensor * WindowBlock::add_mlp(Graph & graph, ggml_tensor * x, const Norm & 
     if (cells <= piece) {
         return ggml_reshape_4d(ctx, result_of(rows), x->ne[0], x->ne[1], x->ne[2], x->ne[3]);
     }
+    // Pieces are rewritten where they lie. Each view has the copy before it as a source, which puts them in order and
+    // tells the allocator that the copy is not the last to look at the memory.
+    ggml_tensor * written = nullptr;
     for (int64_t first = 0; first < cells; first += piece) {
         ggml_tensor * part = ggml_view_2d(ctx, rows, rows->ne[0], std::min(piece, cells - first), rows->nb[1],
                                           static_cast<size_t>(first) * rows->nb[1]);
-        graph.side_effect(ggml_cpy(ctx, result_of(part), part));
+        part->src[1] = written;
+        written = ggml_cpy(ctx, result_of(part), part);
     }
-    return x;
+    ggml_tensor * all = ggml_view_4d(ctx, x, x->ne[0], x->ne[1], x->ne[2], x->ne[3], x->nb[1], x->nb[2], x->nb[3], 0);
+    all->src[1] = written;
+    return all;
 }
 
 ggml_tensor * WindowBlock::build(Graph & graph, ggml_tensor * x) const {

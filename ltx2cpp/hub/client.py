@@ -154,6 +154,26 @@ class Client:
         licence = next((tag[8:] for tag in info.tags or () if tag.startswith("license:")), "")
         return Listing(repository, revision, str(info.sha), bool(info.gated), licence, files)
 
+    @property
+    def prefers_speed(self) -> bool:
+        """Whether the user asks for parallel streams, by HF_XET_HIGH_PERFORMANCE."""
+        return bool(getattr(self._hub.constants, "HF_XET_HIGH_PERFORMANCE", False))
+
+    def fetch(self, listing: Listing, file: RemoteFile, folder: Path) -> Path:
+        """Fetch a file into a cache folder by the client's own means.
+
+        Returns:
+            its path in the snapshot.
+
+        Raises:
+            HubError: it cannot be fetched; nothing is kept then.
+        """
+        with self.talking(f"{listing.repository}/{file.path}"):
+            path = self._hub.hf_hub_download(
+                listing.repository, file.path, revision=listing.commit, cache_dir=folder
+            )
+        return Path(path)
+
     @contextlib.contextmanager
     def read(
         self, listing: Listing, file: RemoteFile, start: int = 0, stop: int | None = None

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,29 +24,6 @@ from ltx2cpp.observing import Observer
 # Four pieces of the stub, and some bytes.
 WEIGHTS = np.random.default_rng(0).bytes(4 * 65536 + 100)
 NAME = "hf:o/n/w.safetensors"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[StubHub]:
-    with StubHub() as hub:
-        yield hub
-
-
-@pytest.fixture
-def stub(server: StubHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StubHub:
-    """An empty hub that the client of this process talks to."""
-    constants = pytest.importorskip("huggingface_hub.constants")
-    server.reset()
-    monkeypatch.setattr(constants, "ENDPOINT", server.url)
-    template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 1)
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
-    monkeypatch.delenv("HF_TOKEN", raising=False)
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    monkeypatch.setattr(transfer, "_FIRST_PAUSE_S", 0.0)
-    return server
 
 
 def fetch(name: str = NAME, observer: Observer | None = None) -> Path:
@@ -352,3 +329,16 @@ def test_a_folder_of_folders_is_one_model(stub: StubHub) -> None:
     stub.add("o/n", {path: path.encode() for path in files})
     folder = Hub().find({"checkpoint": "hf:o/n"}).fetch()["checkpoint"]
     assert {path.relative_to(folder).as_posix() for path in folder.rglob("*.*")} == set(files)
+
+
+def test_speed_may_be_preferred(stub: StubHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then the client transfers; the hash is checked all the same."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_XET_HIGH_PERFORMANCE", True)
+    stub.add("o/n", {"w.safetensors": WEIGHTS, "v.safetensors": WEIGHTS[1:]})
+    assert fetch().read_bytes() == WEIGHTS
+    stub.fault = faults(Fault(changed=True))
+    with pytest.raises(HubError, match="has the hash"):
+        fetch("hf:o/n/v.safetensors")
+    assert Hub().find({"transformer": "hf:o/n/v.safetensors"}).missing_bytes == len(WEIGHTS) - 1

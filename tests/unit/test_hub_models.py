@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.stub_hub import StubFile, StubHub
-from test_hub import server, stub  # noqa: F401
 
 from ltx2cpp import LoraSpec, LTX2Pipeline, ModelFiles
 from ltx2cpp.checkpoint.safetensors import open_safetensors
@@ -82,7 +81,7 @@ def latent(fixture_a: Path) -> np.ndarray[Any, Any]:
         return video
 
 
-def add_gemma(stub: StubHub, fixture_a: Path) -> None:  # noqa: F811
+def add_gemma(stub: StubHub, fixture_a: Path) -> None:
     folder = fixture_a / "gemma-3-tiny"
     stub.add("tiny/gemma", {path.name: path for path in folder.iterdir()})
 
@@ -98,7 +97,7 @@ def name_rows(tmp_path: Path, name: str, rows: dict[str, tuple[str, str]]) -> No
 
 
 def test_models_of_three_publishers(
-    stub: StubHub,  # noqa: F811
+    stub: StubHub,
     fixture_a: Path,
     parts: dict[str, Path],
     latent: np.ndarray[Any, Any],
@@ -162,7 +161,7 @@ def test_models_of_three_publishers(
 
 
 def test_generate_says_what_it_fetches_and_makes_the_clip(
-    stub: StubHub,  # noqa: F811
+    stub: StubHub,
     fixture_a: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -186,7 +185,7 @@ def test_generate_says_what_it_fetches_and_makes_the_clip(
     assert not stub.requests
 
 
-def test_a_lora_may_be_named(stub: StubHub) -> None:  # noqa: F811
+def test_a_lora_may_be_named(stub: StubHub) -> None:
     stub.add("o/n", {"b.safetensors": b"x" * 9, "gemma.json": b"{}"})
     words = ["generate", "a", "-o", "a.mp4", "-q", "--lora", "hf:o/n/b.safetensors:0.5@1"]
     arguments = build_parser().parse_args(words)
@@ -198,7 +197,7 @@ def test_a_lora_may_be_named(stub: StubHub) -> None:  # noqa: F811
 
 
 def test_a_part_of_a_large_file_is_cut_out(
-    stub: StubHub,  # noqa: F811
+    stub: StubHub,
     fixture_a: Path,
     parts: dict[str, Path],
 ) -> None:
@@ -223,7 +222,7 @@ def test_a_part_of_a_large_file_is_cut_out(
 
 
 def test_wrong_partners_are_found_before_the_bytes(
-    stub: StubHub,  # noqa: F811
+    stub: StubHub,
     fixture_a: Path,
     fixture_c: Path,
     capsys: pytest.CaptureFixture[str],
@@ -262,7 +261,7 @@ def test_wrong_partners_are_found_before_the_bytes(
     ],
 )
 def test_partners_of_other_names(
-    stub: StubHub,  # noqa: F811
+    stub: StubHub,
     transformer: str,
     role: str,
     partner: str,
@@ -275,7 +274,7 @@ def test_partners_of_other_names(
 
 
 def test_files_of_another_program_count(
-    stub: StubHub,  # noqa: F811
+    stub: StubHub,
     fixture_a: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -303,7 +302,7 @@ def test_files_of_another_program_count(
 
 
 def test_models_are_listed_verified_and_removed(
-    stub: StubHub,  # noqa: F811
+    stub: StubHub,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -333,7 +332,7 @@ def test_models_are_listed_verified_and_removed(
 
 
 def test_a_dry_run_of_every_name(
-    stub: StubHub,  # noqa: F811
+    stub: StubHub,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Against a hub whose files have the sizes of the table, with terms accepted."""

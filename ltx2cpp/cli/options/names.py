@@ -185,10 +185,13 @@ def _look_up(arguments: argparse.Namespace, attributes: tuple[str, ...]) -> Down
     """Return what the names among the arguments mean; None where there are paths alone."""
     if not _has_names(arguments, attributes):
         return None
-    pipeline = getattr(arguments, "pipeline", None) or ""
+    from ltx2cpp.generation.pipelines import PIPELINES
+
+    pipeline = PIPELINES.get(getattr(arguments, "pipeline", None) or "")
+    two_stage = getattr(arguments, "two_stage", None)
     download = open_hub(arguments).find(
         _given(arguments, attributes),
-        two_stage=bool(getattr(arguments, "two_stage", False)) or pipeline not in ("", "one-stage"),
+        two_stage=bool(two_stage) or (pipeline is not None and pipeline.two_stage),
         temporal=bool(getattr(arguments, "temporal_upscale", False)),
     )
     return download if download.wanted else None

@@ -22,6 +22,9 @@ _LIMITED_RANGE, _FULL_RANGE = 1, 2
 _HD_LINES = 720
 # Code points for the transfer functions of HDR.
 _HDR_TRANSFERS = {16: "PQ, SMPTE ST 2084", 18: "HLG, ARIB STD-B67"}
+# A place (x, y) is shown at (a x + c y, b x + d y), y downwards; libavutil's display.h.
+_Turn = tuple[int, int, int, int]
+_UPRIGHT: _Turn = (1, 0, 0, 1)
 # Pixels further from square than this stand in damaged files only.
 _MAX_ASPECT = 8
 
@@ -39,6 +42,7 @@ class FramePixels:
         self._aspect = _pixel_aspect(stream, name)
         self._coded_size: tuple[int, int] | None = None
         self._size = (0, 0)
+        self._turn = (0, _UPRIGHT)
         self._warned = False
 
     def shown(self, frame: Any) -> NDArray[np.uint8]:
@@ -77,11 +81,15 @@ class FramePixels:
                 logger.warning("%s: its transparent parts are laid on white", self._name)
                 self._warned = True
             pixels = on_white(pixels)
-        return np.ascontiguousarray(_upright(pixels, frame))
+        # PyAV's side data holds its frame in a cycle, so it is looked at where it may have changed.
+        if frame.rotation != self._turn[0]:
+            self._turn = frame.rotation, _turn(frame)
+        return np.ascontiguousarray(_upright(pixels, self._turn[1]))
 
     def _take_first(self, frame: Any) -> None:
         # Known once a frame is decoded.
         _check_brightness(self._stream.codec_context.color_trc, self._name)
+        self._turn = frame.rotation, _turn(frame)
         self._coded_size = (frame.width, frame.height)
         self._size = (
             round(frame.width * max(self._aspect, Fraction(1))),
@@ -135,13 +143,18 @@ def _range(frame: Any) -> int:
     return _FULL_RANGE if frame.format.name.startswith(("yuvj", "gray")) else _LIMITED_RANGE
 
 
-def _upright(pixels: NDArray[np.uint8], frame: Any) -> NDArray[np.uint8]:
-    """Return pixels (height, width, 3) turned and mirrored by quarters as the frame says."""
+def _turn(frame: Any) -> _Turn:
+    """Return how a frame says that it is turned and mirrored."""
     data = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
-        return pixels
-    # A place (x, y) is shown at (a x + c y, b x + d y), y downwards; libavutil's display.h.
+        return _UPRIGHT
     a, b, _, c, d = (int(value) for value in np.frombuffer(bytes(data), np.int32)[:5])
+    return a, b, c, d
+
+
+def _upright(pixels: NDArray[np.uint8], turn: _Turn) -> NDArray[np.uint8]:
+    """Return pixels (height, width, 3) turned and mirrored by quarters."""
+    a, b, c, d = turn
     if abs(b) > abs(a):
         pixels, a, d = pixels.swapaxes(0, 1), c, b
     return pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]

@@ -82,7 +82,7 @@ PYTHON_LAYERS = {
     # Media know clips, not models.
     "media": Layer(
         _VALUES | {"atomic", "process_memory", "room"},
-        (*_ARRAYS, "OpenEXR", "PIL", "av", "safetensors"),
+        (*_ARRAYS, "Imath", "OpenEXR", "PIL", "av", "safetensors"),
     ),
     "output": Layer(frozenset({"values", "media"})),
     "conditioning": Layer(_VALUES | {"latents", "media"}, _ARRAYS),

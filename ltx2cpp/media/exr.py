@@ -87,9 +87,9 @@ def read_exr(path: str | os.PathLike[str], space: HdrSpace) -> FloatArray:
     check_exr()
     name = f"picture {os.fspath(path)}"
     with decoding(name, RuntimeError, TypeError), open_regular(path) as stream:
-        header, channels = _header(stream)
+        header = _header(stream)
         _check_tag(header, space, name)
-        pixels = _colours(_read(stream), channels, name)
+        pixels = _colours(stream, header, name)
     if not np.isfinite(pixels).all():
         raise ArgumentError(f"{name}: holds values that are not finite")
     return pixels
@@ -131,8 +131,8 @@ def written(folder: Path, frames: Iterator[FloatArray], hdr: Hdr) -> Iterator[Fl
         yield codes
 
 
-def _header(stream: BinaryIO) -> tuple[dict[str, Any], set[str]]:
-    """Return the header of the one part, and the names of its channels.
+def _header(stream: BinaryIO) -> dict[str, Any]:
+    """Return the header of the one part.
 
     Raises:
         ValueError: several parts, deep pixels, or far more pixels than the file has bytes for.
@@ -144,36 +144,63 @@ def _header(stream: BinaryIO) -> tuple[dict[str, Any], set[str]]:
         if len(file.parts) != 1:
             raise ValueError(f"it has {len(file.parts)} parts, expected one picture")
         header = dict(file.header())
-        if header["type"] not in (OpenEXR.scanlineimage, OpenEXR.tiledimage):
-            raise ValueError("it holds deep pixels, expected a flat picture")
-        (left, top), (right, bottom) = (corner.tolist() for corner in header["dataWindow"])
-        width, height = right - left + 1, bottom - top + 1
-        if width * height > max(_USUAL_PIXELS, _PIXELS_PER_BYTE * file_bytes):
-            raise ValueError(f"it announces {width} x {height} pixels and has {file_bytes} bytes")
-        channels = {channel.name for channel in header["channels"]}
     stream.seek(0)
-    return header, channels
+    if header["type"] not in (OpenEXR.scanlineimage, OpenEXR.tiledimage):
+        raise ValueError("it holds deep pixels, expected a flat picture")
+    width, height = _size(header)
+    if width * height > max(_USUAL_PIXELS, _PIXELS_PER_BYTE * file_bytes):
+        raise ValueError(f"it announces {width} x {height} pixels and has {file_bytes} bytes")
+    return header
 
 
-def _read(stream: BinaryIO) -> dict[str, Any]:
-    import OpenEXR
-
-    with OpenEXR.File(stream, separate_channels=True) as file:
-        return {name: channel.pixels for name, channel in file.channels().items()}
+def _size(header: dict[str, Any]) -> tuple[int, int]:
+    (left, top), (right, bottom) = (corner.tolist() for corner in header["dataWindow"])
+    return right - left + 1, bottom - top + 1
 
 
-def _colours(pixels: dict[str, Any], channels: set[str], name: str) -> FloatArray:
-    if set(_RGB) <= channels:
-        planes = [pixels[channel] for channel in _RGB]
-    elif "Y" in channels and not {"RY", "BY"} & channels:
-        planes = [pixels["Y"]] * 3
+def _colours(stream: BinaryIO, header: dict[str, Any], name: str) -> FloatArray:
+    """Return the pixels (height, width, 3).
+
+    Raises:
+        ValueError: the channels are none of colours, or of several sizes.
+        OSError: the pixels are damaged.
+    """
+    channels = {
+        channel.name: (channel.xSampling, channel.ySampling) for channel in header["channels"]
+    }
+    if set(_RGB) <= set(channels):
+        colours = _RGB
+    elif "Y" in channels and not {"RY", "BY"} & set(channels):
+        colours = ("Y", "Y", "Y")
     else:
         raise ValueError(f"its channels are {', '.join(sorted(channels))}, expected R, G and B")
-    if "A" in channels and float(np.min(pixels["A"])) < 1:
-        logger.warning("%s: its transparent parts are taken as on black", name)
-    if len({plane.shape for plane in planes}) != 1:
+    if any(channels[colour] != (1, 1) for colour in colours):
         raise ValueError("its channels differ in size")
-    return np.stack([np.asarray(plane, np.float32) for plane in planes], axis=-1)
+    alpha = ("A",) if channels.get("A") == (1, 1) else ()
+    width, height = _size(header)
+    planes = _planes(stream, (*dict.fromkeys(colours), *alpha), (height, width))
+    if alpha and float(np.min(planes["A"])) < 1:
+        logger.warning("%s: its transparent parts are taken as on black", name)
+    return np.stack([planes[colour] for colour in colours], axis=-1)
+
+
+def _planes(
+    stream: BinaryIO, names: tuple[str, ...], shape: tuple[int, int]
+) -> dict[str, FloatArray]:
+    """Return channels as float32 (height, width)."""
+    import Imath
+    import OpenEXR
+
+    # The newer class prints over damaged pixels, and goes on.
+    file = OpenEXR.InputFile(stream)
+    try:
+        planes = file.channels(list(names), Imath.PixelType(Imath.PixelType.FLOAT))
+    finally:
+        file.close()
+    return {
+        name: np.frombuffer(plane, "<f4").reshape(shape)
+        for name, plane in zip(names, planes, strict=True)
+    }
 
 
 def _check_tag(header: dict[str, Any], space: HdrSpace, name: str) -> None:

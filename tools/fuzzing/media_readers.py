@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import functools
+import importlib.util
 import io
 import random
+import tempfile
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -18,7 +20,15 @@ from fuzzing.containers import changed_layout, header_of, write_file, write_safe
 from fuzzing.mutations import changed, changed_entries, damaged, pick_text, to_json
 from fuzzing.reader import CLIP_CEILING, HEADER_CEILING, PICTURE_CEILING, Reader
 from ltx2cpp.cli.commands import generate
-from ltx2cpp.media import read_audio, read_latents, read_parameters, read_picture, read_video
+from ltx2cpp.media import (
+    HdrSpace,
+    read_audio,
+    read_exr,
+    read_latents,
+    read_parameters,
+    read_picture,
+    read_video,
+)
 from ltx2cpp.networks.prompt_cache import PromptCache
 from ltx2cpp.values import PromptEmbedding
 
@@ -88,6 +98,44 @@ def _make_media(rng: Rng, folder: Path, files: Mapping[str, bytes]) -> Path:
 def _read_picture(path: Path) -> None:
     pixels = read_picture(path)
     assert pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3, pixels.shape
+
+
+# -- pictures of high dynamic range
+
+
+@functools.cache
+def _exr_files() -> dict[str, bytes]:
+    """Return EXR files by suffix, of each kind of compression a small one."""
+    import OpenEXR
+
+    rng = np.random.default_rng(0)
+    pixels = {
+        "RGB": rng.random((*_SIZE[::-1], 3), np.float32).astype(np.float16),
+        "RGBA": rng.random((*_SIZE[::-1], 4), np.float32),
+    }
+    forms = ["NO", "RLE", "ZIPS", "ZIP", "PIZ", "PXR24", "B44", "DWAA"]
+    files = {}
+    for number, form in enumerate(forms):
+        name = ("RGB", "RGBA")[number % 2]
+        header = {
+            "compression": getattr(OpenEXR, f"{form}_COMPRESSION"),
+            "type": OpenEXR.scanlineimage,
+        }
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "a.exr"
+            with OpenEXR.File(header, {name: pixels[name]}) as file:
+                file.write(str(path))
+            files[f"{number}.exr"] = path.read_bytes()
+    return files
+
+
+def _make_exr(rng: Rng, folder: Path) -> Path:
+    return _make_media(rng, folder, _exr_files())
+
+
+def _read_exr(path: Path) -> None:
+    pixels = read_exr(path, HdrSpace.ACESCG)
+    assert pixels.dtype == np.float32 and pixels.shape[2] == 3, (pixels.dtype, pixels.shape)
 
 
 # -- clips and sound
@@ -326,6 +374,12 @@ def media_readers() -> list[Reader]:
         Reader("parameters", 40, PICTURE_CEILING, _make_parameters, read_parameters),
         Reader("like", 40, PICTURE_CEILING, _make_like, _read_like),
         Reader("picture", 40, PICTURE_CEILING, _make_picture, _read_picture),
+        # Where its package is installed.
+        *(
+            [Reader("exr", 20, PICTURE_CEILING, _make_exr, _read_exr)]
+            if importlib.util.find_spec("OpenEXR") is not None
+            else []
+        ),
         Reader("clip", 8, CLIP_CEILING, _make_clip, _read_clip),
         Reader("sound", 12, CLIP_CEILING, _make_sound, _read_sound),
     ]

@@ -7,8 +7,8 @@
 # the package as it would be installed. Takes some 42 minutes of one core. With ARCHITECTURES given (as CMake names them,
 # such as 90-real) it needs no GPU.
 #
-# Needs nvcc, cmake, a C++ compiler, and a python3 with pybind11. cuBLAS is taken from the toolkit, else from python's
-# nvidia-cublas.
+# Needs nvcc, cmake, a C++ compiler, and a python3 with pybind11. cuBLAS and cuBLASLt are taken from the toolkit, else from
+# python's nvidia-cublas.
 set -euo pipefail
 [[ $# -eq 2 && -f "$1/include/ggml.h" ]] || { sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2; }
 tree=$(cd "$1" && pwd)
@@ -67,7 +67,10 @@ if [[ ! -e "$toolkit/include/cublas_v2.h" ]]; then
 fi
 library=$(first_of "$toolkit"/lib64/libcublas.so "$(in_packages 'libcublas.so*')")
 [[ -n "$library" ]] || fail "no libcublas.so"
-options+=(-DCUDA_cublas_LIBRARY="$library" -DCMAKE_INSTALL_RPATH="$(dirname "$library")"
+# Beside it, in toolkit and package alike, and of the same version.
+lt=$(first_of "${library/libcublas.so/libcublasLt.so}")
+[[ -n "$lt" ]] || fail "no libcublasLt.so beside $library"
+options+=(-DCUDA_cublas_LIBRARY="$library" -DCUDA_cublasLt_LIBRARY="$lt" -DCMAKE_INSTALL_RPATH="$(dirname "$library")"
     -DCMAKE_BUILD_RPATH="$(dirname "$library")")
 driver=$(first_of "$toolkit"/lib64/stubs/libcuda.so /usr/local/nvidia/lib64/libcuda.so{,.1} \
     /usr/lib/x86_64-linux-gnu/libcuda.so{,.1})

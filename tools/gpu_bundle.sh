@@ -31,6 +31,7 @@ if [[ $kind == cuda ]]; then
     # Uncompressed code is packed far better by xz, all of it at once.
     options+=(-DLTX2CPP_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES="${ARCHITECTURES:-90-real}" -DGGML_CUDA_COMPRESSION_MODE=none
         -DCMAKE_CUDA_FLAGS="-isystem $build/cublas" -DCUDA_cublas_LIBRARY="$build/any.so"
+        -DCUDA_cublasLt_LIBRARY="$build/any.so"
         -DCUDA_cuda_driver_LIBRARY="$build/any.so")
 fi
 cmake -S . -B "$build" "${options[@]}"

@@ -35,7 +35,7 @@ PYTHON
 link=("$out"/archives/*.a)
 libraries=(-lpthread -ldl -lrt)
 if [[ -e "$out/archives/libggml-cuda.a" ]]; then
-    for name in libcudart.so libcublas.so; do
+    for name in libcudart.so libcublas.so libcublasLt.so; do
         path=$(library "$name")
         libraries+=("$path" "-Wl,-rpath,$(dirname "$path")")
     done

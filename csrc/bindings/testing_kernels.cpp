@@ -15,6 +15,7 @@
 #include "bindings/devices.h"
 #include "bindings/kernels_under_test.h"
 #include "bindings/register.h"
+#include "kernels/cuda/cublas_lt.h"
 #include "kernels/registry.h"
 #include "runtime/runner.h"
 #include "weights/pack.h"
@@ -142,6 +143,30 @@ void register_testing_kernels(py::module_ & module) {
         "Chooses where fused and composed operations run from now on, and the compute capability, times ten, for "
         "which\n"
         "emulated kernels count as compiled.");
+    testing.def(
+        "set_lt", [](std::optional<bool> taken) { cuda::takes_lt = taken.value_or(cuda::kTakesLt); }, py::arg("taken"),
+        "Whether products end with their epilogues by cuBLASLt from now on; None: as without tests.");
+    testing.def(
+        "answer_lt",
+        []([[maybe_unused]] bool plans, [[maybe_unused]] bool computes) {
+#if LTX2CPP_EMULATED_CUDA
+            emulated::lt().answer = !plans      ? emulated::LtAnswer::NoPlan
+                                    : !computes ? emulated::LtAnswer::Refuses
+                                                : emulated::LtAnswer::Computes;
+#endif
+        },
+        py::kw_only(), py::arg("plans") = true, py::arg("computes") = true,
+        "Whether the emulated cuBLASLt has a plan for products, and whether it then computes them.");
+    testing.def(
+        "lt_products",
+        [] {
+#if LTX2CPP_EMULATED_CUDA
+            return std::exchange(emulated::lt().products, 0);
+#else
+            return size_t{0};
+#endif
+        },
+        "The products that the emulated cuBLASLt computed since this was asked last.");
     testing.def(
         "last_cuda_error",
         [] {

@@ -207,6 +207,11 @@ ScratchBytes & scratch() {
     return instance;
 }
 
+Lt & lt() {
+    static Lt instance;
+    return instance;
+}
+
 int & code_version() {
     static int instance = 90;
     return instance;

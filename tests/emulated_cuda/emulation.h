@@ -38,6 +38,14 @@ struct ScratchBytes {
 };
 ScratchBytes & scratch();
 
+// What cuBLASLt does with the products that it is asked for, and how many it computed.
+enum class LtAnswer { Computes, NoPlan, Refuses };
+struct Lt {
+    LtAnswer answer = LtAnswer::Computes;
+    size_t products = 0;
+};
+Lt & lt();
+
 // The compute capability, times ten, that kernels count as compiled for.
 int & code_version();
 

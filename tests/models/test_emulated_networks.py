@@ -8,7 +8,7 @@ runs all tests of the networks in this way.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -138,9 +138,30 @@ NETWORKS: dict[str, tuple[Open, float]] = {
 }
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("dtype", ["f32", "bf16"])
-def test_networks(name: str, dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def lt() -> Iterator[Callable[[bool], None]]:
+    """Chooses whether cuBLASLt ends products with their epilogues."""
+    yield testing.set_lt
+    testing.set_lt(None)
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "taken"),
+    [
+        *((name, dtype, True) for name in NETWORKS for dtype in ("f32", "bf16")),
+        ("transformer 2.3", "bf16", False),
+        ("connector", "bf16", False),
+    ],
+)
+def test_networks(
+    name: str,
+    dtype: str,
+    taken: bool,
+    lt: Callable[[bool], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lt(taken)
     open_network, tolerance = NETWORKS[name]
     if dtype == "f32":
         tolerance = tolerances.VIDEO_F32
@@ -196,14 +217,17 @@ def wide_table(folder: Path, config: TransformerConfig) -> Any:
     return table
 
 
-def test_one_block_of_released_width(tmp_path: Path) -> None:
+def test_one_block_of_released_width(tmp_path: Path, lt: Callable[[bool], None]) -> None:
     config = dataclasses.replace(RELEASED_23, num_layers=1)
     table = wide_table(tmp_path, config)
+    lt(True)
     results = []
     for kind in (False, True):
+        testing.lt_products()
         device = testing.open_device("cpu", 1, emulated_cuda=kind)
         network = _core.Transformer(table, dataclasses.asdict(config), device)
         results.append(velocities(network, config)())
+        assert bool(testing.lt_products()) == kind
         del network
     for name, want, got in zip(("video", "audio"), *results, strict=True):
         compare(name, got, want, tolerances.TRANSFORMER_BF16)

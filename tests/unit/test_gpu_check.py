@@ -38,7 +38,8 @@ def run(script: str, *arguments: object, path: Path, **environment: str) -> tupl
 @pytest.fixture
 def programs(tmp_path: Path) -> Path:
     """A toolkit and a python3 that write down how they were called."""
-    for name in ("cuda/include/cublas_v2.h", "cuda/lib64/libcublas.so", "ggml/include/ggml.h"):
+    libraries = ("cuda/lib64/libcublas.so", "cuda/lib64/libcublasLt.so")
+    for name in ("cuda/include/cublas_v2.h", *libraries, "ggml/include/ggml.h"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     marked = tmp_path / "ggml/src/ggml-cuda/ggml-cuda.cu"
@@ -60,6 +61,15 @@ def test_build_for_a_named_architecture_succeeds(tmp_path: Path, programs: Path)
     called = (tmp_path / "called").read_text()
     assert "-DCMAKE_CUDA_ARCHITECTURES=90" in called and "-DCUDA_cuda_driver_LIBRARY=" in called
     assert "NO_VMM" not in called
+    assert f"-DCUDA_cublasLt_LIBRARY={tmp_path}/cuda/lib64/libcublasLt.so" in called
+
+
+def test_a_build_without_the_whole_of_cublas_is_refused(tmp_path: Path, programs: Path) -> None:
+    (tmp_path / "cuda/lib64/libcublasLt.so").unlink()
+    code, _, error = run(
+        "gpu_build.sh", tmp_path / "ggml", tmp_path / "out", path=programs, ARCHITECTURES="90"
+    )
+    assert code == 1 and "no libcublasLt.so beside" in error
 
 
 def test_what_needs_a_gpu_says_so(tmp_path: Path, programs: Path) -> None:

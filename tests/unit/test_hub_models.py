@@ -86,11 +86,11 @@ def add_gemma(stub: StubHub, fixture_a: Path) -> None:
     stub.add("tiny/gemma", {path.name: path for path in folder.iterdir()})
 
 
-def name_rows(tmp_path: Path, name: str, rows: dict[str, tuple[str, str]]) -> None:
+def name_rows(tmp_path: Path, names: list[str], rows: dict[str, tuple[str, str]]) -> None:
     """Write a table of the user's."""
     (tmp_path / "hub").mkdir(exist_ok=True)
     entries = [
-        {"names": [name], "role": role, "repository": repository, "file": file, "gb": 0.01}
+        {"names": names, "role": role, "repository": repository, "file": file, "gb": 0.01}
         for role, (repository, file) in rows.items()
     ]
     (tmp_path / "hub" / USER_TABLE).write_text(json.dumps(entries))
@@ -132,7 +132,7 @@ def test_models_of_three_publishers(
     whole = ModelFiles("hf:tiny/official", text_encoder="hf:tiny/gemma")
     name_rows(
         tmp_path,
-        "tiny",
+        ["tiny"],
         {
             "transformer": ("tiny/gguf", "distilled-1.1/tiny-distilled-1.1-Q8_0.gguf"),
             "text_projection": ("tiny/gguf", "text_encoders/*_connectors.safetensors"),
@@ -280,7 +280,7 @@ def test_files_of_another_program_count(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     stub.add("tiny/official", {"tiny-distilled.safetensors": fixture_a / TINY})
-    name_rows(tmp_path, "tiny", {"checkpoint": ("tiny/official", "tiny-distilled.safetensors")})
+    name_rows(tmp_path, ["tiny"], {"checkpoint": ("tiny/official", "tiny-distilled.safetensors")})
     folder = tmp_path / "other" / "models"
     folder.mkdir(parents=True)
     file = folder / "tiny-distilled.safetensors"
@@ -308,7 +308,7 @@ def test_models_are_listed_verified_and_removed(
 ) -> None:
     data = np.random.default_rng(0).bytes(100_000)
     stub.add("o/n", {"a.gguf": data})
-    name_rows(tmp_path, "mine", {"transformer": ("o/n", "a.gguf")})
+    name_rows(tmp_path, ["mine"], {"transformer": ("o/n", "a.gguf")})
     assert main(["download", "mine", "-q"]) == 0
     capsys.readouterr()
     stub.forget()
@@ -354,3 +354,29 @@ def test_a_dry_run_of_every_name(
             continue
         assert hub.find({"checkpoint": name}, newest=True).missing_bytes == size_bytes, name
     assert len(expected) > 20
+
+
+def test_a_smaller_model_is_named_where_one_does_not_fit(
+    stub: StubHub,
+    fixture_a: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    add_gemma(stub, fixture_a)
+    stub.add("tiny/official", {"tiny-distilled.safetensors": fixture_a / TINY})
+    rows = {
+        "checkpoint": ("tiny/official", "tiny-distilled.safetensors"),
+        "text_encoder": ("tiny/gemma", "*"),
+    }
+    name_rows(tmp_path, ["tiny:q8_0", "tiny:q4_k_m"], rows)
+    monkeypatch.setattr("ltx2cpp.cli.options.memory.available_bytes", lambda: 1 << 20)
+    words = ("generate", "a", "-m", "tiny", "-W", "64", "-H", "64", "--num-frames", "1")
+    assert main([*words, "--steps", "1", "--no-audio", "-o", "a.png"]) == 0
+    said = capsys.readouterr().err
+    assert "memory: does not fit" in said and "a smaller one: --model tiny:q4_k_m" in said
+    limit = ("--max-memory", "0.01", "-o", "b.png")
+    shutil.rmtree(tmp_path / "hub" / "models--tiny--official")
+    stub.forget()
+    assert main([*words, "--no-audio", *limit]) == 4
+    assert sum(stub.sent.values()) < 1_000_000

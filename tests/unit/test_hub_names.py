@@ -144,6 +144,41 @@ def test_rows_are_whole() -> None:
         assert len(roles) == len(set(roles)), name
 
 
+# File -> bytes and the beginning of its hash, as the publishers list them.
+PUBLISHED = {
+    "ltx-2.3-22b-dev-Q6_K.gguf": (17_774_906_400, ""),
+    "ltx-2.3-22b-dev-Q4_K_M.gguf": (14_326_856_736, ""),
+    "ltx-2.3-22b-distilled_embeddings_connectors.safetensors": (2_312_144_712, ""),
+    "ltx-2.3-22b-dev_video_vae.safetensors": (1_452_256_522, ""),
+    "ltx-2.3-22b-dev_audio_vae.safetensors": (364_853_140, ""),
+    "ltx-2.3-22b-dev-fp8.safetensors": (29_145_431_166, ""),
+    "ltx-2.3-22b-distilled-fp8.safetensors": (29_531_884_062, ""),
+    "ltx-2.3-temporal-upscaler-x2-1.0.safetensors": (261_944_000, ""),
+    "ltx-2-19b-dev-fp8.safetensors": (27_078_716_018, ""),
+    "ltx-2-19b-distilled-fp8.safetensors": (27_078_716_346, ""),
+    "ltx-2-19b-distilled-lora-384.safetensors": (7_674_558_424, ""),
+    "ltx-2-spatial-upscaler-x2-1.0.safetensors": (995_765_578, ""),
+    "ltx-2-temporal-upscaler-x2-1.0.safetensors": (261_965_800, ""),
+    "gemma-3-12b-it-qat-UD-Q4_K_XL.gguf": (7_432_229_248, ""),
+    "taeltx2_3.safetensors": (23_531_296, ""),
+    "ltx-2.5-22b-distilled-transformer-bf16.safetensors": (42_018_190_584, "31eb3cad"),
+    "gemma4-12b-with-proj-ltx-2.5-bf16.safetensors": (26_263_858_182, "ef724361"),
+    "ltx-2.5-video-vae-conv-bf16.safetensors": (1_452_269_922, "685b06ee"),
+    "ltx-2.5-audio-vae-bf16.safetensors": (364_866_540, "c52733d3"),
+    "ltx-2.5-latent-spatial-upscaler-x2-bf16-1.0.safetensors": (995_778_752, "eb5a71fe"),
+    "ltx-2.5-latent-temporal-upscaler-x2-bf16-1.0.safetensors": (261_944_000, "2bc3300f"),
+}
+
+
+def test_rows_say_what_publishers_list() -> None:
+    exact = {
+        row.file.rpartition("/")[2]: (row.size_bytes, row.sha256[:8])
+        for row in packaged_rows()
+        if row.exact and "*" not in row.file
+    }
+    assert exact == PUBLISHED
+
+
 @pytest.mark.parametrize(("name", "gigabytes"), TOTALS.items())
 def test_totals_of_the_table(name: str, gigabytes: float) -> None:
     table = Table(packaged_rows())

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from ltx2cpp.cli.text import spell_bytes, spell_seconds
 from ltx2cpp.errors import DeviceMemoryError
+from ltx2cpp.process_memory import available_bytes
 
 if TYPE_CHECKING:
     from ltx2cpp import MemoryPlan
 
+DOES_NOT_FIT = "does not fit"
 _COLUMNS = "{:<24} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}"
 _HEADINGS = ("phase", "weights", "mapped", "compute", "host", "other", "peak", "time")
 
@@ -33,9 +35,15 @@ def print_plan(plan: MemoryPlan, *, as_json: bool) -> None:
 def in_words(plan: MemoryPlan) -> str:
     """Return a plan in one line: whether it fits, and by what."""
     if plan.problem:
-        return f"does not fit: {plan.problem}"
+        return f"{DOES_NOT_FIT}: {plan.problem}"
     how = "" if plan.offload in ("none", "phase") else f" with --offload {plan.offload}"
-    return f"fits{how}: the clip takes {spell_bytes(plan.peak_bytes)} at its peak"
+    takes = f"the clip takes {spell_bytes(plan.peak_bytes)} at its peak"
+    # What a GPU has free is not asked here; a plan of it has the limit in it.
+    available = available_bytes() if plan.device == "cpu" else 0
+    if not available:
+        return f"fits{how}: {takes}"
+    fits = f"fits{how}" if plan.peak_bytes <= available else f"{DOES_NOT_FIT}{how}"
+    return f"{fits}: {takes}, {spell_bytes(available)} are free"
 
 
 def table(plan: MemoryPlan) -> list[str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ltx2cpp.cli.log import level_of, logging_to
+from ltx2cpp.cli.options.memory import DOES_NOT_FIT
 from ltx2cpp.cli.text import count_noun, spell_bytes
 from ltx2cpp.errors import ArgumentError
 
@@ -27,6 +28,8 @@ _ROLES = {"model": "checkpoint", "input": "checkpoint"}
 # Of those the ones that hold one file, whatever it is.
 _SINGLE = "input"
 _LORA = "lora "
+# Weights that nearly every machine takes.
+_SMALLER_WEIGHTS = "q4_k_m"
 # What a table may list that is no part of a pipeline.
 _APART = {"lora": "give it as --lora", "preview": "it previews latents, which is not implemented"}
 
@@ -172,6 +175,13 @@ def _spell(wanted: Wanted) -> str:
     return f"{text} (sha256 {etag[:12]})" if len(etag) == 64 and not more else text
 
 
+def _smaller(arguments: argparse.Namespace, hub: Hub) -> str:
+    """Return the name of the model with smaller weights, where its name left them open."""
+    name = str(getattr(arguments, "model", None) or "")
+    smaller = f"{name.lower()}:{_SMALLER_WEIGHTS}"
+    return smaller if smaller in hub.table.names else ""
+
+
 def _only(name: object, paths: dict[str, Path]) -> Path:
     if len(paths) != 1:
         raise ArgumentError(
@@ -238,7 +248,10 @@ def _fetch(
         with logging_to(lambda _line: None, level=logging.ERROR), download.headers() as paths:
             changed = copy.copy(arguments)
             _put(changed, attributes, download, paths)
-            display.note(f"memory: {memory(changed)}")
+            words = memory(changed)
+        display.note(f"memory: {words}")
+        if words.startswith(DOES_NOT_FIT) and (smaller := _smaller(arguments, download.hub)):
+            display.note(f"a smaller one: --model {smaller}")
     if not arguments.yes and sys.stdin is not None and sys.stdin.isatty():
         question = f"fetch {spell_bytes(download.missing_bytes)}? [Y/n] "
         print(question, end="", file=sys.stderr, flush=True)

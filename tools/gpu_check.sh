@@ -86,8 +86,9 @@ second() {
     bench streamed 40 transformer --weights bf16 --blocks 16 --only streamed --tokens 6144 --rounds 3
     bench compare-all 60 compare
     tests networks 90 "$root/tests/models"
-    bench diffusers 60 transformer --weights q8_0 --blocks 48 --only resident --tokens 6144 --rounds 3 --reference
-    under clocks 40 attention ncu --clock-control none -k regex:attention_kernel -c 1 --set basic
+    bench in-passes 30 transformer --weights bf16 --blocks 16 --only resident --tokens 6144 --rounds 3 --in-passes
+    bench diffusers 50 transformer --weights q8_0 --blocks 48 --only resident --tokens 6144 --rounds 3 --reference
+    under clocks 30 attention ncu --clock-control none -k regex:attention_kernel -c 1 --set basic
 }
 
 nvidia-smi --list-gpus 2>/dev/null | grep '^GPU ' >/dev/null || {

@@ -11,6 +11,7 @@ from ltx2cpp.cli.commands import (
     completion,
     convert,
     devices,
+    doctor,
     download,
     encode,
     generate,
@@ -52,5 +53,6 @@ COMMANDS: Mapping[str, Command] = {
     "convert": convert,
     "bench": bench,
     "devices": devices,
+    "doctor": doctor,
     "completion": completion,
 }

@@ -25,6 +25,9 @@ _HDR_TRANSFERS = {16: "PQ, SMPTE ST 2084", 18: "HLG, ARIB STD-B67"}
 # A place (x, y) is shown at (a x + c y, b x + d y), y downwards; libavutil's display.h.
 _Turn = tuple[int, int, int, int]
 _UPRIGHT: _Turn = (1, 0, 0, 1)
+# Counterclockwise.
+_QUARTER_TURNS: tuple[_Turn, ...] = (_UPRIGHT, (0, -1, 1, 0), (-1, 0, 0, -1), (0, 1, -1, 0))
+_NAMED_PROFILES = ("png", "apng")
 # Pixels further from square than this stand in damaged files only.
 _MAX_ASPECT = 8
 
@@ -81,20 +84,33 @@ class FramePixels:
                 logger.warning("%s: its transparent parts are laid on white", self._name)
                 self._warned = True
             pixels = on_white(pixels)
-        # PyAV's side data holds its frame in a cycle, so it is looked at where it may have changed.
         if frame.rotation != self._turn[0]:
-            self._turn = frame.rotation, _turn(frame)
+            self._turn = frame.rotation, self._find_turn(frame)
         return np.ascontiguousarray(_upright(pixels, self._turn[1]))
 
     def _take_first(self, frame: Any) -> None:
         # Known once a frame is decoded.
         _check_brightness(self._stream.codec_context.color_trc, self._name)
-        self._turn = frame.rotation, _turn(frame)
+        self._turn = frame.rotation, self._find_turn(frame)
         self._coded_size = (frame.width, frame.height)
         self._size = (
             round(frame.width * max(self._aspect, Fraction(1))),
             round(frame.height / min(self._aspect, Fraction(1))),
         )
+
+    def _find_turn(self, frame: Any) -> _Turn:
+        """Return how a frame says that it is turned and mirrored.
+
+        PyAV frees the names of side data, which colour profiles of PNG have, once with them and
+        once with their frame. So these are not looked at, and the angle has to do.
+        """
+        if self._stream.codec_context.name in _NAMED_PROFILES:
+            return _QUARTER_TURNS[round(frame.rotation / 90) % 4]
+        data = frame.side_data.get("DISPLAYMATRIX")
+        if data is None:
+            return _UPRIGHT
+        a, b, _, c, d = (int(value) for value in np.frombuffer(bytes(data), np.int32)[:5])
+        return a, b, c, d
 
 
 def _pixel_aspect(stream: Any, name: str) -> Fraction:
@@ -141,15 +157,6 @@ def _range(frame: Any) -> int:
     if frame.color_range in (_LIMITED_RANGE, _FULL_RANGE):
         return int(frame.color_range)
     return _FULL_RANGE if frame.format.name.startswith(("yuvj", "gray")) else _LIMITED_RANGE
-
-
-def _turn(frame: Any) -> _Turn:
-    """Return how a frame says that it is turned and mirrored."""
-    data = frame.side_data.get("DISPLAYMATRIX")
-    if data is None:
-        return _UPRIGHT
-    a, b, _, c, d = (int(value) for value in np.frombuffer(bytes(data), np.int32)[:5])
-    return a, b, c, d
 
 
 def _upright(pixels: NDArray[np.uint8], turn: _Turn) -> NDArray[np.uint8]:

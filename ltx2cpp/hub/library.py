@@ -132,7 +132,8 @@ class Library:
     def remove(self, name: str) -> tuple[int, list[Path]]:
         """Remove a model from the cache, but for files that another complete model needs.
 
-        Files of the user's are never removed.
+        What unfinished downloads from its repositories have left goes too, as nothing tells whose
+        it is. Files of the user's are never removed.
 
         Returns:
             bytes that were freed, and the files that were kept for other models.
@@ -143,7 +144,7 @@ class Library:
         status = self.model(name)
         others = [each for each in self.models() if each.is_complete and each.name != status.name]
         needed = {file.path for other in others for file in _all_files(other)}
-        freed, kept = 0, []
+        freed, kept = self._remove_unfinished(status), []
         for file in _all_files(status):
             if not file.is_ours:
                 continue
@@ -153,6 +154,14 @@ class Library:
             with self._cache.writing():
                 freed += _remove(file.path)
         return freed, kept
+
+    def _remove_unfinished(self, status: ModelStatus) -> int:
+        freed = 0
+        with self._cache.writing():
+            for repository in {row.repository for row in status.rows}:
+                for part in (self._cache.repository(repository) / "blobs").glob("*.part"):
+                    freed += _remove(part)
+        return freed
 
     def _status(self, name: str) -> ModelStatus:
         rows = tuple(self._table.of(name))

@@ -64,7 +64,8 @@ def test_the_package_runs_as_a_module(capsys: pytest.CaptureFixture[str]) -> Non
 def test_help_does_not_wait_for_libraries_that_it_does_not_use() -> None:
     program = (
         "import sys; from ltx2cpp.cli.main import build_parser; build_parser(); "
-        "heavy = 'av', 'PIL', 'rich', 'gguf', 'safetensors', 'tokenizers', 'sentencepiece'; "
+        "heavy = 'av', 'PIL', 'rich', 'gguf', 'safetensors', 'tokenizers', 'sentencepiece', "
+        "'huggingface_hub'; "
         "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run(

@@ -324,8 +324,11 @@ def test_models_are_listed_verified_and_removed(
     blob.write_bytes(data[:-1] + b"?")
     assert main(["models", "verify", "mine", "-q"]) == 3
     assert "its bytes are not those of its hash" in capsys.readouterr().err
+    unfinished = blob.with_name("0" * 64 + ".part")
+    unfinished.write_bytes(bytes(50_000))
     assert main(["models", "rm", "mine"]) == 0
-    assert "mine: 100 kB freed" in capsys.readouterr().out
+    assert not unfinished.exists()
+    assert "mine: 150 kB freed" in capsys.readouterr().out
     assert not blob.exists() and not list((tmp_path / "hub").rglob("a.gguf"))
     assert main(["models", "show"]) == 2
     assert not stub.requests

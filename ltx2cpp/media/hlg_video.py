@@ -147,10 +147,13 @@ def _add_video(container: Any, shape: tuple[int, ...], frame_rate: Fraction) -> 
 def _frame(signal: FloatArray, index: int, time_base: Fraction) -> Any:
     import av
 
-    luma, blue, red = to_ycc(signal)
-    height, width = luma.shape
-    # Rows as PyAV takes them: luma, then each chroma plane in rows of the full width.
-    flat = np.concatenate([plane.reshape(-1) for plane in (luma, blue, red)])
-    frame = av.VideoFrame.from_ndarray(flat.reshape(height * 3 // 2, width), format="yuv420p10le")
+    planes = to_ycc(signal)
+    height, width = planes[0].shape
+    frame = av.VideoFrame(width, height, "yuv420p10le")
+    # Older versions of PyAV make no such frame of an array.
+    for plane, values in zip(frame.planes, planes, strict=True):
+        rows = np.zeros((plane.height, plane.line_size // 2), "<u2")
+        rows[:, : values.shape[1]] = values
+        plane.update(rows.tobytes())
     frame.pts, frame.time_base = index, time_base
     return frame

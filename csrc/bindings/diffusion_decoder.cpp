@@ -75,11 +75,11 @@ void register_diffusion_decoder(py::module_ & module) {
             py::arg("features"), py::arg("noise"), "Bytes that frames() of these shapes takes.")
         .def(
             "features",
-            [](DiffusionDecoderNetwork & decoder, const FloatArray & latent) {
+            [](DiffusionDecoderNetwork & decoder, const FloatArray & latent, std::optional<int64_t> chunk_frames) {
                 const HostView view = view_of(latent);
-                return to_numpy(unlocked([&] { return decoder.features(view); }));
+                return to_numpy(unlocked([&] { return decoder.features(view, chunk_frames); }));
             },
-            py::arg("latent"),
+            py::arg("latent"), py::arg("chunk_frames") = py::none(),
             "Normalised latent (C, F, h, w), no smaller than the windows -> (T, H, W, channels), for frames().")
         .def(
             "frames",

@@ -9,6 +9,41 @@
 
 namespace ltx {
 
+namespace {
+
+// What the frames of a pass may take at once; more where frames are large, because those beside them are computed
+// twice.
+constexpr int64_t kPassBytes = 256 << 20;
+constexpr int64_t kLeastWindows = 4;
+// Values that a block keeps of a cell, in its channels: input, normed, queries, keys, values, results.
+constexpr int64_t kBlockCopies = 7;
+
+// Cuts the frames of a grid into ranges of at most so many for a layer in which a frame looks at `window` of them,
+// shifted inwards at the ends.
+std::vector<FrameRange> ranges_of(int64_t frames, int64_t window, int64_t most) {
+    const int64_t parts = (frames + most - 1) / most;
+    const int64_t last_start = std::max<int64_t>(frames - window, 0);
+    std::vector<FrameRange> ranges;
+    for (int64_t part = 0; part < parts; ++part) {
+        const int64_t first = frames * part / parts;
+        const int64_t end = frames * (part + 1) / parts;
+        const int64_t start = std::clamp<int64_t>(first - window / 2, 0, last_start);
+        const int64_t seen = std::clamp<int64_t>(end - 1 - window / 2, 0, last_start) + window;
+        ranges.push_back({.first = first - start,
+                          .count = end - first,
+                          .start = start,
+                          .end = std::min(std::max(end, seen), frames),
+                          .begins = first == 0});
+    }
+    return ranges;
+}
+
+int64_t frames_at_once(int64_t window, int64_t frame_bytes) {
+    return std::max(kPassBytes / frame_bytes, kLeastWindows * window);
+}
+
+}  // namespace
+
 DiffusionDecoderNetwork::DiffusionDecoderNetwork(TensorTable table, const DiffusionDecoderConfig & config,
                                                  std::shared_ptr<Backend> backend)
     : Network("video decoder", std::move(table), std::move(backend), Streaming::Never,
@@ -16,9 +51,76 @@ DiffusionDecoderNetwork::DiffusionDecoderNetwork(TensorTable table, const Diffus
     runner().set_residency(one_layer_at_a_time(this->backend(), stores()));
 }
 
-void DiffusionDecoderNetwork::build_features(Graph & graph, const Shape & latent) const {
-    ggml_tensor * input = graph.input("latent", GGML_TYPE_F32, {latent[0], latent[3], latent[2], latent[1]});
-    graph.output("features", model().features(graph, input));
+std::vector<DiffusionDecoderNetwork::Pass> DiffusionDecoderNetwork::passes(int64_t height, int64_t width) const {
+    const DiffusionDecoder & net = model();
+    const auto bytes_of = [&](int64_t channels) {
+        return height * width * channels * static_cast<int64_t>(sizeof(float));
+    };
+    std::vector<Pass> result{{.name = "enter",
+                              .channels = net.config.latent_channels,
+                              .window = 1,
+                              .frame_bytes = bytes_of(net.config.stages.front().channels),
+                              .build = [&net](Graph & graph, ggml_tensor * latent, const FrameRange &) {
+                                  return net.enter(graph, latent);
+                              }}};
+    for (size_t i = 0; i + 1 < net.stages.size(); ++i) {
+        const DecoderStage & stage = net.stages[i];
+        const int64_t channels = net.config.stages[i].channels;
+        for (size_t depth = 0; depth < stage.blocks.size(); ++depth) {
+            const WindowBlock & block = stage.blocks[depth];
+            result.push_back({.name = stage.name + "." + std::to_string(depth),
+                              .channels = channels,
+                              .window = block.window.time,
+                              .frame_bytes = bytes_of(kBlockCopies * channels),
+                              .build = [&block](Graph & graph, ggml_tensor * x, const FrameRange & kept) {
+                                  return block.build(graph, x, kept.first, kept.count);
+                              }});
+        }
+        result.push_back({.name = stage.name + " up",
+                          .channels = channels,
+                          .window = 1,
+                          .frame_bytes = bytes_of(2 * stage.up.weight->ne[1]),
+                          .stride = stage.stride,
+                          .build = [&stage](Graph & graph, ggml_tensor * x, const FrameRange & kept) {
+                              return stage.enlarge(graph, x, kept.begins);
+                          }});
+        height *= stage.stride.height;
+        width *= stage.stride.width;
+    }
+    return result;
+}
+
+void DiffusionDecoderNetwork::build_pass(Graph & graph, const Pass & pass, const Shape & grid,
+                                         const FrameRange & range) {
+    ggml_tensor * input = graph.input("input", GGML_TYPE_F32, {grid[3], grid[2], grid[1], range.end - range.start});
+    graph.output("result", pass.build(graph, input, range));
+}
+
+HostTensor DiffusionDecoderNetwork::run_pass(const Pass & pass, const HostTensor & input,
+                                             std::optional<int64_t> chunk_frames) {
+    const Shape & grid = input.shape;
+    const auto frame_size = input.values.size() / static_cast<size_t>(grid[0]);
+    const int64_t most = chunk_frames.value_or(frames_at_once(pass.window, pass.frame_bytes));
+    HostTensor result;
+    for (const FrameRange & range : ranges_of(grid[0], pass.window, most)) {
+        const std::string key =
+            pass.name + to_string(grid) + to_string({range.first, range.count, range.end - range.start, range.begins});
+        runner().prepare(key, {}, [&](Graph & graph) { build_pass(graph, pass, grid, range); });
+        runner().set("input", std::span(input.values)
+                                  .subspan(static_cast<size_t>(range.start) * frame_size,
+                                           static_cast<size_t>(range.end - range.start) * frame_size));
+        compute_graph();
+        const HostTensor frames = runner().fetch("result", 4);
+        if (result.shape.empty()) {
+            // Else it would be copied as it grows, and be there twice.
+            const int64_t all = grid[0] * pass.stride.time - (pass.stride.time > 1);
+            result.values.reserve(frames.values.size() / static_cast<size_t>(frames.shape[0]) *
+                                  static_cast<size_t>(all));
+            result.shape = {0, frames.shape[1], frames.shape[2], frames.shape[3]};
+        }
+        append_frames(result, frames);
+    }
+    return result;
 }
 
 void DiffusionDecoderNetwork::build_frames(Graph & graph, const Shape & features, const Shape & noise, bool begins_clip,
@@ -44,7 +146,12 @@ void DiffusionDecoderNetwork::draft(Graph & graph) {
     }
     ggml_tensor * latent =
         graph.input("latent", GGML_TYPE_F32, {config.latent_channels, most.width, most.height, most.time});
-    ggml_tensor * features = graph.output("features", model().features(graph, latent));
+    ggml_tensor * features = model().enter(graph, latent);
+    for (size_t i = 0; i + 1 < model().stages.size(); ++i) {
+        const DecoderStage & stage = model().stages[i];
+        features = stage.enlarge(graph, stage.build(graph, features), /*drop_first=*/true);
+    }
+    graph.output("features", features);
     const DecoderStageConfig & last = config.stages.back();
     const int64_t frames = features->ne[3] * last.stride.time - (last.stride.time > 1);
     const int64_t patch = config.patch_size;
@@ -84,15 +191,19 @@ void DiffusionDecoderNetwork::check_tile(const Shape & features, const Shape & n
     }
 }
 
-HostTensor DiffusionDecoderNetwork::features(const HostView & latent) {
+HostTensor DiffusionDecoderNetwork::features(const HostView & latent, std::optional<int64_t> chunk_frames) {
     const auto turn = take_turn();
     check_latent(latent.shape);
+    if (chunk_frames && *chunk_frames < 1) {
+        throw ArgumentError("decode video: chunk_frames is ", *chunk_frames, ", expected at least 1");
+    }
     load_weights();
-    runner().prepare("features " + to_string(latent.shape), {},
-                     [&](Graph & graph) { build_features(graph, latent.shape); });
-    runner().set("latent", to_channels_last(latent));
-    runner().compute();
-    return runner().fetch("features", 4);
+    const Shape & shape = latent.shape;
+    HostTensor grid{{shape[1], shape[2], shape[3], shape[0]}, to_channels_last(latent)};
+    for (const Pass & pass : passes(shape[2], shape[3])) {
+        grid = run_pass(pass, grid, chunk_frames);
+    }
+    return grid;
 }
 
 HostTensor DiffusionDecoderNetwork::frames(const Tile & tile) {
@@ -119,7 +230,18 @@ HostTensor DiffusionDecoderNetwork::frames(const Tile & tile) {
 NetworkMemory DiffusionDecoderNetwork::measure_features(const Shape & latent) {
     const auto turn = take_turn();
     check_latent(latent);
-    return Network::measure({[&](Graph & graph) { build_features(graph, latent); }});
+    Shape grid{latent[1], latent[2], latent[3], latent[0]};
+    std::vector<Build> builds;
+    for (const Pass & pass : passes(latent[2], latent[3])) {
+        grid[3] = pass.channels;
+        const auto ranges = ranges_of(grid[0], pass.window, frames_at_once(pass.window, pass.frame_bytes));
+        const FrameRange largest =
+            std::ranges::max(ranges, {}, [](const FrameRange & range) { return range.end - range.start; });
+        builds.push_back([pass, grid, largest](Graph & graph) { build_pass(graph, pass, grid, largest); });
+        grid = {grid[0] * pass.stride.time - (pass.stride.time > 1), grid[1] * pass.stride.height,
+                grid[2] * pass.stride.width, 0};
+    }
+    return Network::measure(builds);
 }
 
 NetworkMemory DiffusionDecoderNetwork::measure_frames(const Shape & features, const Shape & noise) {

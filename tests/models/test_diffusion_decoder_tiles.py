@@ -16,6 +16,7 @@ from synthetic.checkpoints import random_values
 
 from ltx2cpp import LTX2Pipeline, ModelFiles
 from ltx2cpp.config import DecoderStage, DiffusionDecoderConfig
+from ltx2cpp.errors import ArgumentError
 
 # Windows of every stage differ by axis, strides are the released ones.
 DECODER = DiffusionDecoderConfig(
@@ -105,3 +106,21 @@ def test_a_stream_has_the_bits_of_the_whole(
     parts = list(pipe.stream_video(latent, tiling=tiling, seed=5))
     assert list(map(len, parts)) == chunks
     np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+@pytest.mark.parametrize("chunk_frames", [1, 2, 5])
+def test_the_first_stages_take_some_frames_at_a_time(
+    pipe: LTX2Pipeline, weights: dict[str, np.ndarray], chunk_frames: int
+) -> None:
+    latent = np.random.default_rng(2).standard_normal((6, 7, 3, 4), dtype=np.float32)
+    network = pipe.networks.diffusion_decoder._network.draft()
+    whole, cut = network.features(latent), network.features(latent, chunk_frames)
+    assert whole.shape == (25, 12, 16, 16)
+    # Angles count from another frame, and are rounded to float32.
+    compare("features", cut, whole, tolerances.VIDEO_F32)
+
+
+def test_a_chunk_has_a_frame(pipe: LTX2Pipeline) -> None:
+    network = pipe.networks.diffusion_decoder._network.draft()
+    with pytest.raises(ArgumentError, match="chunk_frames is 0, expected at least 1"):
+        network.features(np.zeros((6, 4, 3, 4), np.float32), 0)

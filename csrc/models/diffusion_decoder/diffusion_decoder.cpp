@@ -40,9 +40,15 @@ ggml_tensor * over_cells(Graph & graph, const Linear & layer, ggml_tensor * x, g
     return ggml_reshape_4d(graph.ctx(), y, y->ne[0], x->ne[1], x->ne[2], x->ne[3]);
 }
 
+// `count` frames from number `first` on.
+ggml_tensor * frames_of(Graph & graph, ggml_tensor * x, int64_t first, int64_t count) {
+    return ggml_view_4d(graph.ctx(), x, x->ne[0], x->ne[1], x->ne[2], count, x->nb[1], x->nb[2], x->nb[3],
+                        static_cast<size_t>(first) * x->nb[3]);
+}
+
 // The first `count` frames.
 ggml_tensor * first_frames(Graph & graph, ggml_tensor * x, int64_t count) {
-    return ggml_view_4d(graph.ctx(), x, x->ne[0], x->ne[1], x->ne[2], count, x->nb[1], x->nb[2], x->nb[3], 0);
+    return frames_of(graph, x, 0, count);
 }
 
 // `count` columns from number `first` on.
@@ -167,7 +173,12 @@ ggml_tensor * WindowBlock::add_mlp(Graph & graph, ggml_tensor * x, const Norm & 
 }
 
 ggml_tensor * WindowBlock::build(Graph & graph, ggml_tensor * x) const {
+    return build(graph, x, 0, x->ne[3]);
+}
+
+ggml_tensor * WindowBlock::build(Graph & graph, ggml_tensor * x, int64_t first, int64_t count) const {
     x = add_attention(graph, x, rms(graph, x, norm1), EdgeRule::Shift);
+    x = frames_of(graph, x, first, count);
     return add_mlp(graph, x, [&](Graph & g, ggml_tensor * cells) { return rms(g, cells, norm2); });
 }
 
@@ -289,14 +300,9 @@ DiffusionDecoder DiffusionDecoder::load(const Scope & root, const DiffusionDecod
     return model;
 }
 
-ggml_tensor * DiffusionDecoder::features(Graph & graph, ggml_tensor * latent) const {
+ggml_tensor * DiffusionDecoder::enter(Graph & graph, ggml_tensor * latent) const {
     ggml_context * ctx = graph.ctx();
-    ggml_tensor * x = ggml_add(ctx, ggml_mul(ctx, latent, std), mean);
-    x = over_cells(graph, conv_in, x);
-    for (size_t i = 0; i + 1 < stages.size(); ++i) {
-        x = stages[i].enlarge(graph, stages[i].build(graph, x), /*drop_first=*/true);
-    }
-    return x;
+    return over_cells(graph, conv_in, ggml_add(ctx, ggml_mul(ctx, latent, std), mean));
 }
 
 ggml_tensor * DiffusionDecoder::frames(Graph & graph, const Tile & tile) const {

@@ -70,6 +70,9 @@ struct WindowBlock {
 
     // x + attention + feed-forward
     ggml_tensor * build(Graph & graph, ggml_tensor * x) const;
+
+    // `count` frames of that from number `first` on; the other frames are only looked at.
+    ggml_tensor * build(Graph & graph, ggml_tensor * x, int64_t first, int64_t count) const;
 };
 
 // A block of the fifth stage: the context comes in first, and the noise level sets scales and shifts.
@@ -120,11 +123,11 @@ struct DiffusionDecoder {
 
     static DiffusionDecoder load(const Scope & scope, const DiffusionDecoderConfig & config);
 
-    // The first three stages. latent: normalised [latent_channels, w, h, F] -> [channels, W, H, T]
-    ggml_tensor * features(Graph & graph, ggml_tensor * latent) const;
+    // latent: normalised [latent_channels, w, h, F] -> [channels, w, h, F], what the first stage takes
+    ggml_tensor * enter(Graph & graph, ggml_tensor * latent) const;
 
     struct Tile {
-        ggml_tensor * features;  // part of what features() gave
+        ggml_tensor * features;  // part of what the third stage gave
         ggml_tensor * noise;     // [3, width, height, frames]
         ggml_tensor * timestep;  // [256, 1], the sinusoid
         bool drop_first;         // the tile begins with the clip

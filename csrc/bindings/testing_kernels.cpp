@@ -23,6 +23,7 @@
 #if LTX2CPP_EMULATED_CUDA
 #include <cuda_runtime.h>
 #include "kernels/cuda/cuda_op.h"
+#include "kernels/cuda/stock_ops.h"
 #endif
 
 namespace py = pybind11;
@@ -122,6 +123,11 @@ DeviceTraits emulated_cuda() {
 #if LTX2CPP_EMULATED_CUDA
     traits.exchange_kernel = &emulate;
     traits.scratch_bytes = &cuda_scratch_bytes;
+    for (int op = 0; op < GGML_OP_COUNT; ++op) {
+        if (op != GGML_OP_CUSTOM && !cuda::has_stock_kernel(static_cast<ggml_op>(op))) {
+            traits.missing_ops.insert(ggml_op_name(static_cast<ggml_op>(op)));
+        }
+    }
 #endif
     return traits;
 }

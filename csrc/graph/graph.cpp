@@ -19,12 +19,13 @@ constexpr size_t kMaxNodesOfLayer = 4096;
 
 }  // namespace
 
-Graph::Graph(ProbeSet probes, OpForm form, Products products)
+Graph::Graph(ProbeSet probes, OpForm form, Products products, StockAttention stock_attention)
     : ctx_(ggml_tensor_overhead() * kMaxNodes + ggml_graph_overhead_custom(kMaxNodes, /*grads=*/false)),
       graph_(ggml_new_graph_custom(ctx_.get(), kMaxNodes, /*grads=*/false)),
       wanted_(std::move(probes)),
       form_(form),
-      products_(products) {}
+      products_(products),
+      stock_attention_(stock_attention) {}
 
 void Graph::check_room() const {
     const size_t left = ggml_get_mem_size(ctx()) - ggml_used_mem(ctx());

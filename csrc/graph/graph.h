@@ -24,6 +24,10 @@ enum class OpForm { Fused, Composed };
 // instructions, or our kernels of another device, for which those that help ggml's CPU do not exist.
 enum class Products { Stock, Own, Device };
 
+// How attention is built where it is none of our operations: as ggml's node, or from products and a softmax over all
+// pairs, where the device has no such node.
+enum class StockAttention { Node, Products };
+
 // Whether nothing is computed for a node.
 bool is_view(const ggml_tensor * node);
 
@@ -34,7 +38,8 @@ bool is_view(const ggml_tensor * node);
 // layers, throw UnsupportedError when it runs out.
 class Graph {
 public:
-    Graph(ProbeSet probes, OpForm form, Products products = Products::Stock);
+    Graph(ProbeSet probes, OpForm form, Products products = Products::Stock,
+          StockAttention stock_attention = StockAttention::Node);
 
     Graph(const Graph &) = delete;
     Graph & operator=(const Graph &) = delete;
@@ -43,6 +48,7 @@ public:
     OpForm form() const { return form_; }
     bool own_products() const { return products_ != Products::Stock; }
     bool on_cpu() const { return products_ != Products::Device; }
+    StockAttention stock_attention() const { return stock_attention_; }
 
     // Declares an input that is filled before each run. `ne` innermost first.
     ggml_tensor * input(std::string_view name, ggml_type type, std::array<int64_t, 4> ne);
@@ -104,6 +110,7 @@ private:
     std::vector<std::string> offered_;
     OpForm form_;
     Products products_;
+    StockAttention stock_attention_;
     std::string prefix_;
     std::vector<int> segment_ends_;
     std::map<std::string, ggml_tensor *, std::less<>> inputs_;

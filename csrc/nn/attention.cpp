@@ -77,6 +77,37 @@ bool attends_in_bf16(const Graph & graph, ggml_type activations, int64_t head_di
     return graph.own_products() && activations == GGML_TYPE_BF16 && head_dim % kGemmDepth == 0;
 }
 
+namespace {
+
+// 1 for each query to which the mask leaves a key, 0 for the others: F16 [keys, tokens] -> F32 [1, tokens].
+ggml_tensor * sees_any(ggml_context * ctx, ggml_tensor * mask) {
+    constexpr float kAboveLowestHalf = 65505.0f;
+    ggml_tensor * visible = ggml_step(ctx, ggml_scale_bias(ctx, mask, 1.0f, kAboveLowestHalf));
+    return ggml_step(ctx, ggml_sum_rows(ctx, visible));
+}
+
+// The definition of the result from products and a softmax: q, k, v as ggml's node takes them, [head_dim, rows, heads]
+// -> [head_dim, heads, tokens]. Holds the weights of all pairs.
+ggml_tensor * attend_by_products(ggml_context * ctx, ggml_tensor * q, ggml_tensor * k, ggml_tensor * v,
+                                 ggml_tensor * mask, float scale) {
+    constexpr float kHidden = -1e30f;                // finite: a row of nothing but minus infinities would become NaN
+    ggml_tensor * logits = ggml_mul_mat(ctx, k, q);  // ne: [keys, tokens, heads]
+    ggml_prec_set_acc(logits, GGML_PREC_F32);
+    ggml_tensor * sees = nullptr;
+    if (mask) {
+        mask = ggml_cast(ctx, mask, GGML_TYPE_F32);
+        sees = sees_any(ctx, mask);
+        mask = ggml_clamp(ctx, mask, kHidden, -kHidden);
+    }
+    ggml_tensor * weights = ggml_soft_max_ext(ctx, logits, mask, scale, /*max_bias=*/0.0f);
+    ggml_tensor * columns = ggml_cont(ctx, ggml_transpose(ctx, v));  // ne: [keys, head_dim, heads]
+    ggml_tensor * o = ggml_mul_mat(ctx, columns, weights);           // ne: [head_dim, tokens, heads]
+    ggml_prec_set_acc(o, GGML_PREC_F32);
+    return ggml_cont(ctx, ggml_permute(ctx, sees ? ggml_mul(ctx, o, sees) : o, 0, 2, 1, 3));
+}
+
+}  // namespace
+
 ggml_tensor * attend(Graph & graph, const HeadInputs & in) {
     ggml_context * ctx = graph.ctx();
     if (attends_in_bf16(graph, in.activations, in.q->ne[0])) {
@@ -90,8 +121,11 @@ ggml_tensor * attend(Graph & graph, const HeadInputs & in) {
     ggml_tensor * q = ggml_permute(ctx, in.q, 0, 2, 1, 3);  // ne: [head_dim, tokens, heads]
     ggml_tensor * k = ggml_permute(ctx, in.k, 0, 2, 1, 3);  // ne: [head_dim, context_tokens, heads]
     ggml_tensor * v = ggml_permute(ctx, in.v, 0, 2, 1, 3);  // ne: [head_dim, context_tokens, heads]
-    ggml_tensor * o = ggml_flash_attn_ext(ctx, q, k, v, in.mask, in.scale, /*max_bias=*/0.0f, /*logit_softcap=*/0.0f);
     // ne: [head_dim, heads, tokens], as ggml returns it
+    ggml_tensor * o =
+        graph.stock_attention() == StockAttention::Node
+            ? ggml_flash_attn_ext(ctx, q, k, v, in.mask, in.scale, /*max_bias=*/0.0f, /*logit_softcap=*/0.0f)
+            : attend_by_products(ctx, q, k, v, in.mask, in.scale);
     o = mark_not_finite(graph, o, {.q = in.q, .k = in.k, .v = in.v, .mask = in.mask});
     return ggml_reshape_2d(ctx, o, width, tokens);
 }

@@ -44,6 +44,9 @@ Context make_probe_context() {
     return Context(4 * ggml_tensor_overhead());
 }
 
+// A head that every kernel of attention takes.
+constexpr int64_t kCommonHead = 64;
+
 // Hands our kernels to the device's backend; false where there are none for it, or no hook (a foreign ggml).
 bool install_custom_ops([[maybe_unused]] ggml_backend_dev_t device) {
 #if LTX2CPP_CUDA
@@ -133,9 +136,16 @@ Products Backend::products() const {
     return is_cpu_ && !exchange_kernel_ ? Products::Own : Products::Device;
 }
 
+StockAttention Backend::stock_attention() const {
+    const Context ctx = make_probe_context();
+    ggml_tensor * x = ggml_new_tensor_2d(ctx.get(), GGML_TYPE_F32, kCommonHead, kCommonHead);
+    const bool has_node = supports(ggml_flash_attn_ext(ctx.get(), x, x, x, nullptr, 1.0f, 0.0f, 0.0f));
+    return has_node ? StockAttention::Node : StockAttention::Products;
+}
+
 bool Backend::supports(const ggml_tensor * node) const {
     const CustomOp * own = custom_op_of(node);
-    return !(own && missing_ops_.contains(own->name)) && ggml_backend_supports_op(handle(), node);
+    return !missing_ops_.contains(own ? own->name : ggml_op_desc(node)) && ggml_backend_supports_op(handle(), node);
 }
 
 void Backend::exchange_kernels(ggml_cgraph * graph) const {

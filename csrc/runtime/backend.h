@@ -35,7 +35,7 @@ using Warn = std::function<void(const std::string &)>;
 // What a device is taken to be, whatever it is: tests have any device on a CPU.
 struct DeviceTraits {
     bool custom_ops = true;                          // false: as if none of our kernels ran there
-    std::set<std::string, std::less<>> missing_ops;  // as if these of our operations had no kernel
+    std::set<std::string, std::less<>> missing_ops;  // as if these had no kernel: names of ours, and of ggml's
     std::set<ggml_type> missing_types;               // as if it computed with no weights of these types
     std::optional<bool> own_products;                // nothing: by the device
     std::optional<size_t> weight_slots;              // nothing: by the device
@@ -82,6 +82,9 @@ public:
 
     // Whose operations products of BF16 and quantised matrices are.
     Products products() const;
+
+    // How the device computes attention that is none of our operations.
+    StockAttention stock_attention() const;
 
     // Whether the device multiplies a matrix of this type with this many columns, or looks up its rows.
     bool multiplies(ggml_type type, int64_t columns) const;

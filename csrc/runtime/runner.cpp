@@ -132,7 +132,7 @@ void Runner::set_residency(std::unique_ptr<Residency> residency) {
 const ggml_tensor * Runner::rebuild(Prepared & into, const RunOptions & options, OpForm form,
                                     const std::function<void(Graph &)> & build) const {
     const Products products = form == OpForm::Fused ? backend_->products() : Products::Stock;
-    into.graph = std::make_unique<Graph>(options.probes, form, products);
+    into.graph = std::make_unique<Graph>(options.probes, form, products, backend_->stock_attention());
     build(*into.graph);
     into.compute_graph = into.graph->finish();
     for (int i = 0; i < ggml_graph_n_nodes(into.compute_graph); ++i) {

@@ -103,6 +103,20 @@ def test_a_missing_kernel_is_said_once_and_gives_the_same(
 
 
 @pytest.mark.parametrize("name", NETWORKS)
+def test_attention_is_made_of_products_where_the_device_has_none(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, run = NETWORKS[name](tmp_path, monkeypatch, testing.open_device("cpu", 1, custom_ops=False))
+    missing = {"FLASH_ATTN_EXT"}
+    device = testing.open_device("cpu", 1, custom_ops=False, missing_ops=missing)
+    other = tmp_path / "other"
+    other.mkdir()
+    _, run_products = NETWORKS[name](other, monkeypatch, device)
+    for got, want in zip(run_products(), run(), strict=True):
+        compare(name, got, want, tolerances.TRANSFORMER_F32)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("slots", [2, 3])
 def test_weights_in_slots_change_no_bit(
     name: str, slots: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

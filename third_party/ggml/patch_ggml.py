@@ -1,11 +1,13 @@
 """Our edits to ggml, as insertions at anchors that must occur exactly once.
 
 An insertion carries no line of ggml except a short anchor, needs neither git nor patch, and either fits or stops the
-build. Two edits are made:
+build. Three edits are made:
 
 - ggml's CUDA backend learns to run ``GGML_OP_CUSTOM`` nodes through a function that the application registers (on the
   CPU backend such nodes run as they are). The function gets the backend context, the current stream, the device and
   the node, and answers whether it ran; a null context asks whether it would.
+- where the build leaves kernels out (``LTX2CPP_LEFT_OUT``, kernels/cuda/left_out.cu), the backend says so when it is
+  asked, and fuses no product into the kernels for single rows, which are left out.
 - a CPU thread that waits for the others at a barrier yields its core after about 50 us. Where another program shares
   the cores, the thread waited for may not be running at all, and spinning only keeps it from that.
 """
@@ -41,6 +43,9 @@ INSERTIONS = (
 typedef bool (*ltx_custom_op_t)(void * context, void * stream, int device, struct ggml_tensor * node);
 static ltx_custom_op_t ltx_custom_op = nullptr;
 static void ltx_set_custom_op(ltx_custom_op_t function) { ltx_custom_op = function; }
+#ifdef LTX2CPP_LEFT_OUT
+bool ltx_has_stock_kernel(const struct ggml_tensor * node);
+#endif
 
 """,
         after=False,
@@ -61,6 +66,11 @@ static void ltx_set_custom_op(ltx_custom_op_t function) { ltx_custom_op = functi
         const int device = ((ggml_backend_cuda_device_context *) dev->context)->device;
         return ltx_custom_op && ltx_custom_op(nullptr, nullptr, device, const_cast<ggml_tensor *>(op));
     }
+#ifdef LTX2CPP_LEFT_OUT
+    if (!ltx_has_stock_kernel(op)) {
+        return false;
+    }
+#endif
 """,
         after=True,
     ),
@@ -72,6 +82,15 @@ static void ltx_set_custom_op(ltx_custom_op_t function) { ltx_custom_op = functi
     }
 """,
         after=False,
+    ),
+    Insertion(
+        CUDA,
+        "static bool ggml_cuda_should_fuse_mul_mat_vec_q(const ggml_tensor * tensor) {\n",
+        """#ifdef LTX2CPP_LEFT_OUT
+    return false;
+#endif
+""",
+        after=True,
     ),
     Insertion(
         CPU,

@@ -82,7 +82,8 @@ ggml_tensor * FeatureAccumulator::normalise(ggml_tensor * state) const {
         return ggml_rms_norm(ctx, state, kEps);
     }
     const double count = static_cast<double>(ggml_nelements(state));
-    ggml_tensor * sum = ggml_sum(ctx, state);  // ne: [1]
+    ggml_tensor * sums = ggml_reshape_1d(ctx, ggml_sum_rows(ctx, state), state->ne[1]);  // ne: [tokens]
+    ggml_tensor * sum = ggml_sum_rows(ctx, sums);                                        // ne: [1]
     ggml_tensor * mean = ggml_scale(ctx, sum, static_cast<float>(1.0 / (count + static_cast<double>(kEps))));
     ggml_tensor * range = ggml_add(ctx, largest(ctx, state), largest(ctx, ggml_neg(ctx, state)));  // ne: [1]
     ggml_tensor * centred = ggml_scale(ctx, ggml_sub(ctx, state, mean), kRange);

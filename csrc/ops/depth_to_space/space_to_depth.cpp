@@ -51,7 +51,8 @@ ggml_tensor * space_to_depth(Graph & graph, ggml_tensor * x, SpaceTimeFactor fac
         }
         ggml_tensor * shuffled = shuffle(graph, shortcut, params);
         const int64_t group = shuffled->ne[0] / ne[0];
-        shuffled = ggml_mean(ctx, ggml_reshape_4d(ctx, shuffled, group, ne[0], ne[1] * ne[2], ne[3]));
+        shuffled = ggml_sum_rows(ctx, ggml_reshape_4d(ctx, shuffled, group, ne[0], ne[1] * ne[2], ne[3]));
+        shuffled = ggml_scale(ctx, shuffled, 1.0f / static_cast<float>(group));
         result = ggml_add(ctx, result, ggml_reshape_4d(ctx, shuffled, ne[0], ne[1], ne[2], ne[3]));
     }
     return result;  // ne: [C * p, W / width, H / height, T / time]

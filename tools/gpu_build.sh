@@ -4,7 +4,7 @@
 #     tools/gpu_build.sh GGML_TREE OUT
 #
 # GGML_TREE is an unpacked tree of the pinned ggml; one without our edits is copied and edited first. OUT/package receives
-# the package as it would be installed. Takes some 42 minutes of one core. With ARCHITECTURES given (as CMake names them,
+# the package as it would be installed. Takes some 12 minutes of one core. With ARCHITECTURES given (as CMake names them,
 # such as 90-real) it needs no GPU.
 #
 # Needs nvcc, cmake, a C++ compiler, and a python3 with pybind11. cuBLAS and cuBLASLt are taken from the toolkit, else from

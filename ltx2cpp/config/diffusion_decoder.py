@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 from ltx2cpp.config.fields import MAX_LAYERS, Fields, Shapes, count_blocks, dim
+from ltx2cpp.errors import UnsupportedError
 
 Extents = tuple[int, int, int]  # time, height, width
 
@@ -104,6 +105,11 @@ def read_diffusion_decoder_config(fields: Fields, shapes: Shapes) -> DiffusionDe
         ConfigError: out of range, or tensors that do not fit together.
         UnsupportedError: a decoder of another class, or a feature that is not implemented.
     """
+    if any(".attn.to_q." in name for name in shapes):
+        raise UnsupportedError(
+            f"{fields.where}: the diffusion video decoder in diffusers' form (to_q, to_k and to_v "
+            "apart) is not implemented; give the published file, ltx-2.5-video-vae-bf16"
+        )
     decoder = fields.nested("decoder")
     defaults = _OF_CLASS if decoder else _RELEASED
     decoder.choice("_class_name", _CLASS_NAME, (_CLASS_NAME,))

@@ -74,6 +74,12 @@ def test_other_decoders_are_named(stated: dict[str, object], message: str) -> No
         read_diffusion_decoder_config(Fields(stated, "F"), shapes())
 
 
+def test_the_form_of_diffusers_is_named() -> None:
+    apart = {name.replace(".qkv.", ".to_q."): shape for name, shape in shapes().items()}
+    with pytest.raises(UnsupportedError, match="F: the diffusion video decoder in diffusers' form"):
+        read_diffusion_decoder_config(Fields(decoder_config(), "F"), apart)
+
+
 def test_tensors_that_do_not_fit_together() -> None:
     others = {**shapes(), "upsamples.1.proj.weight": (1000, 1024)}
     with pytest.raises(ConfigError, match=r"upsamples\.1 makes 1000 channels"):

@@ -79,6 +79,16 @@ def test_a_name_that_is_taken_gets_a_number(folder: Path) -> None:
     assert {"f7", "f7-2"} < set(names(folder))
 
 
+def test_a_folder_of_high_dynamic_range_is_kept_too(folder: Path) -> None:
+    (folder / "7_exr").mkdir()
+    assert generate("a", "{seed}.safetensors", "-s", 7) == 0
+    assert generate("a", "{seed}.safetensors", "-s", 8, "--hdr", "ACEScg") == 0
+    (folder / "9_exr").mkdir()
+    assert generate("a", "{seed}.safetensors", "-s", 9, "--hdr", "ACEScg") == 0
+    made = [name for name in names(folder) if name.endswith(".safetensors")]
+    assert made == ["7.safetensors", "8.safetensors", "9-2.safetensors"]
+
+
 def test_what_appears_while_a_clip_is_made_is_kept(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

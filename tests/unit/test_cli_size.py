@@ -125,6 +125,11 @@ def test_words_that_contradict_others_are_refused(
     assert fake_pipeline.CALLS == []
 
 
+def test_a_plan_refuses_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "a boat", "-m", "x", "--size", "720p", "--width", "64"]) == 2
+    assert "--size and --width exclude each other" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "words",
     [("--size", "big"), ("--size", "0:9"), ("--size", "0p"), ("--seconds", "nan")]

@@ -90,7 +90,7 @@ def _folders() -> dict[str, Path]:
     from ltx2cpp.errors import HubError
     from ltx2cpp.hub import Hub
 
-    folders = {"this folder": Path.cwd()}
+    folders = {"this folder": Path()}
     # The hub's client knows; where it is not installed, the list of packages says so.
     with contextlib.suppress(HubError):
         folders["models by name"] = Hub(offline=True).cache.folder

@@ -82,7 +82,8 @@ def with_free_names(arguments: argparse.Namespace, clip: argparse.Namespace) -> 
     for attribute in OUTPUTS:
         template = getattr(arguments, attribute)
         if template is not None and _has_fields(template):
-            setattr(free, attribute, _free_name(_option(attribute), getattr(clip, attribute)))
+            name = getattr(clip, attribute)
+            setattr(free, attribute, _free_name(_option(attribute), name, hdr=bool(clip.hdr)))
     return free
 
 
@@ -219,18 +220,25 @@ def _check_distinct(arguments: argparse.Namespace, clips: list[argparse.Namespac
                 )
 
 
-def _free_name(option: str, name: str) -> str:
+def _is_taken(name: str, *, hdr: bool) -> bool:
+    """Return whether something has a name, or that of the folder beside it."""
+    from ltx2cpp.media import exr_folder
+
+    return os.path.lexists(name) or (hdr and os.path.lexists(exr_folder(name)))
+
+
+def _free_name(option: str, name: str, *, hdr: bool) -> str:
     """Return a name that nothing has yet, with a number where needed.
 
     Raises:
         ArgumentError: all numbers are taken.
     """
-    if not os.path.lexists(name):
+    if not _is_taken(name, hdr=hdr):
         return name
     folder, own, end = _split(name)
     stem, suffix = (own, "") if end else os.path.splitext(own)  # noqa: PTH122
     for number in range(2, _MOST_NUMBERS):
         candidate = f"{folder}{stem}-{number}{suffix}{end}"
-        if not os.path.lexists(candidate):
+        if not _is_taken(candidate, hdr=hdr):
             return candidate
     raise ArgumentError(f"{option} {name}: is taken, with every number up to {_MOST_NUMBERS - 1}")

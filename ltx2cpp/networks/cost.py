@@ -148,7 +148,7 @@ def video_decoder_flop(config: VideoVaeConfig, frames: int, height: int, width: 
 def diffusion_decoder_flop(
     config: DiffusionDecoderConfig,
     grids: Sequence[tuple[int, int, int]],
-    tiles: Sequence[tuple[int, int, int]],
+    tiles: Sequence[tuple[tuple[int, int, int], tuple[int, int, int]]],
     steps: int,
 ) -> float:
     """Return the operations of decoding by diffusion.
@@ -156,7 +156,7 @@ def diffusion_decoder_flop(
     Args:
         config: structure of the decoder.
         grids: cells of the first four stages.
-        tiles: cells of the fourth stage in each tile.
+        tiles: cells of the fourth and of the fifth stage in each tile; the fifth has no ghosts.
         steps: evaluations of the last two stages.
     """
     total = _product(math.prod(grids[0]), config.latent_channels, config.stages[0].channels)
@@ -166,10 +166,8 @@ def diffusion_decoder_flop(
     width, pixels = config.channels, 3 * config.patch_size**2
     block = _window_block(width, math.prod(config.window)) + _product(1, width, width)
     per_cell = config.depth * block + 2 * _product(1, width, pixels)
-    for tile in tiles:
-        cells = math.prod(tile)
-        finer = cells * math.prod(last.stride)
-        total += steps * (_window_stage(last, cells) + finer * per_cell)
+    for coarse, fine in tiles:
+        total += steps * (_window_stage(last, math.prod(coarse)) + math.prod(fine) * per_cell)
     return total
 
 

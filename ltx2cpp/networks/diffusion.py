@@ -161,11 +161,15 @@ class DiffusionDecoder:
         """Return the operations of decoding a latent (C, F, h, w) in tiles."""
         geometry = self._geometry(latent_shape)
         grids = geometry.grids(ghosts=True)
-        times, rows, columns = (
-            [part.end - part.start for part in parts] for parts in geometry.spans(tiling)
-        )
-        times[-1] += grids[-1][0] - geometry.cells[0]
-        tiles = list(product(times, rows, columns))
+        ghosts = grids[-1][0] - geometry.cells[0]
+        patch = self.config.patch_size
+        tiles = []
+        for parts in product(*geometry.spans(tiling)):
+            coarse = [part.end - part.start for part in parts]
+            coarse[0] += ghosts if parts[0].last == geometry.canvas[0] else 0
+            frames, height, width = (part.last - part.first for part in parts)
+            fine = (frames, height // patch, width // patch)
+            tiles.append(((coarse[0], coarse[1], coarse[2]), fine))
         return cost.diffusion_decoder_flop(self.config, grids, tiles, self.config.num_steps)
 
     def stream(

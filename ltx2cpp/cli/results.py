@@ -86,5 +86,7 @@ def print_results(results: Sequence[Result], *, as_json: bool, as_list: bool) ->
         saved = result.saved
         size, seed = spell_bytes(saved.size_bytes), result.info["seed"]
         print(f"{saved.path}: {result.content}, {size}, seed {seed}")
+        if saved.exr_folder:
+            print(f"{saved.exr_folder}: {count_noun(saved.num_frames, 'EXR file')}")
         if result.latents:
             print(f"{result.latents.path}: latents")

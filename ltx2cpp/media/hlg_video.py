@@ -27,6 +27,8 @@ _OPTIONS = {"crf": "12", "x265-params": "log-level=none:chromaloc=1"}
 _TAG = "hvc1"
 # Code points of ITU-T H.273: primaries and matrix of BT.2020, HLG, limited range.
 _BT2020_PRIMARIES, _HLG, _BT2020_MATRIX, _LIMITED_RANGE = 9, 18, 9, 1
+# Frames that the encoder may put before their turn.
+_MOST_REORDERED = 16
 # Luma weights of red and blue in BT.2020.
 _RED, _BLUE = 0.2627, 0.0593
 
@@ -96,12 +98,12 @@ def write_hlg(
                 sound.encode_until(count / frame_rate)
             signal = color_curves.to_hlg(hdr.rec709(codes))
             for packet in stream.encode(_frame(signal, count, 1 / frame_rate)):
-                container.mux(packet)
+                container.mux(_timed(packet))
             count += 1
         if stream is None:
             raise ArgumentError("a video needs at least one frame, got none")
         for packet in stream.encode():
-            container.mux(packet)
+            container.mux(_timed(packet))
         if sound is not None:
             sound.finish(count / frame_rate)
     check_complete(path, count, final=final)
@@ -128,6 +130,13 @@ def to_ycc(signal: FloatArray) -> tuple[NDArray[np.uint16], NDArray[np.uint16], 
         planes.append(np.rint(512 + 896 * means))
     luma_plane, blue_plane, red_plane = (plane.astype(np.uint16) for plane in planes)
     return luma_plane, blue_plane, red_plane
+
+
+def _timed(packet: Any) -> Any:
+    """Return a packet with a time of decoding: x265 4.2 leaves that of one or two frames unset."""
+    if packet.dts is None or not packet.pts - _MOST_REORDERED <= packet.dts <= packet.pts:
+        packet.dts = packet.pts
+    return packet
 
 
 def _add_video(container: Any, shape: tuple[int, ...], frame_rate: Fraction) -> Any:

@@ -61,7 +61,7 @@ class PromptCache:
         try:
             tensors = load(path.read_bytes())
             embedding = PromptEmbedding(tensors["video"], tensors["audio"])
-            if bytes(tensors["digest"]) != _digest(embedding):
+            if tensors["digest"].tobytes() != _digest(embedding):
                 raise CheckpointError("its checksum is wrong")
         except (FileNotFoundError, NotADirectoryError):
             return None

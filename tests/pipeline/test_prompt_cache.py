@@ -77,6 +77,18 @@ def test_a_damaged_entry_is_written_anew(
     np.testing.assert_array_equal(found.video, embedding().video)
 
 
+def test_a_number_as_the_checksum_is_no_size(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = embedding()
+    number = np.asarray(1 << 50)
+    save_file(
+        {"video": kept.video, "audio": kept.audio, "digest": number}, tmp_path / "x.safetensors"
+    )
+    assert PromptCache(tmp_path).find("x") is None
+    assert "its checksum is wrong" in caplog.text
+
+
 def test_what_was_not_used_for_longest_goes_first(tmp_path: Path) -> None:
     PromptCache(tmp_path).keep("x", embedding())
     size = (tmp_path / "x.safetensors").stat().st_size

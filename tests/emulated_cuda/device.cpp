@@ -9,4 +9,8 @@ int code_version(int) {
     return emulated::code_version();
 }
 
+size_t shared_bytes_of_processor() {
+    return (emulated::code_version() == 86 ? size_t{100} : size_t{228}) << 10;
+}
+
 }  // namespace ltx::cuda

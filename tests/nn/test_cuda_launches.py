@@ -61,6 +61,15 @@ def test_attention(head_dim: int, kind: str, tokens: int, keys: int) -> None:
     compare("attention", case.run(), attention(q, k, v, mask, gate), ATTENTION_BF16)
 
 
+@pytest.mark.parametrize("head_dim", [96, 128])
+def test_attention_on_cards_of_less_shared_memory(head_dim: int) -> None:
+    """Blocks of fewer queries, so that two share a processor."""
+    testing.set_kernels(emulated_cuda=True, code_version=86)
+    q, k, v = (draw(seed, tokens, 2, head_dim) for seed, tokens in ((1, 70), (2, 33), (3, 33)))
+    case = testing.attention(q, k, v, scale=head_dim**-0.5, own=True)
+    compare("attention", case.run(), attention(q, k, v, None, None), ATTENTION_BF16)
+
+
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("which", ["q", "k", "v"])
 def test_attention_keeps_what_is_not_a_number(which: str, masked: bool) -> None:

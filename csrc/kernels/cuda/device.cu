@@ -20,4 +20,15 @@ int code_version(int device) {
     return attributes.ptxVersion;
 }
 
+size_t shared_bytes_of_processor() {
+    int device = 0;
+    int bytes = 0;
+    if (cudaGetDevice(&device) != cudaSuccess ||
+        cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerMultiprocessor, device) != cudaSuccess) {
+        static_cast<void>(cudaGetLastError());
+        return 0;
+    }
+    return static_cast<size_t>(bytes);
+}
+
 }  // namespace ltx::cuda

@@ -1,3 +1,4 @@
+#include "kernels/cuda/device.h"
 #include "kernels/cuda/tensor_core.cuh"
 #include "ops/attention/attention.h"
 
@@ -14,16 +15,13 @@ constexpr int kWarps = 4;
 constexpr int kKeys = 32;
 constexpr int kKeyTiles = kKeys / 8;
 constexpr int kThreads = kWarps * kWarp;
+constexpr size_t kReservedBytes = 1024;  // of shared memory, by the device for each block
 constexpr int kMostDim = 256;  // of a head; kernels are for 64, 128 and this, and fill up smaller heads with zeros
 constexpr float kLog2E = 1.4426950408889634f;
 
-// 16-row tiles of a warp: as many as leave room for their sums in the registers.
-template <int kDim>
-inline constexpr int kRowTiles = kDim > 128 ? 1 : 2;
-template <int kDim>
-inline constexpr int kWarpQueries = 16 * kRowTiles<kDim>;
-template <int kDim>
-inline constexpr int kQueries = kWarps * kWarpQueries<kDim>;
+// Queries of a block whose warps have kTiles tiles of 16 rows each.
+template <int kTiles>
+inline constexpr int kQueries = kWarps * 16 * kTiles;
 
 // Rows of one head; strides in elements.
 struct Heads {
@@ -45,9 +43,9 @@ struct Arguments {
     float scale;       // of base-two logits
 };
 
-template <int kDim>
+template <int kDim, int kTiles>
 constexpr size_t shared_bytes() {
-    return sizeof(__nv_bfloat16) * kDim * (kQueries<kDim> + 4 * kKeys);
+    return sizeof(__nv_bfloat16) * kDim * (kQueries<kTiles> + 4 * kKeys);
 }
 
 // Starts to copy kRows rows from `first` on. Where kChecked, elements of rows past `rows` and past the first `dim` of a
@@ -83,24 +81,24 @@ __device__ void copy_some_rows(__nv_bfloat16 * tile, const __nv_bfloat16 * first
 }
 
 // What a thread keeps of its rows: of each 16-row tile those at lane / 4 and 8 below.
-template <int kDim>
+template <int kDim, int kTiles>
 struct Rows {
-    float out[kRowTiles<kDim>][kDim / 8][4] = {};
-    float maximum[kRowTiles<kDim>][2];
-    float sum[kRowTiles<kDim>][2] = {};
+    float out[kTiles][kDim / 8][4] = {};
+    float maximum[kTiles][2];
+    float sum[kTiles][2] = {};
 };
 
 // Products of the warp's queries and one tile of keys.
-template <int kDim>
+template <int kDim, int kTiles>
 __device__ void multiply_keys(const __nv_bfloat16 * q, const __nv_bfloat16 * k, int lane,
-                              float (&logits)[kRowTiles<kDim>][kKeyTiles][4]) {
+                              float (&logits)[kTiles][kKeyTiles][4]) {
     const int q_place = tile_at<kDim>(lane % 16, lane / 16);
     const int k_place = tile_at<kDim>(lane / 16 * 8 + lane % 8, lane / 8 % 2);
 #pragma unroll
     for (int depth = 0; depth < kDim / 16; ++depth) {
-        unsigned a[kRowTiles<kDim>][4];
+        unsigned a[kTiles][4];
 #pragma unroll
-        for (int m = 0; m < kRowTiles<kDim>; ++m) {
+        for (int m = 0; m < kTiles; ++m) {
             load_matrices(a[m], q + (q_place ^ depth * 2 * kChunk) + m * 16 * kDim);
         }
 #pragma unroll
@@ -108,7 +106,7 @@ __device__ void multiply_keys(const __nv_bfloat16 * q, const __nv_bfloat16 * k, 
             unsigned b[4];
             load_matrices(b, k + (k_place ^ depth * 2 * kChunk) + n * 8 * kDim);
 #pragma unroll
-            for (int m = 0; m < kRowTiles<kDim>; ++m) {
+            for (int m = 0; m < kTiles; ++m) {
                 multiply(logits[m][n], a[m], b[0], b[1]);
                 multiply(logits[m][n + 1], a[m], b[2], b[3]);
             }
@@ -118,10 +116,10 @@ __device__ void multiply_keys(const __nv_bfloat16 * q, const __nv_bfloat16 * k, 
 
 // Turns logits into exp2(scale * (logit - maximum so far)), correcting what was summed under a smaller maximum. A logit
 // that is not a number is no maximum, and stays one.
-template <int kDim>
-__device__ void exponentiate(float (&logits)[kRowTiles<kDim>][kKeyTiles][4], float scale, Rows<kDim> & rows) {
+template <int kDim, int kTiles>
+__device__ void exponentiate(float (&logits)[kTiles][kKeyTiles][4], float scale, Rows<kDim, kTiles> & rows) {
 #pragma unroll
-    for (int m = 0; m < kRowTiles<kDim>; ++m) {
+    for (int m = 0; m < kTiles; ++m) {
         float correction[2];
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
@@ -160,16 +158,16 @@ __device__ void exponentiate(float (&logits)[kRowTiles<kDim>][kKeyTiles][4], flo
     }
 }
 
-template <int kDim>
-__device__ void multiply_values(const float (&weights)[kRowTiles<kDim>][kKeyTiles][4], const __nv_bfloat16 * v,
-                                int lane, Rows<kDim> & rows) {
+template <int kDim, int kTiles>
+__device__ void multiply_values(const float (&weights)[kTiles][kKeyTiles][4], const __nv_bfloat16 * v, int lane,
+                                Rows<kDim, kTiles> & rows) {
     const int place = tile_at<kDim>(lane % 16, lane / 16);
 #pragma unroll
     for (int depth = 0; depth < kKeys / 16; ++depth) {
         // Sums of the first product lie as the left operand of the second one wants them.
-        unsigned a[kRowTiles<kDim>][4];
+        unsigned a[kTiles][4];
 #pragma unroll
-        for (int m = 0; m < kRowTiles<kDim>; ++m) {
+        for (int m = 0; m < kTiles; ++m) {
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
                 const float * pair = &weights[m][2 * depth + i / 2][i % 2 * 2];
@@ -181,7 +179,7 @@ __device__ void multiply_values(const float (&weights)[kRowTiles<kDim>][kKeyTile
             unsigned b[4];
             load_matrices_transposed(b, v + (place ^ n * kChunk) + depth * 16 * kDim);
 #pragma unroll
-            for (int m = 0; m < kRowTiles<kDim>; ++m) {
+            for (int m = 0; m < kTiles; ++m) {
                 multiply(rows.out[m][n], a[m], b[0], b[1]);
                 multiply(rows.out[m][n + 1], a[m], b[2], b[3]);
             }
@@ -190,11 +188,11 @@ __device__ void multiply_values(const float (&weights)[kRowTiles<kDim>][kKeyTile
 }
 
 // Scales logits and adds the mask; keys past the last get none of the weight.
-template <int kDim>
+template <int kTiles>
 __device__ void mask_logits(const Arguments & a, int64_t first_query, int64_t first_key, int lane,
-                            float (&logits)[kRowTiles<kDim>][kKeyTiles][4]) {
+                            float (&logits)[kTiles][kKeyTiles][4]) {
 #pragma unroll
-    for (int m = 0; m < kRowTiles<kDim>; ++m) {
+    for (int m = 0; m < kTiles; ++m) {
 #pragma unroll
         for (int n = 0; n < kKeyTiles; ++n) {
 #pragma unroll
@@ -214,15 +212,15 @@ __device__ void mask_logits(const Arguments & a, int64_t first_query, int64_t fi
 }
 
 // Keys past the last get none of the weight.
-template <int kDim>
-__device__ void cut_logits(int64_t keys, int lane, float (&logits)[kRowTiles<kDim>][kKeyTiles][4]) {
+template <int kTiles>
+__device__ void cut_logits(int64_t keys, int lane, float (&logits)[kTiles][kKeyTiles][4]) {
 #pragma unroll
     for (int n = 0; n < kKeyTiles; ++n) {
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
             if (n * 8 + lane % 4 * 2 + i % 2 >= keys) {
 #pragma unroll
-                for (int m = 0; m < kRowTiles<kDim>; ++m) {
+                for (int m = 0; m < kTiles; ++m) {
                     logits[m][n][i] = -INFINITY;
                 }
             }
@@ -231,25 +229,25 @@ __device__ void cut_logits(int64_t keys, int lane, float (&logits)[kRowTiles<kDi
 }
 
 // kPlain: without a mask, heads of kDim elements, a positive scale. The other one takes all of these.
-template <int kDim, bool kPlain>
+template <int kDim, int kTiles, bool kPlain>
 __global__ void __launch_bounds__(kThreads) attention_kernel(Arguments a) {
     auto * q_tile = reinterpret_cast<__nv_bfloat16 *>(dynamic_shared());
-    __nv_bfloat16 * k_tiles = q_tile + kQueries<kDim> * kDim;
+    __nv_bfloat16 * k_tiles = q_tile + kQueries<kTiles> * kDim;
     __nv_bfloat16 * v_tiles = k_tiles + 2 * kKeys * kDim;
     const int head = blockIdx.y;
-    const int64_t first_query = static_cast<int64_t>(blockIdx.x) * kQueries<kDim>;
+    const int64_t first_query = static_cast<int64_t>(blockIdx.x) * kQueries<kTiles>;
     const __nv_bfloat16 * q = a.q.data + head * a.q.head_stride + first_query * a.q.row_stride;
     const __nv_bfloat16 * k = a.k.data + head / a.group * a.k.head_stride;
     const __nv_bfloat16 * v = a.v.data + head / a.group * a.v.head_stride;
     const int lane = threadIdx.x % kWarp;
-    const int warp_query = static_cast<int>(threadIdx.x / kWarp) * kWarpQueries<kDim>;
+    const int warp_query = static_cast<int>(threadIdx.x / kWarp) * 16 * kTiles;
 
-    Rows<kDim> rows;
+    Rows<kDim, kTiles> rows;
 #pragma unroll
-    for (int m = 0; m < kRowTiles<kDim>; ++m) {
+    for (int m = 0; m < kTiles; ++m) {
         rows.maximum[m][0] = rows.maximum[m][1] = -INFINITY;
     }
-    copy_some_rows<kDim, kQueries<kDim>, kPlain>(q_tile, q, a.q.row_stride, a.queries - first_query, a.dim);
+    copy_some_rows<kDim, kQueries<kTiles>, kPlain>(q_tile, q, a.q.row_stride, a.queries - first_query, a.dim);
     copy_some_rows<kDim, kKeys, kPlain>(k_tiles, k, a.k.row_stride, a.keys, a.dim);
     copy_some_rows<kDim, kKeys, kPlain>(v_tiles, v, a.v.row_stride, a.keys, a.dim);
     commit_copies();
@@ -266,23 +264,23 @@ __global__ void __launch_bounds__(kThreads) attention_kernel(Arguments a) {
         wait_for_copies<1>();
         __syncthreads();
 
-        float logits[kRowTiles<kDim>][kKeyTiles][4] = {};
-        multiply_keys<kDim>(q_tile + warp_query * kDim, k_tiles + stage * kKeys * kDim, lane, logits);
+        float logits[kTiles][kKeyTiles][4] = {};
+        multiply_keys<kDim, kTiles>(q_tile + warp_query * kDim, k_tiles + stage * kKeys * kDim, lane, logits);
         if constexpr (kPlain) {
             if (left < kKeys) {
-                cut_logits<kDim>(left, lane, logits);
+                cut_logits<kTiles>(left, lane, logits);
             }
-            exponentiate<kDim>(logits, a.scale, rows);
+            exponentiate<kDim, kTiles>(logits, a.scale, rows);
         } else {
-            mask_logits<kDim>(a, first_query + warp_query, a.keys - left, lane, logits);
-            exponentiate<kDim>(logits, 1.0f, rows);
+            mask_logits<kTiles>(a, first_query + warp_query, a.keys - left, lane, logits);
+            exponentiate<kDim, kTiles>(logits, 1.0f, rows);
         }
-        multiply_values<kDim>(logits, v_tiles + stage * kKeys * kDim, lane, rows);
+        multiply_values<kDim, kTiles>(logits, v_tiles + stage * kKeys * kDim, lane, rows);
         __syncthreads();  // before the next copies overwrite this stage
     }
 
 #pragma unroll
-    for (int m = 0; m < kRowTiles<kDim>; ++m) {
+    for (int m = 0; m < kTiles; ++m) {
 #pragma unroll
         for (int half = 0; half < 2; ++half) {
             float sum = rows.sum[m][half];
@@ -326,19 +324,19 @@ Heads place_of(const ggml_tensor * x) {
             static_cast<int64_t>(x->nb[2]) / kBytes};
 }
 
-template <int kDim, bool kPlain>
+template <int kDim, int kTiles, bool kPlain>
 void start_kernel(const CudaCall & call, const Arguments & arguments) {
-    allow_shared("bf16_attention", &attention_kernel<kDim, kPlain>, shared_bytes<kDim>());
-    const dim3 grid(static_cast<unsigned>(ceil_div(arguments.queries, kQueries<kDim>)),
+    allow_shared("bf16_attention", &attention_kernel<kDim, kTiles, kPlain>, shared_bytes<kDim, kTiles>());
+    const dim3 grid(static_cast<unsigned>(ceil_div(arguments.queries, kQueries<kTiles>)),
                     static_cast<unsigned>(arguments.heads));
-    launch("bf16_attention", call, &attention_kernel<kDim, kPlain>, grid, dim3(kThreads), arguments,
-           shared_bytes<kDim>());
+    launch("bf16_attention", call, &attention_kernel<kDim, kTiles, kPlain>, grid, dim3(kThreads), arguments,
+           shared_bytes<kDim, kTiles>());
 }
 
-template <int kDim>
+template <int kDim, int kTiles>
 void start(const CudaCall & call, const Arguments & arguments) {
     const bool plain = !arguments.mask && arguments.dim == kDim && arguments.scale > 0.0f;
-    plain ? start_kernel<kDim, true>(call, arguments) : start_kernel<kDim, false>(call, arguments);
+    plain ? start_kernel<kDim, kTiles, true>(call, arguments) : start_kernel<kDim, kTiles, false>(call, arguments);
 }
 
 void enqueue(const CudaCall & call, ggml_tensor * node) {
@@ -361,12 +359,17 @@ void enqueue(const CudaCall & call, ggml_tensor * node) {
         static_cast<int>(s.q->ne[1] / s.k->ne[1]),
         constants_of<AttentionConstants>(node).scale * kLog2E,
     };
+    // A warp takes as many rows as leave room for their sums in the registers, and a block no more than lets two of
+    // them share a processor: while one waits at a softmax or a barrier, the other multiplies.
+    constexpr size_t kTwoBlocks = 2 * (shared_bytes<128, 2>() + kReservedBytes);
     if (arguments.dim <= 64) {
-        start<64>(call, arguments);
-    } else if (arguments.dim <= 128) {
-        start<128>(call, arguments);
+        start<64, 2>(call, arguments);
+    } else if (arguments.dim > 128) {
+        start<kMostDim, 1>(call, arguments);
+    } else if (shared_bytes_of_processor() < kTwoBlocks) {
+        start<128, 1>(call, arguments);
     } else {
-        start<kMostDim>(call, arguments);
+        start<128, 2>(call, arguments);
     }
 }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ltx2cpp.checkpoint.tensors import (
     CheckpointFile,
@@ -24,6 +24,8 @@ MAX_HEADER_BYTES = 100_000_000
 MAX_NAME_BYTES = 256
 MAX_DIMS = 8
 MAX_EXTENT = 1 << 48
+# Of a header, read and looked at before the next.
+_PIECE_BYTES = 1 << 20
 
 _DTYPES = {
     "F32": DType.F32,
@@ -140,6 +142,19 @@ def open_safetensors(path: Path) -> CheckpointFile:
     return CheckpointFile(path, "safetensors", metadata, {info.name: info for info in tensors})
 
 
+def _read_text(stream: BinaryIO, size: int, path: Path) -> bytes:
+    """Read a header as far as it can be text: holes of a file are zeros, and take no disk."""
+    pieces: list[bytes] = []
+    for at in range(0, size, _PIECE_BYTES):
+        piece = stream.read(min(_PIECE_BYTES, size - at))
+        if b"\0" in piece:
+            raise CheckpointError(
+                f"{path}: the header is not valid JSON: byte {at + piece.index(0)} of it is zero"
+            )
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
 def _read_header(path: Path) -> tuple[dict[str, Any], int, int]:
     with reading(path), open_for_reading(path) as stream:
         file_bytes = stream.seek(0, 2)
@@ -161,7 +176,7 @@ def _read_header(path: Path) -> tuple[dict[str, Any], int, int]:
                 f"{path}: the header needs {header_bytes} bytes, but the file has only "
                 f"{file_bytes}; is the download complete?"
             )
-        raw = stream.read(header_bytes)
+        raw = _read_text(stream, header_bytes, path)
     if not raw.startswith(b"{"):
         raise CheckpointError(
             f"{path}: the header of a safetensors file is a JSON object, not this"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,20 @@ def test_file_cut_after_opening(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(CheckpointError, match="no such file"):
         read_array(file.tensors["flags"])
+
+
+def test_holes_in_place_of_a_header_take_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    header_bytes = 90_000_000
+    path.write_bytes(header_bytes.to_bytes(8, "little") + b'{"a":')
+    os.truncate(path, 8 + header_bytes)
+    tracemalloc.start()
+    try:
+        with pytest.raises(CheckpointError, match="byte 5 of it is zero"):
+            open_checkpoint(path)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_large_tensors_are_not_read_whole(tmp_path: Path) -> None:

@@ -20,8 +20,11 @@ Triple = tuple[int, int, int]
 
 
 def decoder_shapes(c: DiffusionDecoderConfig) -> dict[str, Shape]:
-    """The tensors of a decoder, without `decoder.`."""
-    shapes: dict[str, Shape] = {}
+    """The tensors of a decoder, without `decoder.`, and its statistics."""
+    shapes: dict[str, Shape] = {
+        "per_channel_statistics.mean-of-means": (c.latent_channels,),
+        "per_channel_statistics.std-of-means": (c.latent_channels,),
+    }
 
     def linear(name: str, outputs: int, inputs: int) -> None:
         shapes[f"{name}.weight"], shapes[f"{name}.bias"] = (outputs, inputs), (outputs,)
@@ -81,10 +84,11 @@ class PlainDecoder:
             noise: (frames, height, width, 3).
             tiling: size and overlap per axis, or None.
         """
-        features = self._features(latent)
+        ghosts = self._c.stages[0].window[0] // 2 * 2
+        features = self.features(np.concatenate([latent, *[latent[:, -1:]] * ghosts], 1))
         last, patch = self._c.stages[-1].stride, self._c.patch_size
         scales = (last[0], last[1] * patch, last[2] * patch)
-        ghost_cells = (self._c.stages[0].window[0] // 2 * 2) * 4
+        ghost_cells = ghosts * 4
         cells = (features.shape[0] - ghost_cells, *features.shape[1:3])
         frames, total = np.zeros_like(noise), np.zeros((*noise.shape[:3], 1))
         axes = [self._parts(tiling, axis, count, scales[axis]) for axis, count in enumerate(cells)]
@@ -96,7 +100,7 @@ class PlainDecoder:
             time, height, width = parts
             end = None if time.end == cells[0] else time.end
             seen = features[time.start : end, height.start : height.end, width.start : width.end]
-            tile = self._tile(seen, noise[where], begins=time.start == 0)
+            tile = self.tile(seen, noise[where], begins=time.start == 0)
             mask = np.einsum("i,j,k->ijk", *weights)[..., None]
             frames[where] += mask * tile
             total[where] += mask
@@ -132,11 +136,13 @@ class PlainDecoder:
             weights[::side][:length] *= ramp
         return slice(first, last), weights
 
-    def _features(self, latent: Array) -> Array:
-        ghosts = self._c.stages[0].window[0] // 2 * 2
-        latent = np.concatenate([latent, *[latent[:, -1:]] * ghosts], 1).transpose(1, 2, 3, 0)
+    def features(self, latent: Array) -> Array:
+        """Return what all stages but the last make of a latent (C, F, h, w), ghosts among it."""
         deviation = self._w["per_channel_statistics.std-of-means"]
-        x = latent * deviation + self._w["per_channel_statistics.mean-of-means"]
+        x = (
+            latent.transpose(1, 2, 3, 0) * deviation
+            + self._w["per_channel_statistics.mean-of-means"]
+        )
         x = self._linear("conv_in", x)
         for index in range(len(self._c.stages) - 1):
             x = self._stage(index, x, begins=True)
@@ -155,7 +161,11 @@ class PlainDecoder:
         x = x.reshape(frames * t, height * h, width * w, -1)
         return x[1:] if begins and t > 1 else x
 
-    def _tile(self, features: Array, noise: Array, *, begins: bool) -> Array:
+    def tile(self, features: Array, noise: Array, *, begins: bool) -> Array:
+        """Return the frames of a tile; `begins` if it is at the front of the clip.
+
+        What its features have beyond the noise are ghosts.
+        """
         context = self._stage(len(self._c.stages) - 1, features, begins=begins)[: len(noise)]
         patch = self._c.patch_size
         frames, height, width = len(noise), noise.shape[1] // patch, noise.shape[2] // patch
@@ -187,13 +197,13 @@ class PlainDecoder:
         k = _rotated(rms(k, _EPS) * self._w[f"{name}.attn.k_norm.weight"])
         seen = [_window(length, size) for length, size in zip(grid, window, strict=True)]
         result = np.empty_like(q)
-        for frame in range(grid[0]):
-            keys = np.ix_(seen[0][frame], range(grid[1]), range(grid[2]))
-            near = [_gathered(each[keys], seen[1], seen[2]) for each in (k, v)]
-            logits = np.einsum("hwnd,hwknd->hwnk", q[frame], near[0])
+        for frame, row in np.ndindex(grid[:2]):
+            box = np.ix_(seen[0][frame], seen[1][row])
+            near = [_gathered(each[box], seen[2]) for each in (k, v)]
+            logits = np.einsum("wnd,wknd->wnk", q[frame, row], near[0])
             p = np.exp(logits - logits.max(-1, keepdims=True))
             p /= p.sum(-1, keepdims=True)
-            result[frame] = np.einsum("hwnk,hwknd->hwnd", p, near[1])
+            result[frame, row] = np.einsum("wnk,wknd->wnd", p, near[1])
         return self._linear(f"{name}.attn.proj", result.reshape(*grid, -1))
 
     def _mlp(self, name: str, x: Array) -> Array:
@@ -220,11 +230,10 @@ def _window(length: int, size: int) -> Array:
     return starts[:, None] + np.arange(size)
 
 
-def _gathered(x: Array, rows: Array, columns: Array) -> Array:
-    """(t, H, W, heads, d) -> (H, W, keys, heads, d)."""
-    near = x[:, rows][:, :, :, columns]  # (t, H, kh, W, kw, heads, d)
-    near = near.transpose(1, 3, 0, 2, 4, 5, 6)
-    return near.reshape(*near.shape[:2], -1, *near.shape[5:])
+def _gathered(x: Array, columns: Array) -> Array:
+    """(kt, kh, W, heads, d) -> (W, keys, heads, d)."""
+    near = x[:, :, columns].transpose(2, 0, 1, 3, 4, 5)  # (W, kt, kh, kw, heads, d)
+    return near.reshape(len(near), -1, *near.shape[4:])
 
 
 def _rotated(x: Array) -> Array:

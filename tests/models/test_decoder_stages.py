@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tolerances
 from harness import compare
-from helpers.numpy_decoder import decoder_features, decoder_frames, decoder_shapes
+from helpers.numpy_diffusion_decoder import PlainDecoder, decoder_shapes
 from helpers.text_cases import Tensors, random_tensors, table
 
 from ltx2cpp import _core
@@ -52,7 +52,7 @@ def draw(*shape: int, seed: int) -> np.ndarray:
 def test_a_stage_that_enlarges_latents(decoder: Decoder) -> None:
     network, weights = decoder
     latent = draw(128, 4, 7, 8, seed=2)
-    want = decoder_features(weights, RELEASED, latent)
+    want = PlainDecoder(weights, RELEASED).features(latent)
     compare("features", network.features(latent), want, tolerances.VIDEO_F32)
 
 
@@ -61,7 +61,7 @@ def test_the_stage_before_pixels_and_that_of_pixels(decoder: Decoder) -> None:
     features = draw(7, 6, 7, 512, seed=3)
     # Of 13 frames the last two are ghosts.
     noise = draw(11, 48, 56, 3, seed=4)
-    want = decoder_frames(weights, RELEASED, features, noise)
+    want = PlainDecoder(weights, RELEASED).tile(features, noise, begins=True)
     compare("frames", network.frames(features, noise), want, tolerances.VIDEO_F32)
 
 

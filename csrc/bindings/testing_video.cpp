@@ -161,24 +161,26 @@ void register_testing_video(py::module_ & module) {
     testing.def(
         "norm_grid_rope",
         [](const FloatArray & qkv, const FloatArray & q_weight, const FloatArray & k_weight, float scale, float eps,
-           int threads) {
-            return make_case(/*fused=*/true, threads, [&](OpCase & op, Graph & graph) {
+           bool fused, int threads) {
+            return make_case(fused, threads, [&](OpCase & op, Graph & graph) {
                 return norm_grid_rope(graph, op.input(graph, "qkv", qkv), op.input(graph, "q_weight", q_weight),
                                       op.input(graph, "k_weight", k_weight), scale, eps);
             });
         },
         py::arg("qkv"), py::arg("q_weight"), py::arg("k_weight"), py::arg("scale"), py::arg("eps"), py::kw_only(),
-        py::arg("threads") = 1, "qkv (frames, height, width, 3 * channels), weights (head_dim,).");
+        py::arg("fused") = true, py::arg("threads") = 1,
+        "qkv (frames, height, width, 3 * channels), weights (head_dim,).");
     testing.def(
         "window_attention",
-        [](const FloatArray & qkv, int64_t head_dim, const std::array<int32_t, 3> & window, bool centred, int threads) {
-            return make_case(/*fused=*/true, threads, [&](OpCase & op, Graph & graph) {
+        [](const FloatArray & qkv, int64_t head_dim, const std::array<int32_t, 3> & window, bool centred, bool fused,
+           int threads) {
+            return make_case(fused, threads, [&](OpCase & op, Graph & graph) {
                 return window_attention(graph, op.input(graph, "qkv", qkv), head_dim, {window[0], window[1], window[2]},
                                         centred ? RowEnds::Centre : RowEnds::Shift);
             });
         },
         py::arg("qkv"), py::arg("head_dim"), py::arg("window"), py::kw_only(), py::arg("centred") = false,
-        py::arg("threads") = 1, "qkv (frames, height, width, 3 * channels).");
+        py::arg("fused") = true, py::arg("threads") = 1, "qkv (frames, height, width, 3 * channels).");
 }
 
 }  // namespace ltx::bindings

@@ -1,5 +1,7 @@
 #include "graph/graph.h"
 
+#include <utility>
+
 #include "base/error.h"
 
 namespace ltx {
@@ -42,6 +44,26 @@ ggml_tensor * Graph::input(std::string_view name, ggml_type type, std::array<int
         throw Error("graph input '", name, "' is declared twice");
     }
     return tensor;
+}
+
+ggml_tensor * Graph::keep_constant(const std::string & name, ggml_type type, int64_t width, int64_t rows,
+                                   decltype(Constant::values) values) {
+    const auto [kept, is_new] = constants_.try_emplace(name);
+    if (is_new) {
+        kept->second = {ggml_new_tensor_2d(ctx(), type, width, rows), std::move(values)};
+        ggml_set_input(kept->second.tensor);
+    }
+    return kept->second.tensor;
+}
+
+ggml_tensor * Graph::constant(const std::string & name, int64_t width, int64_t rows,
+                              std::function<std::vector<int32_t>()> values) {
+    return keep_constant(name, GGML_TYPE_I32, width, rows, std::move(values));
+}
+
+ggml_tensor * Graph::constant(const std::string & name, int64_t width, int64_t rows,
+                              std::function<std::vector<float>()> values) {
+    return keep_constant(name, GGML_TYPE_F32, width, rows, std::move(values));
 }
 
 ggml_tensor * Graph::output(std::string_view name, ggml_tensor * tensor) {

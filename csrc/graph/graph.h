@@ -2,11 +2,13 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <initializer_list>
 #include <map>
 #include <set>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "ggml.h"
@@ -52,6 +54,19 @@ public:
 
     // Declares an input that is filled before each run. `ne` innermost first.
     ggml_tensor * input(std::string_view name, ggml_type type, std::array<int64_t, 4> ne);
+
+    // Numbers that follow from shapes alone, such as indices: I32 or F32 [width, rows]. Whoever runs the graph writes
+    // what `values` returns before each run. There is one tensor per name, which has to tell all that they depend on.
+    ggml_tensor * constant(const std::string & name, int64_t width, int64_t rows,
+                           std::function<std::vector<int32_t>()> values);
+    ggml_tensor * constant(const std::string & name, int64_t width, int64_t rows,
+                           std::function<std::vector<float>()> values);
+
+    struct Constant {
+        ggml_tensor * tensor;
+        std::variant<std::function<std::vector<int32_t>()>, std::function<std::vector<float>()>> values;
+    };
+    const std::map<std::string, Constant, std::less<>> & constants() const { return constants_; }
 
     // Marks a result to be fetched by name; returns the tensor (made contiguous if it was not).
     ggml_tensor * output(std::string_view name, ggml_tensor * tensor);
@@ -103,6 +118,8 @@ public:
 
 private:
     void check_room() const;
+    ggml_tensor * keep_constant(const std::string & name, ggml_type type, int64_t width, int64_t rows,
+                                decltype(Constant::values) values);
 
     Context ctx_;
     ggml_cgraph * graph_ = nullptr;
@@ -114,6 +131,7 @@ private:
     std::string prefix_;
     std::vector<int> segment_ends_;
     std::map<std::string, ggml_tensor *, std::less<>> inputs_;
+    std::map<std::string, Constant, std::less<>> constants_;
     std::map<std::string, ggml_tensor *, std::less<>> outputs_;
     std::map<std::string, ggml_tensor *, std::less<>> probes_;
 };

@@ -26,6 +26,14 @@ HostTensor read(const ggml_tensor * tensor, int min_axes) {
     return result;
 }
 
+template <typename Value>
+void write_constant(const std::string & name, ggml_tensor * tensor, const std::vector<Value> & values) {
+    if (ggml_nelements(tensor) != static_cast<int64_t>(values.size())) {
+        throw Error("graph constant '", name, "' takes ", ggml_nelements(tensor), " numbers, got ", values.size());
+    }
+    ggml_backend_tensor_set(tensor, values.data(), 0, ggml_nbytes(tensor));
+}
+
 // Passes of guidance alternate between a plain graph, one that leaves attention out and one with isolated streams.
 constexpr size_t kKeptGraphs = 3;
 
@@ -170,6 +178,10 @@ void Runner::set(std::string_view input, const std::vector<int32_t> & values) {
 
 void Runner::compute() {
     const Prepared & prepared = prepared_.front();
+    // Before each run, because later nodes may take their memory.
+    for (const auto & [name, constant] : prepared.graph->constants()) {
+        std::visit([&](const auto & values) { write_constant(name, constant.tensor, values()); }, constant.values);
+    }
     if (!residency_) {
         backend_->compute(prepared.compute_graph);
         return;

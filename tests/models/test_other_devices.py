@@ -17,9 +17,11 @@ import test_text_connector
 import tolerances
 from harness import compare
 from helpers import transformer_cases
-from helpers.text_cases import CONNECTOR, random_ids
+from helpers.numpy_decoder import decoder_shapes
+from helpers.text_cases import CONNECTOR, random_ids, random_tensors, table
 from helpers.transformer_cases import make_modality, random_weights, write_weights
 from helpers.transformer_configs import TINY_20, TINY_23
+from test_diffusion_decoder_tiles import DECODER
 
 from ltx2cpp import _core
 
@@ -68,6 +70,27 @@ NETWORKS: dict[str, Callable[..., Opened]] = {
     "text encoder": open_text_encoder,
     "connector": open_connector,
 }
+
+
+@pytest.mark.parametrize("replicate", [False, True])
+def test_stock_operations_decode_the_same(replicate: bool, tmp_path: Path) -> None:
+    weights = random_tensors(decoder_shapes(DECODER), seed=1)
+    rng = np.random.default_rng(2)
+    latent, noise = (
+        rng.standard_normal(shape, dtype=np.float32) for shape in ((6, 4, 3, 4), (25, 96, 128, 3))
+    )
+
+    def decode(name: str, device: Any) -> list[np.ndarray[Any, Any]]:
+        network = _core.DiffusionDecoder(
+            table(weights, tmp_path / name), dataclasses.asdict(DECODER), device
+        )
+        features = network.features(latent)
+        return [features, network.frames(features, noise, replicate=replicate)]
+
+    own = decode("own", _core.Device("cpu", 2))
+    stock = decode("stock", testing.open_device("cpu", 2, custom_ops=False))
+    for name, got, want in zip(("features", "frames"), stock, own, strict=True):
+        compare(name, got, want, tolerances.VIDEO_F32)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -80,6 +80,28 @@ def test_wider_keys_keep_windows_centred() -> None:
     compare("attention", result, attention(q, k, v, 8, (3, 3, 5)), tolerances.OP_F32)
 
 
+# One tile; tiles that overlap; windows nearly as long as the axes; several pieces.
+@pytest.mark.parametrize(
+    ("grid", "window", "centred"),
+    [
+        ((3, 5, 7), (3, 5, 7), False),
+        ((4, 9, 19), (3, 3, 5), False),
+        ((4, 9, 19), (3, 3, 5), True),
+        ((5, 12, 17), (5, 11, 11), False),
+        ((12, 32, 33), (11, 11, 11), True),
+    ],
+)
+def test_stock_operations_give_the_same(
+    grid: tuple[int, int, int], window: tuple[int, int, int], centred: bool
+) -> None:
+    qkv = draw(*grid, 3 * 16)
+    got, want = (
+        testing.window_attention(qkv, 8, window, centred=centred, fused=fused, threads=2).run()
+        for fused in (False, True)
+    )
+    compare("attention", got, want, tolerances.WINDOW_FORMS)
+
+
 def test_large_logits_do_not_overflow() -> None:
     q, k, v = (draw(3, 3, 5, 8, seed=seed) for seed in range(3))
     q *= np.float32(100)
@@ -140,3 +162,13 @@ def test_rotation_by_the_place_in_the_grid(head_dim: int) -> None:
     compare("queries", parts[0], rotated(q, q_weight, 0.25), 2e-6)
     compare("keys", parts[1], rotated(k, k_weight, 1.0), 2e-6)
     np.testing.assert_array_equal(parts[2], v)
+
+
+def test_stock_operations_rotate_the_same() -> None:
+    qkv = draw(5, 3, 70, 6 * 64)
+    q_weight, k_weight = draw(64, seed=3), draw(64, seed=4)
+    got, want = (
+        testing.norm_grid_rope(qkv, q_weight, k_weight, 0.25, EPS, fused=fused).run()
+        for fused in (False, True)
+    )
+    compare("rotated", got, want, 2e-6)

@@ -9,7 +9,8 @@
 namespace ltx {
 
 // qkv: F32 [3 * channels, W, H, T] without gaps: queries, keys and values of each cell; q_weight, k_weight:
-// F32 [head_dim] -> the same memory, in which queries and keys have changed.
+// F32 [head_dim] -> the same memory, in which queries and keys have changed; composed operations give it memory of its
+// own.
 //
 // Within a head y = x rsqrt(mean(x^2) + eps) weight, queries times `scale`; then the first (head_dim / 4) / 2 * 2
 // elements rotate by the index along time, the next half of the rest by that along height, the last by that along width
@@ -17,7 +18,7 @@ namespace ltx {
 // a = index * 10000^(-2 i / d) for pair i of a part of d elements. Indices count from 0; attention sees only their
 // differences.
 //
-// Throws ShapeError; UnsupportedError where operations are composed.
+// Throws ShapeError.
 ggml_tensor * norm_grid_rope(Graph & graph, ggml_tensor * qkv, ggml_tensor * q_weight, ggml_tensor * k_weight,
                              float scale, float eps);
 

@@ -16,10 +16,10 @@ ggml_tensor * window_attention(Graph & graph, ggml_tensor * qkv, int64_t head_di
         throw ShapeError("window_attention: a window of ", window.time, " x ", window.height, " x ", window.width,
                          " does not fit into a grid of ", qkv->ne[3], " x ", qkv->ne[2], " x ", qkv->ne[1]);
     }
-    if (graph.form() == OpForm::Composed) {
-        throw UnsupportedError("window_attention: has no form of stock operations; the device has to run our own");
-    }
     const int32_t margin = centred ? window.width / 2 : 0;
+    if (graph.form() == OpForm::Composed) {
+        return window_attention_composed(graph, qkv, head_dim, window, margin);
+    }
     ggml_tensor * all = custom_node_in_place_with(
         graph, {qkv}, &window_attention_cpu, WindowAttentionConstants{window, static_cast<int32_t>(head_dim), margin});
     return ggml_view_4d(graph.ctx(), all, qkv->ne[0] / 3, qkv->ne[1] - 2 * margin, qkv->ne[2], qkv->ne[3], all->nb[1],

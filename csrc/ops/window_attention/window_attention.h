@@ -29,9 +29,15 @@ enum class RowEnds : int32_t { Shift, Centre };
 // window is shifted inwards, never cut. With RowEnds::Centre window.width / 2 columns on each side hold keys and values
 // only, and the result has so many fewer columns on each side; the window's width has to be odd.
 //
-// Throws ShapeError, also for a grid smaller than the window; UnsupportedError where operations are composed.
+// Composed operations give the result memory of its own; they attend in tiles of queries over boxes of keys.
+//
+// Throws ShapeError, also for a grid smaller than the window.
 ggml_tensor * window_attention(Graph & graph, ggml_tensor * qkv, int64_t head_dim, GridSize window,
                                RowEnds ends = RowEnds::Shift);
+
+// Its definition from stock operations. margin: columns without queries on each side.
+ggml_tensor * window_attention_composed(Graph & graph, ggml_tensor * qkv, int64_t head_dim, GridSize window,
+                                        int32_t margin);
 
 struct WindowAttentionConstants {
     GridSize window;

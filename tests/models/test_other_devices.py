@@ -17,7 +17,7 @@ import test_text_connector
 import tolerances
 from harness import compare
 from helpers import transformer_cases
-from helpers.numpy_decoder import decoder_shapes
+from helpers.numpy_diffusion_decoder import decoder_shapes
 from helpers.text_cases import CONNECTOR, random_ids, random_tensors, table
 from helpers.transformer_cases import make_modality, random_weights, write_weights
 from helpers.transformer_configs import TINY_20, TINY_23

@@ -180,32 +180,21 @@ def read_transformer_config(fields: Fields, shapes: Shapes) -> TransformerConfig
         audio_in_channels=audio.in_channels,
         audio_out_channels=audio.out_channels,
         audio_cross_attention_dim=audio.cross_attention_dim,
-        gated_attention=fields.agree(
-            "apply_gated_attention",
-            fields.flag("apply_gated_attention", False),
-            gate_rows is not None,
+        gated_attention=_flag(fields, "apply_gated_attention", False, gate_rows is not None),
+        cross_attention_adaln=_flag(fields, "cross_attention_adaln", False, adaln),
+        prompt_adaln=_flag(
+            fields, "use_prompt_adaln_single", True, "prompt_adaln_single.linear.weight" in shapes
         ),
-        cross_attention_adaln=fields.agree(
-            "cross_attention_adaln", fields.flag("cross_attention_adaln", False), adaln
-        ),
-        prompt_adaln=fields.agree(
-            "use_prompt_adaln_single",
-            fields.flag("use_prompt_adaln_single", True),
-            "prompt_adaln_single.linear.weight" in shapes,
-        ),
-        caption_projection=not fields.agree(
-            "caption_proj_before_connector",
-            fields.flag("caption_proj_before_connector", False),
-            caption is None,
+        caption_projection=not _flag(
+            fields, "caption_proj_before_connector", False, caption is None
         ),
         caption_channels=caption or fields.integer("caption_channels", 0),
-        ff_bias=fields.agree(
-            "ff_bias", fields.flag("ff_bias", True), block + "ff.net.0.proj.bias" in shapes
-        ),
+        ff_bias=_flag(fields, "ff_bias", True, block + "ff.net.0.proj.bias" in shapes),
         audio_ff_bias=audio.ff_bias,
-        keyframes_embedding=fields.agree(
+        keyframes_embedding=_flag(
+            fields,
             "use_keyframes_abs_pos_embedding",
-            fields.flag("use_keyframes_abs_pos_embedding", False),
+            False,
             "keyframes_abs_pos_embedding" in shapes,
         ),
         norm_eps=fields.number("norm_eps", _NORM_EPS, high=0.1),
@@ -220,6 +209,11 @@ def read_transformer_config(fields: Fields, shapes: Shapes) -> TransformerConfig
             "av_ca_timestep_scale_multiplier", _TIMESTEP_SCALE if released else 1.0, high=1e6
         ),
     )
+
+
+def _flag(fields: Fields, key: str, default: bool, found: bool) -> bool:
+    """Return a flag that the tensors show as well."""
+    return fields.agree(key, fields.flag(key, default), found)
 
 
 def read_connector_config(
@@ -265,16 +259,10 @@ def read_connector_config(
             fields.integer("connector_num_learnable_registers", num_registers),
             num_registers,
         ),
-        gated_attention=fields.agree(
-            "connector_apply_gated_attention",
-            fields.flag("connector_apply_gated_attention", False),
-            gate_rows is not None,
+        gated_attention=_flag(
+            fields, "connector_apply_gated_attention", False, gate_rows is not None
         ),
-        ff_bias=fields.agree(
-            "connector_ff_bias",
-            fields.flag("connector_ff_bias", True),
-            block + "ff.net.0.proj.bias" in shapes,
-        ),
+        ff_bias=_flag(fields, "connector_ff_bias", True, block + "ff.net.0.proj.bias" in shapes),
         rope_type=rope.kind,
         rope_double=rope.double,
         rope_theta=rope.theta,
@@ -366,11 +354,7 @@ class _AudioStream:
                 fields, "audio_out_channels", 128, dim(shapes, "audio_proj_out.weight", 0)
             ),
             cross_attention_dim=_extent(fields, "audio_cross_attention_dim", 2048, context),
-            ff_bias=fields.agree(
-                "audio_ff_bias",
-                fields.flag("audio_ff_bias", True),
-                f"{block}ff.net.0.proj.bias" in shapes,
-            ),
+            ff_bias=_flag(fields, "audio_ff_bias", True, f"{block}ff.net.0.proj.bias" in shapes),
             max_pos=max_pos,
         )
 

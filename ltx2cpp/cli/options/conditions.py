@@ -65,6 +65,12 @@ def add_condition_options(parser: argparse.ArgumentParser) -> None:
         "A picture is scaled and cropped to the clip. One that is held exactly and without\n"
         "compression (--image-crf 0) tends to stay still.",
     )
+    _add_pictures(group)
+    _add_clips(group)
+    _add_references(group)
+
+
+def _add_pictures(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--image",
         type=placed_path,
@@ -97,6 +103,9 @@ def add_condition_options(parser: argparse.ArgumentParser) -> None:
         help="video compression of the pictures, 0 (none) to 51: more gives more motion "
         "(default: the model's, 33 or 18)",
     )
+
+
+def _add_clips(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--video",
         type=Path,
@@ -128,6 +137,9 @@ def add_condition_options(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="make --video go on for so long; negative: make what comes before it",
     )
+
+
+def _add_references(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--reference",
         type=Path,

@@ -80,8 +80,9 @@ def header_of(layout: Layout, metadata: Mapping[str, Any] | None = None) -> tupl
         )
         extents = shape if isinstance(shape, (list, tuple)) else [shape]
         sane = all(isinstance(extent, int) and 0 <= extent < 1 << 40 for extent in extents)
-        size = math.prod(extents) * _ITEM_BYTES.get(dtype if isinstance(dtype, str) else "", 1)
-        stop = position + (size if sane and size < 1 << 50 else 0)
+        item_bytes = _ITEM_BYTES.get(dtype if isinstance(dtype, str) else "", 1)
+        size = math.prod(extents) * item_bytes if sane else 0
+        stop = position + (size if size < 1 << 50 else 0)
         header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [position, stop]}
         position = stop
     return header, position

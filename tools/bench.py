@@ -259,10 +259,10 @@ def ours_of(sides: Mapping[str, Callable[[], Call]]) -> dict[str, Callable[[], C
     return {name: make for name, make in sides.items() if not name.startswith("diffusers")}
 
 
-def alternate(calls: Mapping[str, Call], rounds: int) -> dict[str, list[float]]:
-    """Return the seconds of each call in each round, after one that is not counted."""
+def alternate(calls: Mapping[str, Call], rounds: int, *, warm: bool) -> dict[str, list[float]]:
+    """Return the seconds of each call in each round, after one that is not counted unless warm."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for counted in (False, *(True for _ in range(rounds))):
+    for counted in (*(() if warm else (False,)), *(True for _ in range(rounds))):
         for name, call in calls.items():
             time.sleep(_PAUSE_S)
             start = time.perf_counter()
@@ -276,7 +276,8 @@ def time_sides(benchmark: Benchmark, options: argparse.Namespace) -> None:
     calls = {name: make() for name, make in benchmark.sides.items()}
     if options.check:
         check(calls)
-    seconds = alternate(calls, options.rounds)
+    # A check has run each side once.
+    seconds = alternate(calls, options.rounds, warm=options.check)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     bases = [name for name in calls if name.startswith("diffusers")]
     peak = machine.measure_peak(options.threads, with_torch=not options.ours)

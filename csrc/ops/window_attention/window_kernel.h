@@ -2,6 +2,7 @@
 //
 // Those sources are built for more than the package's baseline, so nothing in here may be shared with other sources:
 // only templates of internal linkage, and nothing of the standard library but types.
+// One file therefore, longer than headers are here: what it holds is of use to nobody but those sources.
 #pragma once
 
 #include <cstdint>

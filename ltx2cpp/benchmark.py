@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from ltx2cpp.model.files import ModelFiles
 from ltx2cpp.observing import Observer, PhaseRecorder, Step
 from ltx2cpp.options import Guidance
-from ltx2cpp.pipeline import LTX2Pipeline, PipelineOptions
+from ltx2cpp.pipeline import LTX2Pipeline
+from ltx2cpp.pipeline_options import PipelineOptions
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

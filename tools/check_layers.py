@@ -104,12 +104,16 @@ PYTHON_LAYERS = {
         _ARRAYS,
     ),
     "demo": Layer(frozenset({"errors", "generation", "model"})),
+    "pipeline_options": Layer(frozenset({"errors", "generation", "observing", "options"})),
     "pipeline": Layer(
         _GENERATION
-        | {"demo", "generation", "hub", "memory", "model", "networks", "output", "sampling"},
+        | {"demo", "generation", "hub", "memory", "model", "networks", "output", "sampling"}
+        | {"pipeline_options"},
         _ARRAYS,
     ),
-    "benchmark": Layer(frozenset({"model", "observing", "options", "pipeline"})),
+    "benchmark": Layer(
+        frozenset({"model", "observing", "options", "pipeline", "pipeline_options"})
+    ),
     "__main__": Layer(frozenset({"cli"})),
     "": Layer(
         frozenset({"conditioning", "generation", "latents", "memory", "model", "observing"})

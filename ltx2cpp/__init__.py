@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from ltx2cpp.core_place import find_core
+
+__version__ = "0.1.0"
+# Before the modules below, which import the core.
+__path__ = find_core(__path__)
+
 from ltx2cpp.conditioning import (
     AudioCondition,
     Condition,
@@ -49,6 +55,7 @@ __all__ = [
     "Step",
     "Velocity",
     "VideoCondition",
+    "__version__",
     "dfr_canvas",
     "dfr_tiles",
     "frames_for_duration",

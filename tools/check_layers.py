@@ -115,8 +115,11 @@ PYTHON_LAYERS = {
         frozenset({"model", "observing", "options", "pipeline", "pipeline_options"})
     ),
     "__main__": Layer(frozenset({"cli"})),
+    "core_place": Layer(frozenset()),
     "": Layer(
-        frozenset({"conditioning", "generation", "latents", "memory", "model", "observing"})
+        frozenset(
+            {"conditioning", "core_place", "generation", "latents", "memory", "model", "observing"}
+        )
         | {"options", "output", "pipeline", "values"}
     ),
     # The command line sees what users see, and the lists that its help prints.

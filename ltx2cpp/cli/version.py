@@ -5,10 +5,12 @@ from __future__ import annotations
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
+import ltx2cpp
+
 
 def print_version() -> None:
     """Print the version, and what a report of a fault has to name besides."""
-    print(f"ltx2cpp {version_of('ltx2cpp') or '(not installed)'}")
+    print(f"ltx2cpp {ltx2cpp.__version__}")
     for name, value in build_in_words().items():
         print(f"{name}: {value}")
 

@@ -46,7 +46,7 @@ def check_exr() -> None:
         import OpenEXR  # noqa: F401
     except ImportError as error:
         raise OutputError(
-            f"HDR needs the package OpenEXR ({error}): pip install 'ltx2cpp[hdr]'"
+            f"HDR needs the package OpenEXR ({error}): pip install 'OpenEXR>=3.5'"
         ) from error
 
 

@@ -18,7 +18,7 @@ from ltx2cpp import _core
 from ltx2cpp.checkpoint import open_checkpoint
 from ltx2cpp.config import ConnectorConfig, GemmaConfig, TextProjectionConfig
 
-REASON = "needs the torch reference packages (pip install 'ltx2cpp[reference]')"
+REASON = "needs the torch reference packages (pip install '.[reference]')"
 torch = pytest.importorskip("torch", reason=REASON)
 transformers = pytest.importorskip("transformers", reason=REASON)
 pytest.importorskip("diffusers", reason=REASON)

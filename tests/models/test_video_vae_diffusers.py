@@ -12,7 +12,7 @@ from harness import compare
 from helpers.video_cases import TINY_20, open_decoder, open_encoder, random_latent
 from numpy.typing import NDArray
 
-REASON = "needs the torch reference packages (pip install 'ltx2cpp[reference]')"
+REASON = "needs the torch reference packages (pip install '.[reference]')"
 torch = pytest.importorskip("torch", reason=REASON)
 diffusers = pytest.importorskip("diffusers", reason=REASON)
 

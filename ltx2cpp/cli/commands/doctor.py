@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import ltx2cpp
 from ltx2cpp.cli.options.common import add_output_options
 from ltx2cpp.cli.text import spell_bytes, spell_seconds
 from ltx2cpp.cli.version import build_in_words, version_of
@@ -75,7 +76,7 @@ def _facts() -> dict[str, Any]:
     from ltx2cpp.process_memory import available_bytes
 
     return {
-        "version": version_of("ltx2cpp"),
+        "version": ltx2cpp.__version__,
         "build": build_in_words(),
         "packages": {name: version_of(name) for name in _PACKAGES},
         "available_memory_bytes": available_bytes(),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from ltx2cpp.hub.download import Download, Hub
 from ltx2cpp.hub.given import fetch_files, fetch_lora, fetch_loras
 from ltx2cpp.hub.library import Library, LocalFile, ModelStatus
-from ltx2cpp.hub.names import parse_name
+from ltx2cpp.hub.names import TableName, parse_name
 from ltx2cpp.hub.present import Addition
 from ltx2cpp.hub.table import Row
 from ltx2cpp.hub.wanted import Wanted
@@ -21,6 +21,7 @@ __all__ = [
     "LocalFile",
     "ModelStatus",
     "Row",
+    "TableName",
     "Wanted",
     "fetch_files",
     "fetch_lora",

@@ -129,7 +129,7 @@ class Hub:
             *(["two-stage"] if two_stage else []),
             *(["temporal"] if temporal else []),
         ]
-        names = {role: self._name(value) for role, value in given.items()}
+        names = {role: self._name(value, newest=newest) for role, value in given.items()}
         if not any(names.values()):
             return Download(self, ())
         finder = Finder(
@@ -148,8 +148,31 @@ class Hub:
         check_partners(wanted)
         return Download(self, tuple(wanted))
 
-    def _name(self, value: str | PathLike[str]) -> Name | None:
+    def settle(self, name: TableName) -> str:
+        """Return a name with its weights: the usual ones, or those that are here whole.
+
+        Raises:
+            HubError: the table has no such name.
+        """
+        usual = self.table.settle(name)
+        if name.weights or self.library.model(usual).is_complete:
+            return usual
+        others = (each for each in self.table.names if each.startswith(f"{name.name}:"))
+        return next((each for each in others if self.library.model(each).is_complete), usual)
+
+    def _name(self, value: str | PathLike[str], *, newest: bool) -> Name | None:
         """Return the name that was given; None for a path, also for one that is not there."""
+        name = self._plain_name(value)
+        if newest or not isinstance(name, TableName) or not self.table.has(name):
+            return name
+        settled, usual = self.settle(name), self.table.settle(name)
+        if settled != usual:
+            logger.warning("%s: %s is here and is taken; %s would be usual", name, settled, usual)
+        parsed = parse_name(settled)
+        assert isinstance(parsed, TableName)
+        return parsed
+
+    def _plain_name(self, value: str | PathLike[str]) -> Name | None:
         name = parse_name(value)
         if not isinstance(name, TableName) or name.name in packaged_names():
             return name

@@ -69,6 +69,10 @@ class Table:
         """Return whether a name is in the table, or one much like it."""
         return bool(nearest(name.name, {each.partition(":")[0] for each in self.names}))
 
+    def has(self, name: TableName) -> bool:
+        """Return whether a name is in the table, with its weights where it has any."""
+        return any(str(name) in (each, each.partition(":")[0]) for each in self.names)
+
     def settle(self, name: TableName) -> str:
         """Return a name with its weights.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -11,13 +12,15 @@ import numpy as np
 import pytest
 from helpers.stub_hub import StubFile, StubHub
 
-from ltx2cpp import LoraSpec, LTX2Pipeline, ModelFiles
+from ltx2cpp import LoraSpec, LTX2Pipeline, MemoryPlan, ModelFiles, PhaseMemory
 from ltx2cpp.checkpoint.safetensors import open_safetensors
+from ltx2cpp.cli.commands import generate
 from ltx2cpp.cli.main import build_parser, main
 from ltx2cpp.cli.options.names import take_names
+from ltx2cpp.cli.options.weights import ModelName, Planned, weights_that_fit
 from ltx2cpp.convert import convert
 from ltx2cpp.errors import ConfigError, HubError
-from ltx2cpp.hub import Hub, fetch_lora, fetch_loras
+from ltx2cpp.hub import Download, Hub, fetch_lora, fetch_loras
 from ltx2cpp.hub.table import USER_TABLE, packaged_rows
 
 TINY = "ltx-2.3-tiny.safetensors"
@@ -86,14 +89,17 @@ def add_gemma(stub: StubHub, fixture_a: Path) -> None:
     stub.add("tiny/gemma", {path.name: path for path in folder.iterdir()})
 
 
-def name_rows(tmp_path: Path, names: list[str], rows: dict[str, tuple[str, str]]) -> None:
-    """Write a table of the user's."""
-    (tmp_path / "hub").mkdir(exist_ok=True)
-    entries = [
+def named_rows(names: list[str], rows: dict[str, tuple[str, str]]) -> list[dict[str, object]]:
+    return [
         {"names": names, "role": role, "repository": repository, "file": file, "gb": 0.01}
         for role, (repository, file) in rows.items()
     ]
-    (tmp_path / "hub" / USER_TABLE).write_text(json.dumps(entries))
+
+
+def name_rows(tmp_path: Path, names: list[str], rows: dict[str, tuple[str, str]]) -> None:
+    """Write a table of the user's."""
+    (tmp_path / "hub").mkdir(exist_ok=True)
+    (tmp_path / "hub" / USER_TABLE).write_text(json.dumps(named_rows(names, rows)))
 
 
 def test_models_of_three_publishers(
@@ -359,7 +365,7 @@ def test_a_dry_run_of_every_name(
     assert len(expected) > 20
 
 
-def test_a_smaller_model_is_named_where_one_does_not_fit(
+def test_smaller_weights_are_taken_where_the_usual_ones_do_not_fit(
     stub: StubHub,
     fixture_a: Path,
     tmp_path: Path,
@@ -367,19 +373,59 @@ def test_a_smaller_model_is_named_where_one_does_not_fit(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     add_gemma(stub, fixture_a)
-    stub.add("tiny/official", {"tiny-distilled.safetensors": fixture_a / TINY})
-    rows = {
-        "checkpoint": ("tiny/official", "tiny-distilled.safetensors"),
-        "text_encoder": ("tiny/gemma", "*"),
-    }
-    name_rows(tmp_path, ["tiny:q8_0", "tiny:q4_k_m"], rows)
-    monkeypatch.setattr("ltx2cpp.cli.options.memory.available_bytes", lambda: 1 << 20)
-    words = ("generate", "a", "-m", "tiny", "-W", "64", "-H", "64", "--num-frames", "1")
-    assert main([*words, "--steps", "1", "--no-audio", "-o", "a.png"]) == 0
+    files = ("tiny-distilled.safetensors", "small.safetensors")
+    stub.add("tiny/official", dict.fromkeys(files, fixture_a / TINY))
+    rows: list[object] = []
+    for name, file in zip(("tiny:q8_0", "tiny:q4_k_m"), files, strict=True):
+        rows += named_rows(
+            [name], {"checkpoint": ("tiny/official", file), "text_encoder": ("tiny/gemma", "*")}
+        )
+    (tmp_path / "hub").mkdir()
+    (tmp_path / "hub" / USER_TABLE).write_text(json.dumps(rows))
+    plan_of = generate.memory_plan
+
+    def plan_on_a_small_machine(arguments: Any, note: Any) -> MemoryPlan:
+        plan = plan_of(arguments, note)
+        streams = "small" not in str(arguments.model)
+        return dataclasses.replace(plan, offload="stream" if streams else plan.offload)
+
+    monkeypatch.setattr(generate, "memory_plan", plan_on_a_small_machine)
+    words = ("generate", "a", "-W", "64", "-H", "64", "--num-frames", "1", "--no-audio")
+    assert main([*words, "-m", "tiny:q8_0", "--max-memory", "0.01", "-o", "a.png"]) == 4
     said = capsys.readouterr().err
-    assert "memory: does not fit" in said and "a smaller one: --model tiny:q4_k_m" in said
-    limit = ("--max-memory", "0.01", "-o", "b.png")
-    shutil.rmtree(tmp_path / "hub" / "models--tiny--official")
+    assert "tiny:q8_0 (13 MB) does not fit" in said and "a smaller one: tiny:q4_k_m (13" in said
+    assert main([*words, "-m", "tiny", "--steps", "1", "-o", "a.png"]) == 0
+    said = capsys.readouterr().err
+    assert "memory: tiny:q8_0 (13 MB) fits with --offload stream, which reads" in said
+    assert "tiny:q4_k_m is taken, as no weights were named; --model tiny:q8_0 takes others" in said
+    assert stub.sent["tiny-distilled.safetensors"] < 1_000_000
+    # What is here whole is taken from now on, and nobody is asked.
     stub.forget()
-    assert main([*words, "--no-audio", *limit]) == 4
-    assert sum(stub.sent.values()) < 1_000_000
+    assert main([*words, "-m", "tiny", "--steps", "1", "-o", "b.png", "--offline"]) == 0
+    assert "tiny:q4_k_m is here and is taken" in capsys.readouterr().err
+    assert not stub.requests
+
+
+def test_weights_that_were_named_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Smaller ones are told, and what was to be planned and cannot be is told too."""
+    monkeypatch.setattr("ltx2cpp.cli.options.memory.available_bytes", lambda: 10 << 30)
+
+    def planned(gib: int) -> Planned:
+        phase = PhaseMemory("denoise", 0, gib << 30, 0, 0, 0, 0, 0.0)
+        plan = MemoryPlan("cpu", "phase", True, None, None, None, (phase,))
+        return Planned(Download(Hub(), ()), plan)
+
+    def refuse(_name: str) -> Planned:
+        raise HubError("o/n: does not exist")
+
+    usual, smaller, said = planned(20), planned(8), list[str]()
+    for is_open, taken in ((True, smaller), (False, usual)):
+        name = ModelName("m:q8_0", "m:q4_k_m", is_open)
+        found = weights_that_fit(name, usual, lambda _name: smaller, said.append, streams=False)
+        assert found is taken
+    assert said[-1] == "--model m:q4_k_m takes it"
+    assert weights_that_fit(name, usual, refuse, said.append, streams=False) is usual
+    assert said[-1] == "a smaller one: m:q4_k_m, which is not to be had: o/n: does not exist"
+    count = len(said)
+    assert weights_that_fit(name, smaller, refuse, said.append, streams=False) is smaller
+    assert len(said) == count + 1

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ltx2cpp.cli.options.common import add_output_options
 from ltx2cpp.cli.options.names import add_hub_options, open_hub, report
+from ltx2cpp.cli.options.weights import model_name, plan_by_headers, weights_that_fit
 from ltx2cpp.cli.text import spell_bytes
 from ltx2cpp.errors import HubError
 
 if TYPE_CHECKING:
+    from ltx2cpp import MemoryPlan
     from ltx2cpp.hub import Download
 
 SUMMARY = "fetch a model by its name"
@@ -46,24 +50,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_output_options(parser)
 
 
-def _memory(download: Download) -> str:
-    """Return whether a clip as the model's makers mean it fits, by headers alone; "" for parts.
+def _choose(
+    name: str,
+    download: Download,
+    find: Callable[[str], Download],
+    note: Callable[[str], None],
+) -> Download:
+    """Return what is fetched, with smaller weights where a clip of the usual ones does not fit.
 
     Raises:
         Error: the files do not belong together.
     """
-    from ltx2cpp import LTX2Pipeline, ModelFiles
-    from ltx2cpp.cli.options.memory import in_words
-
     roles = {wanted.role for wanted in download.wanted}
     if "text_encoder" not in roles or not roles & {"transformer", "checkpoint"}:
-        return ""
-    with download.headers() as paths:
-        files: dict[str, Any] = {
-            role: path for role, path in paths.items() if role != "distilled_lora"
-        }
-        with LTX2Pipeline(ModelFiles(**files)) as pipe:
-            return in_words(pipe.memory_plan("a clip of a usual prompt"))
+        return download
+    chosen = weights_that_fit(
+        model_name(name, download.hub),
+        plan_by_headers(download, _usual_clip),
+        lambda smaller: plan_by_headers(find(smaller), _usual_clip),
+        note,
+        streams=False,
+    )
+    return chosen.download
+
+
+def _usual_clip(paths: dict[str, Path]) -> MemoryPlan:
+    """Return what a clip as the model's makers mean it takes, by headers alone."""
+    from ltx2cpp import LTX2Pipeline, ModelFiles
+
+    files: dict[str, Any] = {role: path for role, path in paths.items() if role != "distilled_lora"}
+    with LTX2Pipeline(ModelFiles(**files)) as pipe:
+        return pipe.memory_plan("a clip of a usual prompt")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -72,23 +89,26 @@ def run(arguments: argparse.Namespace) -> None:
     from ltx2cpp.cli.log import level_of, logging_to
 
     hub = open_hub(arguments)
+
+    def find(name: str) -> Download:
+        return hub.find(
+            {"checkpoint": name},
+            two_stage=arguments.two_stage,
+            temporal=arguments.temporal_upscale,
+            newest=True,
+        )
+
     results = []
     for name in arguments.names:
         display = Display(quiet=arguments.quiet, spell_count=spell_bytes)
         with logging_to(display.insist, level=level_of(arguments.verbose)):
-            download = hub.find(
-                {"checkpoint": name},
-                two_stage=arguments.two_stage,
-                temporal=arguments.temporal_upscale,
-                newest=True,
-            )
+            download = find(name)
         if not download.wanted:
             raise HubError(f"{name}: is no name of a model, only a path can look like this")
         display.note(f"{name}:")
+        download = _choose(name, download, find, display.note)
         for line in report(download):
             display.note(line)
-        if memory := _memory(download):
-            display.note(f"memory: {memory}")
         size_bytes, missing_bytes = download.size_bytes, download.missing_bytes
         paths = {}
         if not arguments.dry_run:

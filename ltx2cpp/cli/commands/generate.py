@@ -19,7 +19,6 @@ from ltx2cpp.cli.options.common import (
 from ltx2cpp.cli.options.conditions import add_condition_options, conditions_of
 from ltx2cpp.cli.options.guidance import add_guidance_options, guidance_of
 from ltx2cpp.cli.options.hdr import add_hdr_option, check_hdr, hdr_outputs
-from ltx2cpp.cli.options.memory import in_words
 from ltx2cpp.cli.options.models import (
     add_lora_options,
     add_memory_options,
@@ -45,7 +44,7 @@ from ltx2cpp.cli.options.sampler import add_sampler_options, sampling_of
 from ltx2cpp.cli.options.size import add_size_options, check_words, settle_seconds, settle_size
 from ltx2cpp.cli.options.sound import add_sound_options, foley_of, sound_of
 from ltx2cpp.cli.results import Result, clip_in_words, latents_in_words, print_results
-from ltx2cpp.errors import ArgumentError, DeviceMemoryError
+from ltx2cpp.errors import ArgumentError
 
 if TYPE_CHECKING:
     from ltx2cpp import Condition, LTX2Pipeline, MemoryPlan
@@ -170,7 +169,7 @@ def run(arguments: argparse.Namespace) -> None:
     from ltx2cpp.cli.display import Display
 
     check_words(arguments)
-    take_model_names(arguments, _memory_in_words)
+    take_model_names(arguments, lambda named: memory_plan(named, lambda _line: None))
     started_s = time.perf_counter()
     display = Display(quiet=arguments.quiet)
     call = settle_call(arguments, display.note)
@@ -275,18 +274,6 @@ def completed(
         lambda: pipe.defaults(keywords.get("pipeline"), keywords.get("two_stage")).guidance,
     )
     return {**keywords, **guidance}
-
-
-def _memory_in_words(arguments: argparse.Namespace) -> str:
-    """Return whether the clip fits.
-
-    Raises:
-        DeviceMemoryError: it cannot keep to the limit that was asked for.
-    """
-    plan = memory_plan(arguments, lambda _line: None)
-    if plan.problem and arguments.max_memory is not None:
-        raise DeviceMemoryError(plan.problem)
-    return in_words(plan)
 
 
 def memory_plan(arguments: argparse.Namespace, note: Callable[[str], None]) -> MemoryPlan:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from ltx2cpp.cli.commands import generate
+
+if TYPE_CHECKING:
+    from ltx2cpp import MemoryPlan
 
 SUMMARY = "show the memory and time that a clip would take"
 
@@ -45,7 +49,11 @@ def run(arguments: argparse.Namespace) -> None:
     check_words(arguments)
     with (
         logging_to(display.insist, level=level_of(arguments.verbose)),
-        headers_of_names(arguments, NAMED) as named,
+        headers_of_names(arguments, NAMED, _silent_plan, display.note) as named,
     ):
         plan = generate.memory_plan(named, display.note)
     print_plan(plan, as_json=arguments.json)
+
+
+def _silent_plan(arguments: argparse.Namespace) -> MemoryPlan:
+    return generate.memory_plan(arguments, lambda _line: None)

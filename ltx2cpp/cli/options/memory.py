@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import json
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from ltx2cpp.process_memory import available_bytes
 if TYPE_CHECKING:
     from ltx2cpp import MemoryPlan
 
-DOES_NOT_FIT = "does not fit"
+_STREAMING = ("stream", "disk")
 _COLUMNS = "{:<24} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}"
 _HEADINGS = ("phase", "weights", "mapped", "compute", "host", "other", "peak", "time")
 
@@ -32,18 +33,53 @@ def print_plan(plan: MemoryPlan, *, as_json: bool) -> None:
         raise DeviceMemoryError(plan.problem)
 
 
+class Fit(enum.IntEnum):
+    """How a clip fits into memory; more is better."""
+
+    NO = 0
+    STREAMED = 1
+    WHOLE = 2
+
+    @property
+    def is_best(self) -> bool:
+        """Whether no smaller file would fit better."""
+        return self is Fit.WHOLE
+
+
+def fits(plan: MemoryPlan, *, streams: bool) -> Fit:
+    """Return how a plan fits.
+
+    Args:
+        plan: the plan.
+        streams: whether weights were asked to be streamed, which is no worse fit then.
+    """
+    available = _available_bytes(plan)
+    if plan.problem or (available and plan.peak_bytes > available):
+        return Fit.NO
+    return Fit.STREAMED if plan.offload in _STREAMING and not streams else Fit.WHOLE
+
+
 def in_words(plan: MemoryPlan) -> str:
     """Return a plan in one line: whether it fits, and by what."""
     if plan.problem:
-        return f"{DOES_NOT_FIT}: {plan.problem}"
-    how = "" if plan.offload in ("none", "phase") else f" with --offload {plan.offload}"
+        return f"does not fit: {plan.problem}"
+    how = ""
+    if plan.offload in _STREAMING:
+        how = f" with --offload {plan.offload}, which reads the weights again at every step"
     takes = f"the clip takes {spell_bytes(plan.peak_bytes)} at its peak"
-    # What a GPU has free is not asked here; a plan of it has the limit in it.
-    available = available_bytes() if plan.device == "cpu" else 0
+    available = _available_bytes(plan)
     if not available:
         return f"fits{how}: {takes}"
-    fits = f"fits{how}" if plan.peak_bytes <= available else f"{DOES_NOT_FIT}{how}"
-    return f"{fits}: {takes}, {spell_bytes(available)} are free"
+    verdict = "fits" if plan.peak_bytes <= available else "does not fit"
+    return f"{verdict}{how}: {takes}, {spell_bytes(available)} are free"
+
+
+def _available_bytes(plan: MemoryPlan) -> int:
+    """Return what the machine has free, 0 where that is not known.
+
+    What a GPU has free is not asked here; a plan of it has the limit in it.
+    """
+    return available_bytes() if plan.device == "cpu" else 0
 
 
 def table(plan: MemoryPlan) -> list[str]:

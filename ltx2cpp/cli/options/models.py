@@ -13,7 +13,7 @@ from ltx2cpp.cli.options.common import lora
 from ltx2cpp.cli.options.names import add_hub_options, take_names
 
 if TYPE_CHECKING:
-    from ltx2cpp import LoraSpec, LTX2Pipeline, ModelFiles
+    from ltx2cpp import LoraSpec, LTX2Pipeline, MemoryPlan, ModelFiles
     from ltx2cpp.observing import Observer
 
 # Attribute of ModelFiles and what its option says.
@@ -139,13 +139,14 @@ NAMED = ("model", "text_encoder", *COMPONENTS, "distilled_lora")
 
 
 def take_model_names(
-    arguments: argparse.Namespace, memory: Callable[[argparse.Namespace], str] | None = None
+    arguments: argparse.Namespace,
+    memory: Callable[[argparse.Namespace], MemoryPlan] | None = None,
 ) -> None:
     """Fetch the models that are named, and put their paths in the place of the names.
 
     Args:
         arguments: parsed; changed.
-        memory: says from headers alone whether the memory suffices.
+        memory: plans the clip from headers alone.
 
     Raises:
         HubError: a name means nothing, or cannot be fetched.

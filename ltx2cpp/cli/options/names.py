@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -14,11 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ltx2cpp.cli.log import level_of, logging_to
-from ltx2cpp.cli.options.memory import DOES_NOT_FIT
+from ltx2cpp.cli.options.weights import (
+    Planned,
+    model_name,
+    plan_by_headers,
+    weights_that_fit,
+)
 from ltx2cpp.cli.text import count_noun, spell_bytes
-from ltx2cpp.errors import ArgumentError
+from ltx2cpp.errors import ArgumentError, DeviceMemoryError
 
 if TYPE_CHECKING:
+    from ltx2cpp import MemoryPlan
     from ltx2cpp.cli.display import Display
     from ltx2cpp.hub import Download, Hub, Wanted
 
@@ -28,8 +33,6 @@ _ROLES = {"model": "checkpoint", "input": "checkpoint"}
 # Of those the ones that hold one file, whatever it is.
 _SINGLE = "input"
 _LORA = "lora "
-# Weights that nearly every machine takes.
-_SMALLER_WEIGHTS = "q4_k_m"
 # What a table may list that is no part of a pipeline.
 _APART = {"lora": "give it as --lora", "preview": "it previews latents, which is not implemented"}
 
@@ -66,18 +69,19 @@ def open_hub(arguments: argparse.Namespace) -> Hub:
 def take_names(
     arguments: argparse.Namespace,
     attributes: tuple[str, ...],
-    memory: Callable[[argparse.Namespace], str] | None = None,
+    memory: Callable[[argparse.Namespace], MemoryPlan] | None = None,
 ) -> None:
     """Fetch what names in the arguments mean, and put paths in their place.
 
     Args:
         arguments: parsed; changed.
         attributes: those that hold a path or a name; ``loras`` are looked at too.
-        memory: says from arguments whose files hold headers alone whether the memory suffices;
-            what it raises keeps everything from being fetched.
+        memory: plans the clip from arguments whose files hold headers alone; what it raises keeps
+            everything from being fetched.
 
     Raises:
         HubError: a name means nothing, or cannot be fetched.
+        DeviceMemoryError: the clip cannot keep to the limit that was asked for.
         ArgumentError: the user does not want it fetched.
     """
     from ltx2cpp.cli.display import Display
@@ -90,15 +94,29 @@ def take_names(
     if download is None:
         return
     if download.missing_bytes:
-        _fetch(arguments, attributes, download, memory, display)
+        if memory is not None:
+            chosen = _choose(arguments, attributes, download, memory, display.note)
+            if chosen.plan.problem and arguments.max_memory is not None:
+                raise DeviceMemoryError(chosen.plan.problem)
+            download = chosen.download
+        _fetch(arguments, download, display)
     _put(arguments, attributes, download, download.fetch())
 
 
 @contextmanager
 def headers_of_names(
-    arguments: argparse.Namespace, attributes: tuple[str, ...]
+    arguments: argparse.Namespace,
+    attributes: tuple[str, ...],
+    memory: Callable[[argparse.Namespace], MemoryPlan],
+    note: Callable[[str], None],
 ) -> Iterator[argparse.Namespace]:
     """Give the arguments with files in the place of names, of which headers alone are there.
+
+    Args:
+        arguments: parsed.
+        attributes: those that hold a path or a name; ``loras`` are looked at too.
+        memory: plans the clip, as for `take_names`; weights are chosen by it as there.
+        note: says on stderr what was found.
 
     Raises:
         HubError: a name means nothing, or a header cannot be read.
@@ -107,6 +125,8 @@ def headers_of_names(
     if download is None:
         yield arguments
         return
+    if download.missing_bytes:
+        download = _choose(arguments, attributes, download, memory, note).download
     with download.headers() as paths:
         changed = copy.copy(arguments)
         _put(changed, attributes, download, paths)
@@ -175,13 +195,6 @@ def _spell(wanted: Wanted) -> str:
     return f"{text} (sha256 {etag[:12]})" if len(etag) == 64 and not more else text
 
 
-def _smaller(arguments: argparse.Namespace, hub: Hub) -> str:
-    """Return the name of the model with smaller weights, where its name left them open."""
-    name = str(getattr(arguments, "model", None) or "")
-    smaller = f"{name.lower()}:{_SMALLER_WEIGHTS}"
-    return smaller if smaller in hub.table.names else ""
-
-
 def _only(name: object, paths: dict[str, Path]) -> Path:
     if len(paths) != 1:
         raise ArgumentError(
@@ -233,25 +246,40 @@ def _may_be_name(value: object) -> bool:
     return bool(path) and not os.path.lexists(path)
 
 
-def _fetch(
+def _choose(
     arguments: argparse.Namespace,
     attributes: tuple[str, ...],
     download: Download,
-    memory: Callable[[argparse.Namespace], str] | None,
-    display: Display,
-) -> None:
+    memory: Callable[[argparse.Namespace], MemoryPlan],
+    note: Callable[[str], None],
+) -> Planned:
+    """Return what is taken, with smaller weights where the usual ones do not fit."""
+
+    def planned(files: Download) -> Planned:
+        def plan(paths: dict[str, Path]) -> MemoryPlan:
+            changed = copy.copy(arguments)
+            _put(changed, attributes, files, paths)
+            return memory(changed)
+
+        return plan_by_headers(files, plan)
+
+    def plan_smaller(name: str) -> Planned:
+        changed = copy.copy(arguments)
+        changed.model = Path(name)
+        smaller = _look_up(changed, attributes)
+        assert smaller is not None
+        return planned(smaller)
+
+    model = getattr(arguments, "model", None)
+    name = None if model is None else model_name(str(model), download.hub)
+    streams = arguments.offload in ("stream", "disk")
+    return weights_that_fit(name, planned(download), plan_smaller, note, streams=streams)
+
+
+def _fetch(arguments: argparse.Namespace, download: Download, display: Display) -> None:
     download.check_room()
     for line in report(download):
         display.note(line)
-    if memory is not None:
-        # What would be logged here will be when the files are opened.
-        with logging_to(lambda _line: None, level=logging.ERROR), download.headers() as paths:
-            changed = copy.copy(arguments)
-            _put(changed, attributes, download, paths)
-            words = memory(changed)
-        display.note(f"memory: {words}")
-        if words.startswith(DOES_NOT_FIT) and (smaller := _smaller(arguments, download.hub)):
-            display.note(f"a smaller one: --model {smaller}")
     if not arguments.yes and sys.stdin is not None and sys.stdin.isatty():
         question = f"fetch {spell_bytes(download.missing_bytes)}? [Y/n] "
         print(question, end="", file=sys.stderr, flush=True)

@@ -30,13 +30,20 @@ def require_room(size_bytes: int, what: str) -> None:
     Raises:
         DeviceMemoryError: the process may not take so much.
     """
-    try:
-        mmap.mmap(-1, size_bytes).close()
-    except (OSError, MemoryError):
+    if not has_room(size_bytes):
         raise DeviceMemoryError(
             f"{what}: the process may not take the {size_bytes >> 20} MiB that this needs; "
             "free memory, or allow it more (ulimit -v)"
-        ) from None
+        )
+
+
+def has_room(size_bytes: int) -> bool:
+    """Return whether this process may take so much; nothing is kept."""
+    try:
+        mmap.mmap(-1, size_bytes).close()
+    except (OSError, MemoryError):
+        return False
+    return True
 
 
 def lacked_room(error: BaseException) -> bool:
@@ -44,13 +51,9 @@ def lacked_room(error: BaseException) -> bool:
 
     Some say so, others only that they failed; then it is asked what the process may still take.
     """
-    if getattr(error, "errno", None) in _NO_MEMORY:
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) in _NO_MEMORY:
         return True
-    try:
-        require_room(_LITTLE_BYTES, "")
-    except DeviceMemoryError:
-        return True
-    return False
+    return not has_room(_LITTLE_BYTES)
 
 
 def check_room_after(error: BaseException, what: str) -> None:

@@ -15,8 +15,8 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from ltx2cpp.errors import ArgumentError
-from ltx2cpp.room import check_room_after
+from ltx2cpp.errors import ArgumentError, DeviceMemoryError
+from ltx2cpp.room import check_room_after, has_room
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
@@ -30,6 +30,10 @@ _PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 # bit for eight pixels at best where they are packed twice, as one-bit PNG files are.
 _USUAL_PIXELS = 1 << 24
 _PIXELS_PER_BYTE = 10_000
+
+# FFmpeg, Pillow and numpy take no more at once, and call it a lack of memory where a damaged file
+# announces more.
+_MOST_BYTES = 1 << 31
 
 # Demuxers of FFmpeg that read the one file they are given.
 _CONTAINERS = (
@@ -58,8 +62,10 @@ def open_regular(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         path: the file. Addresses are names of files here, which do not exist.
 
     Raises:
-        ValueError: it is a folder, a pipe or a device, or its name cannot be one.
+        ValueError: it is a folder, a pipe or a device, its name cannot be one, or the body finds
+            that it announces more than memory holds.
         OSError: it is missing or cannot be read.
+        DeviceMemoryError: the body finds no memory.
     """
     name = os.fspath(path)
     try:
@@ -71,7 +77,8 @@ def open_regular(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     _check_regular(mode)
     with open(name, "rb", opener=_open_at_once) as stream:
         _check_regular(os.fstat(stream.fileno()).st_mode)
-        yield stream
+        with _within_memory(name):
+            yield stream
 
 
 @contextlib.contextmanager
@@ -150,6 +157,26 @@ def _check_size(image: PilImage, file_bytes: int) -> None:
 
 
 @contextlib.contextmanager
+def _within_memory(what: str) -> Iterator[None]:
+    """Tell a lack of memory in the body from a file that announces more than there can be.
+
+    Raises:
+        ValueError: the file is to blame.
+        DeviceMemoryError: memory is lacking.
+    """
+    try:
+        yield
+    except DeviceMemoryError:
+        raise
+    except MemoryError as error:
+        if not has_room(_MOST_BYTES):
+            check_room_after(error, f"{what}: its decoder")
+        raise ValueError(
+            "it announces more than a process takes at once; it is damaged or far too large"
+        ) from None
+
+
+@contextlib.contextmanager
 def using_pillow(name: str) -> Iterator[None]:
     """Turn what Pillow raises over a damaged picture into a ValueError, and log its warnings.
 
@@ -188,7 +215,8 @@ def decoding(what: str, *errors: type[Exception]) -> Iterator[None]:
     """
     failures: tuple[type[Exception], ...] = (OSError, ValueError, *errors)
     try:
-        yield
+        with _within_memory(what):
+            yield
     except ArgumentError:
         raise
     except FileNotFoundError as error:

@@ -7,6 +7,7 @@ Layout: `models--owner--name/blobs/<etag>` are the files, `snapshots/<commit>/<p
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -123,12 +124,17 @@ class Cache:
             # A file system without links: the file itself takes the name, as the client does it.
             blob.replace(path)
 
-    def free_bytes(self) -> int:
-        """Return the room on the disk of the folder."""
+    @property
+    def existing_folder(self) -> Path:
+        """The folder, or the first one around it that is there."""
         folder = Path(os.path.realpath(self.folder))
         while not folder.exists() and folder != folder.parent:
             folder = folder.parent
-        return shutil.disk_usage(folder).free
+        return folder
+
+    def free_bytes(self) -> int:
+        """Return the room on the disk of the folder."""
+        return shutil.disk_usage(self.existing_folder).free
 
     def lock(self, repository: str, etag: str) -> Path:
         """Return the path of the lock of a file, after making its folder."""
@@ -147,10 +153,12 @@ class Cache:
         try:
             yield
         except OSError as error:
+            what = "cannot be written to"
+            if error.errno == errno.EFBIG:
+                what = "takes no file so large, as on FAT, which ends at 4 GiB"
             raise HubError(
-                f"{self.folder}: the cache folder cannot be written to "
-                f"({error.strerror or error}); what was fetched is kept; --hub-dir takes another "
-                "folder"
+                f"{self.folder}: the cache folder {what} ({error.strerror or error}); what was "
+                "fetched is kept; --hub-dir takes another folder"
             ) from error
 
     def _commit(self, root: Path, revision: str) -> str:

@@ -17,6 +17,7 @@ from ltx2cpp.errors import Error, HubError
 from ltx2cpp.hub.cache import Cache
 from ltx2cpp.hub.client import Client, RemoteFile
 from ltx2cpp.hub.fetch import fetch_file
+from ltx2cpp.hub.file_systems import largest_file
 from ltx2cpp.hub.headers import write_header
 from ltx2cpp.hub.library import Library
 from ltx2cpp.hub.names import MODEL_SUFFIXES, Name, TableName, parse_name
@@ -222,8 +223,9 @@ class Download:
         """Check that what is missing fits on the disk of the cache, with 2 % and 1 GiB to spare.
 
         Raises:
-            HubError: it does not.
+            HubError: it does not, or its file system takes no file so large.
         """
+        self._check_largest()
         missing_bytes = self.missing_bytes - self.kept_bytes
         if missing_bytes <= 0:
             return
@@ -234,6 +236,19 @@ class Download:
                 f"wants {needed / 1e9:.1f} GB of free disk, and {free / 1e9:.1f} GB are free; "
                 "--hub-dir takes a folder on another disk"
             )
+
+    def _check_largest(self) -> None:
+        limit = largest_file(self.hub.cache.existing_folder)
+        cache = self.hub.cache
+        for wanted in self.wanted if limit else ():
+            for file in wanted.missing(cache):
+                size_bytes = wanted.size_of(file)
+                if limit and size_bytes > limit[0]:
+                    raise HubError(
+                        f"{cache.folder}: takes no file of {size_bytes / 1e9:.1f} GB, as "
+                        f"{wanted.listing.repository}/{file.path} is: {limit[1]}; --hub-dir takes "
+                        "a folder on another disk"
+                    )
 
     def fetch(self, observer: Observer | None = None) -> dict[str, Path]:
         """Fetch what is missing.

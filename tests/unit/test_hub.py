@@ -18,7 +18,7 @@ from helpers.stub_hub import Fault, Request, StubFile, StubHub
 
 from ltx2cpp.cli.main import main
 from ltx2cpp.errors import HubError
-from ltx2cpp.hub import Hub, transfer
+from ltx2cpp.hub import Hub, download, file_systems, transfer
 from ltx2cpp.observing import Observer
 
 # Four pieces of the stub, and some bytes.
@@ -231,20 +231,44 @@ def test_a_read_only_cache_is_said(stub: StubHub, capsys: pytest.CaptureFixture[
     assert "the cache folder cannot be written to" in capsys.readouterr().err
 
 
-def test_a_disk_that_fills_up_keeps_what_came(
+def test_a_file_system_of_small_files_is_seen_before(
     stub: StubHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = tmp_path.stat().st_dev
+    mounts = tmp_path / "mountinfo"
+    line = f"42 1 {os.major(device)}:{os.minor(device)} / /stick rw shared:5 - vfat /dev/sdb1 rw\n"
+    mounts.write_text("broken\n" + line)
+    limit = file_systems.largest_file(tmp_path, mounts)
+    assert limit is not None and limit[0] == 2**32 - 1
+    mounts.write_text(line.replace("vfat", "ext4"))
+    assert file_systems.largest_file(tmp_path, mounts) is None
+    assert file_systems.largest_file(tmp_path, tmp_path / "none") is None
+    # The largest file counts, not their sum.
+    stub.add("o/n", {"a.safetensors": b"x" * 60, "b.safetensors": b"y" * 60})
+    monkeypatch.setattr(download, "largest_file", lambda _folder: (60, "it is small"))
+    assert Hub().find({"transformer": "hf:o/n/a.safetensors"}).fetch()
+    stub.add("o/m", {"c.safetensors": b"x" * 61})
+    with pytest.raises(HubError, match=r"o/m/c.safetensors is: it is small; --hub-dir takes"):
+        Hub().find({"transformer": "hf:o/m/c.safetensors"}).fetch()
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(28, "No space left"), (27, "takes no file so large")]
+)
+def test_a_disk_that_fills_up_keeps_what_came(
+    stub: StubHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, words: str
 ) -> None:
     stub.add("o/n", {"w.safetensors": WEIGHTS})
     append = transfer.Transfer._append
 
     def full(self: Any, stream: Any, data: bytes) -> None:
         if self._done >= 65536:
-            raise OSError(28, "No space left on device")
+            raise OSError(number, os.strerror(number))
         append(self, stream, data)
 
     with monkeypatch.context() as patch:
         patch.setattr(transfer.Transfer, "_append", full)
-        with pytest.raises(HubError, match="No space left on device"):
+        with pytest.raises(HubError, match=words):
             fetch()
     kept = part(tmp_path).stat().st_size
     assert kept >= 65536

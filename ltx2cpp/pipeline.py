@@ -14,11 +14,12 @@ from ltx2cpp.demo import DEMO, demo_files, warn_of_unknown
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.generation.automatic import asks_for_length, of_any_length, predicted_frames
 from ltx2cpp.generation.clip import Clip
+from ltx2cpp.generation.journalling import open_journal, remaining, resumed, with_kept_seed
 from ltx2cpp.generation.lora_tags import warn_of_lora_tags
 from ltx2cpp.generation.needs import PlannedNeeds
-from ltx2cpp.generation.phases import State, phases_of
+from ltx2cpp.generation.phases import Phase, State, phases_of
 from ltx2cpp.generation.pipelines import find_pipeline
-from ltx2cpp.generation.plan import ModelDefaults
+from ltx2cpp.generation.plan import ModelDefaults, Plan
 from ltx2cpp.generation.presets import Preset, find_preset
 from ltx2cpp.generation.request import GenerationArguments
 from ltx2cpp.generation.run import Run
@@ -179,6 +180,7 @@ class LTX2Pipeline:
         prompt: str | PromptEmbedding,
         *,
         on_step: Callable[[Step], None] | None = None,
+        journal: str | os.PathLike[str] | None = None,
         **arguments: Unpack[GenerationArguments],
     ) -> GenerationOutput:
         """Generate a clip.
@@ -186,21 +188,27 @@ class LTX2Pipeline:
         Args:
             prompt: text, or its contexts from `encode_prompt`.
             on_step: called after each step; what it raises stops the generation.
+            journal: folder that keeps every step on disk. The same call, with a folder that has a
+                part of it, goes on from there, to the same latents bit for bit; with one that has
+                all of it, it only decodes. A folder serves one generation.
             arguments: ``width``, ``height``, ``num_frames``, ``seed`` and all others of
                 `GenerationArguments`.
 
         Raises:
-            ArgumentError, ShapeError: an argument is wrong; nothing has been computed then.
+            ArgumentError, ShapeError: an argument is wrong, or ``journal`` is that of another call;
+                nothing has been computed then.
+            OutputError: the journal cannot be written.
             UnsupportedError: a feature that is not implemented.
             DeviceMemoryError: it cannot keep to ``max_memory``.
         """
-        return self._generate(prompt, arguments, on_step).collect()
+        return self._generate(prompt, arguments, on_step, journal).collect()
 
     def stream(
         self,
         prompt: str | PromptEmbedding,
         *,
         on_step: Callable[[Step], None] | None = None,
+        journal: str | os.PathLike[str] | None = None,
         **arguments: Unpack[GenerationArguments],
     ) -> GenerationStream:
         """Denoise a clip now and decode its pictures while the result is iterated.
@@ -208,7 +216,7 @@ class LTX2Pipeline:
         Arguments are those of ``__call__``. The result is iterated once; the latents are there
         whether it is iterated or not.
         """
-        return self._generate(prompt, arguments, on_step)
+        return self._generate(prompt, arguments, on_step, journal)
 
     def memory_plan(
         self, prompt: str | PromptEmbedding, **arguments: Unpack[GenerationArguments]
@@ -235,8 +243,11 @@ class LTX2Pipeline:
         prompt: str | PromptEmbedding,
         arguments: GenerationArguments,
         on_step: Callable[[Step], None] | None,
+        journal: str | os.PathLike[str] | None,
     ) -> Clip:
         warn_of_lora_tags(prompt, arguments.get("negative_prompt"))
+        if journal is not None:
+            arguments = with_kept_seed(arguments, as_path("journal", journal))
         if asks_for_length(arguments):
             with unheard():
                 any_length = self._of_any_length(prompt, arguments)
@@ -249,8 +260,16 @@ class LTX2Pipeline:
             shape = plan.shape
             warn_of_unknown(prompt, shape.width, shape.height, shape.num_frames)
         noise = None if plan.seed is None else NoiseSource(plan.seed)
-        state = State(needs.known, noise, on_step, pieces)
-        run = Run(needs.phase_list, state, keeping, self.networks.backend)
+        state = State(needs.known, noise, on_step, pieces=pieces)
+        if journal is None:
+            return self._run(plan, needs.phase_list, state, keeping)
+        with open_journal(journal, plan, self.networks) as kept:
+            phases = remaining(needs.phase_list, kept)
+            return self._run(plan, phases, resumed(state, plan, kept), keeping)
+
+    def _run(self, plan: Plan, phases: Sequence[Phase], state: State, keeping: Keeping) -> Clip:
+        """Carry out all phases but those that decode."""
+        run = Run(phases, state, keeping, self.networks.backend)
         run.start()
         return Clip(plan, run)
 

@@ -98,17 +98,28 @@ PYTHON_LAYERS = {
     "hub": Layer(
         _FILES | {"atomic", "model", "observing", "options"}, (*_ARRAYS, "huggingface_hub")
     ),
+    "journal": Layer(frozenset({"errors", "atomic", "values"}), (*_ARRAYS, "safetensors")),
     "generation": Layer(
         _GENERATION
-        | {"conditioning", "media", "memory", "model", "networks", "output", "sampling", "text"},
+        | {
+            "conditioning",
+            "journal",
+            "media",
+            "memory",
+            "model",
+            "networks",
+            "output",
+            "sampling",
+            "text",
+        },
         _ARRAYS,
     ),
     "demo": Layer(frozenset({"errors", "generation", "model"})),
     "pipeline_options": Layer(frozenset({"errors", "generation", "observing", "options"})),
     "pipeline": Layer(
         _GENERATION
-        | {"demo", "generation", "hub", "memory", "model", "networks", "output", "sampling"}
-        | {"pipeline_options"},
+        | {"demo", "generation", "hub", "journal", "memory", "model", "networks", "output"}
+        | {"pipeline_options", "sampling"},
         _ARRAYS,
     ),
     "benchmark": Layer(

@@ -57,7 +57,7 @@ def describe(plan: Plan, tiling: Tiling | None = None) -> dict[str, Any]:
         "audio": plan.audio,
         "preset": plan.preset.name,
         **plan.model.info,
-        "ltx2cpp": _package_version(),
+        "ltx2cpp": package_version(),
     }
 
 
@@ -96,7 +96,7 @@ def _describe_decoder(plan: Plan, tiling: Tiling | None) -> dict[str, Any]:
     return {"decoder": plan.decoder, "decoder_seed": plan.decoder_seed, "decoder_tiling": tiles}
 
 
-def _package_version() -> str:
+def package_version() -> str:
     """Return the version of the installed package, "unknown" in a bare source tree."""
     try:
         return metadata.version("ltx2cpp")

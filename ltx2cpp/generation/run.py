@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from ltx2cpp.errors import NonFiniteError
+from ltx2cpp.generation.journalling import keep_latents
 from ltx2cpp.generation.phases import Phase, State
 from ltx2cpp.generation.phases.decode import DecodeSound, DecodeVideo
 from ltx2cpp.memory.plan import Keeping
@@ -78,6 +79,8 @@ class Run:
         self._read_ahead(index)
         with observed_phase(self._backend.observer, phase.name, phase.units), _named(phase):
             self.state = phase.run(self.state)
+        if phase.makes_latents:
+            keep_latents(self.state, phase.name)
         if self._leaving[index]:
             phase.release()
 

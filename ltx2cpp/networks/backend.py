@@ -159,6 +159,18 @@ class Backend:
         free = {device["name"]: device["free_bytes"] for device in _core.devices()}
         return int(free.get(self.device.name, 0))
 
+    def arithmetic(self) -> dict[str, str]:
+        """Return what decides, beside the weights, the last bits of what networks give."""
+        features = [
+            each["features"] for each in _core.devices() if each["name"] == self.device.name
+        ]
+        return {
+            "device": self.device.name.partition(":")[0],
+            "instructions of the device": " ".join(*features),
+            "weight_type": self.weight_type,
+            "lora_mode": self.lora_mode,
+        }
+
     def peak(self) -> tuple[float, float]:
         """Return flop/s of a 16-bit product and bytes/s of a copy, measured once in a process."""
         key = (self.device.name, self.device.threads)

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from ltx2cpp import _core
 from ltx2cpp.errors import ArgumentError, CheckpointError, ShapeError
 from ltx2cpp.memory.plan import NetworkNeeds
+from ltx2cpp.model.identity import weights_identity
 from ltx2cpp.networks.backend import Backend, config_dict
-from ltx2cpp.networks.prompt_cache import PromptCache, prompt_key, text_identity
+from ltx2cpp.networks.prompt_cache import PromptCache, prompt_key
 from ltx2cpp.observing import observed_phase
 from ltx2cpp.text.tokenizer import MAX_TOKENS, Cut, Tokenizer
 from ltx2cpp.values import FloatArray, PromptEmbedding
@@ -26,6 +27,9 @@ logger = logging.getLogger("ltx2cpp")
 
 _PARTS = ("text_encoder", "text_projection", "video_connector", "audio_connector")
 _AUDIO_CONNECTOR = "audio_connector"
+
+# Raised whenever the same weights and prompt begin to give another context.
+_ENCODING = 2
 
 # Contexts of so many prompts stay in memory, 25 MB each for released models; another seed needs no
 # text encoder then.
@@ -230,8 +234,9 @@ class PromptEncoder:
         if self._identity is None:
             backend = self._backend
             parts = {part: getattr(self._models, part) for part in _PARTS}
-            self._identity = text_identity(
+            self._identity = weights_identity(
                 {part: component for part, component in parts.items() if component is not None},
+                encoding=_ENCODING,
                 # Devices differ in the last bits, and a seed gives the same clip every time.
                 device=backend.device.name.partition(":")[0],
                 weight_type=backend.weight_type,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -25,6 +25,22 @@ class VelocityCall(Protocol):
         stg_blocks: tuple[int, ...] = (),
         isolate: bool = False,
     ) -> Velocity: ...
+
+
+class Answers(Protocol):
+    """The estimates of one run in their order, as the samplers are sent them.
+
+    They are all that a sampler depends on, so a run that is given those of an earlier one is where
+    that one was.
+    """
+
+    def recall(self, shapes: Mapping[str, tuple[int, ...]]) -> Mapping[str, FloatArray] | None:
+        """Return the next ones that are known, for the streams of these shapes, or None."""
+        ...
+
+    def keep(self, estimates: Mapping[str, FloatArray]) -> None:
+        """Take the next ones, computed now."""
+        ...
 
 
 @dataclass
@@ -53,6 +69,12 @@ class _Stream:
         skipped = self.guidance.at(query.sigma).skip_step
         return self.last is None or query.index % (skipped + 1) == 0
 
+    @property
+    def estimate(self) -> FloatArray:
+        """The last estimate, of which there is one after the first query."""
+        assert self.last is not None
+        return self.last
+
     def advance(self) -> Query | None:
         """Hand the sampler the last estimate; return what it wants next, None at the end."""
         try:
@@ -74,6 +96,7 @@ def denoise(
     sigmas: FloatArray,
     guidance: Guidance,
     sampler: Callable[[], Sampler] = EulerSampler,
+    answers: Answers | None = None,
     on_step: Callable[[Step], None] | None = None,
 ) -> tuple[LatentState | None, LatentState | None]:
     """Walk both streams down the noise levels.
@@ -87,6 +110,7 @@ def denoise(
         sigmas: (steps + 1,), descending, 0 at the end.
         guidance: strengths per stream.
         sampler: makes the sampler of one stream; called for video first.
+        answers: estimates that are known, and where new ones are kept; None knows and keeps none.
         on_step: called after each step; what it raises ends the loop and reaches the caller.
 
     Returns:
@@ -102,8 +126,10 @@ def denoise(
     query = _advance(streams)
     while query is not None:
         due = [stream for stream in streams if stream.due(query)]
-        if due:
+        if due and not _recall(answers, due):
             _estimate(velocity, streams, due, prompt, negative, query.sigma, guidance)
+            if answers is not None:
+                answers.keep({stream.name: stream.estimate for stream in due})
         index = query.index
         query = _advance(streams)
         if on_step is not None and (query is None or query.index > index):
@@ -116,6 +142,18 @@ def _advance(streams: list[_Stream]) -> Query | None:
     """Advance all streams, in order; their samplers ask for the same levels."""
     queries = [stream.advance() for stream in streams]
     return queries[0]
+
+
+def _recall(answers: Answers | None, due: list[_Stream]) -> bool:
+    """Set ``last`` of the due streams to what is known; return whether it is."""
+    if answers is None:
+        return False
+    known = answers.recall({stream.name: stream.state.latent.shape for stream in due})
+    if known is None:
+        return False
+    for stream in due:
+        stream.last = known[stream.name]
+    return True
 
 
 def _estimate(

@@ -31,9 +31,13 @@ class NoiseSource:
     Args:
         seed: 0 to 2**64 - 1.
         position: how many values to pass over; they are not computed.
+
+    Attributes:
+        position: how many values were passed over or drawn.
     """
 
     def __init__(self, seed: int, position: int = 0) -> None:
+        self.position = position
         # A step of the counter gives several words.
         steps, rest = divmod(position, _WORDS_PER_STEP)
         self._words = np.random.Philox(key=seed_number(seed), counter=steps)
@@ -42,6 +46,7 @@ class NoiseSource:
     def normal(self, shape: tuple[int, ...]) -> FloatArray:
         """Draw float32 values of mean 0 and deviation 1, last axis fastest."""
         words = self._words.random_raw(math.prod(shape))
+        self.position += math.prod(shape)
         # 52 bits at the middle of their cell: exact in a double, never 0 or 1.
         uniform = ((words >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
         return normal_quantile(uniform).astype(np.float32).reshape(shape)

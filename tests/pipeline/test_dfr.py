@@ -17,7 +17,7 @@ from helpers.plain_dfr import PlainDfr
 from PIL import Image
 from safetensors.numpy import load_file
 
-from ltx2cpp import LTX2Pipeline, ModelFiles, Sampling, media
+from ltx2cpp import LTX2Pipeline, ModelFiles, Sampling, Step, media
 from ltx2cpp.cli.main import main
 from ltx2cpp.errors import CheckpointError
 from ltx2cpp.generation.phases import phases_of
@@ -187,3 +187,23 @@ def test_a_full_model_by_the_command_line(files: dict[str, Path], tmp_path: Path
         {"file": "distilled.safetensors", "strength": 1.0, "stages": [1, 2]},
         {"file": "detail.safetensors", "strength": 1.0, "stages": [2]},
     ]
+
+
+def test_a_round_is_gone_on_with_from_its_journal(
+    pipe: LTX2Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in the last tile: those before it and their keyframes are in the journal."""
+    arguments: dict[str, Any] = {**SMALL, "temporal_rounds": 2, "seed": 5, "output": "latents"}
+    expected = pipe("a red fox", **arguments)
+
+    def kill(step: Step) -> None:
+        if step.index == step.total - 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pipe("a red fox", **arguments, on_step=kill, journal=tmp_path)
+    steps: list[Step] = []
+    output = pipe("a red fox", **arguments, on_step=steps.append, journal=tmp_path)
+    assert [step.total - step.index for step in steps] == [3, 2, 1, 0]
+    for name in ("video_latent", "audio_latent", "keyframe_latents"):
+        np.testing.assert_array_equal(getattr(output, name), getattr(expected, name), strict=True)

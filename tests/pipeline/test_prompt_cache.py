@@ -17,7 +17,8 @@ from ltx2cpp import LoraSpec, LTX2Pipeline, PromptEmbedding
 from ltx2cpp.checkpoint import LowRankPair, WeightRef, open_checkpoint
 from ltx2cpp.errors import CheckpointError
 from ltx2cpp.model.components import Component
-from ltx2cpp.networks.prompt_cache import PromptCache, text_identity
+from ltx2cpp.model.identity import weights_identity
+from ltx2cpp.networks.prompt_cache import PromptCache
 
 CLIP = {"width": 64, "height": 64, "num_frames": 9, "seed": 0, "output": "latents"}
 PROMPT = "a red circle moves right on a blue background"
@@ -156,12 +157,12 @@ def component(path: Path, values: np.ndarray[Any, Any], **changes: Any) -> Compo
 def test_identity_is_that_of_contents(tmp_path: Path) -> None:
     values = np.arange(8192, dtype=np.float32)
     original = component(tmp_path / "a.safetensors", values)
-    same = text_identity({"text_encoder": original}, weight_type="file")
+    same = weights_identity({"text_encoder": original}, weight_type="file")
     copied = component(tmp_path / "b.safetensors", values)
-    assert text_identity({"text_encoder": copied}, weight_type="file") == same
+    assert weights_identity({"text_encoder": copied}, weight_type="file") == same
     others = [
-        text_identity({"text_encoder": original}, weight_type="f32"),
-        text_identity({"text_projection": original}, weight_type="file"),
+        weights_identity({"text_encoder": original}, weight_type="f32"),
+        weights_identity({"text_projection": original}, weight_type="file"),
     ]
     info = original.tensors["weight"].info
     for number, changed in enumerate(
@@ -174,7 +175,7 @@ def test_identity_is_that_of_contents(tmp_path: Path) -> None:
             component(tmp_path / "h.safetensors", values, low_rank=(LowRankPair(info, info, 2),)),
         )
     ):
-        found = text_identity({"text_encoder": changed}, weight_type="file")
+        found = weights_identity({"text_encoder": changed}, weight_type="file")
         assert found not in (same, *others), number
         others.append(found)
 
@@ -183,7 +184,7 @@ def test_identity_of_a_missing_file(tmp_path: Path) -> None:
     files = component(tmp_path / "a.safetensors", np.zeros(4, np.float32))
     (tmp_path / "a.safetensors").unlink()
     with pytest.raises(CheckpointError, match="cannot be read: No such file"):
-        text_identity({"text_encoder": files})
+        weights_identity({"text_encoder": files})
 
 
 def test_the_end_of_a_long_prompt_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:

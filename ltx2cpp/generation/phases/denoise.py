@@ -52,6 +52,7 @@ class Denoise(Phase):
     """
 
     component = TRANSFORMER
+    makes_latents = True
     is_needed = True
 
     def __init__(self, plan: Plan, networks: Networks, index: int) -> None:
@@ -126,6 +127,7 @@ class Denoise(Phase):
             sigmas=stage.sigmas,
             guidance=stage.guidance,
             sampler=stage.sampler.factory(),
+            answers=None if state.journal is None else state.journal.answers(self._index),
             on_step=lambda step: self._report_step(step, state),
         )
         shape = stage.shape

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ltx2cpp.generation.plan import Plan
+from ltx2cpp.journal import Journal
 from ltx2cpp.memory.plan import WHOLE, DecodePieces, PhaseNeeds
 from ltx2cpp.model.components import Component
 from ltx2cpp.networks.networks import Networks
@@ -27,6 +28,8 @@ class State:
         contexts: what the prompts given as text became.
         noise: where the stages draw their noise from, in turn; None where it was given.
         on_step: called after each denoising step, or None.
+        journal: what an earlier run of the same generation has made, and where this one keeps what
+            it makes; None keeps nothing.
         pieces: how the video decoder takes the clip apart.
         seconds: how long the clip is to be, where the prompt decides it.
         features: each prompt between text encoder and connectors.
@@ -47,6 +50,7 @@ class State:
     contexts: Mapping[str, PromptEmbedding]
     noise: NoiseSource | None = None
     on_step: Callable[[Step], None] | None = None
+    journal: Journal | None = None
     pieces: DecodePieces = WHOLE
     seconds: float | None = None
     features: Mapping[str, Features] = field(default_factory=dict)
@@ -76,11 +80,14 @@ class Phase(ABC):
         name: as the observer hears it.
         component: the component whose weights it loads; its phases share them.
         is_deferred: whether it waits until its result is asked for.
+        makes_latents: whether it turns the latents of the phases before it into new ones, so that
+            a journal that has these needs none of the phases up to it.
     """
 
     name: str
     component: str
     is_deferred = False
+    makes_latents = False
 
     def __init__(self, plan: Plan, networks: Networks) -> None:
         self._plan, self._networks = plan, networks

@@ -34,6 +34,7 @@ class DoubleFrames(Phase):
     """
 
     component = "temporal upsampler"
+    makes_latents = True
     is_needed = True
 
     def __init__(self, plan: Plan, networks: Networks, index: int) -> None:

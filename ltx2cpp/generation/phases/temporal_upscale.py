@@ -19,6 +19,7 @@ class TemporalUpscale(Phase):
 
     name = "upscale frames"
     component = "temporal upsampler"
+    makes_latents = True
 
     @property
     def is_needed(self) -> bool:

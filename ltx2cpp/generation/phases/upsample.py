@@ -29,6 +29,7 @@ class Upsample(Phase):
 
     name = "upsample"
     component = "spatial upsampler"
+    makes_latents = True
 
     def __init__(self, plan: Plan, networks: Networks, index: int) -> None:
         super().__init__(plan, networks)

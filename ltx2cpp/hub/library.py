@@ -13,6 +13,7 @@ from ltx2cpp.hub.cache import Cache
 from ltx2cpp.hub.names import TableName, parse_name
 from ltx2cpp.hub.parts import find_part_here
 from ltx2cpp.hub.present import Present
+from ltx2cpp.hub.present_folders import WHOLE_FOLDER
 from ltx2cpp.hub.table import Row, Table
 from ltx2cpp.hub.transfer import Progress, hash_file
 from ltx2cpp.hub.wanted import has_models
@@ -169,12 +170,17 @@ class Library:
 
     def _here(self, row: Row) -> tuple[LocalFile, ...] | None:
         if (path := self._present.of_row(row)) is not None:
+            if row.file == WHOLE_FOLDER:
+                return tuple(
+                    LocalFile(Path(file.path), file.sha256, is_ours=False)
+                    for file in self._present.files_in(path)
+                )
             return (LocalFile(path, self._present.hash_of(path), is_ours=False),)
         if row.cut:
             part = find_part_here(self._cache, row.repository, row.file, row.role)
             return None if part is None else (LocalFile(part, "", is_ours=True),)
         listing = self._cache.listing(row.repository, _MAIN)
-        if listing is None or (row.file == "*" and not has_models(listing)):
+        if listing is None or (row.file == WHOLE_FOLDER and not has_models(listing)):
             return None
         folder = self._cache.snapshot(listing)
         files = tuple(

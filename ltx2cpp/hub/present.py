@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,15 @@ from ltx2cpp.atomic import atomic_file
 from ltx2cpp.checkpoint.files import read_json_file
 from ltx2cpp.checkpoint.single import open_single
 from ltx2cpp.errors import Error, HubError
+from ltx2cpp.hub.client import RemoteFile
 from ltx2cpp.hub.names import MODEL_SUFFIXES
+from ltx2cpp.hub.present_folders import (
+    WHOLE_FOLDER,
+    files_of_folder,
+    fits_in_size,
+    is_called,
+    is_the_same,
+)
 from ltx2cpp.hub.table import Row, Table
 from ltx2cpp.hub.transfer import Progress, hash_file
 from ltx2cpp.paths import is_file, is_folder
@@ -52,17 +61,19 @@ class PresentFile:
 
 @dataclass(frozen=True, slots=True)
 class Addition:
-    """What came of one file in a folder that was added.
+    """What came of one file, or folder of shards, in a folder that was added.
 
     Attributes:
-        path: the file.
+        path: the file, or a folder that is one model.
         names: models of the table that it belongs to; empty where no row has its size.
         problem: why it was left out; "" where it was not.
+        is_known: whether it was hashed, so that it counts where the hub has the same hash.
     """
 
     path: Path
     names: tuple[str, ...]
     problem: str = ""
+    is_known: bool = False
 
 
 class Present:
@@ -92,12 +103,39 @@ class Present:
         return None
 
     def of_row(self, row: Row) -> Path | None:
-        """Return the file of a row: by its hash, where the table has none by name and size."""
+        """Return the file of a row: by its hash, where the table has none by name and size.
+
+        The files of a row that takes all of a repository lie in a folder, which is returned.
+        """
+        if row.file == WHOLE_FOLDER:
+            return next((each for each in self._folders() if self._is_of(row, each)), None)
         for file in self._files:
             same = _fits(row, file.path, file.size_bytes) and row.sha256 in (file.sha256, "")
             if same and file.is_unchanged:
                 return Path(file.path)
         return None
+
+    def of_files(self, remote: Collection[RemoteFile]) -> Path | None:
+        """Return the folder that holds all files of a repository, by their hashes."""
+        hashes = {file.path: file.sha256 for file in self.files}
+        return next((each for each in self._folders() if is_the_same(each, remote, hashes)), None)
+
+    def files_in(self, folder: Path) -> list[PresentFile]:
+        """Return the known files of a folder."""
+        return [file for file in self.files if Path(file.path).parent == folder]
+
+    def _folders(self) -> list[Path]:
+        """Return the folders that may be one model, of which every file is as it was hashed."""
+        known = {Path(file.path) for file in self.files}
+        parents = dict.fromkeys(Path(file.path).parent for file in self._files)
+        return [
+            each
+            for each in parents
+            if is_folder(each) and (files := files_of_folder(each)) and known.issuperset(files)
+        ]
+
+    def _is_of(self, row: Row, folder: Path) -> bool:
+        return is_called(row, folder) and fits_in_size(row, files_of_folder(folder))
 
     def hash_of(self, path: Path) -> str:
         """Return the hash that a file had; "" for one that is not known."""
@@ -118,9 +156,10 @@ class Present:
         """
         if not is_folder(folder):
             raise HubError(f"{folder}: is no folder; expected one with model files")
-        additions = []
-        for path in _model_files(folder):
-            additions.append(self._add(path.absolute(), table, progress))
+        additions: list[Addition] = []
+        for parent, paths in groupby(_model_files(folder.absolute()), lambda path: path.parent):
+            found = self._add_folder(parent, table, progress)
+            additions += [found] if found else [self._add(each, table, progress) for each in paths]
         self._list.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(self._list) as temporary:
             text = json.dumps([asdict(file) for file in self.files], indent=1)
@@ -136,16 +175,40 @@ class Present:
             return Addition(path, (), str(error))
         known = next((file for file in self.files if file.path == str(path)), None)
         if known is None and (rows or _may_be_one(table, status.st_size)):
-            sha256 = hash_file(path, _SHA256, progress)
-            known = PresentFile(str(path), status.st_size, status.st_mtime_ns, sha256)
-            self._files = [*(file for file in self._files if file.path != str(path)), known]
+            known = self._hash(path, progress)
         names = [
             name
             for row in rows
             if known is not None and row.sha256 in (known.sha256, "")
             for name in row.names
         ]
-        return Addition(path, tuple(dict.fromkeys(names)))
+        return Addition(path, tuple(dict.fromkeys(names)), is_known=known is not None)
+
+    def _add_folder(self, folder: Path, table: Table, progress: Progress) -> Addition | None:
+        """Take up a folder that a row may mean as a whole; None for another one."""
+        files = files_of_folder(folder)
+        rows = [row for row in table.rows if files and fits_in_size(row, files)]
+        if not rows:
+            return None
+        known = {file.path for file in self.files}
+        try:
+            for path in files:
+                if path.suffix.lower() in MODEL_SUFFIXES:
+                    open_single(path)
+        except Error as error:
+            return Addition(folder, (), str(error))
+        for path in files:
+            if str(path) not in known:
+                self._hash(path, progress)
+        names = [name for row in rows if is_called(row, folder) for name in row.names]
+        return Addition(folder, tuple(dict.fromkeys(names)), is_known=True)
+
+    def _hash(self, path: Path, progress: Progress) -> PresentFile:
+        status = path.stat()
+        sha256 = hash_file(path, _SHA256, progress)
+        known = PresentFile(str(path), status.st_size, status.st_mtime_ns, sha256)
+        self._files = [*(file for file in self._files if file.path != str(path)), known]
+        return known
 
 
 def _fits(row: Row, path: str, size_bytes: int) -> bool:
@@ -170,7 +233,8 @@ def _may_be_one(table: Table, size_bytes: int) -> bool:
 
 def _model_files(folder: Path) -> Iterator[Path]:
     count = 0
-    for path in sorted(folder.rglob("*")):
+    # Those of one folder in a row.
+    for path in sorted(folder.rglob("*"), key=lambda each: (str(each.parent), each.name)):
         if path.suffix.lower() in MODEL_SUFFIXES and is_file(path):
             count += 1
             if count > _MAX_FILES:

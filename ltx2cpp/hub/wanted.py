@@ -22,6 +22,7 @@ from ltx2cpp.hub.names import (
 )
 from ltx2cpp.hub.parts import Part, find_part, find_part_here, part_path
 from ltx2cpp.hub.present import Present
+from ltx2cpp.hub.present_folders import WHOLE_FOLDER
 from ltx2cpp.hub.table import Row, Table
 from ltx2cpp.hub.tags import all_parts, choose_by_tag, nearest
 
@@ -179,14 +180,16 @@ class Finder:
         here = self._present.of_row(row)
         if here is None and row.cut:
             here = find_part_here(self._cache, row.repository, row.file, row.role)
-        if here is not None and not self._newest:
-            file = RemoteFile(row.file, here.stat().st_size, row.sha256)
+        # A folder is known by its name and sizes, whoever may ask the hub for its files.
+        if here is not None and (row.file == WHOLE_FOLDER or not self._newest):
+            whole = row.file == WHOLE_FOLDER
+            size_bytes = row.size_bytes if whole else here.stat().st_size
+            file = RemoteFile(row.file, size_bytes, row.sha256)
             listing = Listing(row.repository, "main", "main", row.gate, row.licence, {})
             return Wanted(row.role, listing, (file,), licence=row.licence, here=here)
         listing = self._listing(row.repository, "main", lambda each: _has(each, row.file))
-        if row.file == "*":
-            files = _folder_files(listing)
-            return Wanted(row.role, listing, files, as_folder=True, licence=row.licence)
+        if row.file == WHOLE_FOLDER:
+            return self._of_folder(row.role, listing, row.licence)
         matches = [path for path in sorted(listing.files) if fnmatchcase(path, row.file)]
         if len(matches) != 1:
             raise HubError(_no_such_file(listing, row.file, matches))
@@ -234,8 +237,7 @@ class Finder:
         wholes = {part.whole if (part := PartName.parse(path)) else path for path in at_root}
         one_in_parts = len(wholes) == 1 < len(at_root)
         if role in _WITH_FOLDER or one_in_parts or "model_index.json" in listing.files:
-            folder_files = _folder_files(listing)
-            return Wanted(role, listing, folder_files, as_folder=True, licence=listing.licence)
+            return self._of_folder(role, listing, listing.licence)
         if len(at_root) == 1:
             files = (listing.files[at_root[0]],)
             return self._with_present(Wanted(role, listing, files, licence=listing.licence))
@@ -244,6 +246,14 @@ class Finder:
             f"{name}: holds {len(paths)} model files; name one, as hf:{name.repository}/FILE "
             f"({listed or 'there is none'})"
         )
+
+    def _of_folder(self, role: str, listing: Listing, licence: str) -> Wanted:
+        """Return all model files of a repository, or a folder of the user's that holds them."""
+        files = _folder_files(listing)
+        wanted = Wanted(role, listing, files, as_folder=True, licence=licence)
+        if wanted.missing(self._cache):
+            return replace(wanted, here=self._present.of_files(files))
+        return wanted
 
     def _with_part(self, wanted: Wanted) -> Wanted:
         """Take only the component of the role where the file holds more and is not here."""
@@ -326,7 +336,7 @@ def _has_all_parts(listing: Listing, path: str) -> bool:
 
 def _has(listing: Listing, pattern: str) -> bool:
     """Return whether a listing of what is here has all that a row wants."""
-    if pattern == "*":
+    if pattern == WHOLE_FOLDER:
         return has_models(listing)
     return any(fnmatchcase(path, pattern) for path in listing.files)
 

@@ -307,6 +307,44 @@ def test_files_of_another_program_count(
     assert Hub().find({"checkpoint": "tiny"}, newest=True).missing_bytes > 0
 
 
+@pytest.mark.parametrize("folder", ["gemma", "text-encoder"])
+def test_a_folder_of_shards_counts(
+    stub: StubHub,
+    fixture_a: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    folder: str,
+) -> None:
+    """By its name and sizes without asking for accepted terms; by its hashes, if the hub tells."""
+    add_gemma(stub, fixture_a)
+    stub.repositories["tiny/gemma"].gated = folder == "gemma"
+    name_rows(tmp_path, ["gem:bf16"], {"text_encoder": ("tiny/gemma", "*")})
+    there = tmp_path / "other" / folder
+    shutil.copytree(fixture_a / "gemma-3-tiny", there)
+    assert main(["models", "add", "other", "-q"]) == 0
+    told = "counts for gem:bf16" if folder == "gemma" else "known by its hash; counts where"
+    assert f"{there}: {told}" in capsys.readouterr().out
+    for newest in (False, True):
+        [wanted] = Hub().find({"text_encoder": "gem"}, newest=newest).wanted
+        assert wanted.path(Hub().cache) == there and not wanted.missing(Hub().cache)
+    assert not stub.file_requests
+    if folder == "gemma":
+        assert main(["models", "verify", "gem:bf16", "-q"]) == 0
+        assert f"right: {there / 'tokenizer.model'}" in capsys.readouterr().out
+        assert main(["models", "show", "gem:bf16"]) == 0
+        assert f"here: {there}" in capsys.readouterr().out
+        assert not stub.requests
+    else:
+        [wanted] = Hub().find({"text_encoder": "hf:tiny/gemma"}).wanted
+        assert wanted.here == there
+    # A shard that was changed since counts as unknown, and the folder with it.
+    shard = there / "model-00001-of-00002.safetensors"
+    shard.chmod(0o644)
+    shard.write_bytes(shard.read_bytes()[:-1] + b"x")
+    stub.repositories["tiny/gemma"].gated = False
+    assert Hub().find({"text_encoder": "gem"}, newest=True).missing_bytes > 10**6
+
+
 def test_models_are_listed_verified_and_removed(
     stub: StubHub,
     tmp_path: Path,

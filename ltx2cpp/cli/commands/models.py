@@ -139,7 +139,12 @@ def _add(hub: Hub, what: str, arguments: argparse.Namespace) -> None:
                 Path(what), lambda done, total: display.phase_progress("hash", done, total)
             )
         return [
-            {"path": str(each.path), "names": list(each.names), "problem": each.problem}
+            {
+                "path": str(each.path),
+                "names": list(each.names),
+                "problem": each.problem,
+                "known": each.is_known,
+            }
             for each in additions
         ]
 
@@ -148,11 +153,13 @@ def _add(hub: Hub, what: str, arguments: argparse.Namespace) -> None:
         print(json.dumps(additions, indent=2))
         return
     for each in additions:
-        print(f"{each['path']}: {each['problem'] or _belongs(each['names'])}")
-    print(f"{count_noun(len(additions), 'model file')} in {what}")
+        print(f"{each['path']}: {each['problem'] or _belongs(each['names'], each['known'])}")
+    print(f"{count_noun(len(additions), 'model file')} in {what}, folders of shards counted once")
 
 
-def _belongs(names: list[str]) -> str:
+def _belongs(names: list[str], known: bool) -> str:
+    if not names and known:
+        return "known by its hash; counts where the hub has the same"
     if not names:
         return "no file of the table has its name, size and hash"
     more = f" and {len(names) - 4} more" if len(names) > 4 else ""

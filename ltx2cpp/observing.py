@@ -5,9 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ltx2cpp.process_memory import peak_memory_bytes
+
+if TYPE_CHECKING:
+    from ltx2cpp.values import FloatArray
 
 
 @dataclass(frozen=True)
@@ -18,11 +22,17 @@ class Step:
         index: 1 for the first step, ``total`` for the last.
         total: number of steps.
         sigma: noise level the step started from.
+        estimate: what the network now takes for the finished video latent, (C, F, h, w) float32,
+            normalised and read-only, at the size of the stage and without what is shown beside the
+            clip; of a temporal round it is the tile. None for sound alone.
+        seconds: how long what the estimate shows is, 0 where unknown.
     """
 
     index: int
     total: int
     sigma: float
+    estimate: FloatArray | None = field(default=None, compare=False, repr=False)
+    seconds: float = 0.0
 
 
 class Observer:

@@ -111,7 +111,8 @@ def denoise(
         guidance: strengths per stream.
         sampler: makes the sampler of one stream; called for video first.
         answers: estimates that are known, and where new ones are kept; None knows and keeps none.
-        on_step: called after each step; what it raises ends the loop and reaches the caller.
+        on_step: called after each step, with the video's estimate in token layout, appended
+            condition tokens in place; what it raises ends the loop and reaches the caller.
 
     Returns:
         The final states of both streams, appended condition tokens still in place.
@@ -133,7 +134,8 @@ def denoise(
         index = query.index
         query = _advance(streams)
         if on_step is not None and (query is None or query.index > index):
-            on_step(Step(index=index + 1, total=total, sigma=float(sigmas[index])))
+            estimate = next((each.estimate for each in streams if each.name == "video"), None)
+            on_step(Step(index + 1, total, float(sigmas[index]), estimate))
     final = {stream.name: stream.state for stream in streams}
     return final.get("video"), final.get("audio")
 

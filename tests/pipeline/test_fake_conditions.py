@@ -21,6 +21,7 @@ from helpers.fake_core import (
 from ltx2cpp import (
     AudioCondition,
     Foley,
+    ImageCondition,
     ReferenceVideo,
     Retake,
     Step,
@@ -107,6 +108,20 @@ def test_an_upsampler_of_another_factor_is_refused(
     monkeypatch.setattr(fake_core.Upsampler, "upsample", lambda self, latent: latent)
     with pytest.raises(ConfigError, match="use the one that doubles the size"):
         pipe("a boat", width=128, height=64, num_frames=17, two_stage=True)
+
+
+def test_steps_show_the_clip_alone_and_cannot_change_it(make: Make) -> None:
+    """Tokens of a picture that is shown beside the clip are cut off."""
+    steps: list[Step] = []
+    condition = ImageCondition(PICTURE, 8, append=True)
+    arguments: dict[str, Any] = {**CLIP, "conditions": [condition], "output": "latents"}
+    out = make()("a boat", **arguments, on_step=steps.append)
+    assert {step.estimate.shape for step in steps if step.estimate is not None} == {
+        out.video_latent.shape
+    }
+    with pytest.raises(ValueError, match="read-only"):
+        steps[0].estimate[:] = 0  # type: ignore[index]
+    np.testing.assert_array_equal(out.video_latent, make()("a boat", **arguments).video_latent)
 
 
 def test_references_reach_the_network_with_their_attention(

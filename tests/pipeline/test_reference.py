@@ -102,6 +102,9 @@ def test_prompt_to_frames(pipe: LTX2Pipeline, golden: dict[str, Any], run: dict[
     compare("video latent", out.video_latent, golden["t2v.video.latent"][0], bound)
     compare("audio latent", out.audio_latent, golden["t2v.audio.latent"][0], bound)
     assert len(steps) == 8
+    assert steps[-1].estimate is not None
+    np.testing.assert_array_equal(steps[-1].estimate, out.video_latent)
+    assert steps[-1].seconds == pytest.approx(17 / 24)
     assert out.video is not None
     difference = np.abs(out.video.astype(int) - golden["t2v.frames_u8"].astype(int))
     assert difference.max() <= 2

@@ -172,11 +172,23 @@ class Denoise(Phase):
         vae = self._networks.models.audio_config.vae
         return AUDIO_LATENT_BINS if vae is None else vae.latent_bins
 
+    def _clip_of(self, tokens: FloatArray) -> FloatArray:
+        """Return the clip's latent (C, F, h, w) out of video tokens, for looking only."""
+        shape = self._stage.shape
+        size = (shape.latent_height, shape.latent_width)
+        latent = unpack_video(tokens[: shape.video_tokens], shape.latent_frames, *size)
+        latent.flags.writeable = False
+        return latent
+
     def _report_step(self, step: Step, state: State) -> None:
         """Tell observer and caller of a step, counted over all stages."""
         steps = [len(stage.sigmas) - 1 for stage in self._plan.stages]
         step_of_all = Step(
-            index=sum(steps[: self._index]) + step.index, total=sum(steps), sigma=step.sigma
+            index=sum(steps[: self._index]) + step.index,
+            total=sum(steps),
+            sigma=step.sigma,
+            estimate=None if step.estimate is None else self._clip_of(step.estimate),
+            seconds=self._stage.shape.num_frames / self._stage.shape.frame_rate,
         )
         self._networks.backend.observer.step(step_of_all)
         self._report(step.index)

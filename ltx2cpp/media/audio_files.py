@@ -80,22 +80,21 @@ def _take(
 ) -> Audio:
     import av
 
-    name = os.fspath(path)
-    with decoding(f"sound {name}", av.FFmpegError), open_container(path) as container:
-        stream = sound_stream(container, f"sound {name}")
+    name = f"sound {os.fspath(path)}"
+    with decoding(name, av.FFmpegError), open_container(path) as container:
+        stream = sound_stream(container, name)
         if stream is None:
-            raise ArgumentError(f"sound {name}: holds no audio stream")
+            raise ArgumentError(f"{name}: holds no audio stream")
         rate = int(stream.rate)
         start = round(start_s * rate)
         end = None if duration_s is None else start + round(duration_s * rate)
-        samples, length = take(
-            container, stream, f"sound {name}", start, end, _first_picture_s(container)
-        )
+        origin_s = _first_picture_s(container, name)
+        samples, length = take(container, stream, name, start, end, origin_s)
     if length == 0:
-        raise ArgumentError(f"sound {name}: holds no samples")
+        raise ArgumentError(f"{name}: holds no samples")
     if samples is None:
         raise ArgumentError(
-            f"sound {name}: lasts {length / rate:g} seconds, so nothing starts at {start_s:g}"
+            f"{name}: lasts {length / rate:g} seconds, so nothing starts at {start_s:g}"
         )
     return Audio(samples, rate)
 
@@ -189,11 +188,11 @@ def _check_channels(stream: Any, name: str) -> int:
     return channels
 
 
-def _first_picture_s(container: Any) -> Fraction | None:
+def _first_picture_s(container: Any, name: str) -> Fraction | None:
     """Return when a clip begins, in seconds of the file; None where it holds no pictures."""
     if not has_pictures(container):
         return None
-    stream = picture_stream(container, "")
+    stream = picture_stream(container, name)
     return None if stream.start_time is None else Fraction(stream.start_time * stream.time_base)
 
 

@@ -110,7 +110,8 @@ def outline_video(
     """Return a stand-in for what `read_video` would give, of the same shapes.
 
     It is made from the first frame and the time stamps: each frame is the first one, in the same
-    memory, and the sound is silent. Where time stamps are missing there may be more frames.
+    memory, and the sound is silent. Where time stamps are missing there may be more frames. One
+    frame has to be decoded, because PyAV tells only of frames how they are turned.
 
     Args:
         path, max_frames, with_audio, frame_rate: as for `read_video`.

@@ -30,6 +30,8 @@ _PICTURE_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 # bit for eight pixels at best where they are packed twice, as one-bit PNG files are.
 _USUAL_PIXELS = 1 << 24
 _PIXELS_PER_BYTE = 10_000
+# What FFmpeg takes for a bound.
+_MOST_PIXELS = (1 << 31) - 1
 
 # FFmpeg, Pillow and numpy take no more at once, and call it a lack of memory where a damaged file
 # announces more.
@@ -139,18 +141,25 @@ def open_picture(path: str | os.PathLike[str]) -> Iterator[PilImage]:
                 f"is damaged or of another format than {', '.join(formats)}; save it as PNG"
             ) from error
         with image:
-            _check_size(image, os.fstat(stream.fileno()).st_size)
+            check_pixels(*image.size, os.fstat(stream.fileno()).st_size)
             yield image
 
 
-def _check_size(image: PilImage, file_bytes: int) -> None:
+def max_pixels(file_bytes: int) -> int:
+    """Return how many pixels a picture, or a frame of a clip, has at most for the size of a file.
+
+    It is more than any coder packs into so many bytes.
+    """
+    return min(max(_USUAL_PIXELS, _PIXELS_PER_BYTE * file_bytes), _MOST_PIXELS)
+
+
+def check_pixels(width: int, height: int, file_bytes: int) -> None:
     """Refuse a picture that is far too large for its file, before it takes the memory.
 
     Raises:
-        ValueError: it has more pixels than what any coder packs into so many bytes.
+        ValueError: it has more than `max_pixels`.
     """
-    width, height = image.size
-    if width * height > max(_USUAL_PIXELS, _PIXELS_PER_BYTE * file_bytes):
+    if width * height > max_pixels(file_bytes):
         raise ValueError(
             f"is damaged: it announces {width} x {height} pixels, and has {file_bytes} bytes"
         )

@@ -19,7 +19,7 @@ Doubles = NDArray[np.float64]
 # half; the defaults of the library that the model authors use.
 _ZERO_CROSSINGS = 6
 _ROLLOFF = 0.99
-_MAX_SAMPLE_RATE = 768_000
+MAX_SAMPLE_RATE = 768_000
 # Outputs computed at a time, so that working memory stays at some 10 MB.
 _RESAMPLE_BLOCK = 32_768
 
@@ -27,9 +27,9 @@ _RESAMPLE_BLOCK = 32_768
 def check_sample_rate(sample_rate: object) -> int:
     """Return the rate in Hz as an int, or raise ArgumentError."""
     valid = isinstance(sample_rate, (int, np.integer)) and not isinstance(sample_rate, bool)
-    if not valid or not 1 <= int(sample_rate) <= _MAX_SAMPLE_RATE:  # type: ignore[call-overload]
+    if not valid or not 1 <= int(sample_rate) <= MAX_SAMPLE_RATE:  # type: ignore[call-overload]
         raise ArgumentError(
-            f"sample_rate: expected a whole number of Hz up to {_MAX_SAMPLE_RATE}, "
+            f"sample_rate: expected a whole number of Hz up to {MAX_SAMPLE_RATE}, "
             f"found {sample_rate!r}"
         )
     return int(sample_rate)  # type: ignore[call-overload, no-any-return]

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ltx2cpp.errors import ArgumentError
+from ltx2cpp.media.given import check_pixels, max_pixels
+from ltx2cpp.media.resampling import MAX_SAMPLE_RATE
 from ltx2cpp.room import lacked_room
 
 logger = logging.getLogger("ltx2cpp")
@@ -14,6 +16,8 @@ logger = logging.getLogger("ltx2cpp")
 # Bits of FFmpeg's AVStream.disposition.
 _DEFAULT = 0x0001
 _ATTACHED_PICTURE = 0x0400
+# The lowest that a recorder offers is 4000.
+_MIN_SAMPLE_RATE = 1000
 # Brands of HEIF files, whose streams are tiles of one picture.
 _STILL_BRANDS = ("heic", "heix", "heim", "heis", "mif1", "avif")
 
@@ -29,6 +33,7 @@ def picture_stream(container: Any, name: str) -> Any:
 
     Raises:
         ArgumentError: there is none, or none that can be decoded.
+        ValueError: its frames are far too large for the file.
     """
     if container.metadata.get("major_brand") in _STILL_BRANDS:
         raise ArgumentError(f"{name}: is a still picture (HEIF); save it as PNG")
@@ -42,6 +47,9 @@ def picture_stream(container: Any, name: str) -> Any:
         streams, key=lambda each: (_has_decoder(each), _is_default(each), sizes[each.index])
     )
     _check_decodable(chosen, name)
+    check_pixels(chosen.width, chosen.height, container.size)
+    # Frames need not have the size that the container tells.
+    chosen.codec_context.options = {"max_pixels": str(max_pixels(container.size))}
     if len(streams) > 1:
         logger.info(
             "%s: of its %d video streams the one of %d x %d is taken",
@@ -65,13 +73,18 @@ def sound_stream(container: Any, name: str) -> Any | None:
         name: what messages call the file.
 
     Raises:
-        ArgumentError: none of them can be decoded.
+        ArgumentError: none of them can be decoded, or its sample rate is none.
     """
     streams: Sequence[Any] = container.streams.audio
     if not streams:
         return None
     chosen = max(streams, key=lambda each: (_has_decoder(each), _is_default(each)))
     _check_decodable(chosen, name)
+    if not _MIN_SAMPLE_RATE <= chosen.rate <= MAX_SAMPLE_RATE:
+        raise ArgumentError(
+            f"{name}: is damaged: it announces {chosen.rate} samples per second, expected "
+            f"{_MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE}"
+        )
     return chosen
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import errno
+import wave
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from ltx2cpp import media
 from ltx2cpp.errors import ArgumentError, DeviceMemoryError
-from ltx2cpp.media import given
+from ltx2cpp.media import given, streams
 from ltx2cpp.media.given import open_regular, using_pillow
 from ltx2cpp.media.given_pixels import as_picture
 
@@ -22,6 +24,9 @@ READERS: dict[str, Callable[[Path], object]] = {
     "sound": media.read_audio,
     "parameters": media.read_parameters,
 }
+
+
+CLIP_READERS = ("video", "outline")
 
 
 def box(kind: bytes, content: bytes) -> bytes:
@@ -71,3 +76,41 @@ def test_a_picture_in_memory_without_memory_is_an_error(monkeypatch: pytest.Monk
         as_picture("image", picture)
     with pytest.raises(MemoryError), using_pillow("image"):
         picture.load()
+
+
+@pytest.mark.parametrize("reader", CLIP_READERS)
+def test_frames_far_too_large_for_their_file_are_not_decoded(tmp_path: Path, reader: str) -> None:
+    first, second = (Image.new("P", (16, 16), shade) for shade in (0, 1))
+    path = tmp_path / "fox.gif"
+    first.save(path, save_all=True, append_images=[second], duration=40)
+    content = bytearray(path.read_bytes())
+    content[6:10] = (16000).to_bytes(2, "little") * 2
+    path.write_bytes(content)
+    with pytest.raises(ArgumentError, match="announces 16000 x 16000 pixels"):
+        READERS[reader](path)
+
+
+@pytest.mark.parametrize("reader", CLIP_READERS)
+def test_frames_that_grow_far_too_large_are_not_decoded(
+    tmp_path: Path, reader: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "fox.mp4"
+    media.save_video(path, [np.zeros((3, 64, 64, 3), np.uint8)], frame_rate=24)
+    # The container tells the size of the frames; the bound of their decoder is its own.
+    monkeypatch.setattr(streams, "check_pixels", lambda *_: None)
+    monkeypatch.setattr(streams, "max_pixels", lambda _: 64 * 64 - 1)
+    with pytest.raises(ArgumentError, match="cannot be decoded"):
+        READERS[reader](path)
+
+
+@pytest.mark.parametrize("rate", [1, 999, 768_001, 2_000_000_000])
+def test_a_sample_rate_that_no_recorder_has_is_damage(tmp_path: Path, rate: int) -> None:
+    path = tmp_path / "fox.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(bytes(2000))
+    for read in (media.read_audio, media.outline_audio):
+        with pytest.raises(ArgumentError, match=f"announces {rate} samples per second"):
+            read(path)

@@ -1,5 +1,6 @@
 #include "weights/placement.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -12,6 +13,16 @@ size_t round_up(size_t size, size_t alignment) {
 }
 
 }  // namespace
+
+void set_layout(ggml_tensor * tensor, ggml_type type, const std::array<int64_t, GGML_MAX_DIMS> & ne) {
+    tensor->type = type;
+    std::ranges::copy(ne, tensor->ne);
+    tensor->nb[0] = ggml_type_size(type);
+    tensor->nb[1] = ggml_row_size(type, tensor->ne[0]);
+    for (int i = 2; i < GGML_MAX_DIMS; ++i) {
+        tensor->nb[i] = tensor->nb[i - 1] * static_cast<size_t>(tensor->ne[i - 1]);
+    }
+}
 
 ggml_backend_buffer_ptr place_on(ggml_backend_buffer_type_t type, const std::vector<ggml_tensor *> & tensors,
                                  ggml_backend_buffer_usage usage) {

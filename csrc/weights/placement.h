@@ -1,13 +1,17 @@
-// Addresses for tensors that have none: in the memory of a device, or nowhere, so that graphs over them can be
-// measured.
+// Layouts of tensors, and addresses for those that have none: in the memory of a device, or nowhere, so that graphs
+// over them can be measured.
 #pragma once
 
+#include <array>
 #include <vector>
 
 #include "ggml-backend.h"
 #include "ggml-cpp.h"
 
 namespace ltx {
+
+// Gives a tensor without an address another type and other extents, without gaps.
+void set_layout(ggml_tensor * tensor, ggml_type type, const std::array<int64_t, GGML_MAX_DIMS> & ne);
 
 // Gives the tensors one buffer of this type, contents undefined. Returns null where the device has too little memory.
 // ggml's own function for this is left alone: it does not look at what the smaller of its allocations give.

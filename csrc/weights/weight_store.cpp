@@ -39,16 +39,6 @@ std::array<int64_t, GGML_MAX_DIMS> ne_of(const Shape & shape, WeightKind kind) {
     return {shape[1], shape[0], taps, 1};
 }
 
-void set_layout(ggml_tensor * tensor, ggml_type type, const std::array<int64_t, GGML_MAX_DIMS> & ne) {
-    tensor->type = type;
-    std::ranges::copy(ne, tensor->ne);
-    tensor->nb[0] = ggml_type_size(type);
-    tensor->nb[1] = ggml_row_size(type, tensor->ne[0]);
-    for (int i = 2; i < GGML_MAX_DIMS; ++i) {
-        tensor->nb[i] = tensor->nb[i - 1] * static_cast<size_t>(tensor->ne[i - 1]);
-    }
-}
-
 }  // namespace
 
 Scope Scope::at(std::string_view name) const {
@@ -93,7 +83,7 @@ const Shape & Scope::shape_of(std::string_view name) const {
 WeightStore::WeightStore(std::string owner, TensorTable table) : owner_(std::move(owner)), table_(std::move(table)) {
     const size_t count = table_.tensors().size() + 2 * table_.low_ranks().size() + kMaxProblems + 1;
     ctx_ = Context(ggml_tensor_overhead() * count);
-    unused_ctx_ = Context(ggml_tensor_overhead() * count);
+    aside_ctx_ = Context(ggml_tensor_overhead() * count);
 }
 
 bool WeightStore::Claim::keeps_values(ggml_type type) const {
@@ -101,7 +91,7 @@ bool WeightStore::Claim::keeps_values(ggml_type type) const {
 }
 
 ggml_tensor * WeightStore::claim(const std::string & name, const Shape & claimed, WeightKind kind, float addend,
-                                 bool used) {
+                                 bool used, bool is_part) {
     const Shape shape = kind == WeightKind::Grouped ? Shape{claimed[0], claimed[1] * claimed[2]} : claimed;
     if (const auto again = claimed_.find(name); again != claimed_.end()) {
         return again->second;
@@ -118,12 +108,12 @@ ggml_tensor * WeightStore::claim(const std::string & name, const Shape & claimed
     }
     // The type is settled by load(); until then the tensor only carries its shape.
     const auto ne = ne_of(shape, kind);
-    ggml_context * ctx = used ? ctx_.get() : unused_ctx_.get();
+    ggml_context * ctx = used && !is_part ? ctx_.get() : aside_ctx_.get();
     ggml_tensor * tensor = ggml_new_tensor(ctx, GGML_TYPE_F32, GGML_MAX_DIMS, ne.data());
     claimed_.emplace(name, tensor);
     if (source && used) {
         const int64_t groups = kind == WeightKind::Grouped ? claimed[2] : 1;
-        claims_.push_back({name, source, kind, groups, addend, tensor});
+        claims_.push_back({name, source, kind, groups, addend, tensor, is_part});
     }
     return tensor;
 }
@@ -217,7 +207,7 @@ void WeightStore::lay_out(const LoadTarget & target) {
         }
         // Files of odd header lengths are copied.
         const bool aligned = source.offset % alignment_of(type) == 0;
-        const bool in_place = target.zero_copy && aligned && claim.keeps_values(type) &&
+        const bool in_place = target.zero_copy && aligned && claim.keeps_values(type) && !claim.is_part &&
                               (!is_conv(claim.kind) || direct) && !is_kernel(claim.kind);
         if (claim.kind == WeightKind::Grouped && !in_place && !ggml_is_quantized(type)) {
             ne = {ne[0] / claim.groups, ne[1], claim.groups, 1};
@@ -227,6 +217,7 @@ void WeightStore::lay_out(const LoadTarget & target) {
             mapped_.emplace(tensor, &source);
         }
     }
+    lay_out_stacks();
     laid_out_ = true;
 }
 
@@ -289,6 +280,7 @@ void WeightStore::load(const LoadTarget & target) {
             throw DeviceMemoryError(owner_, ": the weights do not fit into the memory of the device");
         }
     }
+    place_parts();
     for (const Claim & claim : claims_) {
         if (!mapped_.contains(claim.tensor)) {
             check_stopping();

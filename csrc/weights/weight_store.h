@@ -1,7 +1,7 @@
 // Binds stored tensors to the places in a network that use them, then loads them.
 #pragma once
 
-#include <functional>
+#include <initializer_list>
 #include <map>
 #include <memory>
 #include <optional>
@@ -17,60 +17,9 @@
 #include "io/tensor_table.h"
 #include "weights/adapter.h"
 #include "weights/low_rank.h"
+#include "weights/weight_kind.h"
 
 namespace ltx {
-
-// How a weight is held after loading.
-enum class WeightKind {
-    Matrix,  // left operand of products: the target type, else as stored; bfloat16 where that is fp8, f64, no type
-             // that the device multiplies, quantised with a scale beside it, or one that takes no changed values
-             // (can_encode)
-    Rows,    // the same for a matrix whose rows are looked up
-    Vector,  // norms, biases, modulation tables: always F32
-    // Convolution kernels (out, in, k...): F32 when stored or asked for so, else 16 bits. Repacked into one matrix per
-    // tap, ne [in, out, taps]; or, 16 bits where the device takes them so, in the order of the file, ne [in * taps,
-    // out].
-    Conv,
-    // The same for kernels whose input is known to stay within the range of F16.
-    BoundedConv,
-    // Kernels (out, in, k...) of the exact float32 convolutions (ops/conv): one matrix per tap, the output channel
-    // fastest, ne [out, in, taps]. Held as stored or asked for where that is F32, F16 or BF16, else F32.
-    Kernel,
-    // The same for transposed convolutions, which files store as (in, out, k).
-    TransposedKernel,
-    // Matrices whose columns belong to `groups` inputs, the group fastest: claimed as (out, in, groups), stored as
-    // (out, in * groups). Held as stored, ne [in * groups, out], where that needs no copy or where blocks of a
-    // quantised type cannot be reordered; else repacked like Conv into one matrix per group, ne [in, out, groups].
-    Grouped,
-};
-
-// Whether the kind holds the kernels of ops/conv3d.
-inline bool is_conv(WeightKind kind) {
-    return kind == WeightKind::Conv || kind == WeightKind::BoundedConv;
-}
-
-// Whether the kind holds what LoRAs can change.
-inline bool is_matrix(WeightKind kind) {
-    return kind == WeightKind::Matrix || kind == WeightKind::Rows || kind == WeightKind::Grouped;
-}
-
-// Whether the kind holds the kernels of ops/conv.
-inline bool is_kernel(WeightKind kind) {
-    return kind == WeightKind::Kernel || kind == WeightKind::TransposedKernel;
-}
-
-// What loading needs to know of the device.
-struct LoadTarget {
-    ggml_backend_buffer_type_t buffer_type;
-    bool zero_copy;       // weights may be used where the file is mapped
-    ggml_type half_type;  // the 16-bit type for convolution kernels with a bounded input
-    ggml_type wide_type;  // the one for others: activations are rounded to it, and may pass what F16 holds
-    bool direct_conv;     // BF16 convolution kernels are used in the order of the file
-    // Whether the device multiplies a matrix of this type and this many columns, or looks up rows of it.
-    std::function<bool(ggml_type, int64_t)> multiplies;
-    std::function<bool(ggml_type, int64_t)> looks_up;
-    int threads;
-};
 
 class WeightStore;
 
@@ -91,6 +40,11 @@ public:
     // missing or misshaped one is noted, reported by check_claims, and a placeholder is returned. `addend` is added to
     // every value at load, for F32 weights that files store less a constant.
     ggml_tensor * require(std::string_view name, const Shape & shape, WeightKind kind, float addend = 0.0f) const;
+
+    // Claims weights of the same shape, stored apart, as one whose rows are those of each in turn: (names.size() *
+    // shape[0], ...). Only for matrices and vectors. It is made at load; LoRAs of the parts are merged into it.
+    ggml_tensor * require_stacked(std::initializer_list<std::string_view> names, const Shape & shape,
+                                  WeightKind kind) const;
 
     // What LoRAs add to a matrix claimed before, for a caller that computes it beside the matrix. Nothing where there
     // is none; additions that nobody takes this way, or that the table's mode says to merge, are added at load.
@@ -158,6 +112,7 @@ private:
         int64_t groups;
         float addend;
         ggml_tensor * tensor;
+        bool is_part = false;                                   // of a stack, which holds its memory
         const std::vector<LowRankSource> * merged = nullptr;    // low-rank additions to make at load, or null
         const std::vector<AdapterSource> * adapters = nullptr;  // other adapters, or null
 
@@ -165,13 +120,24 @@ private:
         bool keeps_values(ggml_type type) const;
     };
 
+    // Weights that are stored apart and held as one.
+    struct Stack {
+        ggml_tensor * whole;
+        std::vector<ggml_tensor *> parts;
+    };
+
     static ggml_type held_type(const Claim & claim, const LoadTarget & target);
     static ggml_type matrix_type(const Claim & claim, const LoadTarget & target);
-    ggml_tensor * claim(const std::string & name, const Shape & claimed, WeightKind kind, float addend, bool used);
+    ggml_tensor * claim(const std::string & name, const Shape & claimed, WeightKind kind, float addend, bool used,
+                        bool is_part = false);
+    ggml_tensor * claim_stacked(const std::vector<std::string> & names, const Shape & shape, WeightKind kind,
+                                bool used);
     std::optional<LowRank> claim_low_rank(const std::string & name);
     void settle_merged();
     void lay_out(const LoadTarget & target);
+    void lay_out_stacks();
     void map_in_place();
+    void place_parts() const;
     std::vector<ggml_tensor *> unplaced() const;
     static std::optional<MergedChanges> merged_changes(const Claim & claim, int threads);
     static void decode_rows(const Claim & claim, const std::optional<MergedChanges> & changes, int64_t first,
@@ -184,9 +150,10 @@ private:
     std::string owner_;
     TensorTable table_;
     Context ctx_;
-    Context unused_ctx_;
+    Context aside_ctx_;          // tensors without memory of their own: weights not in use, parts of stacks
     std::vector<Claim> claims_;  // those in use
     std::map<std::string, ggml_tensor *> claimed_;
+    std::vector<Stack> stacks_;
     std::map<std::string, LowRank> low_ranks_;  // by weight, those computed at run time
     std::vector<std::string> problems_;
     std::vector<ggml_backend_buffer_ptr> buffers_;

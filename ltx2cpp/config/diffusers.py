@@ -45,6 +45,18 @@ _VIDEO_VAE = (
     *("latent_channels", "patch_size", "scaling_factor", "timestep_conditioning"),
     *("encoder_spatial_padding_mode", "decoder_spatial_padding_mode"),
 )
+# diffusers' parameter -> official key of the diffusion decoder, and what diffusers takes where
+# nothing is stated: the released model, which the defaults of the official class are not.
+_DIFFUSION_DECODER: dict[str, tuple[str, object]] = {
+    "patch_size": ("patch_size", 4),
+    "decoder_stage_kernels": (
+        "stage_kernels",
+        [[3, 7, 7], [3, 7, 7], [3, 5, 5], [3, 5, 5]],
+    ),
+    "decoder_stage5_kernel": ("stage5_kernel", [11, 11, 11]),
+    "decoder_timestep_scale_multiplier": ("timestep_scale_multiplier", 1000.0),
+    "decoder_num_inference_steps": ("default_num_inference_steps", 1),
+}
 _AUDIO_VAE = {
     "base_channels": "ch",
     "output_channels": "out_ch",
@@ -139,6 +151,21 @@ def _connectors(values: Values) -> dict[str, Any]:
     return {"transformer": config}
 
 
+def _diffusion_decoder(values: Values) -> dict[str, Any]:
+    decoder = {
+        official: values.get(own, default)
+        for own, (official, default) in _DIFFUSION_DECODER.items()
+    }
+    strides, reductions = (
+        values.get(f"decoder_upsample_{key}") for key in ("strides", "channel_reductions")
+    )
+    if isinstance(strides, list) and isinstance(reductions, list):
+        decoder["upsamples"] = [list(pair) for pair in zip(strides, reductions, strict=False)]
+    beside = _same(values, ("scaling_factor",))
+    beside |= _renamed(values, {"decoder_model_output_type": "model_output_type"})
+    return {"vae": {"model_output_type": "x0", **beside, "decoder": decoder}}
+
+
 def _audio_vae(values: Values) -> dict[str, Any]:
     parameters = {"ddconfig": _renamed(values, _AUDIO_VAE)}
     parameters |= _renamed(values, {"sample_rate": "sampling_rate"})
@@ -171,6 +198,7 @@ _CLASSES: dict[str, Callable[[Values], dict[str, Any]]] = {
     "LTX2VideoTransformer3DModel": _transformer,
     "LTX2TextConnectors": _connectors,
     "AutoencoderKLLTX2Video": lambda values: {"vae": _same(values, _VIDEO_VAE)},
+    "LTX2VideoDiffusionDecoderModel": _diffusion_decoder,
     "AutoencoderKLLTX2Audio": _audio_vae,
     "LTX2Vocoder": _vocoder,
     "LTX2VocoderWithBWE": _extended_vocoder,

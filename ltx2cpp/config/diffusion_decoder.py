@@ -6,12 +6,11 @@ Source: metadata `config.vae` of the released file; ltx-core 1.2.0, NADiffusionD
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
 from ltx2cpp.config.fields import MAX_LAYERS, Fields, Shapes, count_blocks, dim
-from ltx2cpp.errors import UnsupportedError
 
 Extents = tuple[int, int, int]  # time, height, width
 
@@ -105,11 +104,7 @@ def read_diffusion_decoder_config(fields: Fields, shapes: Shapes) -> DiffusionDe
         ConfigError: out of range, or tensors that do not fit together.
         UnsupportedError: a decoder of another class, or a feature that is not implemented.
     """
-    if any(".attn.to_q." in name for name in shapes):
-        raise UnsupportedError(
-            f"{fields.where}: the diffusion video decoder in diffusers' form (to_q, to_k and to_v "
-            "apart) is not implemented; give the published file, ltx-2.5-video-vae-bf16"
-        )
+    fields.require({"scaling_factor": 1.0})
     decoder = fields.nested("decoder")
     defaults = _OF_CLASS if decoder else _RELEASED
     decoder.choice("_class_name", _CLASS_NAME, (_CLASS_NAME,))
@@ -124,17 +119,17 @@ def read_diffusion_decoder_config(fields: Fields, shapes: Shapes) -> DiffusionDe
         _extent(fields, shapes, f"det_stages.{stage}.0.norm1.weight", 0)
         for stage in range(_NUM_STAGES)
     ]
+    stages = tuple(
+        _stage(fields, shapes, stage, width, after, windows[stage])
+        for stage, (width, after) in enumerate(zip(widths, [*widths[1:], channels], strict=True))
+    )
+    _check_strides(decoder, stages)
     return DiffusionDecoderConfig(
         latent_channels=_extent(fields, shapes, "conv_in.weight", 1),
         out_channels=_COLOURS,
         patch_size=decoder.agree("patch_size", decoder.integer("patch_size", 4, high=64), patch),
         head_dim=_extent(fields, shapes, "det_stages.0.0.attn.q_norm.weight", 0),
-        stages=tuple(
-            _stage(fields, shapes, stage, width, after, windows[stage])
-            for stage, (width, after) in enumerate(
-                zip(widths, [*widths[1:], channels], strict=True)
-            )
-        ),
+        stages=stages,
         channels=channels,
         depth=_depth(fields, shapes, "diff_blocks."),
         window=windows[-1],
@@ -185,6 +180,16 @@ def _stage(
         stride=_STRIDES[rows // after],
         reduction=width // after,
     )
+
+
+def _check_strides(decoder: Fields, stages: Sequence[DecoderStage]) -> None:
+    """Refuse finer grids of other strides; tensors show only how many cells a cell becomes."""
+    stated = decoder.raw("upsamples")
+    if isinstance(stated, list) and all(isinstance(each, list) and each for each in stated):
+        expected = [list(stage.stride) for stage in stages]
+        Fields({"strides": [each[0] for each in stated]}, decoder.where).require(
+            {"strides": expected}
+        )
 
 
 def _depth(fields: Fields, shapes: Shapes, prefix: str) -> int:

@@ -11,9 +11,10 @@ from ltx2cpp.checkpoint.files import INDEX_SUFFIX, named_shards
 from ltx2cpp.checkpoint.hub import snapshot_of
 from ltx2cpp.checkpoint.parts import PartName
 from ltx2cpp.checkpoint.tensors import reading
+from ltx2cpp.config import is_diffusion_decoder
 from ltx2cpp.errors import CheckpointError, Error
 from ltx2cpp.model.adapter_keys import adapter_kind
-from ltx2cpp.model.detect import COMPONENT_TITLES, upsampler_kind
+from ltx2cpp.model.detect import COMPONENT_TITLES, half_of, upsampler_kind
 from ltx2cpp.model.names import Group
 from ltx2cpp.model.source import Source
 from ltx2cpp.paths import is_file, is_folder
@@ -27,7 +28,10 @@ _MAX_MODELS = 64
 # diffusers lists its components there, each in a folder of its name; other folders hold variants.
 _DIFFUSERS_INDEX = "model_index.json"
 _DIFFUSERS_FOLDERS = frozenset(
-    ("transformer", "connectors", "text_encoder", "vae", "audio_vae", "vocoder", "latent_upsampler")
+    (
+        *("transformer", "connectors", "text_encoder", "vae", "diffusion_decoder", "audio_vae"),
+        *("vocoder", "latent_upsampler"),
+    )
 )
 
 # Groups of a file -> its role; the first that the file holds decides.
@@ -126,7 +130,11 @@ def _role(path: Path) -> str:
         return upsampler_kind(groups["upsampler"])
     if "transformer" in groups and ("video_vae" in groups or "audio_vae" in groups):
         return "checkpoint"
-    return next((role for group, role in _ROLES if group in groups), "")
+    role = next((role for group, role in _ROLES if group in groups), "")
+    # diffusers keeps the diffusion decoder beside a whole video VAE.
+    decoder = half_of(groups.get("video_vae", {}), "decoder")
+    alone = is_diffusion_decoder(decoder) and not half_of(groups["video_vae"], "encoder")
+    return "video_decoder" if role == "video_vae" and alone else role
 
 
 def _models(root: Path) -> Iterator[Path]:

@@ -138,6 +138,18 @@ _DIFFUSERS_VOCODER = {
     "conv_out": "conv_post",
     "act_out": "act_post",
 }
+# The diffusion decoder. Queries, keys and values stay apart, which are one layer in official files.
+_DIFFUSERS_DECODER = re.compile(
+    r"(decoder\.(?:(?:det_stages|diff_blocks)\.\d.*\.attn|t_embedder)\.)"
+    r"(norm_q|norm_k|to_out\.0|timestep_embedder\.linear_[12])(?=\.)"
+)
+_DIFFUSERS_DECODER_PARTS = {
+    "norm_q": "q_norm",
+    "norm_k": "k_norm",
+    "to_out.0": "proj",
+    "timestep_embedder.linear_1": "mlp.0",
+    "timestep_embedder.linear_2": "mlp.2",
+}
 _STATISTICS = {
     "latents_mean": "per_channel_statistics.mean-of-means",
     "latents_std": "per_channel_statistics.std-of-means",
@@ -399,6 +411,8 @@ def _within(group: Group, name: str) -> tuple[Group, str, Layout] | Literal["ign
         if name in _UNUSED_STATISTICS or name.startswith(_UNUSED_DECODER):
             return "ignored"
         canonical = _STATISTICS.get(name, name)
+        if group == "video_vae" and (match := _DIFFUSERS_DECODER.match(name)):
+            canonical = match[1] + _DIFFUSERS_DECODER_PARTS[match[2]] + name[match.end() :]
         if group == "video_vae" and _DIFFUSERS_VAE.match(name):
             return group, name, "diffusers"
     return group, canonical, "official" if canonical == name else "diffusers"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import tolerances
 from harness import compare
 from helpers.numpy_diffusion_decoder import PlainDecoder, decoder_shapes
+from released.diffusers_names import decoder_names
 from safetensors.numpy import save_file
 from synthetic.checkpoints import random_values
 
@@ -121,3 +123,53 @@ def test_a_chunk_has_a_frame(pipe: LTX2Pipeline) -> None:
     network = pipe.networks.diffusion_decoder._network.draft()
     with pytest.raises(ArgumentError, match="chunk_frames is 0, expected at least 1"):
         network.features(np.zeros((6, 4, 3, 4), np.float32), 0)
+
+
+def diffusers_folder(
+    folder: Path, weights: dict[str, np.ndarray], keys: type[np.floating[Any]]
+) -> Path:
+    """Write the decoder as diffusers keeps it; the weights of keys in a type of their own."""
+    stored = {}
+    for name, values in weights.items():
+        official = name if name.startswith("per_channel") else f"decoder.{name}"
+        names = decoder_names(official)
+        stored.update(zip(names, np.split(values, len(names)), strict=True))
+    stored = {
+        name: np.ascontiguousarray(values.astype(keys) if name.endswith(".to_k.weight") else values)
+        for name, values in stored.items()
+    }
+    save_file(stored, folder / "diffusion_pytorch_model.safetensors")
+    config = {
+        "_class_name": "LTX2VideoDiffusionDecoderModel",
+        "decoder_stage_kernels": [stage.window for stage in DECODER.stages],
+        "decoder_stage5_kernel": DECODER.window,
+        "decoder_upsample_strides": [stage.stride for stage in DECODER.stages],
+        "decoder_upsample_channel_reductions": [stage.reduction for stage in DECODER.stages],
+        "scaling_factor": 1.0,
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.mark.parametrize("keys", [np.float32, np.float16])
+def test_diffusers_stores_queries_keys_and_values_apart(
+    pipe: LTX2Pipeline,
+    weights: dict[str, np.ndarray],
+    tmp_path: Path,
+    keys: type[np.floating[Any]],
+) -> None:
+    latent, noise = inputs(pipe)
+    files = ModelFiles(video_decoder=diffusers_folder(tmp_path, weights, keys))
+    with LTX2Pipeline(files, device="cpu", threads=1) as apart:
+        assert apart.networks.diffusion_decoder.config == DECODER
+        got = apart.decode_video(latent, noise=noise)
+    if keys is np.float32:
+        np.testing.assert_array_equal(got, pipe.decode_video(latent, noise=noise))
+        return
+    rounded = dict(weights)
+    for name, values in weights.items():
+        if name.endswith(".qkv.weight"):
+            q, k, v = np.split(values, 3)
+            rounded[name] = np.concatenate([q, k.astype(keys).astype(np.float32), v])
+    want = PlainDecoder(rounded, DECODER).decode(latent, noise.astype(np.float64), None)
+    compare("frames", got, want, tolerances.VIDEO_F32)

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from released.claims import claim_all, table_of
 from released.configs import released_config
+from released.diffusers_names import decoder_names
 from released.files25 import describe_files, write_files, write_holes
-from released.layouts import released_gemma_tensors, released_tensors
+from released.layouts import Layout, released_gemma_tensors, released_tensors
+from released.ltx25 import decoder_tensors
 
 from ltx2cpp import LTX2Pipeline, ModelFiles, _core
 from ltx2cpp.checkpoint import open_checkpoint
@@ -86,6 +88,28 @@ def test_every_network_claims_the_files_of_2_5(tmp_path: Path) -> None:
     assert sorted(counts.values()) == [15, 72, 72, 170, 395, 686, 1329, 3320, 4349]
     (adapter,) = AdaptedModels(models).match([LoraSpec(lora)])
     assert (adapter.num_weights, adapter.rank, adapter.unmatched) == (1660, 450, ())
+
+
+def test_the_decoder_of_diffusers_is_claimed_beside_a_whole_vae(tmp_path: Path) -> None:
+    name, tensors, metadata = describe_files()["conv_vae"]
+    write_holes(tmp_path / f"{name}.safetensors", tensors, metadata)
+    stored: Layout = {}
+    for official, (dtype, shape) in decoder_tensors().items():
+        names = decoder_names(official)
+        rows = (shape[0] // len(names), *shape[1:])
+        stored.update((each, (dtype, rows)) for each in names)
+    assert len(stored) == 405 + 2
+    folder = tmp_path / "diffusion_decoder"
+    folder.mkdir()
+    write_holes(folder / "diffusion_pytorch_model.safetensors", stored)
+    (folder / "config.json").write_text('{"_class_name": "LTX2VideoDiffusionDecoderModel"}')
+    models = resolve(ModelFiles(tmp_path))
+    assert not models.unclaimed and models.decodes_by_diffusion
+    assert {name: len(part.tensors) for name, part in claim_all(models)} == {
+        "video_decoder": 84 + 2,
+        "diffusion_decoder": 405 + 2,
+        "video_encoder": 84 + 2,
+    }
 
 
 def test_a_missing_tensor_is_named(tmp_path: Path) -> None:

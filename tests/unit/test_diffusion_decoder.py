@@ -67,17 +67,13 @@ def test_keys_that_are_missing_mean_what_the_reference_takes() -> None:
         ({"decoder": {"_class_name": "Other"}}, "_class_name"),
         ({"model_output_type": "noise"}, "model_output_type"),
         ({"decoder": {"resampler_kind": "conv"}}, "resampler_kind"),
+        ({"decoder": {"upsamples": [[[2, 2, 1], 2]]}}, r"strides is \[\[2, 2, 1\]\]"),
+        ({"scaling_factor": 0.5}, "scaling_factor"),
     ],
 )
 def test_other_decoders_are_named(stated: dict[str, object], message: str) -> None:
     with pytest.raises(UnsupportedError, match=message):
         read_diffusion_decoder_config(Fields(stated, "F"), shapes())
-
-
-def test_the_form_of_diffusers_is_named() -> None:
-    apart = {name.replace(".qkv.", ".to_q."): shape for name, shape in shapes().items()}
-    with pytest.raises(UnsupportedError, match="F: the diffusion video decoder in diffusers' form"):
-        read_diffusion_decoder_config(Fields(decoder_config(), "F"), apart)
 
 
 def test_tensors_that_do_not_fit_together() -> None:

@@ -15,14 +15,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from released.diffusers_names import rename_parts
+from released.diffusers_names import decoder_names
 
 from benchmarks.reference import Arrays, Call, open_torch, read_weights
 
 # Queries of a tile along time, height and width: the fastest here of those with 2, 4 or 8 cells.
 _TILE = (4, 8, 8)
-_PARTS = {"q_norm": "norm_q", "k_norm": "norm_k"}
-_TIMES = {"mlp.0": "linear_1", "mlp.2": "linear_2"}
 
 
 class TiledWindows:
@@ -130,17 +128,8 @@ def diffusion_decoder(
 def _renamed(weights: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield tensors by their names in diffusers, which has queries, keys and values apart."""
     for name, tensor in weights.items():
-        scope, _, layer = name.rpartition(".attn.")
-        if layer.startswith("qkv."):
-            for part, rows in zip("qkv", tensor.chunk(3), strict=True):
-                yield f"{scope}.attn.to_{part}.{layer.removeprefix('qkv.')}", rows
-        elif layer.startswith("proj."):
-            yield f"{scope}.attn.to_out.0.{layer.removeprefix('proj.')}", tensor
-        elif name.startswith("t_embedder."):
-            part, kind = name.removeprefix("t_embedder.").rsplit(".", 1)
-            yield f"t_embedder.timestep_embedder.{_TIMES[part]}.{kind}", tensor
-        else:
-            yield rename_parts(name, _PARTS), tensor
+        names = decoder_names(name)
+        yield from zip(names, tensor.chunk(len(names)), strict=True)
 
 
 def _cuts(size: int, step: int) -> list[slice]:

@@ -73,6 +73,18 @@ void require_positive(int64_t value, const char * key) {
     }
 }
 
+// Queries, keys and values in one layer, which diffusers stores as three.
+Linear load_qkv(const Scope & scope, int64_t channels) {
+    if (!scope.has("to_q.weight")) {
+        return Linear::load(scope.at("qkv"), channels, 3 * channels);
+    }
+    Linear layer;
+    layer.weight =
+        scope.require_stacked({"to_q.weight", "to_k.weight", "to_v.weight"}, {channels, channels}, WeightKind::Matrix);
+    layer.bias = scope.require_stacked({"to_q.bias", "to_k.bias", "to_v.bias"}, {channels}, WeightKind::Vector);
+    return layer;
+}
+
 int64_t hidden_width(int64_t channels) {
     return (4 * channels + kHiddenMultiple - 1) / kHiddenMultiple * kHiddenMultiple;
 }
@@ -123,7 +135,7 @@ WindowBlock WindowBlock::load(const Scope & scope, int64_t channels, int64_t hea
         .norm2 = vector("norm2.weight", channels),
         .q_norm = vector("attn.q_norm.weight", head_dim),
         .k_norm = vector("attn.k_norm.weight", head_dim),
-        .qkv = Linear::load(scope.at("attn.qkv"), channels, 3 * channels),
+        .qkv = load_qkv(scope.at("attn"), channels),
         .proj = Linear::load(scope.at("attn.proj"), channels, channels),
         .w_gate = Linear::load(scope.at("mlp.w_gate"), channels, hidden, /*with_bias=*/false),
         .w_up = Linear::load(scope.at("mlp.w_up"), channels, hidden, /*with_bias=*/false),

@@ -136,9 +136,10 @@ PYTHON_LAYERS = {
     # The command line sees what users see, and the lists that its help prints.
     "cli": Layer(
         frozenset(
-            {"", "atomic", "benchmark", "convert", "demo", "errors", "generation", "hub", "media"}
+            {"", "atomic", "benchmark", "convert", "demo", "errors", "generation", "hub", "journal"}
         )
-        | {"model", "observing", "options", "printable", "process_memory", "room", "values"},
+        | {"media", "model", "observing", "options", "printable", "process_memory", "room"}
+        | {"values"},
         (*_ARRAYS, "rich", _CORE_MODULE),
     ),
 }

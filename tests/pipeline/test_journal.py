@@ -16,7 +16,10 @@ from ltx2cpp import (
     ModelFiles,
     PromptEmbedding,
     Sampling,
+    Step,
 )
+from ltx2cpp.cli.display import Display
+from ltx2cpp.cli.main import main
 from ltx2cpp.errors import ArgumentError, OutputError
 from ltx2cpp.generation import journalling
 from ltx2cpp.journal import Journal, KeptLatents, flattened, read_request
@@ -181,6 +184,35 @@ def test_journals_of_others_are_refused_by_the_field_that_differs(
     with monkeypatch.context() as other:
         other.setattr(journalling, "weights_identity", lambda components: b"")
         refused("differs in weights of denoise;")
+
+
+def test_the_command_goes_on_without_being_told_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def generate(*words: str) -> int:
+        return main(["generate", *words, "--threads", "2"])
+
+    step = Display.step
+    with monkeypatch.context() as interrupted:
+
+        def stop(self: Display, at: Step) -> None:
+            if at.index == 5:
+                self._interrupt.ask()
+            step(self, at)
+
+        interrupted.setattr(Display, "step", stop)
+        first = ("a red circle moves right", "--sampler", "euler_ancestral", "-o", "a.safetensors")
+        assert generate(*first, "--resume", "kept") == 130
+    assert not Path("a.safetensors").exists()
+    assert generate("--resume", "kept", "-o", "a.safetensors") == 0
+    assert generate("--like", "a.safetensors", "-o", "b.safetensors") == 0
+    assert Path("a.safetensors").read_bytes() == Path("b.safetensors").read_bytes()
+    capsys.readouterr()
+    assert generate("--resume", "kept", "--steps", "4", "-o", "a.safetensors") == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("error: kept/journal: is the journal of another generation, which")
+    assert generate("a", "--resume", "kept", "--seeds", "2", "-o", "{seed}.mp4") == 2
+    assert "--resume keeps one clip" in capsys.readouterr().err
 
 
 FIELDS = flattened("", {"seed": 3})

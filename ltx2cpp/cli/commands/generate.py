@@ -40,6 +40,7 @@ from ltx2cpp.cli.options.prompts import (
     negative_prompt_of,
     prompt_of,
 )
+from ltx2cpp.cli.options.resume import add_resume_option, check_resume
 from ltx2cpp.cli.options.sampler import add_sampler_options, sampling_of
 from ltx2cpp.cli.options.size import add_size_options, check_words, settle_seconds, settle_size
 from ltx2cpp.cli.options.sound import add_sound_options, foley_of, sound_of
@@ -109,6 +110,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, needs_output: bool = True)
         metavar="CLIP",
         help="take prompt, seed and all else from a clip made by ltx2cpp; options given win",
     )
+    add_resume_option(parser)
     _add_clip_options(parser)
     add_model_options(parser)
     add_lora_options(parser)
@@ -220,17 +222,18 @@ def settle_call(arguments: argparse.Namespace, note: Callable[[str], None]) -> C
     Raises:
         ArgumentError: an option is wrong, lacks another one, or an output is an input.
     """
-    from ltx2cpp.cli.options.like import LikeClip, fill_from_clip
+    from ltx2cpp.cli.options.like import fill_from_given
     from ltx2cpp.generation.settle import clip_frame_rate
     from ltx2cpp.media import check_output
 
-    like = LikeClip() if arguments.like is None else fill_from_clip(arguments)
+    check_resume(arguments)
+    like = fill_from_given(arguments)
     clips = clips_of(arguments)
     for clip in clips:
         keep_inputs(clip, [*outputs_of(clip), *hdr_outputs(clip)], like.files)
     if like.files:
         files = ", ".join(map(str, dict.fromkeys(like.files)))
-        note(f"--like {arguments.like}: reads {files}")
+        note(f"{like.source}: reads {files}")
     prompt = prompt_of(arguments)
     conditions = _conditions(arguments, like)
     settle_seconds(arguments, conditions, note)
@@ -404,6 +407,8 @@ def _generate(
                 display.note(f"clip {index} of {len(call.clips)}, seed {clip.seed}")
             known_phases = len(display.phases)
             call_keywords = {**keywords, "seed": clip.seed}
+            if arguments.resume is not None:
+                call_keywords["journal"] = arguments.resume
             made = _make(arguments, clip, call, pipe, call_keywords)
             ended_s = time.perf_counter()
             results.append(Result(*made, ended_s - started_s, display.phases[known_phases:]))

@@ -1,4 +1,4 @@
-"""Making a clip again from the parameters that its file carries."""
+"""Making a clip again from the parameters that its file carries, or its journal."""
 
 from __future__ import annotations
 
@@ -44,9 +44,10 @@ _FROM_PICTURES = ("image", "keyframe", "init_img", "end_img", "video", "referenc
 
 @dataclass(frozen=True, eq=False)
 class LikeClip:
-    """What a clip given as --like adds to the options that it fills.
+    """What a clip given as --like, or a journal, adds to the options that it fills.
 
     Attributes:
+        source: the option that names the clip, with its value.
         preset: name of the clip's preset, None where the clip does not tell.
         conditions: what the clip was held to.
         guidance: guidance of the clip, or None.
@@ -54,6 +55,7 @@ class LikeClip:
         files: local files that are read because the clip names them.
     """
 
+    source: str = ""
     preset: str | None = None
     conditions: tuple[Condition, ...] = ()
     guidance: Guidance | None = None
@@ -61,20 +63,37 @@ class LikeClip:
     files: tuple[str | os.PathLike[str], ...] = ()
 
 
-def fill_from_clip(arguments: argparse.Namespace) -> LikeClip:
-    """Fill what the command line leaves out with the parameters of the clip ``--like`` names.
+def fill_from_given(arguments: argparse.Namespace) -> LikeClip:
+    """Fill what the command line leaves out with the parameters of the clip that ``--like`` names,
+    otherwise with those of the journal in the folder of ``--resume``, if it holds one.
 
     Raises:
         ArgumentError: the file carries no parameters, or not those of a generation, or they name
             something else than regular files of this machine.
     """
+    from ltx2cpp.journal import read_request
     from ltx2cpp.media import read_parameters
 
-    parameters = read_parameters(arguments.like)
+    if arguments.like is not None:
+        return _fill(arguments, f"--like {arguments.like}", read_parameters(arguments.like))
+    request = None if arguments.resume is None else read_request(arguments.resume)
+    if request is None:
+        return LikeClip()
+    return _fill(arguments, f"--resume {arguments.resume}", request)
+
+
+def _fill(arguments: argparse.Namespace, source: str, parameters: Mapping[str, Any]) -> LikeClip:
+    """Fill what the command line leaves out.
+
+    Args:
+        arguments: parsed; changed.
+        source: the option that the parameters are from, with its value.
+        parameters: as a generation stores them.
+    """
     prompted = isinstance(parameters.get("prompt"), str) or arguments.embedding is not None
     if not prompted or "seed" not in parameters:
         raise ArgumentError(
-            f"--like {arguments.like}: its parameters have no prompt and seed to make it again from"
+            f"{source}: its parameters have no prompt and seed to make it again from"
         )
     if arguments.prompt_words is not None:
         arguments.prompt, arguments.prompt_words = arguments.prompt_words, None
@@ -92,22 +111,22 @@ def fill_from_clip(arguments: argparse.Namespace) -> LikeClip:
         replaced = replacing.get(name) is not None
         if getattr(arguments, attribute) is None and not replaced:
             value = parameters.get(name)
-            _check_parameter(arguments.like, name, value)
+            _check_parameter(source, name, value)
             setattr(arguments, attribute, value)
     arguments.no_audio = arguments.no_audio or parameters.get("audio") is False
     arguments.audio_only = arguments.audio_only or parameters.get("video") is False
-    files = _fill_sound(arguments, parameters.get("audio_condition"))
+    files = _fill_sound(arguments, source, parameters.get("audio_condition"))
     if arguments.pipeline is None and arguments.two_stage is None:
         arguments.pipeline = parameters.get("pipeline")
         arguments.two_stage = bool(parameters.get("two_stage")) or None
     arguments.temporal_upscale |= parameters.get("temporal_upscale") is True
-    _fill_refinement(arguments, parameters)
+    _fill_refinement(arguments, source, parameters)
     _fill_sampler(arguments, parameters)
     conditions: list[Condition] = []
     if not any(getattr(arguments, name) for name in _FROM_PICTURES):
         # Clips of version 0.1 call them images.
         entries = parameters.get("conditions", parameters.get("images", []))
-        conditions = _conditions(arguments.like, entries)
+        conditions = _conditions(source, entries)
         paths = (
             getattr(condition, name, None) for condition in conditions for name in _FILE_FIELDS
         )
@@ -116,15 +135,15 @@ def fill_from_clip(arguments: argparse.Namespace) -> LikeClip:
     has_loras = arguments.loras or arguments.distilled_lora
     if not has_loras and isinstance(parameters.get("loras"), list):
         loras = ", ".join(str(entry) for entry in map(_spell_lora, parameters["loras"]))
-        lacking = f"{arguments.like} was made with LoRAs; give them as --lora: {loras}"
+        lacking = f"{source}: was made with LoRAs; give them as --lora: {loras}"
     guidance = None
     if arguments.guidance_scale is None and arguments.quality is None and "guidance" in parameters:
-        guidance = _guidance(arguments.like, parameters["guidance"])
+        guidance = _guidance(source, parameters["guidance"])
     preset = parameters.get("preset")
-    return LikeClip(preset, tuple(conditions), guidance, lacking, tuple(files))
+    return LikeClip(source, preset, tuple(conditions), guidance, lacking, tuple(files))
 
 
-def _check_parameter(path: object, name: str, value: Any) -> None:
+def _check_parameter(source: str, name: str, value: Any) -> None:
     """Refuse a parameter of another type than generations store.
 
     Raises:
@@ -143,7 +162,7 @@ def _check_parameter(path: object, name: str, value: Any) -> None:
     else:
         fits = isinstance(value, int) and not isinstance(value, bool)
     if value is not None and not fits:
-        raise ArgumentError(f"--like {path}: its {name} cannot be read: {value!r:.60}")
+        raise ArgumentError(f"{source}: its {name} cannot be read: {value!r:.60}")
 
 
 def _is_number(value: Any) -> bool:
@@ -152,16 +171,18 @@ def _is_number(value: Any) -> bool:
     return numeric and abs(value) <= sys.float_info.max
 
 
-def _fill_sound(arguments: argparse.Namespace, entry: Any) -> list[str | os.PathLike[str]]:
+def _fill_sound(
+    arguments: argparse.Namespace, source: str, entry: Any
+) -> list[str | os.PathLike[str]]:
     """Fill in the sound that leads the pictures; return its file."""
     if arguments.audio_in is not None or arguments.no_audio or not isinstance(entry, dict):
         return []
     if not isinstance(entry.get("sound"), str):
         raise ArgumentError(
-            f"--like {arguments.like}: its sound was an array in memory, which no file carries; "
+            f"{source}: its sound was an array in memory, which no file carries; "
             "give it as --audio-in"
         )
-    _check_local(arguments.like, "sound", entry["sound"])
+    _check_local(source, "sound", entry["sound"])
     arguments.audio_in = Path(entry["sound"])
     if arguments.audio_start is None:
         arguments.audio_start = entry.get("start_s")
@@ -180,27 +201,27 @@ def _fill_sampler(arguments: argparse.Namespace, parameters: Mapping[str, Any]) 
         arguments.noise_seed = entry.get("noise_seed")
 
 
-def _fill_refinement(arguments: argparse.Namespace, parameters: Mapping[str, Any]) -> None:
+def _fill_refinement(
+    arguments: argparse.Namespace, source: str, parameters: Mapping[str, Any]
+) -> None:
     """Fill in the options of the pipeline dfr, where that is the one."""
     if arguments.pipeline != "dfr":
         return
     for name, kind in (("temporal_rounds", int), ("detail_reference", bool)):
         if getattr(arguments, name) is None and (value := parameters.get(name)) is not None:
             if type(value) is not kind:
-                raise ArgumentError(
-                    f"--like {arguments.like}: its {name} cannot be read: {value!r:.60}"
-                )
+                raise ArgumentError(f"{source}: its {name} cannot be read: {value!r:.60}")
             setattr(arguments, name, value)
 
 
-def _conditions(path: object, entries: Any) -> list[Condition]:
+def _conditions(source: str, entries: Any) -> list[Condition]:
     """Make the conditions again; files are read where they were then."""
     if not isinstance(entries, list):
-        raise ArgumentError(f"--like {path}: its pictures are {entries!r}, expected a list")
-    return [_condition(path, entry) for entry in entries]
+        raise ArgumentError(f"{source}: its pictures are {entries!r}, expected a list")
+    return [_condition(source, entry) for entry in entries]
 
 
-def _condition(path: object, entry: Any) -> Condition:
+def _condition(source: str, entry: Any) -> Condition:
     """Make one of the six kinds of condition from values of the right types, and of nothing else.
 
     The values may come from anyone, so they choose neither what is called nor what is opened beyond
@@ -217,28 +238,28 @@ def _condition(path: object, entry: Any) -> Condition:
     if condition_type is None:
         kind_names = ", ".join(candidate.__name__ for candidate in kinds)
         raise ArgumentError(
-            f"--like {path}: its pictures are of the kind {kind!r}, expected one of {kind_names}"
+            f"{source}: its pictures are of the kind {kind!r}, expected one of {kind_names}"
         )
     values = {name: value for name, value in entry.items() if name != "kind"}
     if any(isinstance(value, dict) for value in values.values()):
         raise ArgumentError(
-            f"--like {path}: was made from arrays in memory, which no file carries; give the "
+            f"{source}: was made from arrays in memory, which no file carries; give the "
             "pictures again"
         )
     names = {field.name for field in fields(condition_type)}
     for name, value in values.items():
         if name not in names or not _has_type(name, value):
             raise ArgumentError(
-                f"--like {path}: its pictures cannot be read: {kind} takes no {name} {value!r}"
+                f"{source}: its pictures cannot be read: {kind} takes no {name} {value!r}"
             )
         if name in _FILE_FIELDS and value is not None:
-            _check_local(path, name, value)
+            _check_local(source, name, value)
     if values.get("end_s", 0.0) is None:
         del values["end_s"]
     try:
         return condition_type(**values)
     except TypeError as error:
-        raise ArgumentError(f"--like {path}: its pictures cannot be read: {error}") from error
+        raise ArgumentError(f"{source}: its pictures cannot be read: {error}") from error
 
 
 def _has_type(name: str, value: Any) -> bool:
@@ -250,7 +271,7 @@ def _has_type(name: str, value: Any) -> bool:
     return value is None or _is_number(value)
 
 
-def _check_local(path: object, name: str, value: str) -> None:
+def _check_local(source: str, name: str, value: str) -> None:
     """Refuse what is no regular file of this machine, before anything is opened.
 
     Raises:
@@ -266,11 +287,11 @@ def _check_local(path: object, name: str, value: str) -> None:
         return
     if remote or _SCHEME.match(value):
         raise ArgumentError(
-            f"--like {path}: its {name} is the address {value!r}, which is not followed; give a "
+            f"{source}: its {name} is the address {value!r}, which is not followed; give a "
             "local file by its option"
         )
     raise ArgumentError(
-        f"--like {path}: its {name} {value!r} is no file here; give the file by its option"
+        f"{source}: its {name} {value!r} is no file here; give the file by its option"
     )
 
 
@@ -282,7 +303,7 @@ def _spell_lora(entry: Any) -> str:
     return f"{entry.get('file')}:{entry.get('strength')}{stage}"
 
 
-def _guidance(path: object, entry: Any) -> Guidance:
+def _guidance(source: str, entry: Any) -> Guidance:
     from ltx2cpp.options import Guidance
 
     try:
@@ -292,9 +313,9 @@ def _guidance(path: object, entry: Any) -> Guidance:
             stg_blocks=tuple(entry["stg_blocks"]),
         )
     except ArgumentError as error:
-        raise ArgumentError(f"--like {path}: {error}") from error
+        raise ArgumentError(f"{source}: {error}") from error
     except (KeyError, TypeError, ValueError) as error:
-        raise ArgumentError(f"--like {path}: its guidance cannot be read: {error!r}") from error
+        raise ArgumentError(f"{source}: its guidance cannot be read: {error!r}") from error
 
 
 def _stream(entry: Mapping[str, Any]) -> ModalityGuidance | BinnedGuidance:

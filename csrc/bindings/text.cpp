@@ -57,6 +57,7 @@ Gemma4Config gemma4_config(const py::dict & config) {
         .embedding_scale = config_value<float>(config, "embedding_scale"),
         .placeholder_ids = config_value<std::vector<int32_t>>(config, "placeholder_ids"),
         .pad_id = config_value<int32_t>(config, "pad_id"),
+        .final_logit_softcap = config_value<float>(config, "final_logit_softcap"),
     };
 }
 
@@ -110,11 +111,43 @@ std::span<const int32_t> ids_of(const IntArray & ids) {
     return {ids.data(), static_cast<size_t>(ids.size())};
 }
 
+// Adds what writes a text token by token.
+void def_prediction(py::class_<TextEncoderNetwork> & network) {
+    network
+        .def(
+            "open_cache",
+            [](TextEncoderNetwork & network, int64_t capacity) {
+                return unlocked([&] { return network.open_cache(capacity); });
+            },
+            py::arg("capacity"), "Room for the keys and values of so many tokens of one text.")
+        .def(
+            "predict",
+            [](TextEncoderNetwork & network, TokenCache & cache, const IntArray & ids) {
+                const auto tokens = ids_of(ids);
+                return to_numpy(unlocked([&] { return network.predict(cache, tokens); }));
+            },
+            py::arg("cache"), py::arg("ids"),
+            "Appends token ids (n,) to the text of a cache; returns the logits (vocabulary,) of the token after them.")
+        .def(
+            "measure_prediction",
+            [](TextEncoderNetwork & network, int64_t prompt_tokens, int64_t capacity) {
+                return memory_dict(unlocked([&] { return network.measure_prediction(prompt_tokens, capacity); }));
+            },
+            py::arg("prompt_tokens"), py::arg("capacity"),
+            "Bytes that a text takes that starts with so many tokens and grows to `capacity`, without loading "
+            "weights.");
+}
+
 void register_encoder(py::module_ & module) {
+    py::class_<TokenCache>(module, "TokenCache", "The keys and values of a text that grows token by token.")
+        .def_property_readonly("tokens", &TokenCache::tokens)
+        .def_property_readonly("capacity", &TokenCache::capacity)
+        .def_property_readonly("size_bytes", &TokenCache::size_bytes);
     py::class_<TextEncoderNetwork> network(module, "TextEncoder",
                                            "A Gemma text model with the projection of its hidden states.");
     def_stream_weights(network);
     def_activation_bytes(network);
+    def_prediction(network);
     network
         .def(
             "measure",

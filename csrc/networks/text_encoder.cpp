@@ -1,11 +1,7 @@
 #include "networks/text_encoder.h"
 
-#include <algorithm>
-#include <cmath>
-#include <limits>
-#include <numeric>
-
 #include "base/error.h"
+#include "networks/text_inputs.h"
 
 namespace ltx {
 
@@ -13,19 +9,6 @@ namespace {
 
 std::string state_name(int64_t index) {
     return "state." + std::to_string(index);
-}
-
-// Query i sees key j where j <= i and i - j < window. (queries, keys)
-std::vector<ggml_fp16_t> make_mask(int64_t tokens, int64_t window) {
-    const ggml_fp16_t seen = ggml_fp32_to_fp16(0.0f);
-    const ggml_fp16_t hidden = ggml_fp32_to_fp16(-std::numeric_limits<float>::infinity());
-    std::vector<ggml_fp16_t> mask(static_cast<size_t>(tokens * tokens), hidden);
-    for (int64_t i = 0; i < tokens; ++i) {
-        for (int64_t j = std::max<int64_t>(0, i - window + 1); j <= i; ++j) {
-            mask[static_cast<size_t>(i * tokens + j)] = seen;
-        }
-    }
-    return mask;
 }
 
 using Projection = TextEncoderNetwork::Projection;
@@ -75,36 +58,6 @@ ProjectedText bind_text(const std::vector<Scope> & roots, const GemmaConfig & co
     return text;
 }
 
-// The inputs that both families take.
-template <typename Inputs>
-Inputs token_inputs(Graph & graph, int64_t tokens, int64_t window) {
-    Inputs in{};
-    in.ids = graph.input("ids", GGML_TYPE_I32, {tokens, 1, 1, 1});
-    in.positions = graph.input("positions", GGML_TYPE_I32, {tokens, 1, 1, 1});
-    in.causal_mask = graph.input("causal_mask", GGML_TYPE_F16, {tokens, tokens, 1, 1});
-    if (tokens > window) {
-        in.window_mask = graph.input("window_mask", GGML_TYPE_F16, {tokens, tokens, 1, 1});
-    }
-    return in;
-}
-
-Gemma3Inputs inputs_of(Graph & graph, const Gemma3 & gemma, int64_t tokens) {
-    return token_inputs<Gemma3Inputs>(graph, tokens, gemma.config.sliding_window);
-}
-
-Gemma4Inputs inputs_of(Graph & graph, const Gemma4 & gemma, int64_t tokens) {
-    const Gemma4Config & config = gemma.config;
-    auto in = token_inputs<Gemma4Inputs>(graph, tokens, config.sliding_window);
-    in.local_divisors = graph.input("local_divisors", GGML_TYPE_F32, {config.local.head_dim / 2, 1, 1, 1});
-    in.global_divisors = graph.input("global_divisors", GGML_TYPE_F32, {config.global.head_dim / 2, 1, 1, 1});
-    return in;
-}
-
-template <typename T>
-void set_bytes(Runner & runner, const char * input, const std::vector<T> & values) {
-    runner.set(input, values.data(), values.size() * sizeof(T));
-}
-
 }  // namespace
 
 TextEncoderNetwork::TextEncoderNetwork(TensorTable table, const GemmaConfig & config,
@@ -127,7 +80,7 @@ void TextEncoderNetwork::check_ids(const char * function, std::span<const int32_
 
 void TextEncoderNetwork::build(Graph & graph, int64_t tokens, bool project) const {
     const auto visit_states = [&](const auto & visit) {
-        std::visit([&](const auto & gemma) { gemma.build(graph, inputs_of(graph, gemma, tokens), visit); },
+        std::visit([&](const auto & gemma) { gemma.build(graph, inputs_of(graph, gemma, whole(tokens)), visit); },
                    model().gemma);
     };
     if (!project) {
@@ -159,35 +112,8 @@ void TextEncoderNetwork::run(const char * function, std::span<const int32_t> ids
     const auto tokens = static_cast<int64_t>(ids.size());
     runner().prepare((project ? "features " : "states ") + std::to_string(tokens), {.probes = probes},
                      [&](Graph & graph) { build(graph, tokens, project); });
-    std::visit([&](const auto & gemma) { set_inputs(gemma, ids); }, model().gemma);
+    std::visit([&](const auto & gemma) { set_inputs(runner(), gemma, ids, whole(tokens)); }, model().gemma);
     compute_graph();
-}
-
-void TextEncoderNetwork::set_inputs(const Gemma3 & gemma, std::span<const int32_t> ids) {
-    runner().set("ids", ids.data(), ids.size_bytes());
-    set_positions(static_cast<int64_t>(ids.size()), gemma.config.sliding_window);
-}
-
-void TextEncoderNetwork::set_inputs(const Gemma4 & gemma, std::span<const int32_t> ids) {
-    const Gemma4Config & config = gemma.config;
-    std::vector<int32_t> embedded(ids.begin(), ids.end());
-    for (const int32_t placeholder : config.placeholder_ids) {
-        std::replace(embedded.begin(), embedded.end(), placeholder, config.pad_id);
-    }
-    runner().set("ids", embedded);
-    set_positions(static_cast<int64_t>(ids.size()), config.sliding_window);
-    set_bytes(runner(), "local_divisors", rope_divisors(config.local));
-    set_bytes(runner(), "global_divisors", rope_divisors(config.global));
-}
-
-void TextEncoderNetwork::set_positions(int64_t tokens, int64_t window) {
-    std::vector<int32_t> positions(static_cast<size_t>(tokens));
-    std::iota(positions.begin(), positions.end(), 0);
-    runner().set("positions", positions);
-    set_bytes(runner(), "causal_mask", make_mask(tokens, tokens));
-    if (tokens > window) {
-        set_bytes(runner(), "window_mask", make_mask(tokens, window));
-    }
 }
 
 HostTensor TextEncoderNetwork::hidden_states(std::span<const int32_t> ids) {

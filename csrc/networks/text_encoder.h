@@ -10,6 +10,8 @@
 #include "models/gemma4/gemma4.h"
 #include "models/text_connector/feature_extractor.h"
 #include "networks/network.h"
+#include "networks/text_inputs.h"
+#include "networks/token_cache.h"
 
 namespace ltx {
 
@@ -48,14 +50,26 @@ public:
     // Intermediate results of `encode`, or of `hidden_states` when there is no projection.
     std::map<std::string, HostTensor> probe(std::span<const int32_t> ids, const ProbeSet & names);
 
+    // Room for a text of so many tokens, to which predict() appends. Throws ArgumentError, DeviceMemoryError.
+    std::unique_ptr<TokenCache> open_cache(int64_t capacity);
+
+    // Appends tokens to a text of open_cache() and returns the logits of the token after them, (vocabulary). The logits
+    // are products with the embedding. The cache is as before when this throws.
+    HostTensor predict(TokenCache & cache, std::span<const int32_t> ids);
+
+    // What a text takes that begins with so many tokens and grows to `capacity`, without loading weights.
+    NetworkMemory measure_prediction(int64_t prompt_tokens, int64_t capacity);
+
 private:
     void draft(Graph & graph) override;
     void build(Graph & graph, int64_t tokens, bool project) const;
     void run(const char * function, std::span<const int32_t> ids, const ProbeSet & probes, bool project);
     void check_ids(const char * function, std::span<const int32_t> ids) const;
-    void set_inputs(const Gemma3 & gemma, std::span<const int32_t> ids);
-    void set_inputs(const Gemma4 & gemma, std::span<const int32_t> ids);
-    void set_positions(int64_t tokens, int64_t window);
+    void build_prediction(Graph & graph, const TokenCache & cache, const TokenSpan & span) const;
+    // Of the keys of a token in each layer; the type is known once weights are declared.
+    std::vector<int64_t> key_widths() const;
+    ggml_type key_type() const;
+    TokenCache make_cache(int64_t capacity, bool measuring) const;
 };
 
 }  // namespace ltx

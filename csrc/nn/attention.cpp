@@ -116,17 +116,22 @@ ggml_tensor * attend(Graph & graph, const HeadInputs & in) {
         };
         return bf16_attention(graph, rounded(in.q), rounded(in.k), rounded(in.v), in.mask, in.gate_logits, in.scale);
     }
+    const auto wide = [&](ggml_tensor * x) { return x->type == GGML_TYPE_F32 ? x : ggml_cast(ctx, x, GGML_TYPE_F32); };
     const int64_t width = in.q->ne[0] * in.q->ne[1];
     const int64_t tokens = in.q->ne[2];
-    ggml_tensor * q = ggml_permute(ctx, in.q, 0, 2, 1, 3);  // ne: [head_dim, tokens, heads]
-    ggml_tensor * k = ggml_permute(ctx, in.k, 0, 2, 1, 3);  // ne: [head_dim, context_tokens, heads]
-    ggml_tensor * v = ggml_permute(ctx, in.v, 0, 2, 1, 3);  // ne: [head_dim, context_tokens, heads]
+    ggml_tensor * all_k = wide(in.k);
+    ggml_tensor * all_v = wide(in.v);
+    ggml_tensor * q = ggml_permute(ctx, in.q, 0, 2, 1, 3);   // ne: [head_dim, tokens, heads]
+    ggml_tensor * k = ggml_permute(ctx, all_k, 0, 2, 1, 3);  // ne: [head_dim, context_tokens, heads]
+    ggml_tensor * v = ggml_permute(ctx, all_v, 0, 2, 1, 3);  // ne: [head_dim, context_tokens, heads]
     // ne: [head_dim, heads, tokens], as ggml returns it
     ggml_tensor * o =
         graph.stock_attention() == StockAttention::Node
             ? ggml_flash_attn_ext(ctx, q, k, v, in.mask, in.scale, /*max_bias=*/0.0f, /*logit_softcap=*/0.0f)
             : attend_by_products(ctx, q, k, v, in.mask, in.scale);
-    o = mark_not_finite(graph, o, {.q = in.q, .k = in.k, .v = in.v, .mask = in.mask});
+    const AttentionOperands operands = in.new_k ? AttentionOperands{in.q, in.new_k, in.new_v, /*mask=*/nullptr}
+                                                : AttentionOperands{in.q, all_k, all_v, in.mask};
+    o = mark_not_finite(graph, o, operands);
     return ggml_reshape_2d(ctx, o, width, tokens);
 }
 

@@ -52,12 +52,16 @@ bool attends_in_bf16(const Graph & graph, ggml_type activations, int64_t head_di
 
 struct HeadInputs {
     ggml_tensor * q;               // F32 [head_dim, heads, tokens]
-    ggml_tensor * k;               // F32 [head_dim, heads or a divisor of it, context_tokens]
+    ggml_tensor * k;               // F32 or BF16 [head_dim, heads or a divisor of it, context_tokens]
     ggml_tensor * v;               // the same
     ggml_tensor * mask = nullptr;  // as in AttentionInputs
     float scale;                   // 1 / sqrt(head_dim) unless the model says otherwise
     ggml_type activations = GGML_TYPE_F32;
     ggml_tensor * gate_logits = nullptr;
+    // The keys and values among k and v that nobody has looked at for NaN yet, all of them seen by all queries; null: k
+    // and v, behind the mask.
+    ggml_tensor * new_k = nullptr;
+    ggml_tensor * new_v = nullptr;
 };
 
 // softmax(scale q k^T + mask) v -> [head_dim * heads, tokens].

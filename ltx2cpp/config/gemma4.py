@@ -48,6 +48,7 @@ class Gemma4Config:
             not. Stock Gemma 4 has the same shapes.
         named_ltx: whether a GGUF from llama.cpp's converter, which drops that version, has LTX in
             its name.
+        final_logit_softcap: bound of the logits of tokens; 0 for none.
     """
 
     num_layers: int
@@ -65,6 +66,7 @@ class Gemma4Config:
     pad_id: int
     gemma_version: str
     named_ltx: bool = False
+    final_logit_softcap: float = 0.0
     family: Literal["gemma4"] = "gemma4"
 
 
@@ -143,6 +145,7 @@ def read_gemma4_config(fields: Fields, shapes: Shapes) -> Gemma4Config:
         ),
         pad_id=text.integer("pad_token_id", 0, low=0, high=1 << 30),
         gemma_version=_version(fields),
+        final_logit_softcap=text.number("final_logit_softcapping", 0.0, high=1e6, open_low=False),
     )
 
 
@@ -169,6 +172,9 @@ def read_gemma4_gguf_config(fields: Fields, shapes: Shapes) -> Gemma4Config:
         key("block_count"), fields.integer(key("block_count"), layers, high=MAX_LAYERS), layers
     )
     stated: dict[str, Any] = {
+        "final_logit_softcapping": fields.number(
+            key("final_logit_softcapping"), 0.0, high=1e6, open_low=False
+        ),
         "rms_norm_eps": fields.number(key("attention.layer_norm_rms_epsilon"), 1e-6, high=0.1),
         "sliding_window": fields.integer(
             key("attention.sliding_window"), _SLIDING_WINDOW, high=1 << 30

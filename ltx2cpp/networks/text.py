@@ -16,6 +16,7 @@ from ltx2cpp.memory.plan import NetworkNeeds
 from ltx2cpp.model.identity import weights_identity
 from ltx2cpp.networks.backend import Backend, config_dict
 from ltx2cpp.networks.prompt_cache import PromptCache, prompt_key
+from ltx2cpp.networks.writer import TextWriter
 from ltx2cpp.observing import observed_phase
 from ltx2cpp.text.tokenizer import MAX_TOKENS, Cut, Tokenizer
 from ltx2cpp.values import FloatArray, PromptEmbedding
@@ -46,6 +47,9 @@ class PromptEncoder:
         models: the weights.
         backend: the device, and what all networks share.
         cache_folder: folder that keeps contexts for other runs; None keeps none.
+
+    Attributes:
+        writer: the text encoder as one that continues texts.
     """
 
     def __init__(
@@ -61,6 +65,9 @@ class PromptEncoder:
         self._contexts: dict[str, PromptEmbedding] = {}
         self._encoder = backend.lazy(
             "text encoder", ["text_encoder", "text_projection"], self._claim_encoder
+        )
+        self.writer = TextWriter(
+            self._encoder, lambda: self._models.require("text_encoder"), backend
         )
         self._connectors = {
             "video": backend.lazy(

@@ -54,6 +54,11 @@ class FastSubwords:
             )
         return ids
 
+    def piece(self, token: int) -> str | None:
+        """Return how the vocabulary spells an id, None where it has no such id."""
+        spelled: str | None = self._tokenizer.id_to_token(token)
+        return spelled
+
 
 def read_json(payload: bytes, where: str) -> tokenizers.Tokenizer:
     """Read the bytes of a ``tokenizer.json``.

@@ -35,8 +35,11 @@ MAX_TOKENS = 1024  # BOS included; the length of the connector's input
 _BOS = "<bos>"
 _SPACE = "\u2581"  # how pieces spell a space
 _MAX_CHARACTERS = 1 << 20
-
-
+# A piece that is one byte, and pieces that order a text and are no part of it.
+_BYTE = re.compile(r"<0x([0-9A-F]{2})>")
+_MARK = re.compile(
+    r"<(?:bos|eos|pad|unk|mask|unused\d+|\w+_of_\w+|\w+_soft_token|\|\w+\|?|\w+\|)>|\[multimodal\]"
+)
 # Scripts without spaces have words of any length; of these, pieces count.
 _WORD = re.compile(r"\S{1,40}")
 
@@ -62,6 +65,8 @@ class _Subwords(Protocol):
     """Splits text that holds no special piece."""
 
     def ids(self, text: str) -> list[int]: ...
+
+    def piece(self, token: int) -> str | None: ...
 
 
 class Tokenizer:
@@ -273,15 +278,38 @@ class Tokenizer:
 
     def _ids(self, text: str) -> list[int]:
         """Return all ids of a text, <bos> first."""
-        ids = [self._bos_id]
+        ids = [self._bos_id, *self.text_ids(text)]
+        if not self._repeats_bos and ids[1:2] == [self._bos_id]:
+            del ids[0]
+        return ids
+
+    @property
+    def bos_id(self) -> int:
+        """The id that begins every text."""
+        return self._bos_id
+
+    def text_ids(self, text: str) -> list[int]:
+        """Return the ids of a part of a text as it stands, without <bos> and however many."""
+        ids: list[int] = []
         for part in self._parts(text):
             if isinstance(part, int):
                 ids.append(part)
             else:
                 ids.extend(self._subwords.ids(part))
-        if not self._repeats_bos and ids[1:2] == [self._bos_id]:
-            del ids[0]
         return ids
+
+    def id_of(self, piece: str) -> int | None:
+        """Return the id of a special piece; None where the vocabulary does not have it as one."""
+        ids = self.text_ids(piece)
+        return ids[0] if len(ids) == 1 and self._subwords.piece(ids[0]) == piece else None
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of ids; marks such as ``<bos>`` say nothing.
+
+        Bytes that are no UTF-8 become U+FFFD.
+        """
+        encoded = b"".join(_bytes_of(self._subwords.piece(token)) for token in ids)
+        return encoded.decode("utf-8", errors="replace")
 
     @staticmethod
     def _checked(prompt: str) -> str:
@@ -346,6 +374,22 @@ class _PieceSubwords:
         require_text_room(len(text), self._where)
         ids: list[int] = self._processor.EncodeAsIds(text)
         return ids
+
+    def piece(self, token: int) -> str | None:
+        """Return how the vocabulary spells an id, None past its end."""
+        if not 0 <= token < self._processor.GetPieceSize():
+            return None
+        spelled: str = self._processor.IdToPiece(token)
+        return spelled
+
+
+def _bytes_of(piece: str | None) -> bytes:
+    """Return what a piece of the vocabulary stands for."""
+    if piece is None or _MARK.fullmatch(piece):
+        return b""
+    if byte := _BYTE.fullmatch(piece):
+        return bytes.fromhex(byte[1])
+    return piece.replace(_SPACE, " ").encode()
 
 
 def _strings(metadata: Mapping[str, Any], key: str, where: str) -> Sequence[str]:

@@ -81,8 +81,8 @@ Gemma3Layer Gemma3Layer::load(const Scope & scope, const Gemma3Config & c, bool 
     };
 }
 
-ggml_tensor * Gemma3Layer::attention(Graph & graph, const Gemma3Config & c, const Gemma3Inputs & in,
-                                     ggml_tensor * x) const {
+ggml_tensor * Gemma3Layer::attention(Graph & graph, const Gemma3Config & c, const Gemma3Inputs & in, ggml_tensor * x,
+                                     const LayerCache * cache) const {
     ggml_context * ctx = graph.ctx();
     const int64_t tokens = x->ne[1];
     const float theta = is_global ? c.rope_theta_global : c.rope_theta_local;
@@ -100,12 +100,16 @@ ggml_tensor * Gemma3Layer::attention(Graph & graph, const Gemma3Config & c, cons
     ggml_tensor * k = rotate(rms(graph, heads(k_proj, c.num_kv_heads), k_norm, c.rms_norm_eps));
     ggml_tensor * v = heads(v_proj, c.num_kv_heads);
     ggml_tensor * mask = is_global || !in.window_mask ? in.causal_mask : in.window_mask;
-    ggml_tensor * o = attend(graph, {.q = q,
-                                     .k = k,
-                                     .v = v,
-                                     .mask = mask,
-                                     .scale = 1.0f / std::sqrt(c.query_pre_attn_scalar),
-                                     .activations = activation_type(q_proj.weight)});
+    HeadInputs heads_in{.q = q,
+                        .k = k,
+                        .v = v,
+                        .mask = mask,
+                        .scale = 1.0f / std::sqrt(c.query_pre_attn_scalar),
+                        .activations = activation_type(q_proj.weight)};
+    if (cache) {
+        heads_in = keep_tokens(graph, *cache, in.kept.length, in.positions, heads_in);
+    }
+    ggml_tensor * o = attend(graph, heads_in);
     return o_proj.build(graph, o);  // ne: [hidden, tokens]
 }
 
@@ -116,11 +120,11 @@ ggml_tensor * Gemma3Layer::mlp(Graph & graph, ggml_tensor * x) const {
     return down_proj.build(graph, ggml_mul(graph.ctx(), gate, up));  // ne: [hidden, tokens]
 }
 
-ggml_tensor * Gemma3Layer::build(Graph & graph, const Gemma3Config & c, const Gemma3Inputs & in,
-                                 ggml_tensor * x) const {
+ggml_tensor * Gemma3Layer::build(Graph & graph, const Gemma3Config & c, const Gemma3Inputs & in, ggml_tensor * x,
+                                 const LayerCache * cache) const {
     ggml_context * ctx = graph.ctx();
     const float eps = c.rms_norm_eps;
-    ggml_tensor * branch = attention(graph, c, in, rms(graph, x, input_norm, eps));
+    ggml_tensor * branch = attention(graph, c, in, rms(graph, x, input_norm, eps), cache);
     graph.probe("self_attn", branch);
     // A branch is normed before it is added; the stream itself stays raw, and grows past what F16 holds.
     x = ggml_add(ctx, x, rms(graph, branch, post_attn_norm, eps));
@@ -150,7 +154,9 @@ void Gemma3::build(Graph & graph, const Gemma3Inputs & in, const StateVisitor & 
     visit(0, graph.probe("embed_tokens", x));
     for (int64_t i = 0; i < config.num_layers; ++i) {
         const auto scope = graph.scope("layers." + std::to_string(i));
-        x = graph.probe("", layers[static_cast<size_t>(i)].build(graph, config, in, x));
+        const auto index = static_cast<size_t>(i);
+        const LayerCache * cache = in.kept.layers.empty() ? nullptr : &in.kept.layers[index];
+        x = graph.probe("", layers[index].build(graph, config, in, x, cache));
         if (i + 1 < config.num_layers) {
             visit(i + 1, x);
         }

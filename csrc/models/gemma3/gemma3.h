@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "nn/kept_tokens.h"
 #include "nn/linear.h"
 
 namespace ltx {
@@ -35,8 +36,9 @@ void check(const Gemma3Config & config);
 struct Gemma3Inputs {
     ggml_tensor * ids;                    // I32 [tokens]
     ggml_tensor * positions;              // I32 [tokens]
-    ggml_tensor * causal_mask;            // F16 [tokens, tokens]
-    ggml_tensor * window_mask = nullptr;  // F16 [tokens, tokens] of the local layers; null: the window cuts nothing
+    ggml_tensor * causal_mask;            // F16 [keys, tokens]; without a cache the keys are the tokens
+    ggml_tensor * window_mask = nullptr;  // F16 [keys, tokens] of the local layers; null: the window cuts nothing
+    KeptTokens kept;                      // of each layer, or empty
 };
 
 struct Gemma3Layer {
@@ -53,11 +55,13 @@ struct Gemma3Layer {
     static Gemma3Layer load(const Scope & scope, const Gemma3Config & config, bool is_global);
 
     // x: F32 [hidden, tokens] -> F32 [hidden, tokens]
-    ggml_tensor * build(Graph & graph, const Gemma3Config & config, const Gemma3Inputs & inputs, ggml_tensor * x) const;
+    // `cache`: of this layer, or null.
+    ggml_tensor * build(Graph & graph, const Gemma3Config & config, const Gemma3Inputs & inputs, ggml_tensor * x,
+                        const LayerCache * cache) const;
 
 private:
-    ggml_tensor * attention(Graph & graph, const Gemma3Config & config, const Gemma3Inputs & inputs,
-                            ggml_tensor * x) const;
+    ggml_tensor * attention(Graph & graph, const Gemma3Config & config, const Gemma3Inputs & inputs, ggml_tensor * x,
+                            const LayerCache * cache) const;
     ggml_tensor * mlp(Graph & graph, ggml_tensor * x) const;
 };
 
@@ -76,6 +80,7 @@ struct Gemma3 {
 
     // Visits layers + 1 states: the scaled embedding, the residual stream after each layer but the last, and the normed
     // stream after the last.
+    // `inputs.kept` makes the tokens follow those of earlier runs.
     void build(Graph & graph, const Gemma3Inputs & inputs, const StateVisitor & visit) const;
 };
 

@@ -64,6 +64,9 @@ void check(const Gemma4Config & c) {
         throw ConfigError("text encoder: global_layers lists ", c.global_layers.size(), " layers, expected ",
                           c.num_layers);
     }
+    if (!(c.final_logit_softcap >= 0.0f) || !std::isfinite(c.final_logit_softcap)) {
+        throw ConfigError("text encoder: final_logit_softcap must be at least 0, found ", c.final_logit_softcap);
+    }
     if (c.pad_id < 0 || c.pad_id >= c.vocab_size) {
         throw ConfigError("text encoder: pad_id must be 0 to ", c.vocab_size - 1, ", found ", c.pad_id);
     }
@@ -108,8 +111,8 @@ Gemma4Layer Gemma4Layer::load(const Scope & scope, const Gemma4Config & c, bool 
     return layer;
 }
 
-ggml_tensor * Gemma4Layer::attention(Graph & graph, const Gemma4Config & c, const Gemma4Inputs & in,
-                                     ggml_tensor * x) const {
+ggml_tensor * Gemma4Layer::attention(Graph & graph, const Gemma4Config & c, const Gemma4Inputs & in, ggml_tensor * x,
+                                     const LayerCache * cache) const {
     ggml_context * ctx = graph.ctx();
     const Gemma4Heads & kind = is_global ? c.global : c.local;
     const int64_t tokens = x->ne[1];
@@ -130,12 +133,16 @@ ggml_tensor * Gemma4Layer::attention(Graph & graph, const Gemma4Config & c, cons
     // Values are normed without a weight and never rotated; shared ones are the keys before their own norm.
     ggml_tensor * v = ggml_rms_norm(ctx, v_proj ? heads(*v_proj, kind.num_kv_heads) : keys, c.rms_norm_eps);
     ggml_tensor * mask = is_global || !in.window_mask ? in.causal_mask : in.window_mask;
-    ggml_tensor * o = attend(graph, {.q = q,
-                                     .k = k,
-                                     .v = v,
-                                     .mask = mask,
-                                     .scale = 1.0f,  // the norms of queries and keys have it in their weights
-                                     .activations = activation_type(q_proj.weight)});
+    HeadInputs heads_in{.q = q,
+                        .k = k,
+                        .v = v,
+                        .mask = mask,
+                        .scale = 1.0f,  // the norms of queries and keys have it in their weights
+                        .activations = activation_type(q_proj.weight)};
+    if (cache) {
+        heads_in = keep_tokens(graph, *cache, in.kept.length, in.positions, heads_in);
+    }
+    ggml_tensor * o = attend(graph, heads_in);
     return o_proj.build(graph, o);  // ne: [hidden, tokens]
 }
 
@@ -146,11 +153,11 @@ ggml_tensor * Gemma4Layer::mlp(Graph & graph, ggml_tensor * x) const {
     return down_proj.build(graph, ggml_mul(graph.ctx(), gate, up));  // ne: [hidden, tokens]
 }
 
-ggml_tensor * Gemma4Layer::build(Graph & graph, const Gemma4Config & c, const Gemma4Inputs & in,
-                                 ggml_tensor * x) const {
+ggml_tensor * Gemma4Layer::build(Graph & graph, const Gemma4Config & c, const Gemma4Inputs & in, ggml_tensor * x,
+                                 const LayerCache * cache) const {
     ggml_context * ctx = graph.ctx();
     const float eps = c.rms_norm_eps;
-    ggml_tensor * branch = attention(graph, c, in, rms(graph, x, input_norm, eps));
+    ggml_tensor * branch = attention(graph, c, in, rms(graph, x, input_norm, eps), cache);
     graph.probe("self_attn", branch);
     x = ggml_add(ctx, x, rms(graph, branch, post_attn_norm, eps));
     branch = graph.probe("mlp", mlp(graph, rms(graph, x, pre_ff_norm, eps)));
@@ -181,7 +188,9 @@ void Gemma4::build(Graph & graph, const Gemma4Inputs & in, const StateVisitor & 
     visit(0, graph.probe("embed_tokens", x));
     for (int64_t i = 0; i < config.num_layers; ++i) {
         const auto scope = graph.scope("layers." + std::to_string(i));
-        x = graph.probe("", layers[static_cast<size_t>(i)].build(graph, config, in, x));
+        const auto index = static_cast<size_t>(i);
+        const LayerCache * cache = in.kept.layers.empty() ? nullptr : &in.kept.layers[index];
+        x = graph.probe("", layers[index].build(graph, config, in, x, cache));
         if (i + 1 < config.num_layers) {
             visit(i + 1, x);
         }

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "nn/kept_tokens.h"
 #include "nn/linear.h"
 
 namespace ltx {
@@ -35,6 +36,7 @@ struct Gemma4Config {
     float embedding_scale;
     std::vector<int32_t> placeholder_ids;  // of pictures and sounds: written in a prompt they are embedded as `pad_id`
     int32_t pad_id;
+    float final_logit_softcap;  // logits of tokens stay below it; 0: they are not bounded
 };
 
 // Throws ConfigError for values that no graph can be built from.
@@ -47,8 +49,9 @@ std::vector<float> rope_divisors(const Gemma4Heads & heads);
 struct Gemma4Inputs {
     ggml_tensor * ids;                    // I32 [tokens]
     ggml_tensor * positions;              // I32 [tokens]
-    ggml_tensor * causal_mask;            // F16 [tokens, tokens]
-    ggml_tensor * window_mask = nullptr;  // F16 [tokens, tokens] of the local layers; null: the window cuts nothing
+    ggml_tensor * causal_mask;            // F16 [keys, tokens]; without a cache the keys are the tokens
+    ggml_tensor * window_mask = nullptr;  // F16 [keys, tokens] of the local layers; null: the window cuts nothing
+    KeptTokens kept;                      // of each layer, or empty
     ggml_tensor * local_divisors;         // F32 [local head_dim / 2]
     ggml_tensor * global_divisors;        // F32 [global head_dim / 2]
 };
@@ -70,11 +73,13 @@ struct Gemma4Layer {
     static Gemma4Layer load(const Scope & scope, const Gemma4Config & config, bool is_global);
 
     // x: F32 [hidden, tokens] -> F32 [hidden, tokens]
-    ggml_tensor * build(Graph & graph, const Gemma4Config & config, const Gemma4Inputs & inputs, ggml_tensor * x) const;
+    // `cache`: of this layer, or null.
+    ggml_tensor * build(Graph & graph, const Gemma4Config & config, const Gemma4Inputs & inputs, ggml_tensor * x,
+                        const LayerCache * cache) const;
 
 private:
-    ggml_tensor * attention(Graph & graph, const Gemma4Config & config, const Gemma4Inputs & inputs,
-                            ggml_tensor * x) const;
+    ggml_tensor * attention(Graph & graph, const Gemma4Config & config, const Gemma4Inputs & inputs, ggml_tensor * x,
+                            const LayerCache * cache) const;
     ggml_tensor * mlp(Graph & graph, ggml_tensor * x) const;
 };
 
@@ -93,6 +98,7 @@ struct Gemma4 {
 
     // Visits layers + 1 states: the scaled embedding, the residual stream after each layer but the last, and the normed
     // stream after the last.
+    // `inputs.kept` makes the tokens follow those of earlier runs.
     void build(Graph & graph, const Gemma4Inputs & inputs, const StateVisitor & visit) const;
 };
 

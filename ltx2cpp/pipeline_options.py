@@ -21,7 +21,8 @@ class PipelineOptions(TypedDict, total=False):
         device: "cpu", "cuda", "cuda:1" or "auto" (default).
         weight_type: "file" (default) computes with the weights as stored; "f32", "f16", "bf16",
             "q8_0", "q6_k", "q5_k" or "q4_k" converts them on load.
-        threads: threads of the CPU; None takes the physical cores.
+        threads: threads of the CPU; None takes the cores that this process may use, no more
+            than its container's quota fills.
         observer: receives phases, steps and progress.
         loras: LoRAs to apply; several add up.
         lora_mode: "merge" adds them to the weights on load, which costs time then and nothing per

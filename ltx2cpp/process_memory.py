@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+
+from ltx2cpp.control_groups import groups_of, lines_of, number_in
 
 # A group without a limit of its own has a number near 2^63 in version 1, and a word in version 2.
 _NO_LIMIT_BYTES = 1 << 60
@@ -58,16 +60,16 @@ def available_bytes(root: Path = Path("/")) -> int:
 
 def _rooms_of_groups(root: Path) -> Iterator[int]:
     """Yield what each limited group has left, this process's own and all around it, at least 1."""
-    for folder in _groups(root):
+    for folder in groups_of(root, "memory"):
         # Version 2, then version 1. "high" does not kill but slows a process to a crawl.
         limits = [
             limit
             for name in ("memory.max", "memory.high", "memory.limit_in_bytes")
-            if 0 < (limit := _number(folder / name)) < _NO_LIMIT_BYTES
+            if 0 < (limit := number_in(folder / name)) < _NO_LIMIT_BYTES
         ]
         if not limits:
             continue
-        usage = _number(folder / "memory.current") or _number(folder / "memory.usage_in_bytes")
+        usage = number_in(folder / "memory.current") or number_in(folder / "memory.usage_in_bytes")
         statistics = folder / "memory.stat"
         # Version 1 counts the groups inside apart.
         reclaimable = _plain_field(statistics, "total_inactive_file")
@@ -76,68 +78,9 @@ def _rooms_of_groups(root: Path) -> Iterator[int]:
         yield max(min(limits) - max(usage - reclaimable, 0), 1)
 
 
-def _groups(root: Path) -> Iterator[Path]:
-    """Yield the folders of the memory groups that hold this process, innermost first."""
-    mounts = list(_mounts(root))
-    for line in _lines(root / "proc/self/cgroup"):
-        # hierarchy:controllers:path; version 2 names no controllers.
-        number, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        version_2 = number == "0" and not controllers
-        if not version_2 and "memory" not in controllers.split(","):
-            continue
-        for inside, folder, mounted_version_2 in mounts:
-            if mounted_version_2 is version_2:
-                yield from _upwards(folder, _relative(path, inside))
-
-
-def _mounts(root: Path) -> Iterator[tuple[str, Path, bool]]:
-    """Yield the group that each mounted hierarchy shows as its root, where, and if version 2."""
-    for line in _lines(root / "proc/self/mountinfo"):
-        fields, _, tail = line.partition(" - ")
-        parts, kind = fields.split(), tail.split()
-        if len(parts) < 5 or not kind:
-            continue
-        memory = kind[0] == "cgroup" and "memory" in kind[-1].split(",")
-        if kind[0] == "cgroup2" or memory:
-            yield parts[3], root / parts[4].lstrip("/"), kind[0] == "cgroup2"
-
-
-def _relative(path: str, inside: str) -> PurePosixPath:
-    """Return a group's path below the group that a mount shows as its root.
-
-    A container may see a path of the host; its own group is the root of the mount then.
-    """
-    try:
-        relative = PurePosixPath(path).relative_to(inside)
-    except ValueError:
-        return PurePosixPath()
-    return PurePosixPath() if ".." in relative.parts else relative
-
-
-def _upwards(folder: Path, relative: PurePosixPath) -> Iterator[Path]:
-    for parent in (relative, *relative.parents):
-        yield folder / parent
-        if parent == PurePosixPath():
-            return
-
-
-def _number(path: Path) -> int:
-    """Return the number that a file holds, 0 for none."""
-    lines = _lines(path)
-    return int(lines[0]) if lines and lines[0].isascii() and lines[0].isdecimal() else 0
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except (OSError, ValueError):
-        return []
-
-
 def _plain_field(path: Path, name: str) -> int | None:
     """Return a number of a file of lines of a name and a number, or None."""
-    for line in _lines(path):
+    for line in lines_of(path):
         key, _, value = line.partition(" ")
         if key == name and value.isascii() and value.isdecimal():
             return int(value)
@@ -146,7 +89,7 @@ def _plain_field(path: Path, name: str) -> int | None:
 
 def _field(path: Path, name: str) -> int:
     """Return a number of kilobytes of a file of named lines, in bytes."""
-    for line in _lines(path):
+    for line in lines_of(path):
         if line.startswith(name):
             return int(line.split()[1]) * 1024
     return 0

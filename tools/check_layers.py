@@ -65,7 +65,9 @@ PYTHON_LAYERS = {
     "printable": Layer(frozenset()),
     "errors": Layer(frozenset({"printable"})),
     "paths": Layer(frozenset({"errors"})),
-    "process_memory": Layer(frozenset()),
+    "control_groups": Layer(frozenset()),
+    "process_memory": Layer(frozenset({"control_groups"})),
+    "processors": Layer(frozenset({"control_groups"}), (_CORE_MODULE,)),
     "room": Layer(frozenset({"errors"})),
     "atomic": Layer(frozenset({"errors", "paths"})),
     "numeric": Layer(frozenset({"errors"})),
@@ -78,7 +80,9 @@ PYTHON_LAYERS = {
     "config": Layer(_FILES, _ARRAYS),
     "text": Layer(frozenset({"errors", "room"}), (*_ARRAYS, "tokenizers", "sentencepiece")),
     "model": Layer(_MODEL, _ARRAYS),
-    "convert": Layer(_MODEL | {"atomic", "model", "room"}, (*_ARRAYS, "gguf", _CORE_MODULE)),
+    "convert": Layer(
+        _MODEL | {"atomic", "model", "processors", "room"}, (*_ARRAYS, "gguf", _CORE_MODULE)
+    ),
     # Media know clips, not models.
     "media": Layer(
         _VALUES | {"atomic", "process_memory", "room"},
@@ -91,7 +95,9 @@ PYTHON_LAYERS = {
     # Arithmetic on needs; who needs what is asked of the networks above.
     "memory": Layer(frozenset({"errors", "latents", "options", "process_memory"})),
     "networks": Layer(
-        _GENERATION | _MODEL | {"atomic", "media", "memory", "model", "printable", "sampling"},
+        _GENERATION
+        | _MODEL
+        | {"atomic", "media", "memory", "model", "printable", "processors", "sampling"},
         (*_ARRAYS, "safetensors", _CORE_MODULE),
     ),
     # The only room that reaches the network; what it asks for is named by the user.

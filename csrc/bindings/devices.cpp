@@ -74,6 +74,8 @@ void register_devices(py::module_ & module) {
     module.def("set_stopping", &set_stopping, py::arg("stop"),
                "While set, computations under way end with Cancelled within a fraction of a second, and none begins.");
 
+    module.def("physical_cores", &physical_cores, "Counts the cores that this process may run on.");
+
     module.def(
         "devices",
         [] {

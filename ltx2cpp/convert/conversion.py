@@ -39,6 +39,7 @@ from ltx2cpp.model.overwriting import files_of_model, is_among
 from ltx2cpp.model.quantization import Recipe, parse_recipe, target_dtype
 from ltx2cpp.model.source import Source
 from ltx2cpp.paths import is_folder
+from ltx2cpp.processors import default_threads
 from ltx2cpp.room import starting_thread
 
 logger = logging.getLogger("ltx2cpp")
@@ -174,7 +175,7 @@ def convert(
             would suffer keep a wider type (see `ltx2cpp.model.quantization`).
         on_progress: called with (source bytes done, source bytes in all) many times a second; an
             exception it raises ends the conversion and leaves no file.
-        threads: how many threads quantise; None takes as many as there are physical cores.
+        threads: how many threads quantise; None takes the cores that this process may use.
 
     Returns:
         what was written.
@@ -204,7 +205,7 @@ def convert(
     )
     requantized = _warn_about_requantizing(items, recipe, model.path)
     _check_space(final_file(destination), items)
-    threads = threads or _core.Device("cpu").threads
+    threads = threads or default_threads()
     source_bytes = sum(item.weight.info.size_bytes for item in items)
     done_bytes = 0
     outputs = [item.output for item in items]

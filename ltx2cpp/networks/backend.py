@@ -17,6 +17,7 @@ from ltx2cpp.networks.finite import check_finite
 from ltx2cpp.networks.lazy import LazyNetwork
 from ltx2cpp.options import LoraMode, Offload, check_weight_type
 from ltx2cpp.process_memory import available_bytes
+from ltx2cpp.processors import default_threads
 
 if TYPE_CHECKING:
     from ltx2cpp.model.components import Component
@@ -53,7 +54,7 @@ class Backend:
     Args:
         device: "cpu", "cuda", "cuda:N" or "auto".
         weight_type: "file" keeps weights as stored; another name converts them on load.
-        threads: None takes the physical cores.
+        threads: None takes the cores that this process may use, no more than a quota fills.
         observer: receives the loading phases.
         lora_mode: how LoRAs are added to the weights.
 
@@ -77,7 +78,7 @@ class Backend:
         weight_type = check_weight_type(weight_type)
         if threads is not None and (type(threads) is not int or not 1 <= threads <= 1024):
             raise ArgumentError(f"threads: expected 1 to 1024 or None, found {threads!r}")
-        self.device = _core.Device(device, threads)
+        self.device = _core.Device(device, threads or default_threads())
         if not self.device.runs_custom_ops:
             logger.warning(
                 "%s: this build's kernels cannot run there (no hook in its ggml, or built without"

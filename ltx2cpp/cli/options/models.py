@@ -68,7 +68,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "--device", default="auto", help="cpu, cuda, cuda:1 or auto (default: auto)"
     )
     machine.add_argument(
-        "-t", "--threads", type=int, metavar="N", help="CPU threads (default: physical cores)"
+        "-t", "--threads", type=int, metavar="N", help="CPU threads (default: cores it may use)"
     )
     machine.add_argument(
         "--weight-type",

@@ -1,6 +1,7 @@
 """Commands whose address space ends: each ends with exit code 0 or 4, and with one sentence.
 
     python tools/checks/address_space.py FIXTURES_A
+    python tools/checks/address_space.py FIXTURES_A --commands generate,given --steps 20
 
 The limit is set after all imports, from --first MiB above what the process has by then upward, by
 --stride MiB. Each run is forked off a process that has imported everything. Prints how often each
@@ -25,6 +26,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 _DONE, _NO_MEMORY = 0, 4
 _POLL_S = 0.002
@@ -76,6 +79,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=8, help="MiB of the first limit")
     parser.add_argument("--steps", type=int, default=300, help="limits for each command")
     parser.add_argument("--stride", type=int, default=1, help="MiB from one limit to the next")
+    parser.add_argument("--commands", help="comma-separated (default: all)")
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds that a run waits")
     arguments = parser.parse_args()
     for module in _MODULES:
@@ -83,7 +87,11 @@ def main() -> int:
     wrong = 0
     with tempfile.TemporaryDirectory() as folder:
         commands = _commands(arguments.fixtures, Path(folder))
-        for name, variants in commands.items():
+        chosen = arguments.commands.split(",") if arguments.commands else list(commands)
+        if unknown := sorted(set(chosen) - set(commands)):
+            parser.error(f"unknown commands: {', '.join(unknown)}")
+        for name in chosen:
+            variants = commands[name]
             outcomes = collections.Counter[str]()
             for step in range(arguments.steps):
                 mib = arguments.first + step * arguments.stride
@@ -106,6 +114,8 @@ def _commands(fixtures: Path, folder: Path) -> dict[str, list[list[str]]]:
     clip = ["--steps", "1", "-s", "1", *usual]
     tiny = ["generate", "a red circle", *files, "-W", "64", "-H", "64", "--num-frames", "9", *clip]
     demo = ["generate", "a red circle", *clip]
+    longer = ["generate", "a red circle", *files, "--extend", "0.4", *clip]
+    picture, video = _make_media(folder)
     return {
         "generate": [
             [*demo, "-o", str(folder / "demo.webp")],
@@ -113,9 +123,29 @@ def _commands(fixtures: Path, folder: Path) -> dict[str, list[list[str]]]:
             [*demo, "-o", str(folder / "demo.mp4")],
             [*tiny, "-o", str(folder / "tiny.mp4")],
         ],
+        "given": [
+            [*tiny, "--image", picture, "-o", str(folder / "given.webp")],
+            [*longer, "--video", video, "-o", str(folder / "given.mp4")],
+            [*tiny, "--audio-in", video, "-o", str(folder / "given.mp4")],
+            [*demo, "--image", video, "-o", str(folder / "given.png")],
+        ],
         "convert": [["convert", model, str(folder / "m.gguf"), "--type", "q8_0", "-q"]],
         "encode": [["encode", "a red circle", *files, *usual, "-o", str(folder / "e.safetensors")]],
     }
+
+
+def _make_media(folder: Path) -> tuple[str, str]:
+    """Write a picture and a clip with sound; returns their names."""
+    from PIL import Image
+
+    from ltx2cpp import media
+    from ltx2cpp.values import Audio
+
+    picture, video = folder / "fox.jpg", folder / "fox.mp4"
+    Image.new("RGB", (640, 480), "red").save(picture)
+    sound = Audio(np.zeros((2, 24000), np.float32), 48000)
+    media.save_video(video, [np.zeros((9, 64, 96, 3), np.uint8)], frame_rate=24, audio=sound)
+    return str(picture), str(video)
 
 
 def _run(words: list[str], more_bytes: int, timeout_s: float, folder: Path) -> Outcome:

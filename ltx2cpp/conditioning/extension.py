@@ -32,7 +32,8 @@ class Extension:
 
     Attributes:
         name: what messages call the given clip.
-        given_frames: its frames, uint8 (n, height, width, 3) at their own size.
+        given_frames: its frames (n, height, width, 3) at their own size, levels 0..255 as uint8, or
+            as float32 where they are codes of HDR.
         audio: its sound, or None.
         frame_rate: its frames per second.
         overlap: how many of its frames are generated again and held, 8 k + 1.
@@ -41,7 +42,7 @@ class Extension:
     """
 
     name: str
-    given_frames: ByteArray
+    given_frames: ByteArray | FloatArray
     audio: Audio | None
     frame_rate: float
     overlap: int
@@ -89,11 +90,14 @@ class Extension:
         samples = self.audio.samples[:, start:end]
         return Audio(samples, rate) if samples.shape[1] else None
 
-    def frames(self, generated: Iterator[ByteArray], shape: ClipShape) -> Iterator[ByteArray]:
+    def frames(
+        self, generated: Iterator[ByteArray | FloatArray], shape: ClipShape
+    ) -> Iterator[ByteArray | FloatArray]:
         """Yield the frames of old and new in order, each once.
 
         Args:
-            generated: chunks of the generated clip, the overlap included.
+            generated: chunks of the generated clip, the overlap included: uint8, or codes 0..1 of
+                HDR.
             shape: shape of the generated clip.
         """
         if self.before:
@@ -102,7 +106,8 @@ class Extension:
             pixels = fit_frames(
                 self.given_frames[start : start + _CHUNK], shape.width, shape.height
             )
-            yield np.rint(pixels).astype(np.uint8)
+            is_high = self.given_frames.dtype == np.float32
+            yield pixels / np.float32(255) if is_high else np.rint(pixels).astype(np.uint8)
         if not self.before:
             yield from _without(generated, self.overlap)
 
@@ -156,7 +161,9 @@ def read_extension(
     )
 
 
-def _first(chunks: Iterator[ByteArray], count: int) -> Iterator[ByteArray]:
+def _first(
+    chunks: Iterator[ByteArray | FloatArray], count: int
+) -> Iterator[ByteArray | FloatArray]:
     # All chunks are asked for, so that the decoder comes to its end.
     for chunk in chunks:
         if count > 0:
@@ -164,7 +171,9 @@ def _first(chunks: Iterator[ByteArray], count: int) -> Iterator[ByteArray]:
         count -= len(chunk)
 
 
-def _without(chunks: Iterator[ByteArray], count: int) -> Iterator[ByteArray]:
+def _without(
+    chunks: Iterator[ByteArray | FloatArray], count: int
+) -> Iterator[ByteArray | FloatArray]:
     for chunk in chunks:
         if count < len(chunk):
             yield chunk[max(count, 0) :]

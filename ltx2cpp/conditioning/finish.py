@@ -11,7 +11,7 @@ from ltx2cpp.conditioning.items import Condition, Extend, Foley
 from ltx2cpp.conditioning.placement import Placement
 from ltx2cpp.conditioning.reading import READ, Reading
 from ltx2cpp.latents import ClipShape
-from ltx2cpp.values import Audio, ByteArray
+from ltx2cpp.values import Audio, ByteArray, FloatArray
 
 
 class Finish(Protocol):
@@ -19,14 +19,14 @@ class Finish(Protocol):
 
     Attributes:
         decodes_video: whether it needs the generated pictures.
-        given_frames: uint8 (n, height, width, 3) that it holds in memory, or None.
+        given_frames: levels (n, height, width, 3) that it holds in memory, or None.
     """
 
     @property
     def decodes_video(self) -> bool: ...
 
     @property
-    def given_frames(self) -> ByteArray | None: ...
+    def given_frames(self) -> ByteArray | FloatArray | None: ...
 
     def size(self, shape: ClipShape) -> tuple[int, int, int]:
         """Return frames, height and width of the finished clip.
@@ -35,7 +35,9 @@ class Finish(Protocol):
             shape: shape of the clip as it is decoded.
         """
 
-    def frames(self, generated: Iterator[ByteArray], shape: ClipShape) -> Iterator[ByteArray]:
+    def frames(
+        self, generated: Iterator[ByteArray | FloatArray], shape: ClipShape
+    ) -> Iterator[ByteArray | FloatArray]:
         """Yield the frames of the finished clip in chunks (n, height, width, 3).
 
         Args:
@@ -59,7 +61,7 @@ class GivenClip(Finish, Protocol):
     def name(self) -> str: ...
 
     @property
-    def given_frames(self) -> ByteArray: ...
+    def given_frames(self) -> ByteArray | FloatArray: ...
 
     def generated_frames(self, num_frames: int | None) -> int:
         """Return how many frames are generated, 8 k + 1.
@@ -85,7 +87,9 @@ class WholeClip:
         """Return frames, height and width of the generated clip."""
         return shape.num_frames, shape.height, shape.width
 
-    def frames(self, generated: Iterator[ByteArray], shape: ClipShape) -> Iterator[ByteArray]:
+    def frames(
+        self, generated: Iterator[ByteArray | FloatArray], shape: ClipShape
+    ) -> Iterator[ByteArray | FloatArray]:
         """Return the generated frames."""
         return generated
 

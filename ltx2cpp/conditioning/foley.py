@@ -14,7 +14,7 @@ from ltx2cpp.conditioning.placement import Kind, Placement, name_of
 from ltx2cpp.conditioning.reading import READ, Reading, picked
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.latents import TIME_FACTOR, ClipShape
-from ltx2cpp.values import Audio, ByteArray
+from ltx2cpp.values import Audio, ByteArray, FloatArray
 
 logger = logging.getLogger("ltx2cpp")
 
@@ -32,7 +32,7 @@ class Footage:
     """
 
     name: str
-    given_frames: ByteArray
+    given_frames: ByteArray | FloatArray
 
     decodes_video = False
 
@@ -56,7 +56,9 @@ class Footage:
             pictures = picked(pictures, [min(index, last) for index in range(count)])
         return Placement(Kind.SOURCE, self.name, pictures, new_video=False)
 
-    def frames(self, generated: Iterator[ByteArray], shape: ClipShape) -> Iterator[ByteArray]:
+    def frames(
+        self, generated: Iterator[ByteArray | FloatArray], shape: ClipShape
+    ) -> Iterator[ByteArray | FloatArray]:
         """Yield the given frames in order."""
         for start in range(0, len(self.given_frames), _CHUNK):
             yield self.given_frames[start : start + _CHUNK]
@@ -94,7 +96,7 @@ def read_footage(
     return Footage(name, _even(name, frames))
 
 
-def _even(name: str, frames: ByteArray) -> ByteArray:
+def _even(name: str, frames: ByteArray | FloatArray) -> ByteArray | FloatArray:
     """Return frames without their last row and column where those are odd.
 
     The pictures are written at their own size, and video halves the resolution of colours.

@@ -29,6 +29,8 @@ from ltx2cpp.conditioning.slots import Anchors, Slots
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.latents import AUDIO_LATENT_RATE_HZ, SPACE_FACTOR, TIME_FACTOR, ClipShape
 from ltx2cpp.media import (
+    exr_clip_size,
+    exr_files,
     fit_frames,
     inspect_video,
     own_rate,
@@ -238,6 +240,7 @@ def place(
 def own_frame_rate(conditions: Sequence[Condition]) -> float | None:
     """Return the frame rate of the first clip that is given as a file, None where none is.
 
+    EXR files have none: each is a frame of the clip.
     A clip that is retaken, made longer or given a sound goes before those that are only shown.
 
     Args:
@@ -249,7 +252,7 @@ def own_frame_rate(conditions: Sequence[Condition]) -> float | None:
     clips = [each for each in conditions if not isinstance(each, ImageCondition)]
     clips.sort(key=lambda each: isinstance(each, (ReferenceVideo, VideoCondition)))
     for clip in clips:
-        if not isinstance(clip.video, np.ndarray):
+        if not isinstance(clip.video, np.ndarray) and exr_files(clip.video) is None:
             return float(own_rate(clip.video))
     return None
 
@@ -274,6 +277,8 @@ def source_size(conditions: Sequence[Condition], frame_rate: float) -> tuple[int
         return None
     if isinstance(condition.video, np.ndarray):
         frames, height, width, _ = condition.video.shape
+    elif (files := exr_files(condition.video)) is not None:
+        width, height, frames = exr_clip_size(files)
     else:
         facts = inspect_video(condition.video, frame_rate=frame_rate)
         frames, height, width = facts.num_frames, facts.height, facts.width
@@ -404,7 +409,7 @@ def _place_retake(retake: Retake, shape: ClipShape, reading: Reading) -> Placeme
     )
 
 
-def _whole_chunks(name: str, frames: ByteArray) -> ByteArray:
+def _whole_chunks(name: str, frames: ByteArray | FloatArray) -> ByteArray | FloatArray:
     count = (len(frames) - 1) // TIME_FACTOR * TIME_FACTOR + 1
     if count < len(frames):
         logger.warning(

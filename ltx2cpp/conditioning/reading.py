@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -15,11 +16,14 @@ from ltx2cpp.media import (
     Hdr,
     SourceVideo,
     compress_picture,
+    exr_files,
     is_exr,
     outline_audio,
+    outline_exr_clip,
     outline_video,
     read_audio,
     read_exr,
+    read_exr_clip,
     read_picture,
     read_video,
 )
@@ -47,17 +51,25 @@ class TakeAudio(Protocol):
     ) -> Audio: ...
 
 
+class TakeExr(Protocol):
+    """See `ltx2cpp.media.read_exr_clip`."""
+
+    def __call__(self, files: Sequence[Path], hdr: Hdr, max_frames: int | None) -> FloatArray: ...
+
+
 @dataclass(frozen=True)
 class Reading:
     """How given clips and sounds are taken.
 
     Attributes:
         video, audio: what takes a file.
+        exr: what takes a clip of EXR files.
         hdr: how pictures are high dynamic range; None for display colours.
     """
 
     video: TakeVideo
     audio: TakeAudio
+    exr: TakeExr
     hdr: Hdr | None = None
 
     def picture(self, name: str, picture: Picture, crf: int) -> ByteArray | FloatArray:
@@ -93,28 +105,32 @@ class Reading:
 
     def source(
         self, video: Video, frame_rate: float, max_frames: int | None, *, with_audio: bool = False
-    ) -> tuple[ByteArray, Audio | None]:
-        """Return the first frames of a video, uint8 (n, height, width, 3), and its sound.
+    ) -> tuple[ByteArray | FloatArray, Audio | None]:
+        """Return the first frames of a video (n, height, width, 3), levels 0..255, and its sound.
+
+        They are uint8; those of EXR files are float32, as of `picture`.
 
         Args:
-            video: file or frames.
+            video: file, a name for EXR files (`exr_files`), or frames.
             frame_rate: frames per second that those of a file are taken at; others have it already.
             max_frames: how many are taken; None takes all.
             with_audio: take the sound of a file too.
         """
         if isinstance(video, np.ndarray):
             return video[:max_frames], None
+        if self.hdr is not None and (files := exr_files(video)) is not None:
+            return self.exr(files, self.hdr, max_frames), None
         source = self.video(
             video, max_frames=max_frames, with_audio=with_audio, frame_rate=frame_rate
         )
         return source.frames, source.audio
 
 
-READ = Reading(read_video, read_audio)
-OUTLINED = Reading(outline_video, outline_audio)
+READ = Reading(read_video, read_audio, read_exr_clip)
+OUTLINED = Reading(outline_video, outline_audio, outline_exr_clip)
 
 
-def picked(frames: ByteArray, indices: Sequence[int]) -> ByteArray:
+def picked(frames: ByteArray | FloatArray, indices: Sequence[int]) -> ByteArray | FloatArray:
     """Return some of the frames.
 
     Those of an outline, which share their memory, go on sharing it.

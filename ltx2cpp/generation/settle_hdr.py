@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ltx2cpp.conditioning import Condition, ImageCondition, ReferenceVideo
+import numpy as np
+
+from ltx2cpp.conditioning import Condition, Foley, ImageCondition, ReferenceVideo
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.generation.plan import ModelDefaults
 from ltx2cpp.generation.presets import Preset
 from ltx2cpp.generation.request import GenerationArguments
-from ltx2cpp.media import Hdr, HdrCurve, parse_hdr_space
+from ltx2cpp.media import Hdr, HdrCurve, exr_files, parse_hdr_space
 
 
 def settle_hdr(arguments: GenerationArguments, preset: Preset, model: ModelDefaults) -> Hdr | None:
@@ -32,19 +34,36 @@ def settle_hdr(arguments: GenerationArguments, preset: Preset, model: ModelDefau
 
 
 def check_hdr_conditions(hdr: Hdr | None, conditions: Sequence[Condition]) -> None:
-    """Refuse given clips, which hold display colours; an IC-LoRA for HDR translates a reference.
+    """Refuse clips of EXR files without HDR, and others with it.
+
+    An IC-LoRA for HDR translates a reference of display colours.
 
     Raises:
-        ArgumentError: such a clip is given.
+        ArgumentError: a clip does not fit.
     """
-    if hdr is None:
-        return
-    fits: tuple[type, ...] = (ImageCondition,)
-    if hdr.curve is HdrCurve.LOGC3:
-        fits = (ImageCondition, ReferenceVideo)
     for condition in conditions:
-        if not isinstance(condition, fits):
+        if isinstance(condition, ImageCondition):
+            continue
+        kind, clip = type(condition).__name__, condition.video
+        is_high = not isinstance(clip, np.ndarray) and exr_files(clip) is not None
+        if hdr is None:
+            if is_high:
+                raise ArgumentError(
+                    f"{kind}: {clip} is a clip of EXR files, whose colours have to be named: give "
+                    "hdr (--hdr) as SRGB_LINEAR, ACESCG or ACESCCT"
+                )
+            continue
+        if isinstance(condition, Foley):
+            raise ArgumentError("hdr: Foley leaves the pictures as they are; leave hdr (--hdr) out")
+        translated = hdr.curve is HdrCurve.LOGC3 and isinstance(condition, ReferenceVideo)
+        if is_high and translated:
             raise ArgumentError(
-                f"hdr: {type(condition).__name__} takes a clip, which holds display colours and "
-                "does not go with HDR; give pictures as EXR files, or leave hdr (--hdr) out"
+                f"hdr: the IC-LoRA for HDR translates display colours, and {clip} is a clip of EXR "
+                "files; give the reference as a video"
+            )
+        if not is_high and not translated:
+            raise ArgumentError(
+                f"hdr: {kind} takes a clip, which holds display colours and does not go with HDR; "
+                "give it as EXR files (their folder, or a name as shot_%04d.exr), or leave hdr "
+                "(--hdr) out"
             )

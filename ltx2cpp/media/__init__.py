@@ -12,6 +12,12 @@ from ltx2cpp.media.clips import (
     read_video,
 )
 from ltx2cpp.media.exr import is_exr, read_exr
+from ltx2cpp.media.exr_clips import (
+    exr_clip_size,
+    exr_files,
+    outline_exr_clip,
+    read_exr_clip,
+)
 from ltx2cpp.media.formats import OutputFormat, check_output, output_format
 from ltx2cpp.media.frame_rate import exact_frame_rate
 from ltx2cpp.media.given_pixels import as_frames, as_picture, holds_pixels
@@ -44,6 +50,8 @@ __all__ = [
     "check_output",
     "compress_picture",
     "exact_frame_rate",
+    "exr_clip_size",
+    "exr_files",
     "exr_folder",
     "fit_frames",
     "holds_pixels",
@@ -51,12 +59,14 @@ __all__ = [
     "is_animation",
     "is_exr",
     "outline_audio",
+    "outline_exr_clip",
     "outline_video",
     "output_format",
     "own_rate",
     "parse_hdr_space",
     "read_audio",
     "read_exr",
+    "read_exr_clip",
     "read_latents",
     "read_parameters",
     "read_picture",

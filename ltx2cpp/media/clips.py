@@ -126,7 +126,7 @@ def outline_video(
     with decoding(name, av.FFmpegError):
         times = _read_times(path, name, stated, max_frames)
         count, picture = _count(times, max_frames), first_picture(path)
-        _check_room(count, picture, name)
+        check_frame_room(count, picture, name)
         audio = _audio(path, name, times, count, outline_stereo) if with_audio else None
     _mention_rate(times, name)
     frames = np.broadcast_to(picture, (count, *picture.shape))
@@ -245,7 +245,7 @@ def _stacked(pictures: Iterator[NDArray[np.uint8]], count: int, name: str) -> ND
     first = next(pictures, None)
     if first is None:
         raise ArgumentError(f"{name}: holds no frames")
-    _check_room(count, first, name)
+    check_frame_room(count, first, name)
     frames = np.empty((count, *first.shape), np.uint8)
     taken = 0
     for picture in itertools.islice(itertools.chain([first], pictures), count):
@@ -254,7 +254,12 @@ def _stacked(pictures: Iterator[NDArray[np.uint8]], count: int, name: str) -> ND
     return frames[:taken]
 
 
-def _check_room(count: int, picture: NDArray[np.uint8], name: str) -> None:
+def check_frame_room(count: int, picture: NDArray[Any], name: str) -> None:
+    """Check that there is memory for frames like a picture.
+
+    Raises:
+        DeviceMemoryError: there is not.
+    """
     available, needed = available_bytes(), count * picture.nbytes
     if 0 < available < needed:
         height, width, _ = picture.shape

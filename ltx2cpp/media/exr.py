@@ -95,6 +95,19 @@ def read_exr(path: str | os.PathLike[str], space: HdrSpace) -> FloatArray:
     return pixels
 
 
+def exr_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Return width and height of an EXR file.
+
+    Raises:
+        ArgumentError: the file cannot be read, or holds no flat picture.
+        OutputError: the package OpenEXR is not installed.
+    """
+    check_exr()
+    name = f"picture {os.fspath(path)}"
+    with decoding(name, RuntimeError, TypeError), open_regular(path) as stream:
+        return _size(_header(stream))
+
+
 def write_exr(path: Path, pixels: FloatArray, space: HdrSpace) -> None:
     """Write a picture in half floats, tagged with its primaries.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +14,16 @@ import tolerances
 from harness import compare
 from helpers.lora_writers import write_lora
 
-from ltx2cpp import LoraSpec, LTX2Pipeline, ModelFiles, ReferenceVideo, Retake
+from ltx2cpp import (
+    Extend,
+    Foley,
+    LoraSpec,
+    LTX2Pipeline,
+    ModelFiles,
+    ReferenceVideo,
+    Retake,
+    VideoCondition,
+)
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.generation.presets import find_preset
 from ltx2cpp.generation.settle_hdr import settle_hdr
@@ -91,6 +100,40 @@ def test_the_diffusion_decoder_too(files: ModelFiles, fixture_c: Path) -> None:
     compare("frames", output.video, want, tolerances.VIDEO_F32)
 
 
+@pytest.fixture
+def clip(tmp_path: Path) -> tuple[np.ndarray, Path]:
+    """Nine frames, and a folder of EXR files of them."""
+    frames = np.random.default_rng(6).integers(0, 256, (9, 64, 64, 3), np.uint8)
+    (tmp_path / "shot").mkdir()
+    for index, frame in enumerate(frames):
+        exr(tmp_path / "shot" / f"a_{index:04d}.exr", frame / 255)
+    return frames, tmp_path / "shot"
+
+
+@pytest.mark.parametrize("kind", ["reference", "extend", "retake", "beginning"])
+def test_clips_of_exr_files_are_shown_as_levels_are(
+    pipe: LTX2Pipeline, clip: tuple[np.ndarray, Path], kind: str
+) -> None:
+    frames, folder = clip
+    make: Callable[[Any], Any] = {
+        "reference": ReferenceVideo,
+        "extend": lambda video: Extend(video, 8 / 24, overlap_s=0),
+        "retake": lambda video: Retake(video, start_s=0.2),
+        "beginning": VideoCondition,
+    }[kind]
+    # Those that are retaken or go on settle the size.
+    size = SIZE if kind in ("reference", "beginning") else {"num_inference_steps": 2, "seed": 4}
+    size = {**size, "audio": False}
+    given = make(folder / "a_%04d.exr")
+    assert pipe.memory_plan("a boat", conditions=given, hdr="ACESCCT", **size).phases
+    high = pipe("a boat", conditions=given, hdr="ACESCCT", **size)
+    want = pipe("a boat", conditions=make(frames), **size)
+    compare("latent", high.video_latent, want.video_latent, tolerances.RUN_F32)
+    if kind == "extend":
+        assert (len(high.video), high.video.dtype) == (17, np.float32)
+        np.testing.assert_allclose(high.video[:9], frames / 255, atol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -103,6 +146,7 @@ def test_the_diffusion_decoder_too(files: ModelFiles, fixture_c: Path) -> None:
             {"conditions": Retake(np.zeros((9, 64, 64, 3), np.uint8)), "hdr": "ACESCG"},
             "Retake takes a clip, which holds display colours",
         ),
+        ({"conditions": Foley(np.zeros((9, 64, 64, 3), np.uint8)), "hdr": "ACESCG"}, "hdr: Foley"),
     ],
     ids=str,
 )
@@ -121,7 +165,17 @@ def test_inputs_that_do_not_go_together(
         pipe("a boat", **SIZE, **options)
 
 
-def test_log_codes_of_2_3_with_its_ic_lora(fixture_a: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [Retake, ReferenceVideo, VideoCondition, Foley])
+def test_clips_of_exr_files_need_their_colours(
+    pipe: LTX2Pipeline, clip: tuple[np.ndarray, Path], kind: Callable[[Any], Any]
+) -> None:
+    with pytest.raises(ArgumentError, match="shot is a clip of EXR files, whose colours have to"):
+        pipe("a boat", conditions=kind(clip[1]), **SIZE)
+
+
+def test_log_codes_of_2_3_with_its_ic_lora(
+    fixture_a: Path, tmp_path: Path, clip: tuple[np.ndarray, Path]
+) -> None:
     """The IC-LoRA translates a clip of display colours."""
     checkpoint = fixture_a / "ltx-2.3-tiny.safetensors"
     write_lora(tmp_path / "hdr.safetensors", checkpoint, rank=1, seed=1)
@@ -131,6 +185,8 @@ def test_log_codes_of_2_3_with_its_ic_lora(fixture_a: Path, tmp_path: Path) -> N
         files, device="cpu", threads=2, loras=[LoraSpec(tmp_path / "hdr.safetensors")]
     ) as older:
         output = older("a boat", conditions=reference, hdr="SRGB_LINEAR", audio=False, **SIZE)
+        with pytest.raises(ArgumentError, match="the IC-LoRA for HDR translates display colours"):
+            older("a boat", conditions=ReferenceVideo(clip[1]), hdr="SRGB_LINEAR", **SIZE)
     assert output.hdr == Hdr(HdrSpace.SRGB_LINEAR, HdrCurve.LOGC3)
     np.testing.assert_array_equal(
         output.hdr.pixels(output.video), color_curves.from_logc3(output.video)

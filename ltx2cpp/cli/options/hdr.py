@@ -17,8 +17,9 @@ def add_hdr_option(group: argparse._ArgumentGroup) -> None:
         "--hdr",
         type=str.upper,
         choices=HDR_SPACES,
-        help="high dynamic range (LTX-2.5): pictures are EXR files in these colours, and the clip "
-        "is written as an HLG master (.mp4, .mov, .mkv) with EXR files in NAME_exr/ beside it",
+        help="high dynamic range (LTX-2.5): pictures and clips are EXR files in these colours (a "
+        "clip by their folder or as shot_%%04d.exr), and the clip is written as an HLG master "
+        "(.mp4, .mov, .mkv) with EXR files in NAME_exr/ beside it",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from ltx2cpp.cli.options.models import COMPONENTS, names_no_model
@@ -13,7 +14,7 @@ from ltx2cpp.model.overwriting import files_of_folder, files_of_model, refuse_ov
 # Attributes of the parsed arguments that hold one model, or one other file or folder.
 _MODELS = ("model", "text_encoder", *COMPONENTS, "distilled_lora")
 _FILES = (
-    *("embedding", "negative_embedding", "init_img", "end_img", "video", "retake_mask"),
+    *("embedding", "negative_embedding", "init_img", "end_img", "retake_mask"),
     *("reference_audio", "audio_in", "video_in", "like"),
 )
 _PLACED = ("image", "keyframe")
@@ -61,9 +62,17 @@ def _inputs(arguments: argparse.Namespace) -> Iterator[_Read]:
         for picture in value(name) or ():
             yield _option(name), [picture.path]
     for path in value("reference") or ():
-        yield "--reference", [path]
+        yield "--reference", _files_of_clip(path)
+    if value("video") is not None:
+        yield "--video", _files_of_clip(value("video"))
     if value("input") is not None:
         yield "IN", files_of_folder(value("input"))
+
+
+def _files_of_clip(path: str | os.PathLike[str]) -> Iterable[Path]:
+    from ltx2cpp.media import exr_files
+
+    return exr_files(path) or files_of_folder(path)
 
 
 def _demo() -> Iterator[_Read]:

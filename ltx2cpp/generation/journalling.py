@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from ltx2cpp.errors import ArgumentError
 from ltx2cpp.generation.describe import describe, package_version
 from ltx2cpp.generation.phases import Phase, State, phases_of
 from ltx2cpp.generation.phases.denoise import Denoise
@@ -51,11 +52,20 @@ def with_kept_seed(
 
 
 def remaining(phases: Sequence[Phase], journal: Journal) -> list[Phase]:
-    """Return the phases that a journal leaves to do, in their order."""
+    """Return the phases that a journal leaves to do, in their order.
+
+    Raises:
+        ArgumentError: it names a phase that the generation does not have.
+    """
     latents = journal.latents
     if latents is None:
         return list(phases)
     names = [phase.name for phase in phases]
+    if latents.phase not in names:
+        raise ArgumentError(
+            f"journal: holds latents of {latents.phase!r}, expected those of one of "
+            f"{', '.join(names)}; give another folder"
+        )
     after = phases[names.index(latents.phase) + 1 :]
     if not any(isinstance(phase, Denoise) for phase in after):
         return list(after)

@@ -158,8 +158,10 @@ class Journal:
         """
         with _told(self._path):
             self._file.seek(0, os.SEEK_END)
-            self._file.write(record_bytes(Kind.ANSWER, stage, index, payload_bytes(estimates, {})))
-            self._file.flush()
+            left = memoryview(record_bytes(Kind.ANSWER, stage, index, payload_bytes(estimates, {})))
+            while left:
+                # A disk that is nearly full takes a part, and refuses the next.
+                left = left[self._file.write(left) :]
             os.fsync(self._file.fileno())
 
     @property
@@ -283,7 +285,7 @@ def _open_regular(path: Path, mode: Literal["rb", "r+b"]) -> BinaryIO:
     """
     if not stat.S_ISREG(path.stat().st_mode):
         raise ArgumentError(f"{path}: is no regular file; give another folder")
-    # Unbuffered: a record is written whole, and read where it lies.
+    # Unbuffered, so that what a full disk did not take is not tried again later.
     return path.open(mode, buffering=0)
 
 

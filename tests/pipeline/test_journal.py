@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from ltx2cpp.cli.main import main
 from ltx2cpp.errors import ArgumentError, OutputError
 from ltx2cpp.generation import journalling
 from ltx2cpp.journal import Journal, KeptLatents, flattened, read_request
-from ltx2cpp.journal.records import header_bytes, whole_records
+from ltx2cpp.journal.records import header_bytes, read_header, whole_records
 
 CLIP = {"width": 64, "height": 64, "num_frames": 9, "seed": 3, "output": "latents"}
 ONE_STAGE = {**CLIP, "sigmas": [1.0, 0.8, 0.4, 0.0]}
@@ -318,6 +319,42 @@ def test_a_full_disk_is_told_and_keeps_what_was_there(
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="journal cannot be written: "):
         Journal(tmp_path / "file", FIELDS, {})
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
+def test_a_record_that_fits_in_part_does_not_count(tmp_path: Path) -> None:
+    import resource
+
+    with Journal(tmp_path, FIELDS, {}) as journal:
+        answers = journal.answers(0)
+        answers.keep({"video": LATENT})
+        end = (tmp_path / "journal").stat().st_size
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (end + 50, limits[1]))
+        try:
+            with pytest.raises(OutputError, match="journal cannot be written: File too large"):
+                answers.keep({"video": LATENT})
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert (tmp_path / "journal").stat().st_size == end + 50
+    with Journal(tmp_path, FIELDS, {}) as journal:
+        assert (tmp_path / "journal").stat().st_size == end
+        assert journal.answers(0).recall({"video": LATENT.shape}) is not None
+
+
+def test_latents_of_an_unknown_phase_are_refused(
+    pipe: LTX2Pipeline, contexts: PromptEmbedding, tmp_path: Path
+) -> None:
+    pipe(contexts, **ONE_STAGE, journal=tmp_path)
+    path = tmp_path / "journal"
+    with path.open("rb") as file:
+        content = read_header("journal", file)
+    latents = KeptLatents("paint", {"video_latent": LATENT}, 0)
+    path.unlink()
+    with Journal(tmp_path, content["fields"], {}) as journal:
+        journal.keep_latents(latents)
+    with pytest.raises(ArgumentError, match="holds latents of 'paint', expected those of one of"):
+        pipe(contexts, **ONE_STAGE, journal=tmp_path)
 
 
 def test_answers_of_another_shape_are_refused(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ OP_F32 = 5e-7
 
 # Two forms of windowed attention sum up to 1331 weighted values, in other orders: measured 8e-7.
 WINDOW_FORMS = 3e-6
+# On matrix registers, whose operands are pairs of BF16 values that hold 16 bits of a float32.
+WINDOW_TILES = 3e-5
 
 # Largest relative error of one GELU value: the exponent reaches 60 before it is rounded to float32.
 GELU_ELEMENT = 1e-5

@@ -4,6 +4,7 @@
 
 #include "bindings/register.h"
 #include "bindings/testing.h"
+#include "bindings/testing_window.h"
 #include "ops/conv3d/conv3d.h"
 #include "ops/depth_to_space/depth_to_space.h"
 #include "ops/grid_rope/grid_rope.h"
@@ -181,6 +182,8 @@ void register_testing_video(py::module_ & module) {
         },
         py::arg("qkv"), py::arg("head_dim"), py::arg("window"), py::kw_only(), py::arg("centred") = false,
         py::arg("fused") = true, py::arg("threads") = 1, "qkv (frames, height, width, 3 * channels).");
+    testing.def("choose_window_form", &choose_window_form, py::arg("name"),
+                "Lets windowed attention run as on a CPU with these instructions, in plain C++, from here on.");
 }
 
 }  // namespace ltx::bindings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -100,6 +101,43 @@ def test_stock_operations_give_the_same(
         for fused in (False, True)
     )
     compare("attention", got, want, tolerances.WINDOW_FORMS)
+
+
+@pytest.fixture(params=["avx2", "avx512", "amx"])
+def form(request: pytest.FixtureRequest) -> Iterator[str]:
+    testing.choose_window_form(request.param)
+    yield request.param
+    testing.choose_window_form("best")
+
+
+# Rows of keys that end in a tile and past one, queries at all borders, one vector of two.
+@pytest.mark.parametrize(
+    ("grid", "window", "centred"),
+    [
+        ((5, 6, 23), (3, 3, 5), False),
+        ((4, 5, 40), (3, 5, 19), True),
+        ((6, 11, 17), (5, 11, 11), False),
+    ],
+)
+def test_forms_of_other_instructions(
+    form: str, grid: tuple[int, int, int], window: tuple[int, int, int], centred: bool
+) -> None:
+    qkv = draw(*grid, 3 * 128)
+    qkv[..., :128] *= np.float32(0.25)  # logits as large as of normed queries
+    got, want = (
+        testing.window_attention(qkv, 64, window, centred=centred, fused=fused, threads=2).run()
+        for fused in (True, False)
+    )
+    bound = tolerances.WINDOW_TILES if form == "amx" else tolerances.WINDOW_FORMS
+    compare("attention", got, want, bound)
+
+
+def test_unseen_keys_that_are_no_numbers_do_not_show_in_other_rows(form: str) -> None:
+    q, k, v = (draw(3, 3, 40, 64, seed=seed) for seed in range(3))
+    k[1, 1, 4, 2] = v[1, 1, 5, 2] = np.nan
+    result = testing.window_attention(packed(q, k, v), 64, (3, 3, 3)).run()
+    assert np.isnan(result[1, 1, 4:6]).any(axis=-1).all()
+    assert not np.isnan(result[:, :, 16:]).any()
 
 
 def test_large_logits_do_not_overflow() -> None:

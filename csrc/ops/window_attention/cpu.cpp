@@ -1,8 +1,11 @@
 #include <algorithm>
+#include <atomic>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "base/stopping.h"
+#include "kernels/gemm/gemm.h"
 #include "ops/window_attention/window_attention.h"
 #include "ops/window_attention/window_kernel.h"
 
@@ -14,6 +17,11 @@ namespace {
 // several blocks, so few that those of one time stay in the second-level cache.
 constexpr int64_t kBlockHeight = 8;
 constexpr int64_t kBlockWidth = 16;
+
+#if defined(LTX_GEMM_KERNELS)
+// The kernel of kernels/gemm that uses matrix registers.
+constexpr std::string_view kAmxKernelName = "amx_bf16";
+#endif
 
 // Vectors of 8 on whatever the baseline offers.
 const WindowKernel kBaseline{1, 2, 4, &attend_plane<8, 6, 6>};
@@ -74,6 +82,7 @@ private:
 
     int lanes() const { return kernel_.time * kernel_.height * kernel_.width; }
     int64_t tile_floats() const { return head_dim_ * kQueryVectors * lanes(); }
+    int64_t row_floats(int64_t columns) const { return head_dim_ * (columns + kernel_.spare_columns); }
     int64_t times_seen() const { return std::min(grid_.time.keys, kQueryVectors * kernel_.time + grid_.time.window); }
 
     // The cell of a lane; lanes past the end of the tile repeat its last query.
@@ -86,6 +95,7 @@ private:
     // The keys and values of one time, packed when they are met first.
     const float * plane_of(int64_t time);
     void pack(int part, int64_t time, float * packed) const;
+    void pack_row(int part, int64_t time, int64_t row, float * packed) const;
     void add_plane(const QueryTile & tile, int64_t time, const float * plane);
     void store_tile(const QueryTile & tile) const;
 
@@ -113,15 +123,15 @@ BlockAttention::BlockAttention(const ggml_tensor * node, const Grid & grid, cons
       margin_(constants_of<WindowAttentionConstants>(node).margin),
       grid_(grid) {
     const auto size = [](int64_t count) { return static_cast<size_t>(count); };
-    plane_floats_ = 2 * head_dim_ * std::min(grid.height.keys, kBlockHeight + grid.height.window) *
-                    std::min(grid.width.keys, kBlockWidth + grid.width.window);
+    plane_floats_ = 2 * std::min(grid.height.keys, kBlockHeight + grid.height.window) *
+                    row_floats(std::min(grid.width.keys, kBlockWidth + grid.width.window));
     planes_.resize(size(times_seen() * plane_floats_));
     const int64_t tile_rows = kernel.height + grid.height.window;
     const int64_t tile_columns = kernel.width + grid.width.window;
     const int64_t tiles = kBlockHeight / kernel.height * (kBlockWidth / kernel.width);
     tiles_.reserve(size(tiles));
     sums_.resize(size(tiles * 2 * (tile_floats() + kQueryVectors * lanes())));
-    logits_.resize(size(tile_rows * tile_columns * kQueryVectors * lanes()));
+    logits_.resize(size(tile_rows * (tile_columns + kernel.spare_columns) * kQueryVectors * lanes()));
     masks_.resize(size(tiles * (tile_rows + tile_columns) * lanes()));
     times_.resize(size(kQueryVectors * lanes()));
 }
@@ -140,6 +150,9 @@ void BlockAttention::start_tile(QueryTile & tile) {
         for (int64_t d = 0; d < head_dim_; ++d) {
             tile.sums.queries[d * width + lane] = query[d];
         }
+    }
+    if (kernel_.pack_queries) {
+        kernel_.pack_queries(tile.sums.queries, head_dim_);
     }
     std::fill_n(tile.sums.results, tile_floats(), 0.0f);
     std::fill_n(tile.sums.tops, width, kNoTop);
@@ -169,10 +182,18 @@ const float * BlockAttention::plane_of(int64_t time) {
 }
 
 void BlockAttention::pack(int part, int64_t time, float * packed) const {
-    for (int64_t row = rows_.begin; row < rows_.end; ++row) {
-        for (int64_t column = columns_.begin; column < columns_.end; ++column, packed += head_dim_) {
-            std::copy_n(cell(part, time, row, column), head_dim_, packed);
-        }
+    for (int64_t row = rows_.begin; row < rows_.end; ++row, packed += row_floats(columns_.size())) {
+        pack_row(part, time, row, packed);
+    }
+}
+
+void BlockAttention::pack_row(int part, int64_t time, int64_t row, float * packed) const {
+    if (const auto pack = part == 1 ? kernel_.pack_keys : kernel_.pack_values) {
+        pack(cell(part, time, row, columns_.begin), node_->src[0]->ne[0], columns_.size(), head_dim_, packed);
+        return;
+    }
+    for (int64_t column = columns_.begin; column < columns_.end; ++column, packed += head_dim_) {
+        std::copy_n(cell(part, time, row, column), head_dim_, packed);
     }
 }
 
@@ -192,11 +213,12 @@ void BlockAttention::add_plane(const QueryTile & tile, int64_t time, const float
     }
     const Range rows = grid_.height.keys_of(tile.height);
     const Range columns = grid_.width.keys_of(tile.width);
-    const int64_t row_stride = columns_.size() * head_dim_;
-    const float * keys = plane + (rows.begin - rows_.begin) * row_stride + (columns.begin - columns_.begin) * head_dim_;
+    const int64_t row_stride = row_floats(columns_.size());
+    const float * keys = plane + (rows.begin - rows_.begin) * row_stride;
     kernel_.attend({.keys = keys,
                     .values = keys + plane_floats_ / 2,
                     .row_stride = row_stride,
+                    .first_column = columns.begin - columns_.begin,
                     .rows = rows.size(),
                     .columns = columns.size(),
                     .head_dim = head_dim_,
@@ -263,9 +285,8 @@ int64_t blocks_of(int64_t cells, int64_t size) {
     return (cells + size - 1) / size;
 }
 
-}  // namespace
-
-const WindowKernel & window_kernel() {
+// The best form over vectors, which takes heads of any size.
+const WindowKernel & vector_kernel() {
 #if defined(__x86_64__)
     static const WindowKernel & best = __builtin_cpu_supports("avx512f")                                 ? kWindowAvx512
                                        : __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? kWindowAvx2
@@ -276,13 +297,66 @@ const WindowKernel & window_kernel() {
 #endif
 }
 
+// The form over matrix registers; null where this CPU has none, or the operating system keeps them.
+const WindowKernel * tile_kernel() {
+#if defined(LTX_GEMM_KERNELS)
+    // Products found out whether the CPU has them, and asked for them.
+    static const bool has_tiles =
+        std::ranges::any_of(gemm_kernels(), [](const GemmKernel * kernel) { return kernel->name == kAmxKernelName; });
+    return has_tiles ? &kWindowAmx : nullptr;
+#else
+    return nullptr;
+#endif
+}
+
+std::atomic<const WindowKernel *> & chosen_kernel() {
+    static std::atomic<const WindowKernel *> chosen = nullptr;
+    return chosen;
+}
+
+// What a thread's matrix registers need, where a form has any.
+class WindowScope {
+public:
+    explicit WindowScope(const WindowKernel & kernel) : kernel_(kernel) {
+        if (kernel.begin) {
+            kernel.begin();
+        }
+    }
+    ~WindowScope() {
+        if (kernel_.end) {
+            kernel_.end();
+        }
+    }
+    WindowScope(const WindowScope &) = delete;
+    WindowScope & operator=(const WindowScope &) = delete;
+
+private:
+    const WindowKernel & kernel_;
+};
+
+}  // namespace
+
+const WindowKernel & window_kernel(int64_t head_dim) {
+    for (const WindowKernel * kernel : {chosen_kernel().load(std::memory_order_relaxed), tile_kernel()}) {
+        if (kernel && head_dim % kernel->dims == 0) {
+            return *kernel;
+        }
+    }
+    return vector_kernel();
+}
+
+void choose_window_kernel(const WindowKernel * kernel) {
+    chosen_kernel().store(kernel, std::memory_order_relaxed);
+}
+
 void window_attention_cpu(ggml_tensor * node, int thread, int num_threads, void * /*unused*/) {
     const auto [window, head_dim, margin] = constants_of<WindowAttentionConstants>(node);
     const ggml_tensor * qkv = node->src[0];
     const Grid grid{{qkv->ne[3], qkv->ne[3], window.time},
                     {qkv->ne[2], qkv->ne[2], window.height},
                     {qkv->ne[1] - 2 * margin, qkv->ne[1], window.width}};
-    const WindowKernel & kernel = window_kernel();
+    const WindowKernel & kernel = window_kernel(head_dim);
+    const WindowScope scope(kernel);
     const int64_t block_time = int64_t{kQueryVectors} * kernel.time;
     const int64_t times = blocks_of(grid.time.queries, block_time);
     const int64_t rows = blocks_of(grid.height.queries, kBlockHeight);

@@ -14,9 +14,10 @@ inline constexpr int kQueryVectors = 2;
 
 // The keys of one time that a tile of queries sees some of. Masks have all bits of a lane set where its query sees.
 struct WindowPlane {
-    const float * keys;    // (rows, columns, head_dim), rows `row_stride` floats apart
+    const float * keys;    // (rows, columns, head_dim) or as packed, rows `row_stride` floats apart
     const float * values;  // the same
     int64_t row_stride;
+    int64_t first_column;  // of a row that is seen; the masks count from there
     int64_t rows;
     int64_t columns;
     int64_t head_dim;
@@ -27,7 +28,7 @@ struct WindowPlane {
 
 // A tile of queries, and what was summed over the planes so far; a lane per query.
 struct WindowQueries {
-    float * queries;  // (head_dim, kQueryVectors, lanes)
+    float * queries;  // (head_dim, kQueryVectors, lanes) or as packed
     float * results;  // the same: values times weights
     float * tops;     // (kQueryVectors, lanes): the largest logit
     float * sums;     // (kQueryVectors, lanes): of weights
@@ -42,17 +43,35 @@ struct WindowKernel {
     int32_t width;
     // Adds a plane to what vectors [first, first + count) sum up.
     void (*attend)(const WindowPlane & plane, const WindowQueries & queries, int first, int count);
+    int32_t dims = 8;           // elements of a head are a multiple of this
+    int32_t spare_columns = 0;  // that follow packed rows, also of logits
+    // Packs a row of `columns` cells, `stride` floats apart, into head_dim * (columns + spare_columns) floats; null:
+    // the cells behind each other.
+    void (*pack_keys)(const float * cells, int64_t stride, int64_t columns, int64_t head_dim, float * packed) = nullptr;
+    void (*pack_values)(const float * cells, int64_t stride, int64_t columns, int64_t head_dim,
+                        float * packed) = nullptr;
+    // Packs queries where they lie; null: they stay.
+    void (*pack_queries)(float * queries, int64_t head_dim) = nullptr;
+    // Prepare a thread and release it; null: nothing to do.
+    void (*begin)() = nullptr;
+    void (*end)() = nullptr;
 };
 
 // The tops before any plane: less than any logit, so that what no query sees weighs nothing.
 inline constexpr float kNoTop = -3e38f;
 
-// The best form that this CPU runs.
-const WindowKernel & window_kernel();
+// The best form for heads of this size that this CPU runs.
+const WindowKernel & window_kernel(int64_t head_dim);
+
+// From here on window_kernel() is this one where heads fit it, null: the best one. For tests.
+void choose_window_kernel(const WindowKernel * kernel);
 
 #if defined(__x86_64__)
 extern const WindowKernel kWindowAvx2;
 extern const WindowKernel kWindowAvx512;
+#endif
+#if defined(LTX_GEMM_KERNELS)
+extern const WindowKernel kWindowAmx;
 #endif
 
 namespace {
@@ -151,7 +170,7 @@ struct Loops {
         for (int v = 0; v < kVectors; ++v) {
             sees[v] = Lanes<kLanes>::at(sees_time + v * kLanes) & Lanes<kLanes>::at(plane.sees_rows + row * kLanes);
         }
-        const float * keys = plane.keys + row * plane.row_stride;
+        const float * keys = plane.keys + row * plane.row_stride + plane.first_column * plane.head_dim;
         const int64_t blocks = (plane.columns + kMost - 1) / kMost;
         for (int64_t block = 0; block < blocks; ++block) {
             const int64_t first = plane.columns * block / blocks;
@@ -242,15 +261,16 @@ struct Loops {
     template <int kMost>
     static void add_rows(const WindowPlane & plane, int64_t first_row, int64_t last_row, const float * weights,
                          float * results) {
+        const float * values = plane.values + plane.first_column * plane.head_dim;
         int64_t d = 0;
         for (; d + kMost <= plane.head_dim; d += kMost) {
-            add<kMost>(plane, first_row, last_row, plane.values + d, weights, results + d * kQueryStride);
+            add<kMost>(plane, first_row, last_row, values + d, weights, results + d * kQueryStride);
         }
         for (; d + 4 <= plane.head_dim; d += 4) {
-            add<4>(plane, first_row, last_row, plane.values + d, weights, results + d * kQueryStride);
+            add<4>(plane, first_row, last_row, values + d, weights, results + d * kQueryStride);
         }
         for (; d < plane.head_dim; d += 2) {
-            add<2>(plane, first_row, last_row, plane.values + d, weights, results + d * kQueryStride);
+            add<2>(plane, first_row, last_row, values + d, weights, results + d * kQueryStride);
         }
     }
 

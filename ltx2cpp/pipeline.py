@@ -14,6 +14,11 @@ from ltx2cpp.demo import DEMO, demo_files, warn_of_unknown
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.generation.automatic import asks_for_length, of_any_length, predicted_frames
 from ltx2cpp.generation.clip import Clip
+from ltx2cpp.generation.enhancement import (
+    asks_for_enhancement,
+    enhanced_prompt,
+    free_writer,
+)
 from ltx2cpp.generation.journalling import open_journal, remaining, resumed, with_kept_seed
 from ltx2cpp.generation.lora_tags import warn_of_lora_tags
 from ltx2cpp.generation.needs import PlannedNeeds
@@ -248,6 +253,9 @@ class LTX2Pipeline:
         warn_of_lora_tags(prompt, arguments.get("negative_prompt"))
         if journal is not None:
             arguments = with_kept_seed(arguments, as_path("journal", journal))
+        enhances = asks_for_enhancement(arguments)
+        if enhances:
+            arguments = {**arguments, "enhanced_prompt": self._enhanced(prompt, arguments)}
         if asks_for_length(arguments):
             with unheard():
                 any_length = self._of_any_length(prompt, arguments)
@@ -256,6 +264,8 @@ class LTX2Pipeline:
         needs = self._prepare(prompt, arguments)
         plan = needs.plan
         keeping, pieces = self._settle_memory(needs)
+        if enhances:
+            free_writer(needs, keeping)
         if self._preset is DEMO and isinstance(prompt, str):
             shape = plan.shape
             warn_of_unknown(prompt, shape.width, shape.height, shape.num_frames)
@@ -287,6 +297,15 @@ class LTX2Pipeline:
         for phase in phases:
             phase.check()
         return PlannedNeeds(prompt, arguments, plan.model, self.networks, plan, known, phases)
+
+    def _enhanced(self, prompt: str | PromptEmbedding, arguments: GenerationArguments) -> str:
+        """Write the prompt out, once the generation is known to be possible."""
+        with unheard():
+            if asks_for_length(arguments):
+                needs = self._of_any_length(prompt, arguments)
+            else:
+                needs = self._prepare(prompt, arguments, outlined=True)
+        return enhanced_prompt(needs, lambda settled: self._settle_memory(settled)[0])
 
     def _of_any_length(
         self, prompt: str | PromptEmbedding, arguments: GenerationArguments

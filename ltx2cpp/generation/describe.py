@@ -31,7 +31,7 @@ def describe(plan: Plan, tiling: Tiling | None = None) -> dict[str, Any]:
     two_stage = len(stages) > 1
     audio_condition = plan.audio_condition
     return {
-        "prompt": plan.prompt if isinstance(plan.prompt, str) else None,
+        **_describe_prompt(plan),
         "negative_prompt": plan.negative if isinstance(plan.negative, str) else None,
         "width": shape.width,
         "height": shape.height,
@@ -59,6 +59,13 @@ def describe(plan: Plan, tiling: Tiling | None = None) -> dict[str, Any]:
         **plan.model.info,
         "ltx2cpp": package_version(),
     }
+
+
+def _describe_prompt(plan: Plan) -> dict[str, Any]:
+    """Return the prompt as it was given and, where another text was encoded, that one too."""
+    if plan.asked_prompt is not None:
+        return {"prompt": plan.asked_prompt, "enhanced_prompt": plan.prompt}
+    return {"prompt": plan.prompt if isinstance(plan.prompt, str) else None}
 
 
 def _keyframes(plan: Plan) -> list[int]:

@@ -97,12 +97,27 @@ class Stage:
     tile: RoundTile | None = None
 
 
+@dataclass(frozen=True)
+class Enhancement:
+    """A prompt that is written out before it is encoded.
+
+    Attributes:
+        shows_pictures: whether the clip is also made from pictures or clips.
+        seed: of the tokens that are drawn.
+    """
+
+    shows_pictures: bool
+    seed: int
+
+
 @dataclass(frozen=True, eq=False)
 class Plan:
     """A generation with every value settled.
 
     Attributes:
         prompt: text to encode, or contexts.
+        asked_prompt: the text as it was given, where another one is encoded; otherwise None.
+        enhancement: how the prompt is written out first; None where it is not, or was already.
         negative: the same for the negative prompt; None when guidance does not use it.
         pipeline: the official pipeline it follows.
         preset: defaults it took.
@@ -125,6 +140,8 @@ class Plan:
     """
 
     prompt: str | PromptEmbedding
+    asked_prompt: str | None
+    enhancement: Enhancement | None
     negative: str | PromptEmbedding | None
     pipeline: PipelineSpec
     preset: Preset

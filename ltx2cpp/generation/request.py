@@ -27,6 +27,9 @@ class GenerationArguments(TypedDict, total=False):
 
     Attributes:
         negative_prompt: what to avoid; used by guided models only.
+        enhance_prompt: True has the prompt written out before it is encoded, by the text encoder of
+            LTX-2 and LTX-2.3 or by ``prompt_enhancer``; pictures are not looked at.
+        enhanced_prompt: what an earlier call made of the prompt; encoded in its place.
         width, height: pixels, multiples of 32; default from the preset.
         num_frames: pixel frames, 8k + 1; default from the preset. "auto" takes what the prompt asks
             for, 1 to 20 seconds, through the duration head of LTX-2.5.
@@ -71,6 +74,8 @@ class GenerationArguments(TypedDict, total=False):
     """
 
     negative_prompt: str | PromptEmbedding | None
+    enhance_prompt: bool
+    enhanced_prompt: str | None
     width: int | None
     height: int | None
     num_frames: int | Literal["auto"] | None

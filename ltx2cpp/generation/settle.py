@@ -58,6 +58,7 @@ from ltx2cpp.generation.settle_sampling import (
     settle_round_loras,
     settled_sampling,
 )
+from ltx2cpp.generation.settle_words import settle_words
 from ltx2cpp.latents import SPACE_FACTOR, ClipShape, check_rate
 from ltx2cpp.options import Guidance, LoraSpec, Sampling, choose_decoder
 from ltx2cpp.sampling.choice import SamplerChoice, decoder_seed
@@ -152,9 +153,13 @@ def settle(
         video=streams.video and (inputs.clip is None or inputs.clip.decodes_video),
         audio=streams.audio and shown.sound is None,
     )
+    seed = preset.seed if denoising.seed is None else denoising.seed
+    words = settle_words(prompt, arguments, pipeline, seed, inputs.conditions)
     stages = _settle_stages(arguments, pipeline, model, size, shown, slots, denoising)
     return Plan(
-        prompt=prompt,
+        prompt=words.prompt,
+        asked_prompt=words.asked,
+        enhancement=words.enhancement,
         negative=denoising.negative,
         pipeline=pipeline,
         preset=preset,
@@ -166,7 +171,7 @@ def settle(
         audio=streams.audio,
         decodes=streams.decodes,
         decoder=choose_decoder(arguments.get("decoder"), model.decoders),
-        decoder_seed=decoder_seed(preset.seed if denoising.seed is None else denoising.seed),
+        decoder_seed=decoder_seed(seed),
         conditions=inputs.conditions,
         audio_condition=inputs.audio_condition,
         sound=shown.sound,

@@ -83,6 +83,7 @@ USUAL_PLACES: dict[str, str] = {
 
 COMPONENT_TITLES: dict[str, str] = {
     **{str(group): title for group, title in GROUP_TITLES.items()},
+    "prompt_enhancer": "prompt enhancer",
     "video_decoder": "video decoder",
     "diffusion_decoder": "diffusion video decoder",
     "video_encoder": "video encoder",

@@ -23,6 +23,8 @@ class ModelSet:
     Attributes:
         version: "2.0", "2.3" or "2.5"; "" when nothing tells it.
         model_version: version as the metadata spells it; "" when absent.
+        tokenizer_source, enhancer_tokenizer_source: vocabularies of the text encoder and of the
+            prompt enhancer, None where there is none.
         gemma_version: the text encoder that the transformer was trained with, as its file says;
             "" when it does not.
         variant: "dev" or "distilled".
@@ -46,7 +48,9 @@ class ModelSet:
     spatial_upsampler: Component | None = None
     temporal_upsampler: Component | None = None
     duration_head: Component | None = None
+    prompt_enhancer: Component | None = None
     tokenizer_source: TokenizerSource | None
+    enhancer_tokenizer_source: TokenizerSource | None = None
     audio_config: AudioConfig
     version: str
     model_version: str
@@ -87,6 +91,19 @@ class ModelSet:
         if value is None:
             raise CheckpointError(self.why_missing(component))
         return value
+
+    def open_enhancer_tokenizer(self) -> Tokenizer:
+        """Read the tokenizer of the prompt enhancer.
+
+        Raises:
+            CheckpointError: there is none, or it is malformed.
+        """
+        if self.enhancer_tokenizer_source is None:
+            raise CheckpointError(
+                f"{self.require('prompt_enhancer').source}: has no tokenizer, inside or beside it "
+                "(tokenizer.json or tokenizer.model), and a prompt enhancer needs its own"
+            )
+        return self.enhancer_tokenizer_source.open()
 
     def open_tokenizer(self) -> Tokenizer:
         """Read the tokenizer.

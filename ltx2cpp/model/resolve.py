@@ -39,7 +39,7 @@ from ltx2cpp.model.folders import files_in_folder
 from ltx2cpp.model.model_set import ModelSet
 from ltx2cpp.model.names import Group
 from ltx2cpp.model.source import Source
-from ltx2cpp.model.tokenizer_source import find_tokenizer
+from ltx2cpp.model.tokenizer_source import TokenizerSource, find_tokenizer
 from ltx2cpp.paths import is_folder
 
 logger = logging.getLogger("ltx2cpp")
@@ -57,6 +57,7 @@ _ROLE_GROUPS: dict[str, tuple[Group, ...]] = {
     "spatial_upsampler": ("upsampler",),
     "temporal_upsampler": ("upsampler",),
     "duration_head": ("duration_head",),
+    "prompt_enhancer": ("text_encoder",),
 }
 # Roles in which a group is looked for, best first. Connectors that come with the transformer beat
 # those of a projection file: the two have been trained together.
@@ -116,6 +117,7 @@ def resolve(files: ModelFiles) -> ModelSet:
     models = ModelSet(
         **parts,
         tokenizer_source=tokenizer,
+        enhancer_tokenizer_source=_enhancer_tokenizer(sources),
         audio_config=_audio_config(parts),
         version=version,
         model_version=model_version(leading.file),
@@ -128,6 +130,11 @@ def resolve(files: ModelFiles) -> ModelSet:
     )
     check_compatible(models)
     return models
+
+
+def _enhancer_tokenizer(sources: dict[str, Source]) -> TokenizerSource | None:
+    enhancer = sources.get("prompt_enhancer")
+    return None if enhancer is None else find_tokenizer(None, {"text_encoder": enhancer})
 
 
 def _with_folder(paths: dict[str, Path]) -> dict[str, Path]:
@@ -208,6 +215,8 @@ def _build(sources: dict[str, Source]) -> dict[str, Component | None]:
             parts[role] = build_upsampler(sources[role])
     if head := _pick(sources, "duration_head"):
         parts["duration_head"] = build_duration_head(head)
+    if enhancer := sources.get("prompt_enhancer"):
+        parts["prompt_enhancer"] = build_text_encoder(enhancer)
     whole = sources.get("checkpoint")
     if whole and whole.group("upsampler"):
         kind = upsampler_kind(whole.group("upsampler"))

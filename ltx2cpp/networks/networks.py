@@ -24,6 +24,7 @@ from ltx2cpp.networks.diffusion import (
     held_decoders,
 )
 from ltx2cpp.networks.duration import STREAMS, DurationHead
+from ltx2cpp.networks.enhancer import PromptEnhancer
 from ltx2cpp.networks.text import PromptEncoder
 from ltx2cpp.networks.transformer import Transformer
 from ltx2cpp.networks.video import Upsampler, VideoDecoder, VideoEncoder
@@ -60,8 +61,8 @@ class Networks:
 
     Attributes:
         backend: the device, and what all networks share.
-        prompt_encoder, transformer, video_encoder, video_decoder, diffusion_decoder,
-            audio_encoder, audio_decoder: the networks.
+        prompt_encoder, prompt_enhancer, transformer, video_encoder, video_decoder,
+            diffusion_decoder, audio_encoder, audio_decoder: the networks.
         spatial_upsampler, temporal_upsampler, duration_head: likewise.
         distilled_lora: as given.
     """
@@ -82,6 +83,7 @@ class Networks:
         self._all: list[_Releasable] = []
         models = self._models
         self.prompt_encoder = self._add(PromptEncoder(models, backend, prompt_cache))
+        self.prompt_enhancer = self._add(PromptEnhancer(models, backend, self.prompt_encoder))
         self.transformer = self._add(Transformer(models, backend))
         self.video_encoder = self._add(VideoEncoder(models, backend))
         self.video_decoder = self._add(VideoDecoder(models, backend))
@@ -137,6 +139,7 @@ class Networks:
         self.backend.lora_mode = mode
         self.transformer.use(self._models)
         self.prompt_encoder.use(self._models)
+        self.prompt_enhancer.use(self._models)
 
     def with_loras(self, loras: tuple[LoraSpec, ...]) -> ModelSet:
         """Return the components with the LoRAs of one stage; equal ones give the same object."""

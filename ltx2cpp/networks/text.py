@@ -123,13 +123,18 @@ class PromptEncoder:
         for stream in self.streams:
             self._connectors[stream].open()
 
-    def tokenize(self, prompt: str) -> NDArray[np.int32]:
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer, read when it is first asked for."""
         if self._tokenizer is None:
             self._tokenizer = self._models.open_tokenizer()
-        ids = self._tokenizer.encode(prompt)
+        return self._tokenizer
+
+    def tokenize(self, prompt: str) -> NDArray[np.int32]:
+        ids = self.tokenizer.encode(prompt)
         if len(ids) == MAX_TOKENS and prompt not in self._cut_prompts:
             self._cut_prompts.add(prompt)
-            if (cut := self._tokenizer.cut(prompt)) is not None:
+            if (cut := self.tokenizer.cut(prompt)) is not None:
                 _warn_of_cut(cut)
         return ids
 

@@ -69,6 +69,21 @@ def test_nothing_is_said_where_nothing_is_read(capsys: pytest.CaptureFixture[str
     assert "reads" not in capsys.readouterr().err
 
 
+def test_a_written_out_prompt_is_not_written_again(capsys: pytest.CaptureFixture[str]) -> None:
+    refused(capsys, "its enhanced_prompt cannot be read", enhanced_prompt=["a"])
+    written = {"enhanced_prompt": "A boat glides."}
+    for words in ((), ("--prompt", "a boat"), ("--seed", "7")):
+        assert like(*words, **written) == 0
+        call = fake_pipeline.CALLS[-1]
+        assert call["enhanced_prompt"] == "A boat glides."
+        assert "enhance_prompt" not in call
+    # Another prompt, or written anew.
+    for words in (("--prompt", "a car"), ("--enhance",)):
+        assert like(*words, **written) == 0
+        assert "enhanced_prompt" not in fake_pipeline.CALLS[-1]
+    assert fake_pipeline.CALLS[-1]["enhance_prompt"] is True
+
+
 def test_generated_keyframes_are_made_again(capsys: pytest.CaptureFixture[str]) -> None:
     refused(capsys, "its generated_keyframes cannot be read", generated_keyframes=[0.5])
     assert like(generated_keyframes=[5, 13]) == 0

@@ -37,6 +37,7 @@ from ltx2cpp.cli.options.outputs import keep_inputs
 from ltx2cpp.cli.options.pipelines import add_pipeline_options
 from ltx2cpp.cli.options.prompts import (
     add_embedding_options,
+    add_enhance_option,
     negative_prompt_of,
     prompt_of,
 )
@@ -91,6 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, needs_output: bool = True)
         "-n", "--negative-prompt", metavar="TEXT", help="what to avoid, for guided models"
     )
     add_embedding_options(parser)
+    add_enhance_option(parser)
     parser.add_argument(
         "-o",
         "--output",
@@ -364,6 +366,8 @@ def _call_arguments(
     """Collect the arguments of the pipeline call; what was left out is left to the preset."""
     options = {
         "negative_prompt": negative_prompt_of(arguments),
+        "enhance_prompt": arguments.enhance or None,
+        "enhanced_prompt": arguments.enhanced_prompt,
         "width": arguments.width,
         "height": arguments.height,
         "num_frames": _num_frames(arguments),
@@ -410,6 +414,8 @@ def _generate(
             if arguments.resume is not None:
                 call_keywords["journal"] = arguments.resume
             made = _make(arguments, clip, call, pipe, call_keywords)
+            if (written := made[-1].get("enhanced_prompt")) is not None:
+                display.note(f"prompt written out: {written}")
             ended_s = time.perf_counter()
             results.append(Result(*made, ended_s - started_s, display.phases[known_phases:]))
             started_s = ended_s

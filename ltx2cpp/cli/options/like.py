@@ -97,6 +97,7 @@ def _fill(arguments: argparse.Namespace, source: str, parameters: Mapping[str, A
         )
     if arguments.prompt_words is not None:
         arguments.prompt, arguments.prompt_words = arguments.prompt_words, None
+    _fill_enhanced(arguments, source, parameters)
     replacing = {
         "sigmas": arguments.steps if arguments.quality is None else True,
         "width": arguments.size or arguments.quality,
@@ -143,13 +144,26 @@ def _fill(arguments: argparse.Namespace, source: str, parameters: Mapping[str, A
     return LikeClip(source, preset, tuple(conditions), guidance, lacking, tuple(files))
 
 
+def _fill_enhanced(
+    arguments: argparse.Namespace, source: str, parameters: Mapping[str, Any]
+) -> None:
+    """Fill in what was made of the prompt, unless there is another one, or it is made anew."""
+    written = parameters.get("enhanced_prompt")
+    other = arguments.prompt not in (None, parameters.get("prompt"))
+    anew = arguments.enhance and arguments.like is not None
+    if other or anew or arguments.embedding is not None:
+        return
+    _check_parameter(source, "enhanced_prompt", written)
+    arguments.enhanced_prompt = written
+
+
 def _check_parameter(source: str, name: str, value: Any) -> None:
     """Refuse a parameter of another type than generations store.
 
     Raises:
         ArgumentError: it is another's.
     """
-    if name in ("prompt", "negative_prompt", "decoder"):
+    if name in ("prompt", "negative_prompt", "enhanced_prompt", "decoder"):
         fits = isinstance(value, str)
     elif name == "sigmas":
         fits = isinstance(value, list) and all(map(_is_number, value))

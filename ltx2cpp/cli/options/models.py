@@ -29,6 +29,7 @@ COMPONENTS = {
     "temporal_upsampler": "the temporal latent upsampler",
     "tokenizer": "the tokenizer, where the text encoder has none",
     "duration_head": "the duration head",
+    "prompt_enhancer": "a Gemma that writes prompts out for --enhance (default: the text encoder)",
 }
 
 

@@ -23,6 +23,18 @@ def add_embedding_options(parser: argparse.ArgumentParser) -> None:
         )
 
 
+def add_enhance_option(parser: argparse.ArgumentParser) -> None:
+    """Add writing the prompt out before it is encoded."""
+    parser.add_argument(
+        "--enhance",
+        action="store_true",
+        help="have the prompt written out first, by the Gemma 3 that encodes it or by "
+        "--prompt-enhancer; pictures are not looked at",
+    )
+    # Of a clip that is made again.
+    parser.set_defaults(enhanced_prompt=None)
+
+
 def prompt_of(arguments: argparse.Namespace) -> str | PromptEmbedding:
     """Return what was given as the prompt.
 

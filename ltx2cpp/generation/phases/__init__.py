@@ -10,6 +10,7 @@ from collections.abc import Collection
 from ltx2cpp.generation.phases.conditions import EncodePictures, EncodeSounds
 from ltx2cpp.generation.phases.decode import DecodeSound, decode_video
 from ltx2cpp.generation.phases.denoise import Denoise
+from ltx2cpp.generation.phases.enhance import EnhancePrompt
 from ltx2cpp.generation.phases.length import PredictLength
 from ltx2cpp.generation.phases.phase import Phase, State
 from ltx2cpp.generation.phases.temporal_round import DenoiseTile, DoubleFrames
@@ -39,6 +40,7 @@ def phases_of(plan: Plan, networks: Networks, known: Collection[str]) -> list[Ph
             stages += [DoubleFrames(plan, networks, index)] if stage.tile.index == 0 else []
             stages.append(DenoiseTile(plan, networks, index))
     phases: list[Phase] = [
+        EnhancePrompt(plan, networks),
         *_prompt_phases(plan, networks, known),
         EncodePictures(plan, networks),
         EncodeSounds(plan, networks),
@@ -58,4 +60,7 @@ def length_phases(plan: Plan, networks: Networks, known: Collection[str]) -> lis
 
 def _prompt_phases(plan: Plan, networks: Networks, known: Collection[str]) -> list[Phase]:
     texts = [text for text in plan.texts if text not in known]
+    if plan.enhancement is not None:
+        # Stands for what it will become, which nobody knows yet.
+        texts = [*plan.texts[:1], *(text for text in plan.texts[1:] if text not in known)]
     return [EncodePrompt(plan, networks, texts), ConnectPrompt(plan, networks, texts)]

@@ -31,6 +31,7 @@ class State:
         journal: what an earlier run of the same generation has made, and where this one keeps what
             it makes; None keeps nothing.
         pieces: how the video decoder takes the clip apart.
+        enhanced_prompt: the prompt written out, where that was asked for.
         seconds: how long the clip is to be, where the prompt decides it.
         features: each prompt between text encoder and connectors.
         picture_latents: per stage, of its conditions in order: (C, F, h, w), normalised.
@@ -52,6 +53,7 @@ class State:
     on_step: Callable[[Step], None] | None = None
     journal: Journal | None = None
     pieces: DecodePieces = WHOLE
+    enhanced_prompt: str | None = None
     seconds: float | None = None
     features: Mapping[str, Features] = field(default_factory=dict)
     picture_latents: tuple[tuple[FloatArray, ...], ...] = ()

@@ -39,7 +39,11 @@ class _TextPhase(Phase):
 
     def _counts(self) -> list[int]:
         """Return the numbers of ids of the prompts."""
-        return [len(self._encoder.ids(text)) for text in self._texts]
+        counts = [len(self._encoder.ids(text)) for text in self._texts]
+        if self._plan.enhancement is None:
+            return counts
+        # One of them is a stand-in for a text of unknown length.
+        return [min(MAX_TOKENS, self._networks.prompt_enhancer.writing.limit + 1), *counts[1:]]
 
     def _feature_bytes(self) -> int:
         projection = self._networks.models.require("text_projection").config

@@ -131,6 +131,15 @@ PYTHON_LAYERS = {
     "benchmark": Layer(
         frozenset({"model", "observing", "options", "pipeline", "pipeline_options"})
     ),
+    # Its worker and its inspector use the pipeline, all else knows jobs and their words.
+    "server": Layer(
+        frozenset({"atomic", "conditioning", "demo", "errors", "generation", "latents", "media"})
+        | {"memory", "model", "observing", "output", "pipeline", "printable", "values"},
+        (
+            *(*_ARRAYS, "PIL", "prometheus_client", "python_multipart", "sse_starlette"),
+            *("starlette", "uvicorn", "h11"),
+        ),
+    ),
     "__main__": Layer(frozenset({"cli"})),
     "core_place": Layer(frozenset()),
     "": Layer(
@@ -145,7 +154,7 @@ PYTHON_LAYERS = {
             {"", "atomic", "benchmark", "convert", "demo", "errors", "generation", "hub", "journal"}
         )
         | {"media", "model", "observing", "options", "printable", "process_memory", "room"}
-        | {"values"},
+        | {"server", "values"},
         (*_ARRAYS, "rich", _CORE_MODULE),
     ),
 }

@@ -18,6 +18,7 @@ from ltx2cpp.cli.commands import (
     inspect,
     models,
     plan,
+    serve,
     upscale,
 )
 
@@ -47,6 +48,7 @@ COMMANDS: Mapping[str, Command] = {
     "encode": encode,
     "plan": plan,
     "upscale": upscale,
+    "serve": serve,
     "inspect": inspect,
     "download": download,
     "models": models,

@@ -1,0 +1,6 @@
+"""The server: jobs over HTTP, made one after another by a process of its own.
+
+From below: `store` keeps jobs; `coordinator` hands them to workers and takes their reports;
+`worker` and `inspector` are the other processes, which `processes` keeps alive; `service` is what
+the routes in `videos` call; `app` puts them together and `run` serves them.
+"""

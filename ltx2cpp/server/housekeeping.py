@@ -1,0 +1,61 @@
+"""Clips that are kept no longer: past their time, or the oldest where storage is short."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+
+from ltx2cpp.server.jobs import FINISHED, Job
+from ltx2cpp.server.store import Store
+
+logger = logging.getLogger("ltx2cpp")
+
+_EVERY_S = 30.0
+
+
+class Housekeeping(threading.Thread):
+    """Deletes what is due, now and then.
+
+    Args:
+        store: the jobs.
+        max_storage_bytes: what all of them may take.
+        delete: deletes a job with its files.
+    """
+
+    def __init__(self, store: Store, max_storage_bytes: int, delete: Callable[[Job], None]) -> None:
+        super().__init__(name="ltx2cpp-housekeeping", daemon=True)
+        self._store, self._most, self._delete = store, max_storage_bytes, delete
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        """Tidy until `stop`."""
+        while not self._stopping.wait(_EVERY_S):
+            try:
+                self.tidy()
+            except (sqlite3.Error, OSError) as error:
+                logger.error("housekeeping: %s", error)
+
+    def stop(self) -> None:
+        """End after the present round."""
+        self._stopping.set()
+        if self.is_alive():
+            self.join()
+
+    def tidy(self) -> bool:
+        """Delete what is due; returns whether the others keep to the limit."""
+        now = time.time()
+        finished = self._store.jobs_in(*FINISHED)
+        due = [job for job in finished if job.expires_at is not None and job.expires_at <= now]
+        for job in due:
+            self._delete(job)
+        kept = sorted((job for job in finished if job not in due), key=lambda job: job.seq)
+        excess = self._store.disk_bytes() - self._most
+        for job in kept:
+            if excess <= 0:
+                break
+            self._delete(job)
+            excess -= job.disk_bytes
+        return excess <= 0

@@ -1,0 +1,174 @@
+"""A server under load: many queued clips, clients that poll, and readers of events.
+
+    python tools/checks/server_load.py [--clips 200] [--pollers 50] [--readers 50] [--minutes 3]
+
+Clips of the demo model are queued as fast as they are taken, while pollers ask for them and readers
+follow all events. Printed are the times of answers, the memory of the server's processes, and
+whether each clip was made once. Exit code 1 where one is lost or made twice, or the 99th percentile
+of GET is above 100 ms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import http.client
+import json
+import os
+import random
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
+
+from helpers.running_server import RunningServer, start_server
+
+_MOST_MS = 100.0
+_POLL_S = 0.5
+
+
+class Load:
+    """What the threads share: where to ask, what was seen, and whether to stop.
+
+    Args:
+        server: the server under load.
+    """
+
+    def __init__(self, server: RunningServer) -> None:
+        self._port = server.port
+        self.ids: list[str] = []
+        self.seconds: list[float] = []
+        self.completions: collections.Counter[str] = collections.Counter()
+        self.done = threading.Event()
+
+    def connect(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self._port, timeout=120)
+
+    def submit(self, count: int, steps: int) -> None:
+        """Queue clips, waiting where the queue is full."""
+        connection = self.connect()
+        body = {"prompt": "a red circle moves right", "num_frames": 9, "seed": 1}
+        body["num_inference_steps"] = steps
+        while len(self.ids) < count:
+            headers = {"content-type": "application/json"}
+            connection.request("POST", "/v1/videos", json.dumps(body), headers)
+            response = connection.getresponse()
+            answer: dict[str, Any] = json.loads(response.read())
+            if response.status == 200:
+                self.ids.append(answer["id"])
+            elif response.status == 429:
+                time.sleep(0.5)
+            else:
+                raise AssertionError(answer)
+
+    def poll(self) -> None:
+        """Ask for one clip after another, each time by the clock."""
+        connection, draw = self.connect(), random.Random(threading.get_ident())
+        while not self.done.wait(_POLL_S * (0.5 + draw.random())):
+            path = f"/v1/videos/{draw.choice(self.ids)}" if self.ids else "/v1/videos"
+            start = time.perf_counter()
+            connection.request("GET", path)
+            response = connection.getresponse()
+            response.read()
+            self.seconds.append(time.perf_counter() - start)
+            assert response.status == 200, (path, response.status)
+
+    def listen(self, counts: collections.Counter[str]) -> None:
+        """Count how often each clip is said to be finished."""
+        connection = self.connect()
+        connection.request("GET", "/v1/videos/events")
+        response = connection.getresponse()
+        kind = ""
+        while not self.done.is_set():
+            line = response.readline().decode().rstrip()
+            if line.startswith("event: "):
+                kind = line[7:]
+            elif line.startswith("data: ") and kind == "status":
+                data = json.loads(line[6:])
+                counts[data["id"]] += data["status"] == "completed"
+
+
+def resident_mib(pid: int) -> float:
+    """Return the resident memory of a process and its children."""
+    pids = [pid]
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        pids += map(int, path.read_text().split())
+    pages = sum(int(Path(f"/proc/{each}/statm").read_text().split()[1]) for each in pids)
+    return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+
+
+def main() -> int:
+    """Load a server and return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--clips", type=int, default=200)
+    parser.add_argument("--pollers", type=int, default=50)
+    parser.add_argument("--readers", type=int, default=50)
+    parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--minutes", type=float, default=3.0)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        server = start_server(Path(folder) / "data", "--queue-limit", str(arguments.clips))
+        try:
+            return _run(server, arguments)
+        finally:
+            server.stop()
+
+
+def _run(server: RunningServer, arguments: argparse.Namespace) -> int:
+    load = Load(server)
+    heard = [collections.Counter[str]() for _ in range(arguments.readers)]
+    threads = [threading.Thread(target=load.poll, daemon=True) for _ in range(arguments.pollers)]
+    threads += [
+        threading.Thread(target=load.listen, args=(counts,), daemon=True) for counts in heard
+    ]
+    for thread in threads:
+        thread.start()
+    time.sleep(1.0)
+    start, memory = time.monotonic(), [resident_mib(server.process.pid)]
+    load.submit(arguments.clips, arguments.steps)
+    queued_s = time.monotonic() - start
+    states: collections.Counter[str] = collections.Counter()
+    while time.monotonic() - start < 60 * arguments.minutes:
+        time.sleep(2.0)
+        memory.append(resident_mib(server.process.pid))
+        states = _states(load)
+        if states["completed"] == arguments.clips:
+            break
+    time.sleep(1.0)
+    load.done.set()
+    milliseconds = sorted(1000 * each for each in load.seconds)
+    p50, p99 = (milliseconds[int(share * len(milliseconds))] for share in (0.5, 0.99))
+    twice = sum(count > 1 for counts in heard for count in counts.values())
+    missed = sum(len(load.ids) - sum(counts.values()) for counts in heard)
+    print(f"queued {len(load.ids)} in {queued_s:.1f} s, ended as {dict(states)}")
+    print(
+        f"GET: {len(milliseconds)}, p50 {p50:.1f} ms, p99 {p99:.1f} ms, most {milliseconds[-1]:.1f}"
+    )
+    print(
+        f"memory of all processes: {memory[0]:.0f} MiB before, {memory[-1]:.0f} MiB after, "
+        f"{max(memory):.0f} MiB at most"
+    )
+    print(f"finished twice: {twice}; events that a reader missed: {missed}")
+    whole = states["completed"] == arguments.clips and not twice and not missed
+    return 0 if whole and p99 <= _MOST_MS else 1
+
+
+def _states(load: Load) -> collections.Counter[str]:
+    """Count the states of all clips, page by page."""
+    connection, after = load.connect(), ""
+    states: collections.Counter[str] = collections.Counter()
+    while True:
+        connection.request("GET", f"/v1/videos?limit=100{after}")
+        page = json.loads(connection.getresponse().read())
+        states.update(video["state"] for video in page["data"])
+        if not page["has_more"]:
+            return states
+        after = f"&after={page['last_id']}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -5,6 +5,7 @@
     python tools/bench.py video-decode --memory --size 256x256x121
     python tools/bench.py diffusion-decode --size 256x256x17 --check
     python tools/bench.py audio-decode --seconds 2
+    python tools/bench.py enhance --sides "transformers bf16" "ltx2cpp bf16"
     python tools/bench.py loading
     python tools/bench.py transformer --profile --weights bf16
     python tools/bench.py machine
@@ -17,6 +18,9 @@ yet, and stay there for the next run.
 
 Networks are those of LTX-2.3, and the diffusion decoder of LTX-2.5, which both run in float32
 where the CPU has no BF16 instructions (torch needs them); `--frames-per-tile` streams ours.
+
+`enhance` writes text with Gemma 3 at the dimensions of the 12B model, on the weight types named;
+with the whole vocabulary each side in bfloat16 takes 5 GB.
 
 `loading` is of ours alone: from the start of an interpreter to the first step of a transformer of
 48 blocks in q8_0, 20 GB of zeros that take no room on the disk.
@@ -37,11 +41,17 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from benchmarks import machine, reference, reference_decoder
+from benchmarks import machine, reference, reference_decoder, writing
 from benchmarks.reference import Arrays, Call
 from numpy.typing import NDArray
 from synthetic.inputs import make_inputs
-from synthetic.models import converted, random_diffusion_decoder, random_file, sparse_file
+from synthetic.models import (
+    converted,
+    random_diffusion_decoder,
+    random_file,
+    random_gemma,
+    sparse_file,
+)
 
 from ltx2cpp import LTX2Pipeline, Modality, ModelFiles, Observer, PromptEmbedding
 from ltx2cpp.errors import Error
@@ -387,6 +397,11 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("audio-decode", parents=[common])
     command.add_argument("--seconds", type=float, default=2.0)
     command.set_defaults(make=audio_decode)
+    command = commands.add_parser("enhance", parents=[common])
+    command.add_argument("--layers", type=int, default=6)
+    command.add_argument("--vocab", type=int, default=262208)
+    command.add_argument("--tokens", type=int, default=16)
+    command.add_argument("--sides", nargs="+", choices=writing.SIDES, default=writing.SIDES)
     command = commands.add_parser("loading", parents=[common])
     command.add_argument("--blocks", type=int, default=48)
     commands.add_parser("machine", parents=[common])
@@ -400,6 +415,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.command == "machine":
             print(f"peak       {machine.measure_peak(options.threads)}")
+        elif options.command == "enhance":
+            path = random_gemma(options.folder, options.layers, options.vocab)
+            writing.compare(path, options.sides, options.tokens, options.rounds, options.threads)
         elif options.command == "loading":
             measure_loading(options)
         else:

@@ -37,6 +37,16 @@ def random_file(folder: Path, component: str, blocks: int = 1) -> Path:
     return path
 
 
+def random_gemma(folder: Path, layers: int, vocabulary: int) -> Path:
+    """Return a file of random BF16 weights of the text encoder with this many layers."""
+    path = _path(folder, f"gemma-{layers}-{vocabulary}.safetensors")
+    if not path.exists():
+        tensors = choose_tensors(_VERSION, layers, ["gemma"], vocabulary)
+        metadata = _metadata(layers) | {"gemma_config": json.dumps(GEMMA_CONFIG)}
+        write_checkpoint(path, tensors, metadata, seed=0)
+    return path
+
+
 def random_diffusion_decoder(folder: Path) -> Path:
     """Return a file of random BF16 weights of the diffusion video decoder of LTX-2.5."""
     path = folder / "ltx-2.5-diffusion-decoder.safetensors"

@@ -328,6 +328,7 @@ def _parser() -> argparse.ArgumentParser:
     folder = Path(tempfile.gettempdir()) / "ltx2cpp-bench"
     common.add_argument("--folder", type=Path, default=folder)
     common.add_argument("--in-passes", action="store_true", help="bias and GELU without cuBLASLt")
+    common.add_argument("--warpgroups", action="store_true", help="attention by warpgroups")
     common.add_argument("--small", action="store_true", help="tiny sizes, to be watched by a tool")
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("compare", parents=[common])
@@ -353,9 +354,11 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     options = _parser().parse_args(arguments)
+    testing: Any = _core._testing  # type: ignore[attr-defined]
     if options.in_passes:
-        testing: Any = _core._testing  # type: ignore[attr-defined]
         testing.set_lt(False)
+    if options.warpgroups:
+        testing.set_warpgroups(True)
     try:
         options.run(options)
     except Error as error:

@@ -3,8 +3,9 @@
 #
 #     tools/compile_cuda.sh OUT_FOLDER
 #
-# Says so and succeeds where there is no nvcc. ARCHITECTURE (default 90) is a number as in sm_90. cuBLAS's headers are
-# taken from the toolkit; where it has none, python's pip installs NVIDIA's package below OUT_FOLDER.
+# Says so and succeeds where there is no nvcc. ARCHITECTURE (default 90) is a number as in sm_90; what is for sm_90a alone
+# is compiled for that. cuBLAS's headers are taken from the toolkit; where it has none, python's pip installs NVIDIA's
+# package below OUT_FOLDER.
 set -euo pipefail
 out=${1:?usage: tools/compile_cuda.sh OUT_FOLDER}
 mkdir -p "$out"
@@ -34,6 +35,7 @@ sources+=("$tree/src/ggml-cuda/ggml-cuda.cu")
 compile() {
     local source=$1
     shift
+    [[ $source != */warpgroups.cu ]] || set -- "${@/#-arch=*/-arch=sm_90a}"
     nvcc "$@" -c "$source" -o /dev/null || { echo "compile_cuda: $source failed" >&2; return 255; }
 }
 export -f compile

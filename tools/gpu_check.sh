@@ -87,8 +87,10 @@ second() {
     bench compare-all 60 compare
     tests networks 90 "$root/tests/models"
     bench in-passes 30 transformer --weights bf16 --blocks 16 --only resident --tokens 6144 --rounds 3 --in-passes
-    bench diffusers 50 transformer --weights q8_0 --blocks 48 --only resident --tokens 6144 --rounds 3 --reference
-    under clocks 30 attention ncu --clock-control none -k regex:attention_kernel -c 1 --set basic
+    bench diffusers 40 transformer --weights q8_0 --blocks 48 --only resident --tokens 6144 --rounds 3 --reference
+    under clocks 20 attention ncu --clock-control none -k regex:attention_kernel -c 1 --set basic
+    # Last: barriers that never end would hold the device until the limit.
+    bench warpgroups 20 attention --keys 6144 14336 --rounds 3 --warpgroups
 }
 
 nvidia-smi --list-gpus 2>/dev/null | grep '^GPU ' >/dev/null || {

@@ -17,6 +17,7 @@
 #include "bindings/register.h"
 #include "kernels/cuda/cublas_lt.h"
 #include "kernels/registry.h"
+#include "ops/attention/warpgroups.h"
 #include "runtime/runner.h"
 #include "weights/pack.h"
 
@@ -152,6 +153,21 @@ void register_testing_kernels(py::module_ & module) {
     testing.def(
         "set_lt", [](std::optional<bool> taken) { cuda::takes_lt = taken.value_or(cuda::kTakesLt); }, py::arg("taken"),
         "Whether products end with their epilogues by cuBLASLt from now on; None: as without tests.");
+    testing.def(
+        "set_warpgroups",
+        [](std::optional<bool> taken) { cuda::takes_warpgroups = taken.value_or(cuda::kTakesWarpgroups); },
+        py::arg("taken"),
+        "Whether attention is computed by warpgroups where a device has them from now on; None: as without tests.");
+    testing.def(
+        "warpgroup_products",
+        [] {
+#if LTX2CPP_EMULATED_CUDA
+            return std::exchange(emulated::warpgroup_products(), 0);
+#else
+            return size_t{0};
+#endif
+        },
+        "The matrix products that threads of emulated warpgroups started since this was asked last.");
     testing.def(
         "answer_lt",
         []([[maybe_unused]] bool plans, [[maybe_unused]] bool computes) {

@@ -13,4 +13,8 @@ size_t shared_bytes_of_processor() {
     return (emulated::code_version() == 86 ? size_t{100} : size_t{228}) << 10;
 }
 
+bool has_code_of(const void * kernel) {
+    return emulated::take_for_90(kernel);
+}
+
 }  // namespace ltx::cuda

@@ -1,75 +1,31 @@
 #include "emulation.h"
 
-#include <csetjmp>
-
-#include <ucontext.h>
-
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <map>
-#include <memory>
+#include <set>
 #include <stdexcept>
 #include <string>
-#include <utility>
-#include <vector>
+
+#include "machine.h"
 
 namespace emulated {
 
 namespace {
 
-constexpr size_t kStackBytes = 64 * 1024;
-constexpr size_t kSlotBytes = 64;
 constexpr unsigned kWarp = 32;
 constexpr size_t kSharedBytes = 48 * 1024;
 constexpr size_t kMostSharedBytes = 99 * 1024;
-
-enum class State { Ready, AtBlock, AtWarp, Done };
-
-struct Copy {
-    void * to;
-    const void * from;
-    size_t bytes, valid_bytes;
-};
-
-// As a device aligns it.
-struct alignas(128) Line {
-    unsigned char bytes[128];
-};
-
-struct Fiber {
-    ucontext_t start;
-    jmp_buf place;  // where it waits; changing stacks this way needs no system call
-    bool started = false;
-    std::unique_ptr<char[]> stack = std::make_unique<char[]>(kStackBytes);
-    Index index;
-    State state = State::Done;
-    std::array<unsigned char, kSlotBytes> slot;
-    std::vector<std::vector<Copy>> groups;  // the last one is open
-};
-
-struct Machine {
-    jmp_buf scheduler;
-    std::vector<std::unique_ptr<Fiber>> fibers;
-    std::vector<Line> shared;  // dynamic shared memory
-    Index grid, block, block_at;
-    size_t current = 0;
-    const std::function<void()> * kernel = nullptr;
-    const char * fault = nullptr;  // what a thread did that a device ends a kernel for
-};
-
-Machine & machine() {
-    static thread_local Machine instance;
-    return instance;
-}
+constexpr size_t kMostSharedBytesOf90 = 227 * 1024;
 
 std::map<const void *, size_t> & allowed_shared() {
     static thread_local std::map<const void *, size_t> instance;
     return instance;
 }
 
-Fiber & fiber() {
-    return *machine().fibers[machine().current];
+std::set<const void *> & kernels_for_90() {
+    static thread_local std::set<const void *> instance;
+    return instance;
 }
 
 void wait_as(State state) {
@@ -80,15 +36,11 @@ void wait_as(State state) {
     }
 }
 
-// Ends the kernel: no exception may pass through a fiber, whose stack ends here.
-[[noreturn]] void end_with(const char * fault) {
-    machine().fault = fault;
-    fiber().state = State::Done;
-    _longjmp(machine().scheduler, 1);
-}
-
 void fiber_main() {
     (*machine().kernel)();
+    if (fiber().products.size() > 1 || !fiber().products.back().empty()) {
+        end_with("a thread ends before its matrix products");
+    }
     fiber().state = State::Done;
     _longjmp(machine().scheduler, 1);
 }
@@ -125,20 +77,29 @@ bool release(size_t first, size_t last, State state) {
     return any;
 }
 
+// Not inlined: the compiler keeps no variable of a caller across what may return twice.
+[[gnu::noinline]] void prepare(size_t index) {
+    Machine & m = machine();
+    Fiber & f = *m.fibers[index];
+    const auto n = static_cast<unsigned>(index);
+    f.index = {n % m.block.x, n / m.block.x % m.block.y, n / (m.block.x * m.block.y)};
+    f.state = State::Ready;
+    f.copies.assign(1, {});
+    f.products.assign(1, {});
+    f.registers_ordered = false;
+    f.landed.clear();
+    f.started = false;
+    getcontext(&f.start);
+    f.start.uc_stack.ss_sp = f.stack.get();
+    f.start.uc_stack.ss_size = kStackBytes;
+    f.start.uc_link = nullptr;
+    makecontext(&f.start, fiber_main, 0);
+}
+
 void run_block(size_t threads) {
     Machine & m = machine();
     for (size_t i = 0; i < threads; ++i) {
-        Fiber & f = *m.fibers[i];
-        const auto n = static_cast<unsigned>(i);
-        f.index = {n % m.block.x, n / m.block.x % m.block.y, n / (m.block.x * m.block.y)};
-        f.state = State::Ready;
-        f.groups.assign(1, {});
-        f.started = false;
-        getcontext(&f.start);
-        f.start.uc_stack.ss_sp = f.stack.get();
-        f.start.uc_stack.ss_size = kStackBytes;
-        f.start.uc_link = nullptr;
-        makecontext(&f.start, fiber_main, 0);
+        prepare(i);
     }
     for (bool progress = true; progress;) {
         progress = false;
@@ -146,7 +107,9 @@ void run_block(size_t threads) {
             const size_t end = std::min<size_t>(warp + kWarp, threads);
             do {
                 for (size_t i = warp; i < end; ++i) {
-                    if (m.fibers[i]->state == State::Ready) {
+                    Fiber & f = *m.fibers[i];
+                    if (f.state == State::Ready || (f.state == State::AtCondition && (*f.condition)())) {
+                        f.state = State::Ready;
                         resume(i);
                         progress = true;
                     }
@@ -166,6 +129,21 @@ void run_block(size_t threads) {
 }
 
 }  // namespace
+
+Machine & machine() {
+    static thread_local Machine instance;
+    return instance;
+}
+
+Fiber & fiber() {
+    return *machine().fibers[machine().current];
+}
+
+void end_with(const char * fault) {
+    machine().fault = fault;
+    fiber().state = State::Done;
+    _longjmp(machine().scheduler, 1);
+}
 
 const Index & thread_index() {
     return fiber().index;
@@ -195,10 +173,18 @@ bool can_launch(const void * kernel, Index grid, Index block, size_t shared_byte
 }
 
 bool allow_shared(const void * kernel, size_t bytes) {
-    if (bytes > kMostSharedBytes) {
+    if (bytes > (kernels_for_90().contains(kernel) ? kMostSharedBytesOf90 : kMostSharedBytes)) {
         return false;
     }
     allowed_shared()[kernel] = std::max(bytes, kSharedBytes);
+    return true;
+}
+
+bool take_for_90(const void * kernel) {
+    if (code_version() != 90) {
+        return false;
+    }
+    kernels_for_90().insert(kernel);
     return true;
 }
 
@@ -233,6 +219,10 @@ void run(Index grid, Index block, size_t shared_bytes, const std::function<void(
                 // Not a number, should a kernel read what it did not write.
                 m.shared.resize((shared_bytes + sizeof(Line) - 1) / sizeof(Line) + 1);
                 std::memset(m.shared.data(), 0xff, m.shared.size() * sizeof(Line));
+                m.shown = m.shared;
+                for (auto & barrier : m.named_barriers) {
+                    barrier = {};
+                }
                 run_block(threads);
             }
         }
@@ -245,6 +235,11 @@ void sync_block() {
 
 void sync_warp() {
     wait_as(State::AtWarp);
+}
+
+void wait_until(const std::function<bool()> & holds) {
+    fiber().condition = &holds;
+    wait_as(State::AtCondition);
 }
 
 void publish(const void * data, size_t bytes) {
@@ -309,19 +304,20 @@ void copy_later(void * to, const void * from, size_t bytes, size_t valid_bytes) 
     if (reinterpret_cast<uintptr_t>(to) % bytes != 0 || reinterpret_cast<uintptr_t>(from) % bytes != 0) {
         end_with("an asynchronous copy is not aligned to its size");
     }
-    fiber().groups.back().push_back({to, from, bytes, valid_bytes});
+    fiber().copies.back().push_back({to, from, bytes, valid_bytes});
 }
 
 void close_copies() {
-    fiber().groups.emplace_back();
+    fiber().copies.emplace_back();
 }
 
 void wait_copies(int open_groups) {
-    auto & groups = fiber().groups;
+    auto & groups = fiber().copies;
     while (groups.size() > static_cast<size_t>(open_groups) + 1) {
         for (const Copy & copy : groups.front()) {
             std::memset(copy.to, 0, copy.bytes);
             std::memcpy(copy.to, copy.from, copy.valid_bytes);
+            fiber().landed.emplace_back(static_cast<unsigned char *>(copy.to), copy.bytes);
         }
         groups.erase(groups.begin());
     }

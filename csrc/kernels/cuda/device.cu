@@ -31,4 +31,13 @@ size_t shared_bytes_of_processor() {
     return static_cast<size_t>(bytes);
 }
 
+bool has_code_of(const void * kernel) {
+    cudaFuncAttributes attributes;
+    if (cudaFuncGetAttributes(&attributes, kernel) != cudaSuccess) {
+        static_cast<void>(cudaGetLastError());
+        return false;
+    }
+    return true;
+}
+
 }  // namespace ltx::cuda

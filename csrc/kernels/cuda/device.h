@@ -13,4 +13,7 @@ int code_version(int device);
 // does not tell.
 size_t shared_bytes_of_processor();
 
+// Whether the device that is current has code of `kernel`, which was compiled for some devices alone.
+bool has_code_of(const void * kernel);
+
 }  // namespace ltx::cuda

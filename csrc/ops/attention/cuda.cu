@@ -1,6 +1,7 @@
 #include "kernels/cuda/device.h"
-#include "kernels/cuda/tensor_core.cuh"
 #include "ops/attention/attention.h"
+#include "ops/attention/cuda.cuh"
+#include "ops/attention/warpgroups.h"
 
 namespace ltx {
 
@@ -17,31 +18,10 @@ constexpr int kKeyTiles = kKeys / 8;
 constexpr int kThreads = kWarps * kWarp;
 constexpr size_t kReservedBytes = 1024;  // of shared memory, by the device for each block
 constexpr int kMostDim = 256;  // of a head; kernels are for 64, 128 and this, and fill up smaller heads with zeros
-constexpr float kLog2E = 1.4426950408889634f;
 
 // Queries of a block whose warps have kTiles tiles of 16 rows each.
 template <int kTiles>
 inline constexpr int kQueries = kWarps * 16 * kTiles;
-
-// Rows of one head; strides in elements.
-struct Heads {
-    const __nv_bfloat16 * data;
-    int64_t head_stride, row_stride;
-};
-
-struct Arguments {
-    Heads q, k, v;
-    const __half * mask;  // added to the logits, or null
-    int64_t mask_stride;
-    const float * gate;  // logits of a gate per head and query, or null
-    int64_t gate_stride;
-    __nv_bfloat16 * out;  // [head_dim, heads, queries]
-    int64_t out_stride;
-    int64_t queries, keys;
-    int dim;           // of a head
-    int heads, group;  // query heads, and how many of them share a head of k and v
-    float scale;       // of base-two logits
-};
 
 template <int kDim, int kTiles>
 constexpr size_t shared_bytes() {
@@ -80,12 +60,11 @@ __device__ void copy_some_rows(__nv_bfloat16 * tile, const __nv_bfloat16 * first
     }
 }
 
-// What a thread keeps of its rows: of each 16-row tile those at lane / 4 and 8 below.
+// What a thread keeps of its rows, for each 16-row tile.
 template <int kDim, int kTiles>
 struct Rows {
     float out[kTiles][kDim / 8][4] = {};
-    float maximum[kTiles][2];
-    float sum[kTiles][2] = {};
+    RowPair pair[kTiles];
 };
 
 // Products of the warp's queries and one tile of keys.
@@ -114,65 +93,16 @@ __device__ void multiply_keys(const __nv_bfloat16 * q, const __nv_bfloat16 * k, 
     }
 }
 
-// Turns logits into exp2(scale * (logit - maximum so far)), correcting what was summed under a smaller maximum. A logit
-// that is not a number is no maximum, and stays one.
-template <int kDim, int kTiles>
-__device__ void exponentiate(float (&logits)[kTiles][kKeyTiles][4], float scale, Rows<kDim, kTiles> & rows) {
-#pragma unroll
-    for (int m = 0; m < kTiles; ++m) {
-        float correction[2];
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-            float maximum = rows.maximum[m][half];
-#pragma unroll
-            for (int n = 0; n < kKeyTiles; ++n) {
-                maximum = fmaxf(maximum, fmaxf(logits[m][n][2 * half], logits[m][n][2 * half + 1]));
-            }
-            maximum = fmaxf(maximum, __shfl_xor_sync(0xffffffffu, maximum, 1));
-            maximum = fmaxf(maximum, __shfl_xor_sync(0xffffffffu, maximum, 2));
-            // A row whose keys are all masked so far: any finite number does.
-            const float base = maximum == -INFINITY ? 0.0f : -maximum * scale;
-            correction[half] = exp2_short(fmaf(rows.maximum[m][half], scale, base));
-            float sum = 0.0f;
-#pragma unroll
-            for (int n = 0; n < kKeyTiles; ++n) {
-#pragma unroll
-                for (int i = 2 * half; i < 2 * half + 2; ++i) {
-                    logits[m][n][i] = exp2_short(fmaf(logits[m][n][i], scale, base));
-                    sum += logits[m][n][i];
-                }
-            }
-            rows.maximum[m][half] = maximum;
-            rows.sum[m][half] = rows.sum[m][half] * correction[half] + sum;
-        }
-        // Maxima soon stop growing.
-        if (__any_sync(0xffffffffu, correction[0] != 1.0f || correction[1] != 1.0f)) {
-#pragma unroll
-            for (int n = 0; n < kDim / 8; ++n) {
-#pragma unroll
-                for (int i = 0; i < 4; ++i) {
-                    rows.out[m][n][i] *= correction[i / 2];
-                }
-            }
-        }
-    }
-}
-
 template <int kDim, int kTiles>
 __device__ void multiply_values(const float (&weights)[kTiles][kKeyTiles][4], const __nv_bfloat16 * v, int lane,
                                 Rows<kDim, kTiles> & rows) {
     const int place = tile_at<kDim>(lane % 16, lane / 16);
 #pragma unroll
     for (int depth = 0; depth < kKeys / 16; ++depth) {
-        // Sums of the first product lie as the left operand of the second one wants them.
         unsigned a[kTiles][4];
 #pragma unroll
         for (int m = 0; m < kTiles; ++m) {
-#pragma unroll
-            for (int i = 0; i < 4; ++i) {
-                const float * pair = &weights[m][2 * depth + i / 2][i % 2 * 2];
-                a[m][i] = pack_bf16(pair[0], pair[1]);
-            }
+            pack_weights(weights[m], 2 * depth, a[m]);
         }
 #pragma unroll
         for (int n = 0; n < kDim / 8; n += 2) {
@@ -189,7 +119,7 @@ __device__ void multiply_values(const float (&weights)[kTiles][kKeyTiles][4], co
 
 // Scales logits and adds the mask; keys past the last get none of the weight.
 template <int kTiles>
-__device__ void mask_logits(const Arguments & a, int64_t first_query, int64_t first_key, int lane,
+__device__ void mask_logits(const AttentionArguments & a, int64_t first_query, int64_t first_key, int lane,
                             float (&logits)[kTiles][kKeyTiles][4]) {
 #pragma unroll
     for (int m = 0; m < kTiles; ++m) {
@@ -211,26 +141,9 @@ __device__ void mask_logits(const Arguments & a, int64_t first_query, int64_t fi
     }
 }
 
-// Keys past the last get none of the weight.
-template <int kTiles>
-__device__ void cut_logits(int64_t keys, int lane, float (&logits)[kTiles][kKeyTiles][4]) {
-#pragma unroll
-    for (int n = 0; n < kKeyTiles; ++n) {
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-            if (n * 8 + lane % 4 * 2 + i % 2 >= keys) {
-#pragma unroll
-                for (int m = 0; m < kTiles; ++m) {
-                    logits[m][n][i] = -INFINITY;
-                }
-            }
-        }
-    }
-}
-
 // kPlain: without a mask, heads of kDim elements, a positive scale. The other one takes all of these.
 template <int kDim, int kTiles, bool kPlain>
-__global__ void __launch_bounds__(kThreads) attention_kernel(Arguments a) {
+__global__ void __launch_bounds__(kThreads) attention_kernel(AttentionArguments a) {
     auto * q_tile = reinterpret_cast<__nv_bfloat16 *>(dynamic_shared());
     __nv_bfloat16 * k_tiles = q_tile + kQueries<kTiles> * kDim;
     __nv_bfloat16 * v_tiles = k_tiles + 2 * kKeys * kDim;
@@ -243,10 +156,6 @@ __global__ void __launch_bounds__(kThreads) attention_kernel(Arguments a) {
     const int warp_query = static_cast<int>(threadIdx.x / kWarp) * 16 * kTiles;
 
     Rows<kDim, kTiles> rows;
-#pragma unroll
-    for (int m = 0; m < kTiles; ++m) {
-        rows.maximum[m][0] = rows.maximum[m][1] = -INFINITY;
-    }
     copy_some_rows<kDim, kQueries<kTiles>, kPlain>(q_tile, q, a.q.row_stride, a.queries - first_query, a.dim);
     copy_some_rows<kDim, kKeys, kPlain>(k_tiles, k, a.k.row_stride, a.keys, a.dim);
     copy_some_rows<kDim, kKeys, kPlain>(v_tiles, v, a.v.row_stride, a.keys, a.dim);
@@ -266,14 +175,17 @@ __global__ void __launch_bounds__(kThreads) attention_kernel(Arguments a) {
 
         float logits[kTiles][kKeyTiles][4] = {};
         multiply_keys<kDim, kTiles>(q_tile + warp_query * kDim, k_tiles + stage * kKeys * kDim, lane, logits);
-        if constexpr (kPlain) {
-            if (left < kKeys) {
-                cut_logits<kTiles>(left, lane, logits);
-            }
-            exponentiate<kDim, kTiles>(logits, a.scale, rows);
-        } else {
+        if constexpr (!kPlain) {
             mask_logits<kTiles>(a, first_query + warp_query, a.keys - left, lane, logits);
-            exponentiate<kDim, kTiles>(logits, 1.0f, rows);
+        }
+#pragma unroll
+        for (int m = 0; m < kTiles; ++m) {
+            if (kPlain && left < kKeys) {
+                cut_logits(left, lane, logits[m]);
+            }
+            float correction[2];
+            exponentiate(logits[m], kPlain ? a.scale : 1.0f, rows.pair[m], correction);
+            correct(rows.out[m], correction);
         }
         multiply_values<kDim, kTiles>(logits, v_tiles + stage * kKeys * kDim, lane, rows);
         __syncthreads();  // before the next copies overwrite this stage
@@ -281,29 +193,7 @@ __global__ void __launch_bounds__(kThreads) attention_kernel(Arguments a) {
 
 #pragma unroll
     for (int m = 0; m < kTiles; ++m) {
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-            float sum = rows.sum[m][half];
-            sum += __shfl_xor_sync(0xffffffffu, sum, 1);
-            sum += __shfl_xor_sync(0xffffffffu, sum, 2);
-            float factor = sum == 0.0f ? 0.0f : 1.0f / sum;  // no key at all
-            const int64_t query = first_query + warp_query + m * 16 + half * 8 + lane / 4;
-            if (query < a.queries) {
-                if (a.gate) {
-                    // The factor 2 makes a zero-initialised gate neutral.
-                    factor *= 2.0f / (1.0f + expf(-a.gate[query * a.gate_stride + head]));
-                }
-                __nv_bfloat16 * out = a.out + query * a.out_stride + head * a.dim + lane % 4 * 2;
-#pragma unroll
-                for (int n = 0; n < kDim / 8; ++n) {
-                    if (!kPlain && n * 8 >= a.dim) {
-                        break;
-                    }
-                    const Floats<2> pair{rows.out[m][n][2 * half] * factor, rows.out[m][n][2 * half + 1] * factor};
-                    store<2>(out + n * 8, pair);
-                }
-            }
-        }
+        store_rows<kDim, kPlain>(a, first_query + warp_query + m * 16, head, lane, rows.out[m], rows.pair[m]);
     }
 }
 
@@ -325,7 +215,7 @@ Heads place_of(const ggml_tensor * x) {
 }
 
 template <int kDim, int kTiles, bool kPlain>
-void start_kernel(const CudaCall & call, const Arguments & arguments) {
+void start_kernel(const CudaCall & call, const AttentionArguments & arguments) {
     allow_shared("bf16_attention", &attention_kernel<kDim, kTiles, kPlain>, shared_bytes<kDim, kTiles>());
     const dim3 grid(static_cast<unsigned>(ceil_div(arguments.queries, kQueries<kTiles>)),
                     static_cast<unsigned>(arguments.heads));
@@ -334,15 +224,15 @@ void start_kernel(const CudaCall & call, const Arguments & arguments) {
 }
 
 template <int kDim, int kTiles>
-void start(const CudaCall & call, const Arguments & arguments) {
-    const bool plain = !arguments.mask && arguments.dim == kDim && arguments.scale > 0.0f;
-    plain ? start_kernel<kDim, kTiles, true>(call, arguments) : start_kernel<kDim, kTiles, false>(call, arguments);
+void start(const CudaCall & call, const AttentionArguments & arguments) {
+    is_plain(arguments, kDim) ? start_kernel<kDim, kTiles, true>(call, arguments)
+                              : start_kernel<kDim, kTiles, false>(call, arguments);
 }
 
 void enqueue(const CudaCall & call, ggml_tensor * node) {
     const AttentionSources s = attention_sources(node);
     expect_chunks("bf16_attention", {s.q, s.k, s.v});
-    const Arguments arguments{
+    const AttentionArguments arguments{
         place_of(s.q),
         place_of(s.k),
         place_of(s.v),
@@ -359,6 +249,9 @@ void enqueue(const CudaCall & call, ggml_tensor * node) {
         static_cast<int>(s.q->ne[1] / s.k->ne[1]),
         constants_of<AttentionConstants>(node).scale * kLog2E,
     };
+    if (attend_by_warpgroups(call, arguments)) {
+        return;
+    }
     // A warp takes as many rows as leave room for their sums in the registers, and a block no more than lets two of
     // them share a processor: while one waits at a softmax or a barrier, the other multiplies.
     constexpr size_t kTwoBlocks = 2 * (shared_bytes<128, 2>() + kReservedBytes);

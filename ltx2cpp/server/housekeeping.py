@@ -27,7 +27,7 @@ class Housekeeping(threading.Thread):
 
     def __init__(self, store: Store, max_storage_bytes: int, delete: Callable[[Job], None]) -> None:
         super().__init__(name="ltx2cpp-housekeeping", daemon=True)
-        self._store, self._most, self._delete = store, max_storage_bytes, delete
+        self._store, self._most, self._remove = store, max_storage_bytes, delete
         self._stopping = threading.Event()
 
     def run(self) -> None:
@@ -50,12 +50,12 @@ class Housekeeping(threading.Thread):
         finished = self._store.jobs_in(*FINISHED)
         due = [job for job in finished if job.expires_at is not None and job.expires_at <= now]
         for job in due:
-            self._delete(job)
+            self._remove(job)
         kept = sorted((job for job in finished if job not in due), key=lambda job: job.seq)
         excess = self._store.disk_bytes() - self._most
         for job in kept:
             if excess <= 0:
                 break
-            self._delete(job)
+            self._remove(job)
             excess -= job.disk_bytes
         return excess <= 0

@@ -25,7 +25,7 @@ from ltx2cpp.memory.plan import MemoryPlan, PhaseMemory
 from ltx2cpp.model.files import ModelFiles
 from ltx2cpp.observing import Observer, Step
 from ltx2cpp.options import BinnedGuidance, Guidance, LoraSpec, ModalityGuidance, Sampling
-from ltx2cpp.output import GenerationOutput, GenerationStream
+from ltx2cpp.output import ClipOutput, GenerationOutput, GenerationStream
 from ltx2cpp.pipeline import LTX2Pipeline
 from ltx2cpp.values import Audio, Modality, PromptEmbedding, Velocity
 
@@ -33,6 +33,7 @@ __all__ = [
     "Audio",
     "AudioCondition",
     "BinnedGuidance",
+    "ClipOutput",
     "Condition",
     "Extend",
     "Foley",

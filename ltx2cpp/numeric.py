@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from numbers import Integral, Real
 from typing import TypeGuard
 
@@ -51,3 +52,8 @@ def seed_number(seed: object) -> int:
     if not 0 <= number < 2**64:
         raise ArgumentError(f"seed: expected 0 to 2**64 - 1, found {number}")
     return number
+
+
+def random_seed() -> int:
+    """Return a seed that is short enough to be read aloud, 0 to 2**32 - 1."""
+    return secrets.randbelow(1 << 32)

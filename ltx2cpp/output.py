@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol, cast
 
 from ltx2cpp import media
+from ltx2cpp.errors import ArgumentError
 from ltx2cpp.media import Hdr
+from ltx2cpp.notebook import as_html
+from ltx2cpp.paths import as_path
 from ltx2cpp.values import Audio, FloatArray, FrameArray
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class GenerationOutput:
     """What one generation gave.
 
@@ -51,14 +54,64 @@ class GenerationOutput:
         """Sample rate of the sound in Hz, or None."""
         return None if self.sound is None else self.sound.sample_rate
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the clip; the ending of ``path`` chooses the format (see `ltx2cpp.media`).
+    def save(
+        self,
+        path: str | os.PathLike[str] | BinaryIO,
+        *,
+        format: str | None = None,
+        crf: float | None = None,
+        preset: str | None = None,
+    ) -> None:
+        """Write the clip, whole or not at all.
+
+        Args:
+            path: name of the file, whose ending chooses the format (see `ltx2cpp.media`), or a file
+                that is open for writing of bytes.
+            format: ending of the format, "mp4", for an open file without a name.
+            crf: rate factor of video files, see `ltx2cpp.media.Encoding`.
+            preset: speed of their encoder, likewise.
 
         Raises:
             ArgumentError: unknown ending, or nothing was decoded and the format needs pictures.
             OutputError: the file cannot be written.
         """
-        media.save(self, path)
+        encoding = media.Encoding(crf, preset)
+        if not media.is_file_object(path):
+            as_path("path", path)
+            if format is not None:
+                raise ArgumentError("format: is of open files; a name chooses it by its ending")
+            media.save(self, cast(str, path), encoding=encoding)
+            return
+        if self.hdr is not None:
+            raise ArgumentError("path: a clip in HDR is several files; give a name")
+        media.write_through(
+            cast(BinaryIO, path), format, lambda name: media.save(self, name, encoding=encoding)
+        )
+
+    def __repr__(self) -> str:
+        parts = []
+        if self.video is not None:
+            frames, height, width, _ = self.video.shape
+            parts.append(f"{frames} frames of {width} x {height}, {self.frame_rate:g} fps")
+        elif self.video_latent is not None:
+            parts.append(f"video latent {self.video_latent.shape}")
+        if self.sound is not None:
+            parts.append(f"sound of {self.sound.seconds:.2f} s")
+        elif self.audio_latent is not None:
+            parts.append(f"audio latent {self.audio_latent.shape}")
+        parts.append(f"seed {self.info.get('seed')}")
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+    def _repr_html_(self) -> str:
+        """Return the clip as a notebook shows it, with its player."""
+        return as_html(self)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ClipOutput(GenerationOutput):
+    """What a generation with decoded pictures gave: a `GenerationOutput` with ``video``."""
+
+    video: FrameArray
 
 
 class GenerationStream(Protocol):

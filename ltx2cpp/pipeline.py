@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ltx2cpp.demo import DEMO, demo_files, warn_of_unknown
-from ltx2cpp.errors import ArgumentError
 from ltx2cpp.generation.automatic import asks_for_length, of_any_length, predicted_frames
 from ltx2cpp.generation.clip import Clip
 from ltx2cpp.generation.enhancement import (
@@ -26,23 +25,24 @@ from ltx2cpp.generation.phases import Phase, State, phases_of
 from ltx2cpp.generation.pipelines import find_pipeline
 from ltx2cpp.generation.plan import ModelDefaults, Plan
 from ltx2cpp.generation.presets import Preset, find_preset
-from ltx2cpp.generation.request import GenerationArguments
+from ltx2cpp.generation.request import ClipArguments, GenerationArguments
 from ltx2cpp.generation.run import Run
 from ltx2cpp.generation.settle import settle
 from ltx2cpp.generation.unheard import unheard
 from ltx2cpp.hub import fetch_files, fetch_lora, fetch_loras
 from ltx2cpp.memory.fit import Device, MemoryPolicy
 from ltx2cpp.memory.plan import WHOLE, DecodePieces, Keeping, MemoryPlan
-from ltx2cpp.model.files import ModelFiles
+from ltx2cpp.model.files import ModelFiles, as_model_files
 from ltx2cpp.model.lora import Lora, reference_factors
 from ltx2cpp.model.model_set import ModelSet
 from ltx2cpp.model.resolve import resolve
 from ltx2cpp.networks.backend import Backend
+from ltx2cpp.networks.cancellation import Cancellation
 from ltx2cpp.networks.diffusion import DecodeOptions, held_decoders
 from ltx2cpp.networks.networks import Networks
 from ltx2cpp.observing import Observer, Step
 from ltx2cpp.options import LoraSpec
-from ltx2cpp.output import GenerationOutput, GenerationStream
+from ltx2cpp.output import ClipOutput, GenerationOutput, GenerationStream
 from ltx2cpp.paths import as_path
 from ltx2cpp.pipeline_options import PipelineOptions, check_options
 from ltx2cpp.process_memory import resident_bytes
@@ -96,7 +96,7 @@ class LTX2Pipeline:
         distilled_lora = options.get("distilled_lora")
         observer = backend.observer
         self.networks = Networks(
-            resolve(fetch_files(_model_files(files), observer)),
+            resolve(fetch_files(as_model_files(files), observer)),
             backend,
             loras=fetch_loras(options.get("loras", ()), observer),
             distilled_lora=None
@@ -110,6 +110,7 @@ class LTX2Pipeline:
             Device(backend.device.name, resident_bytes(), backend.free_bytes),
         )
         backend.offload = self._memory.usual.offload
+        self._cancellation = Cancellation(backend.device)
         backend.must_stream = self._memory.asks_to_stream
         self._preset = options.get("preset")
         # Described when a generation first asks; files without a transformer serve other calls.
@@ -180,6 +181,26 @@ class LTX2Pipeline:
         self.networks.set_loras(fetch_loras(loras, self.networks.backend.observer), lora_mode)
         self._model = None
 
+    @overload
+    def __call__(
+        self,
+        prompt: str | PromptEmbedding,
+        *,
+        on_step: Callable[[Step], None] | None = None,
+        journal: str | os.PathLike[str] | None = None,
+        **arguments: Unpack[ClipArguments],
+    ) -> ClipOutput: ...
+
+    @overload
+    def __call__(
+        self,
+        prompt: str | PromptEmbedding,
+        *,
+        on_step: Callable[[Step], None] | None = None,
+        journal: str | os.PathLike[str] | None = None,
+        **arguments: Unpack[GenerationArguments],
+    ) -> GenerationOutput: ...
+
     def __call__(
         self,
         prompt: str | PromptEmbedding,
@@ -198,6 +219,9 @@ class LTX2Pipeline:
                 all of it, it only decodes. A folder serves one generation.
             arguments: ``width``, ``height``, ``num_frames``, ``seed`` and all others of
                 `GenerationArguments`.
+
+        Returns:
+            the clip, with ``video`` unless ``output`` or ``video`` asks for something else.
 
         Raises:
             ArgumentError, ShapeError: an argument is wrong, or ``journal`` is that of another call;
@@ -222,6 +246,13 @@ class LTX2Pipeline:
         whether it is iterated or not.
         """
         return self._generate(prompt, arguments, on_step, journal)
+
+    def cancel(self) -> None:
+        """End the generation started last, from any thread; without one nothing happens.
+
+        Its call, or the next step of its stream, raises `Cancelled` within a moment.
+        """
+        self._cancellation.cancel()
 
     def memory_plan(
         self, prompt: str | PromptEmbedding, **arguments: Unpack[GenerationArguments]
@@ -250,6 +281,17 @@ class LTX2Pipeline:
         on_step: Callable[[Step], None] | None,
         journal: str | os.PathLike[str] | None,
     ) -> Clip:
+        self._cancellation = Cancellation(self.networks.backend.device)
+        with self._cancellation.computing():
+            return self._denoise(prompt, arguments, on_step, journal)
+
+    def _denoise(
+        self,
+        prompt: str | PromptEmbedding,
+        arguments: GenerationArguments,
+        on_step: Callable[[Step], None] | None,
+        journal: str | os.PathLike[str] | None,
+    ) -> Clip:
         warn_of_lora_tags(prompt, arguments.get("negative_prompt"))
         if journal is not None:
             arguments = with_kept_seed(arguments, as_path("journal", journal))
@@ -259,7 +301,7 @@ class LTX2Pipeline:
         if asks_for_length(arguments):
             with unheard():
                 any_length = self._of_any_length(prompt, arguments)
-            frames = predicted_frames(any_length, lambda needs: self._settle_memory(needs)[0])
+            frames = predicted_frames(any_length, self._keeping, self._cancellation)
             arguments = {**arguments, "num_frames": frames}
         needs = self._prepare(prompt, arguments)
         plan = needs.plan
@@ -279,7 +321,7 @@ class LTX2Pipeline:
 
     def _run(self, plan: Plan, phases: Sequence[Phase], state: State, keeping: Keeping) -> Clip:
         """Carry out all phases but those that decode."""
-        run = Run(phases, state, keeping, self.networks.backend)
+        run = Run(phases, state, keeping, self.networks.backend, self._cancellation)
         run.start()
         return Clip(plan, run)
 
@@ -305,7 +347,7 @@ class LTX2Pipeline:
                 needs = self._of_any_length(prompt, arguments)
             else:
                 needs = self._prepare(prompt, arguments, outlined=True)
-        return enhanced_prompt(needs, lambda settled: self._settle_memory(settled)[0])
+        return enhanced_prompt(needs, self._keeping, self._cancellation)
 
     def _of_any_length(
         self, prompt: str | PromptEmbedding, arguments: GenerationArguments
@@ -343,6 +385,9 @@ class LTX2Pipeline:
             self.networks.release()
             backend.offload = memory.offload
         return memory.keeping, memory.pieces
+
+    def _keeping(self, needs: PlannedNeeds) -> Keeping:
+        return self._settle_memory(needs)[0]
 
     def _describe_model(self) -> ModelDefaults:
         """Return what settling needs to know.
@@ -453,19 +498,3 @@ class LTX2Pipeline:
     def upsample(self, latent: FloatArray, kind: str = "spatial") -> FloatArray:
         """Enlarge a latent; kind "spatial" or "temporal"; see `Networks.upsample`."""
         return self.networks.upsample(latent, kind)
-
-
-def _model_files(files: object) -> ModelFiles:
-    """Return the model files that a pipeline was given.
-
-    Raises:
-        ArgumentError: something else was given.
-    """
-    if isinstance(files, (str, os.PathLike)):
-        return ModelFiles(checkpoint=files)
-    if isinstance(files, ModelFiles):
-        return files
-    raise ArgumentError(
-        "files: expected ModelFiles(checkpoint=..., text_encoder=...) or the path of a checkpoint, "
-        f"found {type(files).__name__}"
-    )

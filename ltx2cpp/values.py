@@ -53,8 +53,24 @@ def as_float32(array: object, name: str, ndim: int) -> FloatArray:
     return values
 
 
-@dataclass(frozen=True, eq=False)
-class Modality:
+class OfArrays:
+    """A dataclass with arrays, of which a line shows types and shapes, not the numbers."""
+
+    def __repr__(self) -> str:
+        values = vars(self).items()
+        return f"{type(self).__name__}({', '.join(f'{name}={_shown(at)}' for name, at in values)})"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} {value.shape}"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key!r}: {_shown(item)}" for key, item in value.items()) + "}"
+    return repr(value)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Modality(OfArrays):
     """One stream of a transformer call, video or audio.
 
     Attributes:
@@ -137,8 +153,8 @@ class Modality:
         return marks
 
 
-@dataclass(frozen=True, eq=False)
-class Velocity:
+@dataclass(frozen=True, eq=False, repr=False)
+class Velocity(OfArrays):
     """Result of one transformer call.
 
     Attributes:
@@ -152,8 +168,8 @@ class Velocity:
     probes: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, eq=False)
-class PromptEmbedding:
+@dataclass(frozen=True, eq=False, repr=False)
+class PromptEmbedding(OfArrays):
     """Both contexts of one prompt, as the transformer takes them.
 
     Attributes:
@@ -222,8 +238,8 @@ class PromptEmbedding:
             raise ShapeError(f"{path}: {error}") from error
 
 
-@dataclass(frozen=True, eq=False)
-class Audio:
+@dataclass(frozen=True, eq=False, repr=False)
+class Audio(OfArrays):
     """A decoded wave.
 
     Attributes:
@@ -233,3 +249,8 @@ class Audio:
 
     samples: FloatArray
     sample_rate: int
+
+    @property
+    def seconds(self) -> float:
+        """Its length."""
+        return float(self.samples.shape[-1] / self.sample_rate)

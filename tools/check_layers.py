@@ -88,7 +88,8 @@ PYTHON_LAYERS = {
         _VALUES | {"atomic", "process_memory", "room"},
         (*_ARRAYS, "Imath", "OpenEXR", "PIL", "av", "safetensors"),
     ),
-    "output": Layer(frozenset({"values", "media"})),
+    "notebook": Layer(frozenset({"media", "values"})),
+    "output": Layer(frozenset({"errors", "media", "notebook", "paths", "values"})),
     "conditioning": Layer(_VALUES | {"latents", "media"}, _ARRAYS),
     # The loop knows no device and no file.
     "sampling": Layer(_VALUES | {"latents", "options", "observing", "conditioning"}, _ARRAYS),
@@ -154,7 +155,7 @@ PYTHON_LAYERS = {
             {"", "atomic", "benchmark", "convert", "demo", "errors", "generation", "hub", "journal"}
         )
         | {"media", "model", "observing", "options", "printable", "process_memory", "room"}
-        | {"server", "values"},
+        | {"numeric", "server", "values"},
         (*_ARRAYS, "rich", _CORE_MODULE),
     ),
 }

@@ -1,7 +1,5 @@
 #include "base/stopping.h"
 
-#include <atomic>
-
 #include "base/error.h"
 
 namespace ltx {
@@ -9,11 +7,25 @@ namespace ltx {
 namespace {
 
 std::atomic<bool> stop_asked{false};
+thread_local const StopRequest * request_of_thread = nullptr;
 
 }  // namespace
 
 bool stopping() {
-    return stop_asked.load(std::memory_order_relaxed);
+    return stop_asked.load(std::memory_order_relaxed) ||
+           (request_of_thread && request_of_thread->load(std::memory_order_relaxed));
+}
+
+void work_for(const StopRequest * request) {
+    request_of_thread = request;
+}
+
+WorkingFor::WorkingFor(const StopRequest & request) : before_(request_of_thread) {
+    work_for(&request);
+}
+
+WorkingFor::~WorkingFor() {
+    work_for(before_);
 }
 
 void set_stopping(bool stop) {

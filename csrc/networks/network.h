@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/stopping.h"
 #include "networks/network_memory.h"
 #include "networks/probe_names.h"
 #include "networks/stores.h"
@@ -117,6 +118,7 @@ protected:
     [[nodiscard]] std::unique_lock<std::mutex> take_turn() { return std::unique_lock(mutex_); }
 
     void load_weights() {
+        const WorkingFor working(runner_.backend().stop_request());
         for (const auto & store : stores_) {
             store->load(target());
         }

@@ -222,7 +222,7 @@ void Backend::compute(ggml_cgraph * graph, const std::function<void()> & before,
 
 CpuThreads & Backend::cpu_threads() {
     if (!cpu_threads_ || !cpu_threads_->are_here()) {
-        cpu_threads_ = std::make_unique<CpuThreads>(threads_);
+        cpu_threads_ = std::make_unique<CpuThreads>(threads_, stop_);
     }
     return *cpu_threads_;
 }
@@ -232,6 +232,7 @@ void Backend::compute_unlocked(ggml_cgraph * graph) {
         cpu_threads().compute(graph);
         return;
     }
+    const WorkingFor working(stop_);
     check_stopping();
     report_failures_to(&failure_);
     const ggml_status status = ggml_backend_graph_compute(handle(), graph);

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/stopping.h"
 #include "ggml-backend.h"
 #include "ggml-cpp.h"
 #include "graph/graph.h"
@@ -111,6 +112,11 @@ public:
     void compute(ggml_cgraph * graph, const std::function<void()> & before = {},
                  const std::function<void()> & after = {});
 
+    // While set, what is loaded or computed here ends with Cancelled within a fraction of a second. Any thread may set
+    // it.
+    void set_stopping(bool stop) { stop_.store(stop, std::memory_order_relaxed); }
+    const StopRequest & stop_request() const { return stop_; }
+
     // From here on nodes are computed and timed one by one, until the times are taken. Costs some microseconds a node.
     void start_profile();
     Profile take_profile();
@@ -124,6 +130,7 @@ private:
     void compute_timed(ggml_cgraph * graph);
 
     ggml_backend_ptr handle_;
+    StopRequest stop_ = false;
     std::unique_ptr<CpuThreads> cpu_threads_;
     KernelFailure failure_;  // of other devices
     std::mutex mutex_;

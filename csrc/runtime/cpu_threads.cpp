@@ -38,16 +38,24 @@ void check_starting(int count) {
     end.count_down();
 }
 
-// Tells a thread where to report. On its way the thread takes its memory of this library's variables, while there is
-// room: the dynamic linker ends the process otherwise.
-void greet_thread(ggml_tensor * /*node*/, int /*thread*/, int /*num_threads*/, void * failure) {
+// What a thread has to know.
+struct Employer {
+    KernelFailure * failure;
+    const StopRequest * stop;
+};
+
+// Tells a thread where to report and for whom it works. On its way the thread takes its memory of this library's
+// variables, while there is room: the dynamic linker ends the process otherwise.
+void greet_thread(ggml_tensor * /*node*/, int /*thread*/, int /*num_threads*/, void * employer) {
     GemmScratch::of_thread();
-    report_failures_to(static_cast<KernelFailure *>(failure));
+    const Employer & told = *static_cast<const Employer *>(employer);
+    report_failures_to(told.failure);
+    work_for(told.stop);
 }
 
 }  // namespace
 
-CpuThreads::CpuThreads(int count) : count_(count), process_(::getpid()) {
+CpuThreads::CpuThreads(int count, const StopRequest & stop) : count_(count), stop_(stop), process_(::getpid()) {
     check_starting(count - 1);
     require_room(static_cast<size_t>(count) * kThreadBytes);
     ggml_threadpool_params params = ggml_threadpool_params_default(count);
@@ -68,10 +76,13 @@ bool CpuThreads::are_here() const {
 }
 
 void CpuThreads::greet() {
+    // This thread takes part, and goes back to what it works for.
+    const WorkingFor working(stop_);
+    Employer employer{&failure_, &stop_};
     const Context context(ggml_tensor_overhead() + ggml_graph_overhead_custom(1, /*grads=*/false));
     ggml_cgraph * graph = ggml_new_graph_custom(context.get(), 1, /*grads=*/false);
     ggml_build_forward_expand(graph, ggml_custom_4d(context.get(), GGML_TYPE_F32, 1, 1, 1, 1, nullptr, 0, &greet_thread,
-                                                    GGML_N_TASKS_MAX, &failure_));
+                                                    GGML_N_TASKS_MAX, &employer));
     run(graph);
 }
 
@@ -86,6 +97,7 @@ ggml_status CpuThreads::run(ggml_cgraph * graph) {
 }
 
 void CpuThreads::compute(ggml_cgraph * graph) {
+    const WorkingFor working(stop_);
     check_stopping();
     // This thread computes along with the others, and may be another one in each call.
     report_failures_to(&failure_);

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include "base/stopping.h"
 #include "ggml-cpu.h"
 #include "kernels/custom.h"
 #include "kernels/gemm/scratch.h"
@@ -13,8 +14,9 @@ namespace ltx {
 // started. They sleep between graphs.
 class CpuThreads {
 public:
-    // Throws DeviceMemoryError where the system does not start so many, std::bad_alloc.
-    explicit CpuThreads(int count);
+    // They end computations early when `stop` is set. Throws DeviceMemoryError where the system does not start so many,
+    // std::bad_alloc.
+    CpuThreads(int count, const StopRequest & stop);
     ~CpuThreads();
     CpuThreads(const CpuThreads &) = delete;
     CpuThreads & operator=(const CpuThreads &) = delete;
@@ -22,7 +24,8 @@ public:
     // False in a process that was forked off: threads stay behind.
     bool are_here() const;
 
-    // Computes and waits. Throws Cancelled when the process is stopping, what kernels of ours threw, BackendError.
+    // Computes and waits. Throws Cancelled when the process or the device is stopping, what kernels of ours threw,
+    // BackendError.
     void compute(ggml_cgraph * graph);
 
 private:
@@ -30,6 +33,7 @@ private:
     ggml_status run(ggml_cgraph * graph);
 
     int count_;
+    const StopRequest & stop_;
     pid_t process_;
     ggml_threadpool_t pool_ = nullptr;
     KernelFailure failure_;

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ltx2cpp.observing import Observer
-    from ltx2cpp.output import GenerationOutput
+    from ltx2cpp.output import ClipOutput
 
 CPU = "cpu"
 _PROMPT = "a red circle moves right on a blue background"
@@ -55,7 +55,7 @@ class Verdict:
         return asdict(self)
 
 
-def demo_clip(device: str, observer: Observer) -> GenerationOutput:
+def demo_clip(device: str, observer: Observer) -> ClipOutput:
     """Make the demo clip on a device.
 
     Raises:
@@ -67,7 +67,7 @@ def demo_clip(device: str, observer: Observer) -> GenerationOutput:
         return pipe(_PROMPT, seed=_SEED)
 
 
-def check_devices(names: Sequence[str], make: Callable[[str], GenerationOutput]) -> list[Verdict]:
+def check_devices(names: Sequence[str], make: Callable[[str], ClipOutput]) -> list[Verdict]:
     """Make the demo clip on devices and judge each; one that fails does not keep the others.
 
     Args:
@@ -75,7 +75,7 @@ def check_devices(names: Sequence[str], make: Callable[[str], GenerationOutput])
         make: makes the clip on one of them.
     """
     verdicts: list[Verdict] = []
-    expected: GenerationOutput | None = None
+    expected: ClipOutput | None = None
     for name in names:
         started_s = time.perf_counter()
         try:
@@ -96,8 +96,7 @@ def check_devices(names: Sequence[str], make: Callable[[str], GenerationOutput])
     return verdicts
 
 
-def _problem_of_content(clip: GenerationOutput) -> str | None:
-    assert clip.video is not None
+def _problem_of_content(clip: ClipOutput) -> str | None:
     motion = red_motion(clip.video)
     if motion >= MIN_MOTION:
         return None
@@ -122,10 +121,7 @@ def red_motion(frames: NDArray[np.uint8]) -> float:
     return float(last - first)
 
 
-def _compared(
-    name: str, seconds: float, clip: GenerationOutput, expected: GenerationOutput
-) -> Verdict:
-    assert clip.video is not None and expected.video is not None
+def _compared(name: str, seconds: float, clip: ClipOutput, expected: ClipOutput) -> Verdict:
     assert clip.video_latent is not None and expected.video_latent is not None
     difference = np.square(clip.video_latent - expected.video_latent, dtype=np.float64).mean()
     scale = np.square(expected.video_latent, dtype=np.float64).mean()

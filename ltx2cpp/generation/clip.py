@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from ltx2cpp.errors import ArgumentError
 from ltx2cpp.generation.describe import describe
 from ltx2cpp.generation.plan import Plan
 from ltx2cpp.generation.run import Run
-from ltx2cpp.output import GenerationOutput
+from ltx2cpp.output import ClipOutput, GenerationOutput
 from ltx2cpp.values import Audio, FloatArray, FrameArray
 
 
@@ -74,15 +75,23 @@ class Clip:
     def collect(self) -> GenerationOutput:
         """Decode what the plan wants decoded and return it whole."""
         sound = self.sound
-        return GenerationOutput(
-            video=self._frames() if self._plan.decodes and self._plan.video else None,
-            sound=sound,
-            frame_rate=self.frame_rate,
-            video_latent=self.video_latent,
-            audio_latent=self.audio_latent,
-            info=self.info,
-            keyframe_latents=self.keyframe_latents,
-            hdr=self.hdr,
+        kept: dict[str, Any] = {
+            "sound": sound,
+            "frame_rate": self.frame_rate,
+            "video_latent": self.video_latent,
+            "audio_latent": self.audio_latent,
+            "info": self.info,
+            "keyframe_latents": self.keyframe_latents,
+            "hdr": self.hdr,
+        }
+        if self._plan.decodes and self._plan.video:
+            return ClipOutput(video=self._frames(), **kept)
+        return GenerationOutput(video=None, **kept)
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({self.num_frames} frames of {self.width} x {self.height}, "
+            f"{self.frame_rate:g} fps, decoded while it is iterated, seed {self.info['seed']})"
         )
 
     def _frames(self) -> FrameArray:

@@ -16,6 +16,7 @@ from ltx2cpp.generation.phases.text import EncodePrompt
 from ltx2cpp.generation.request import GenerationArguments
 from ltx2cpp.generation.run import Run
 from ltx2cpp.memory.plan import Keeping
+from ltx2cpp.networks.cancellation import Cancellation
 
 logger = logging.getLogger("ltx2cpp")
 
@@ -25,7 +26,11 @@ def asks_for_enhancement(arguments: GenerationArguments) -> bool:
     return bool(arguments.get("enhance_prompt")) and arguments.get("enhanced_prompt") is None
 
 
-def enhanced_prompt(needs: PlannedNeeds, settle_memory: Callable[[PlannedNeeds], Keeping]) -> str:
+def enhanced_prompt(
+    needs: PlannedNeeds,
+    settle_memory: Callable[[PlannedNeeds], Keeping],
+    cancellation: Cancellation,
+) -> str:
     """Return the prompt written out.
 
     A text encoder that wrote it stays loaded, since it reads the result next.
@@ -33,6 +38,7 @@ def enhanced_prompt(needs: PlannedNeeds, settle_memory: Callable[[PlannedNeeds],
     Args:
         needs: of the generation, with the prompt as it was given.
         settle_memory: decides how the generation is run.
+        cancellation: what may end the generation.
 
     Raises:
         DeviceMemoryError: the model does not fit.
@@ -47,7 +53,7 @@ def enhanced_prompt(needs: PlannedNeeds, settle_memory: Callable[[PlannedNeeds],
     settle_memory(needs)
     phases = [phase for phase in needs.phase_list if isinstance(phase, EnhancePrompt)]
     keeping = Keeping("none", keeps_transformer=True)
-    run = Run(phases, State(needs.known), keeping, networks.backend)
+    run = Run(phases, State(needs.known), keeping, networks.backend, cancellation)
     run.start()
     if networks.prompt_enhancer.is_own:
         networks.prompt_enhancer.release()

@@ -27,7 +27,7 @@ class Preset:
 
     Attributes:
         name: version and variant, "2.3-distilled".
-        seed: seed of the noise.
+        seed: seed of what is drawn beside noise that is given.
         width, height: pixels.
         num_frames: pixel frames.
         frame_rate: frames per second.

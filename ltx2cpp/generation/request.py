@@ -22,8 +22,8 @@ OUTPUTS = ("media", "latents")
 Picture = str | PathLike[str] | NDArray[np.uint8] | tuple[Any, ...] | ImageCondition
 
 
-class GenerationArguments(TypedDict, total=False):
-    """The arguments of a generation beside its prompt; what is left out is settled.
+class ClipArguments(TypedDict, total=False):
+    """The arguments of a generation with pictures beside its prompt; what is left out is settled.
 
     Attributes:
         negative_prompt: what to avoid; used by guided models only.
@@ -39,7 +39,7 @@ class GenerationArguments(TypedDict, total=False):
         sigmas: noise levels instead of the scheduler's: descending, in 0..1, ending with 0.
         guidance_scale: classifier-free guidance alone, for both streams; 1 is off.
         guidance: all guidance strengths; default from the preset.
-        seed: seed of the noise, 0 to 2**64 - 1; default from the preset.
+        seed: seed of the noise, 0 to 2**64 - 1; None draws one, which ``info`` says.
         images: pictures that the clip shows: paths, pictures of Pillow, arrays or tensors of bytes
             (grey, RGB or with alpha), (picture, frame, strength) or `ImageCondition`; one alone or
             a list.
@@ -64,12 +64,10 @@ class GenerationArguments(TypedDict, total=False):
         noise: (video (T, C), audio (L, C')) in token layout, instead of drawing it; T counts the
             tokens of conditions that are shown beside the clip. Two stages take four; one of video
             follows for each tile of temporal rounds.
-        video: False makes the sound alone; width and height have no effect then.
         audio: False leaves the audio stream out, which also changes the picture; None: preset.
         audio_condition: sound to which the pictures are made; the clip carries it unchanged.
         decoder: what decodes the pictures, "conv" or "diffusion" (LTX-2.5); None takes that of
             ``video_decoder``, else of ``video_vae``.
-        output: "media", or "latents" to stop before decoding.
         sampling: sampler and scheduler options.
     """
 
@@ -95,12 +93,22 @@ class GenerationArguments(TypedDict, total=False):
     temporal_rounds: int
     detail_reference: bool | None
     noise: Sequence[FloatArray | None] | None
-    video: bool
     audio: bool | None
     audio_condition: AudioCondition | str | PathLike[str] | None
     decoder: str | None
-    output: str
     sampling: Sampling | None
+
+
+class GenerationArguments(ClipArguments, total=False):
+    """All arguments of a generation beside its prompt.
+
+    Attributes:
+        video: False makes the sound alone; width and height have no effect then.
+        output: "media", or "latents" to stop before decoding.
+    """
+
+    video: bool
+    output: str
 
 
 def frames_asked(arguments: GenerationArguments) -> int | None:

@@ -12,6 +12,7 @@ from ltx2cpp.generation.phases import Phase, State
 from ltx2cpp.generation.phases.decode import DecodeSound, DecodeVideo
 from ltx2cpp.memory.plan import Keeping
 from ltx2cpp.networks.backend import Backend
+from ltx2cpp.networks.cancellation import Cancellation
 from ltx2cpp.networks.prefetch import prefetch
 from ltx2cpp.observing import observed_phase
 from ltx2cpp.process_memory import peak_memory_bytes
@@ -26,12 +27,19 @@ class Run:
         state: what is there before the first one.
         keeping: which components stay loaded after their last phase.
         backend: the device they compute on, and its observer.
+        cancellation: what may end it while it computes.
     """
 
     def __init__(
-        self, phases: Sequence[Phase], state: State, keeping: Keeping, backend: Backend
+        self,
+        phases: Sequence[Phase],
+        state: State,
+        keeping: Keeping,
+        backend: Backend,
+        cancellation: Cancellation,
     ) -> None:
         self._phases, self.state, self._backend = phases, state, backend
+        self._cancellation = cancellation
         self._leaving = keeping.leaving([phase.component for phase in phases])
 
     def start(self) -> None:
@@ -44,7 +52,8 @@ class Run:
         """Return the decoded sound, decoded now if it was not before; None without any."""
         index = self._find(DecodeSound.name)
         if self.state.sound is None and index is not None:
-            self._carry_out(index)
+            with self._cancellation.computing():
+                self._carry_out(index)
         return self.state.sound
 
     def pictures(self) -> Iterator[FrameArray]:
@@ -59,7 +68,7 @@ class Run:
         self.state = phase.run(self.state)
         assert self.state.pictures is not None
         with _named(phase):
-            for chunk in self.state.pictures:
+            for chunk in self._cancellation.computed(self.state.pictures):
                 seconds += time.perf_counter() - start
                 yield chunk
                 start = time.perf_counter()

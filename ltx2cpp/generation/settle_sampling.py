@@ -15,7 +15,7 @@ from ltx2cpp.generation.plan import ModelDefaults
 from ltx2cpp.generation.presets import Preset
 from ltx2cpp.generation.request import GenerationArguments
 from ltx2cpp.latents import ClipShape
-from ltx2cpp.numeric import real_number, seed_number
+from ltx2cpp.numeric import random_seed, real_number, seed_number
 from ltx2cpp.options import Guidance, LoraSpec, ModalityGuidance, Sampling
 from ltx2cpp.sampling.choice import SamplerChoice
 from ltx2cpp.sampling.res2s import check_levels
@@ -80,7 +80,7 @@ def settle_denoising(
     if not audio:
         guidance = dataclasses.replace(guidance, audio=ModalityGuidance())
     sigmas = _settle_sigmas(arguments, preset, pipeline, sampling, shape)
-    seed = _settle_seed(arguments, preset)
+    seed = _settle_seed(arguments)
     return Denoising(
         sigmas,
         guidance,
@@ -153,10 +153,10 @@ def _settle_sigmas(
     return ltx2_sigmas(steps, DEFAULT_TOKENS if constant else shape.video_tokens)
 
 
-def _settle_seed(arguments: GenerationArguments, preset: Preset) -> int | None:
+def _settle_seed(arguments: GenerationArguments) -> int | None:
     seed = arguments.get("seed")
     if arguments.get("noise") is None:
-        return preset.seed if seed is None else seed_number(seed)
+        return random_seed() if seed is None else seed_number(seed)
     if seed is not None:
         raise ArgumentError("seed: noise is given, so there is nothing to draw; leave one out")
     return None

@@ -11,6 +11,7 @@ from ltx2cpp.media.clips import (
     own_rate,
     read_video,
 )
+from ltx2cpp.media.encoding import PRESETS, USUAL_ENCODING, Encoding
 from ltx2cpp.media.exr import is_exr, read_exr
 from ltx2cpp.media.exr_clips import (
     exr_clip_size,
@@ -18,6 +19,7 @@ from ltx2cpp.media.exr_clips import (
     outline_exr_clip,
     read_exr_clip,
 )
+from ltx2cpp.media.file_objects import is_file_object, write_through
 from ltx2cpp.media.formats import OutputFormat, check_output, output_format
 from ltx2cpp.media.frame_rate import exact_frame_rate
 from ltx2cpp.media.given_pixels import as_frames, as_picture, holds_pixels
@@ -37,6 +39,9 @@ from ltx2cpp.media.writer import (
 )
 
 __all__ = [
+    "PRESETS",
+    "USUAL_ENCODING",
+    "Encoding",
     "Hdr",
     "HdrCurve",
     "HdrSpace",
@@ -58,6 +63,7 @@ __all__ = [
     "inspect_video",
     "is_animation",
     "is_exr",
+    "is_file_object",
     "outline_audio",
     "outline_exr_clip",
     "outline_video",
@@ -78,4 +84,5 @@ __all__ = [
     "save_video",
     "to_codes",
     "to_uint8",
+    "write_through",
 ]

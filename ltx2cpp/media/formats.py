@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ltx2cpp.atomic import check_writable, final_file, final_folder
 from ltx2cpp.errors import ArgumentError
+from ltx2cpp.media.encoding import USUAL_ENCODING, Encoding
 from ltx2cpp.media.frame_rate import exact_frame_rate
 from ltx2cpp.media.images import is_frame_file
 from ltx2cpp.media.video import VIDEO_KINDS, check_encoder
@@ -94,6 +95,7 @@ def check_output(
     *,
     num_frames: int | None = None,
     frame_rate: float | Fraction | None = None,
+    encoding: Encoding = USUAL_ENCODING,
 ) -> OutputFormat:
     """Refuse, before anything is computed, an output that could not be written at the end.
 
@@ -101,6 +103,7 @@ def check_output(
         path: the output name.
         num_frames: pixel frames to come, where known.
         frame_rate: frames per second, where known.
+        encoding: how pictures are to be compressed.
 
     Returns:
         the format that will be written.
@@ -112,6 +115,7 @@ def check_output(
     file_format = output_format(path)
     rate = None if frame_rate is None else exact_frame_rate(frame_rate)
     check_fits(file_format, path, num_frames=num_frames, frame_rate=rate)
+    encoding.check(file_format.value)
     if file_format.is_video:
         check_encoder(file_format.value)
     if file_format is OutputFormat.PNG_FOLDER:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ltx2cpp.atomic import atomic_file, atomic_folder, check_writable, final_folder
 from ltx2cpp.errors import ArgumentError
+from ltx2cpp.media.encoding import USUAL_ENCODING, Encoding
 from ltx2cpp.media.exr import check_exr, is_frame_file, written
 from ltx2cpp.media.hdr import Hdr
 from ltx2cpp.media.hlg_video import HLG_KINDS, check_hlg_encoder, write_hlg
@@ -51,6 +52,7 @@ def write_hdr(
     frame_rate: Fraction,
     comment: str,
     audio: Audio | None,
+    encoding: Encoding = USUAL_ENCODING,
 ) -> int:
     """Write master and EXR files, both or neither, a frame at a time.
 
@@ -60,6 +62,7 @@ def write_hdr(
         how many frames were written.
     """
     check_hdr_output(path, kind)
+    encoding.check(kind)
     with (
         atomic_file(path) as master,
         atomic_folder(exr_folder(path), may_replace=is_frame_file) as folder,
@@ -73,4 +76,5 @@ def write_hdr(
             frame_rate=frame_rate,
             comment=comment,
             audio=audio,
+            encoding=encoding,
         )

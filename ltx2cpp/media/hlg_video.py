@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ltx2cpp.errors import ArgumentError, OutputError, ShapeError
 from ltx2cpp.media import color_curves
 from ltx2cpp.media.containers import encoder_errors, new_container
+from ltx2cpp.media.encoding import USUAL_ENCODING, Encoding
 from ltx2cpp.media.hdr import Hdr
 from ltx2cpp.media.sound import SoundEncoder, encodable
 from ltx2cpp.media.video import VIDEO_KINDS, check_complete
@@ -59,6 +60,7 @@ def write_hlg(
     frame_rate: Fraction,
     comment: str,
     audio: Audio | None,
+    encoding: Encoding = USUAL_ENCODING,
 ) -> int:
     """Write a clip of codes.
 
@@ -71,6 +73,7 @@ def write_hlg(
         frame_rate: exact frames per second.
         comment: tag ``comment``.
         audio: sound, cut to the length of the pictures or filled up with silence.
+        encoding: how the pictures are compressed.
 
     Returns:
         how many frames were written.
@@ -90,10 +93,12 @@ def write_hlg(
             path, container_format=form.muxer, comment=comment, options=form.options
         ) as container,
     ):
-        if audio is not None:
-            sound = SoundEncoder(container, encodable(audio, form.sound), codec=form.sound)
         for codes in frames:
-            stream = stream or _add_video(container, codes.shape, frame_rate)
+            if stream is None:
+                options = {**_OPTIONS, **encoding.options()}
+                stream = _add_video(container, options, codes.shape, frame_rate)
+                if audio is not None:
+                    sound = SoundEncoder(container, encodable(audio, form.sound), codec=form.sound)
             if sound is not None:
                 sound.encode_until(count / frame_rate)
             signal = color_curves.to_hlg(hdr.rec709(codes))
@@ -139,13 +144,15 @@ def _timed(packet: Any) -> Any:
     return packet
 
 
-def _add_video(container: Any, shape: tuple[int, ...], frame_rate: Fraction) -> Any:
+def _add_video(
+    container: Any, options: dict[str, str], shape: tuple[int, ...], frame_rate: Fraction
+) -> Any:
     height, width = shape[:2]
     if width % 2 or height % 2:
         raise ShapeError(f"4:2:0 video needs even sides, got {width} x {height} (width x height)")
     stream = container.add_stream(_ENCODER, rate=frame_rate)
     stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p10le"
-    stream.options = dict(_OPTIONS)
+    stream.options = options
     context = stream.codec_context
     context.codec_tag = _TAG
     context.color_primaries, context.color_trc = _BT2020_PRIMARIES, _HLG

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ltx2cpp.atomic import atomic_file
 from ltx2cpp.errors import ArgumentError, OutputError, ShapeError
 from ltx2cpp.media.containers import FAST_START, encoder_errors, new_container, read_back
+from ltx2cpp.media.encoding import USUAL_ENCODING, Encoding
 from ltx2cpp.media.sound import SoundEncoder, encodable
 from ltx2cpp.values import Audio
 
@@ -71,8 +72,9 @@ def write_video(
     frame_rate: Fraction,
     comment: str,
     audio: Audio | None = None,
+    encoding: Encoding = USUAL_ENCODING,
 ) -> int:
-    """Write a video with optional sound.
+    """Write a video with optional sound, the pictures as its first stream.
 
     RGB is converted with the BT.709 matrix to limited-range 4:2:0, and the file is tagged so.
 
@@ -84,17 +86,20 @@ def write_video(
         comment: tag ``comment``.
         audio: sound from the first frame on, cut to the length of the pictures or filled up with
             silence.
+        encoding: how the pictures are compressed.
 
     Returns:
         how many frames were written.
 
     Raises:
+        ArgumentError: the kind cannot be compressed so.
         OutputError: the file cannot be written, or this build of PyAV lacks the encoder; nothing is
             left.
         ShapeError: a picture has an odd side.
         BackendError: the encoder failed.
     """
     check_encoder(kind)
+    encoding.check(kind)
     form = VIDEO_KINDS[kind]
     if audio is not None:
         audio = encodable(audio, form.sound)
@@ -102,7 +107,7 @@ def write_video(
         with new_container(
             temporary, container_format=form.muxer, comment=comment, options=form.options
         ) as container:
-            count = _encode(container, frames, frame_rate, audio, form)
+            count = _encode(container, frames, frame_rate, audio, form, encoding)
         check_complete(temporary, count, final=path)
     return count
 
@@ -133,14 +138,19 @@ def _encode(
     frame_rate: Fraction,
     audio: Audio | None,
     form: VideoKind,
+    encoding: Encoding,
 ) -> int:
     video_stream: Any = None
-    sound = SoundEncoder(container, audio, codec=form.sound) if audio is not None else None
+    sound: SoundEncoder | None = None
     count = 0
     for frame in frames:
         if video_stream is None:
             height, width = frame.shape[:2]
-            video_stream = _add_video(container, form, (width, height), frame_rate)
+            options = {**form.encoder_options, **encoding.options()}
+            video_stream = _add_video(container, form, options, (width, height), frame_rate)
+            # Behind the pictures: programs that look at the first stream alone expect these.
+            if audio is not None:
+                sound = SoundEncoder(container, audio, codec=form.sound)
         if sound is not None:
             sound.encode_until(count / frame_rate)
         for packet in video_stream.encode(_to_yuv(frame, count, 1 / frame_rate)):
@@ -155,13 +165,19 @@ def _encode(
     return count
 
 
-def _add_video(container: Any, form: VideoKind, size: tuple[int, int], frame_rate: Fraction) -> Any:
+def _add_video(
+    container: Any,
+    form: VideoKind,
+    options: dict[str, str],
+    size: tuple[int, int],
+    frame_rate: Fraction,
+) -> Any:
     width, height = size
     if width % 2 or height % 2:
         raise ShapeError(f"4:2:0 video needs even sides, got {width} x {height} (width x height)")
     stream = container.add_stream(form.encoder, rate=frame_rate)
     stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-    stream.options = dict(form.encoder_options)
+    stream.options = options
     context = stream.codec_context
     context.color_primaries = context.color_trc = context.colorspace = _BT709
     context.color_range = _LIMITED_RANGE

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ltx2cpp.errors import ArgumentError, OutputError, ShapeError
 from ltx2cpp.media.animation import write_gif, write_webp
+from ltx2cpp.media.encoding import USUAL_ENCODING, Encoding
 from ltx2cpp.media.formats import OutputFormat, check_fits, output_format
 from ltx2cpp.media.frame_rate import exact_frame_rate
 from ltx2cpp.media.hdr import Hdr
@@ -97,6 +98,7 @@ def save_video(
     parameters: Mapping[str, object] | None = None,
     audio: Audio | None = None,
     hdr: Hdr | None = None,
+    encoding: Encoding = USUAL_ENCODING,
 ) -> SavedMedia:
     """Write a clip as a video, WebP, GIF, PNG or a folder of PNG files, whole or not at all.
 
@@ -109,6 +111,7 @@ def save_video(
         audio: sound, for MP4, MOV, MKV and WebM, cut to the length of the pictures or filled up
             with silence; other formats are written without it.
         hdr: writes an HLG master (MP4, MOV or MKV), and EXR files in a folder beside it.
+        encoding: how pictures are compressed in video files.
 
     Returns:
         what was written.
@@ -131,7 +134,7 @@ def save_video(
     source = _FrameSource(chunks, np.dtype(np.uint8 if hdr is None else np.float32))
     try:
         if hdr is None:
-            count = _write(file_format, path, source, rate, comment, audio)
+            count = _write(file_format, path, source, rate, comment, audio, encoding)
         else:
             count = write_hdr(
                 path,
@@ -141,6 +144,7 @@ def save_video(
                 frame_rate=rate,
                 comment=comment,
                 audio=audio,
+                encoding=encoding,
             )
     except OutputError:
         if source.error is not None:
@@ -202,8 +206,15 @@ def save_sound(
     return _saved(path, file_format, 0, audio.samples.shape[1] / audio.sample_rate)
 
 
-def save(output: _DecodedClip, path: str | os.PathLike[str]) -> SavedMedia:
+def save(
+    output: _DecodedClip, path: str | os.PathLike[str], *, encoding: Encoding = USUAL_ENCODING
+) -> SavedMedia:
     """Write what a generation gave; a name ending in .safetensors takes the latents.
+
+    Args:
+        output: the clip.
+        path: output name.
+        encoding: how pictures are compressed in video files.
 
     Raises:
         ArgumentError: unknown extension, the format cannot hold this clip, or pictures are asked
@@ -211,6 +222,7 @@ def save(output: _DecodedClip, path: str | os.PathLike[str]) -> SavedMedia:
         OutputError: the output cannot be written; nothing is left.
     """
     file_format = output_format(path)
+    encoding.check(file_format.value)
     if file_format is OutputFormat.LATENTS:
         return save_latents(
             path,
@@ -233,11 +245,19 @@ def save(output: _DecodedClip, path: str | os.PathLike[str]) -> SavedMedia:
         parameters=output.info,
         audio=output.sound,
         hdr=output.hdr,
+        encoding=encoding,
     )
 
 
-def save_stream(stream: _StreamedClip, path: str | os.PathLike[str]) -> SavedMedia:
+def save_stream(
+    stream: _StreamedClip, path: str | os.PathLike[str], *, encoding: Encoding = USUAL_ENCODING
+) -> SavedMedia:
     """Decode a denoised clip into a file chunk by chunk; only what the format holds is decoded.
+
+    Args:
+        stream: the clip.
+        path: output name.
+        encoding: how pictures are compressed in video files.
 
     Raises:
         ArgumentError: unknown extension, or the format cannot hold this clip.
@@ -245,6 +265,7 @@ def save_stream(stream: _StreamedClip, path: str | os.PathLike[str]) -> SavedMed
         BaseException: whatever decoding raises, after removing what was begun.
     """
     file_format = output_format(path)
+    encoding.check(file_format.value)
     if file_format.is_sound:
         return _save_sound_of(stream, path)
     return save_video(
@@ -255,6 +276,7 @@ def save_stream(stream: _StreamedClip, path: str | os.PathLike[str]) -> SavedMed
         # Reading the attribute decodes the sound.
         audio=stream.sound if file_format.has_sound else None,
         hdr=stream.hdr,
+        encoding=encoding,
     )
 
 
@@ -272,7 +294,9 @@ def _write(
     rate: Fraction,
     comment: str,
     audio: Audio | None,
+    encoding: Encoding,
 ) -> int:
+    encoding.check(file_format.value)
     if file_format is not OutputFormat.PNG:
         check_fits(file_format, path, frame_rate=rate)
     if file_format.is_video:
@@ -283,6 +307,7 @@ def _write(
             frame_rate=rate,
             comment=comment,
             audio=audio,
+            encoding=encoding,
         )
     if file_format is OutputFormat.PNG_FOLDER:
         return write_png_folder(path, source.frames(), comment=comment)

@@ -75,3 +75,19 @@ class ModelFiles:
                 continue
             paths[item.name] = as_path(item.name, value)
         return paths
+
+
+def as_model_files(files: object) -> ModelFiles:
+    """Return the model files that a pipeline was given.
+
+    Raises:
+        ArgumentError: something else was given.
+    """
+    if isinstance(files, (str, os.PathLike)):
+        return ModelFiles(checkpoint=files)
+    if isinstance(files, ModelFiles):
+        return files
+    raise ArgumentError(
+        "files: expected ModelFiles(checkpoint=..., text_encoder=...) or the path of a checkpoint, "
+        f"found {type(files).__name__}"
+    )

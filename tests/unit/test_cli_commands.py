@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import options_page
 import pytest
 from safetensors.numpy import save_file
 
@@ -33,6 +34,12 @@ def test_each_command_has_help(capsys: pytest.CaptureFixture[str], command: str)
         main([command, "--help"])
     assert stop.value.code == 0
     assert f"usage: ltx2cpp-cli {command}" in capsys.readouterr().out
+
+
+def test_the_page_of_all_options_is_current() -> None:
+    text = options_page.PAGE.read_text("utf-8")
+    assert text == options_page.page(), "write it anew with tools/options_page.py"
+    assert "| `-p TEXT`, `--prompt TEXT` | the same as an option |" in text
 
 
 def test_no_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -298,7 +298,7 @@ def test_files_of_another_program_count(
     (folder / "broken.gguf").write_bytes(b"GGUF")
     assert main(["models", "add", str(tmp_path / "other"), "-q"]) == 0
     said = capsys.readouterr().out
-    assert f"{file}: counts for tiny" in said and "broken.gguf: " in said
+    assert f"{file}: counts for tiny" in said and "broken.gguf: the file ends" in said
     assert main(["download", "tiny", "hf:tiny/official", "-q", "--json"]) == 0
     for result in json.loads(capsys.readouterr().out):
         assert result["fetched_bytes"] == 0 and result["files"] == {"checkpoint": str(file)}

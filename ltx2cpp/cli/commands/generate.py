@@ -17,6 +17,7 @@ from ltx2cpp.cli.options.common import (
     number_list,
 )
 from ltx2cpp.cli.options.conditions import add_condition_options, conditions_of
+from ltx2cpp.cli.options.encoding import add_encoding_options, encoding_of
 from ltx2cpp.cli.options.guidance import add_guidance_options, guidance_of
 from ltx2cpp.cli.options.hdr import add_hdr_option, check_hdr, hdr_outputs
 from ltx2cpp.cli.options.models import (
@@ -146,6 +147,7 @@ def _add_clip_options(parser: argparse.ArgumentParser) -> None:
         help="what decodes the pictures, where the files of LTX-2.5 hold both (default: that of "
         "--video-decoder, else of --video-vae)",
     )
+    add_encoding_options(clip)
     clip.add_argument("--no-audio", action="store_true", help="make the pictures only")
     add_sound_options(clip)
     add_pipeline_options(parser)
@@ -325,6 +327,7 @@ def _check_outputs(arguments: argparse.Namespace) -> OutputFormat:
         arguments.output,
         num_frames=count if isinstance(count, int) else None,
         frame_rate=_doubled_rate(arguments, arguments.frame_rate),
+        encoding=encoding_of(arguments),
     )
     check_hdr(arguments, file_format)
     if count == "auto" and file_format is OutputFormat.PNG:
@@ -439,7 +442,7 @@ def _make(
     stream = pipe.stream(call.prompt, **keywords)
     clip = with_free_names(arguments, clip)
     latents = _save_latents(clip, stream)
-    saved = media.save_stream(stream, clip.output)
+    saved = media.save_stream(stream, clip.output, encoding=encoding_of(clip))
     return saved, latents, clip_in_words(saved, stream), stream.info
 
 

@@ -153,8 +153,9 @@ def _add(hub: Hub, what: str, arguments: argparse.Namespace) -> None:
         print(json.dumps(additions, indent=2))
         return
     for each in additions:
-        print(f"{each['path']}: {each['problem'] or _belongs(each['names'], each['known'])}")
-    print(f"{count_noun(len(additions), 'model file')} in {what}, folders of shards counted once")
+        problem = each["problem"].removeprefix(f"{each['path']}: ")
+        print(f"{each['path']}: {problem or _belongs(each['names'], each['known'])}")
+    print(f"{what}: {count_noun(len(additions), 'model')} looked at")
 
 
 def _belongs(names: list[str], known: bool) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ltx2cpp.cli.options.common import add_frame_rate_option, add_output_options
+from ltx2cpp.cli.options.encoding import add_encoding_options, encoding_of
 from ltx2cpp.cli.options.models import add_model_options, open_pipeline, take_model_names
 from ltx2cpp.cli.options.outputs import keep_inputs
 from ltx2cpp.errors import ArgumentError
@@ -58,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "frames per second that a video is taken at, by its time stamps; of a picture or latents "
         "their own (default: what IN says)",
     )
+    add_encoding_options(parser)
     add_model_options(parser)
     add_output_options(parser)
 
@@ -133,7 +135,8 @@ def _upscale(arguments: argparse.Namespace, display: Display) -> SavedMedia:
 
     source = _read(arguments)
     rate = source.frame_rate * (2 if arguments.kind == "temporal" else 1)
-    media.check_output(arguments.output, frame_rate=rate)
+    encoding = encoding_of(arguments)
+    media.check_output(arguments.output, frame_rate=rate, encoding=encoding)
     with open_pipeline(arguments, display) as pipe:
         latent = source.latent
         if latent is None:
@@ -155,6 +158,7 @@ def _upscale(arguments: argparse.Namespace, display: Display) -> SavedMedia:
             frame_rate=rate,
             parameters=parameters,
             audio=source.audio,
+            encoding=encoding,
         )
 
 

@@ -11,11 +11,11 @@ import datetime
 import difflib
 import os
 import re
-import secrets
 import unicodedata
 from collections.abc import Iterator, Mapping
 
 from ltx2cpp.errors import ArgumentError
+from ltx2cpp.numeric import random_seed
 
 OUTPUTS = ("output", "latents_out")
 _FIELDS = ("date", "time", "seed", "prompt")
@@ -24,7 +24,6 @@ _LISTED = ", ".join(f"{{{name}}}" for name in _FIELDS)
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _FIELD = re.compile(r"\{(?:date|time|seed|prompt)(?::\d+)?\}")
 
-_RANDOM_SEED_LIMIT = 2**32
 _SEED_LIMIT = 2**64
 _MOST_SEEDS = 10_000
 # What file systems take at most for the name of one file, and what is left for its number.
@@ -95,7 +94,7 @@ def outputs_of(clip: argparse.Namespace) -> list[tuple[str, str | None]]:
 def _first_seed(arguments: argparse.Namespace) -> int:
     # sd-cli's spelling of a random seed is -1.
     if arguments.seed is None or arguments.seed == -1:
-        return secrets.randbelow(_RANDOM_SEED_LIMIT)
+        return random_seed()
     return int(arguments.seed)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ltx2cpp.cli.log import logging_to
-from ltx2cpp.cli.options.memory import fits, in_words
+from ltx2cpp.cli.options.memory import Fit, fits, in_words
 from ltx2cpp.cli.text import spell_bytes
 from ltx2cpp.errors import Error
 
@@ -103,10 +103,11 @@ def weights_that_fit(
     except Error as error:
         note(f"a smaller one: {name.smaller}, which is not to be had: {error}")
         return usual
-    better = fits(smaller.plan, streams=streams) > fit
+    smaller_fit = fits(smaller.plan, streams=streams)
     note(f"a smaller one: {smaller.in_words(name.smaller)}")
-    if not better or not name.is_open:
-        note(f"--model {name.smaller} takes it")
+    if smaller_fit <= fit or not name.is_open:
+        if smaller_fit is not Fit.NO:
+            note(f"--model {name.smaller} takes it")
         return usual
     note(f"{name.smaller} is taken, as no weights were named; --model {name.settled} takes others")
     return smaller

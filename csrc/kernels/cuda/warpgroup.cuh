@@ -58,8 +58,8 @@ __device__ inline void start_product(float (&c)[16][4], Operand a, Operand b, bo
 #endif
 }
 
-// c += A B. A has 16 rows and 16 columns of each warp as in tensor_core.cuh, B 16 rows of 128 or 64; a row of a panel is
-// one of B.
+// c += A B. A has 16 rows and 16 columns of each warp as in tensor_core.cuh, B 16 rows of 128 or 64; a row of a panel
+// is one of B.
 __device__ inline void start_product(float (&c)[16][4], const unsigned (&a)[4], Operand b) {
 #if LTX_HAS_WARPGROUPS
     asm volatile("wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" LTX_NAMES_64

@@ -49,6 +49,7 @@ CPP_LAYERS = {
     "models": Layer(_NETWORK, _BUILDING),
     "networks": Layer(_CORE, (_ANY_GGML,)),
     "bindings": Layer(_CORE | {"networks"}, (r"pybind11/.*",)),
+    "levels": Layer(frozenset({"base"}), (r"Python\.h",)),
 }
 # Test hooks reach into everything.
 _UNBOUND_CPP = frozenset({"bindings/testing.cpp"})

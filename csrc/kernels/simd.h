@@ -13,9 +13,15 @@
 // multiply-add).
 //
 // gcc splits a clone's name at commas, so "avx2,fma" would be two clones; the levels x86-64-v3 (AVX2, FMA) and v4
-// (AVX-512) exist since gcc 12. The sanitizers cannot run code as early as the choice is made.
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12 && \
-    !defined(__AVX2__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+// (AVX-512) exist since gcc 12. Clang 22 has been tried, none before it. The sanitizers cannot run code as early as the
+// choice is made.
+#if defined(__clang__)
+#define LTX_CLONES_LEVELS (__clang_major__ >= 22)
+#else
+#define LTX_CLONES_LEVELS (__GNUC__ >= 12)
+#endif
+#if defined(__x86_64__) && defined(__GLIBC__) && LTX_CLONES_LEVELS && !defined(__AVX2__) && \
+    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define LTX_TARGET_CLONES __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
 #else
 #define LTX_TARGET_CLONES

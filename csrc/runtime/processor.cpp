@@ -1,11 +1,8 @@
 #include "runtime/processor.h"
 
-#if defined(__x86_64__)
-#include <cpuid.h>
-#endif
-
 #include <string>
 
+#include "base/cpuid.h"
 #include "base/error.h"
 #include "ggml-cpu.h"
 
@@ -21,22 +18,12 @@ struct Instructions {
     bool present;
 };
 
-// These two have no name that all compilers know.
-bool has_f16c() {
-    unsigned a = 0, b = 0, c = 0, d = 0;
-    return __get_cpuid(1, &a, &b, &c, &d) && (c >> 29 & 1);
-}
-
-bool has_avx_vnni() {
-    unsigned a = 0, b = 0, c = 0, d = 0;
-    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
-}
-
 }  // namespace
 
 void check_processor() {
     __builtin_cpu_init();
     const Instructions all[] = {
+        {"SSE4.2", ggml_cpu_has_ssse3() != 0, __builtin_cpu_supports("sse4.2") != 0},
         {"SSSE3", ggml_cpu_has_ssse3() != 0, __builtin_cpu_supports("ssse3") != 0},
         {"AVX", ggml_cpu_has_avx() != 0, __builtin_cpu_supports("avx") != 0},
         {"F16C", ggml_cpu_has_f16c() != 0, has_f16c()},

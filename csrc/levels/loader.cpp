@@ -1,0 +1,65 @@
+// The module that Python imports where the core was built once per level of x86-64 processors (third_party/ggml): it
+// hands on the best of them that this processor runs. They lie beside it, `_core_LEVEL` with the same ending.
+//
+// The lowest is loaded on older processors too: nothing in it outside ggml's products needs more than x86-64, and it
+// says which instructions are missing once a device is asked for (runtime/processor.h).
+
+#include <Python.h>
+#include <dlfcn.h>
+
+#include <string>
+#include <string_view>
+
+#include "base/cpuid.h"
+
+namespace {
+
+using Init = PyObject * (*)();
+
+// The operating system has to keep the wide registers too, which __builtin_cpu_supports includes.
+std::string_view best_level() {
+    __builtin_cpu_init();
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !__builtin_cpu_supports("bmi2") ||
+        !ltx::has_f16c()) {
+        return "x86-64-v2";
+    }
+    if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512cd") ||
+        !__builtin_cpu_supports("avx512vl") || !__builtin_cpu_supports("avx512dq") ||
+        !__builtin_cpu_supports("avx512bw")) {
+        return ltx::has_avx_vnni() ? "x86-64-v3-vnni" : "x86-64-v3";
+    }
+    if (!__builtin_cpu_supports("avx512vnni")) {
+        return "x86-64-v4";
+    }
+    return __builtin_cpu_supports("avx512bf16") ? "x86-64-v4-bf16" : "x86-64-v4-vnni";
+}
+
+// Where this module was loaded from.
+std::string own_path() {
+    Dl_info info{};
+    return ::dladdr(reinterpret_cast<void *>(&best_level), &info) ? info.dli_fname : "";
+}
+
+PyObject * import_error(const std::string & message) {
+    PyErr_SetString(PyExc_ImportError, message.c_str());
+    return nullptr;
+}
+
+}  // namespace
+
+PyMODINIT_FUNC PyInit__core() {
+    constexpr std::string_view kName = "_core";
+    std::string path = own_path();
+    const size_t name = path.rfind(kName);
+    if (name == std::string::npos) {
+        return import_error("the dynamic linker does not say where ltx2cpp lies");
+    }
+    path.insert(name + kName.size(), "_" + std::string(best_level()));
+    void * library = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (!library) {
+        return import_error("the part of ltx2cpp for this processor could not be loaded (" + std::string(::dlerror()) +
+                            "); install ltx2cpp again");
+    }
+    const auto init = reinterpret_cast<Init>(::dlsym(library, "PyInit__core"));
+    return init ? init() : import_error(path + " is not a part of ltx2cpp; install ltx2cpp again");
+}

@@ -45,9 +45,10 @@ from ltx2cpp.options import LoraSpec
 from ltx2cpp.output import ClipOutput, GenerationOutput, GenerationStream
 from ltx2cpp.paths import as_path
 from ltx2cpp.pipeline_options import PipelineOptions, check_options
+from ltx2cpp.preview import Previews
 from ltx2cpp.process_memory import resident_bytes
 from ltx2cpp.sampling.noise import NoiseSource
-from ltx2cpp.values import Audio, FloatArray, Modality, PromptEmbedding, Velocity
+from ltx2cpp.values import Audio, ByteArray, FloatArray, Modality, PromptEmbedding, Velocity
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -112,6 +113,7 @@ class LTX2Pipeline:
         backend.offload = self._memory.usual.offload
         self._cancellation = Cancellation(backend.device)
         backend.must_stream = self._memory.asks_to_stream
+        self._previews = Previews(self.models, options.get("preview_cache"))
         self._preset = options.get("preset")
         # Described when a generation first asks; files without a transformer serve other calls.
         self._model: ModelDefaults | None = None
@@ -323,7 +325,7 @@ class LTX2Pipeline:
         """Carry out all phases but those that decode."""
         run = Run(phases, state, keeping, self.networks.backend, self._cancellation)
         run.start()
-        return Clip(plan, run)
+        return Clip(plan, run, self._previews)
 
     def _prepare(
         self,
@@ -420,6 +422,16 @@ class LTX2Pipeline:
             decoders=held_decoders(models),
             keyframes_embedding=config.keyframes_embedding,
         )
+
+    def preview(self, latent: FloatArray) -> ByteArray:
+        """Return small pictures of a clip that is still being denoised; see `Previews.pictures`.
+
+        Example:
+            >>> def show(step):
+            ...     save_preview("preview.webp", pipe.preview(step.estimate), step.seconds)
+            >>> pipe("a red boat", on_step=show)
+        """
+        return self._previews.pictures(latent)
 
     # The networks one by one; `Networks` has their descriptions.
 

@@ -33,6 +33,8 @@ class PipelineOptions(TypedDict, total=False):
             stages apply it where and as strongly as the official ones do.
         prompt_cache: folder that keeps encoded prompts for other runs, up to 1 GiB; a prompt found
             there needs no text encoder. None keeps none.
+        preview_cache: folder that keeps the colours of latents, which previews learn from finished
+            clips, 70 KB for a model; None learns nothing.
         offload: what leaves memory when. "phase": each network after its phase. "stream": also
             weights behind the reader, block by block, for models larger than memory. "disk": the
             same, and out of the system's cache. "none": nothing until `release`. "auto" (default):
@@ -51,6 +53,7 @@ class PipelineOptions(TypedDict, total=False):
     lora_mode: str
     distilled_lora: str | os.PathLike[str] | None
     prompt_cache: str | os.PathLike[str] | None
+    preview_cache: str | os.PathLike[str] | None
     offload: str
     max_memory: float | None
     preset: Preset | None
@@ -63,6 +66,7 @@ _KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
     "loras": ("a sequence of LoraSpec", (Sequence,)),
     "distilled_lora": ("the path of a LoRA", (str, os.PathLike, NoneType)),
     "prompt_cache": ("the path of a folder", (str, os.PathLike, NoneType)),
+    "preview_cache": ("the path of a folder", (str, os.PathLike, NoneType)),
     "max_memory": ("GiB as a number", (int, float, NoneType)),
     "preset": ("a Preset", (Preset, NoneType)),
 }

@@ -106,20 +106,15 @@ PYTHON_LAYERS = {
     "hub": Layer(
         _FILES | {"atomic", "model", "observing", "options"}, (*_ARRAYS, "huggingface_hub")
     ),
+    # Latents as small pictures; no network.
+    "preview": Layer(
+        _VALUES | {"atomic", "latents", "media", "model"}, (*_ARRAYS, "PIL", "safetensors")
+    ),
     "journal": Layer(frozenset({"errors", "atomic", "values"}), (*_ARRAYS, "safetensors")),
     "generation": Layer(
         _GENERATION
-        | {
-            "conditioning",
-            "journal",
-            "media",
-            "memory",
-            "model",
-            "networks",
-            "output",
-            "sampling",
-            "text",
-        },
+        | {"conditioning", "journal", "media", "memory", "model", "networks", "output"}
+        | {"preview", "sampling", "text"},
         _ARRAYS,
     ),
     "demo": Layer(frozenset({"errors", "generation", "model"})),
@@ -127,7 +122,7 @@ PYTHON_LAYERS = {
     "pipeline": Layer(
         _GENERATION
         | {"demo", "generation", "hub", "journal", "memory", "model", "networks", "output"}
-        | {"pipeline_options", "sampling"},
+        | {"pipeline_options", "preview", "sampling"},
         _ARRAYS,
     ),
     "benchmark": Layer(
@@ -155,8 +150,8 @@ PYTHON_LAYERS = {
         frozenset(
             {"", "atomic", "benchmark", "convert", "demo", "errors", "generation", "hub", "journal"}
         )
-        | {"media", "model", "observing", "options", "printable", "process_memory", "room"}
-        | {"numeric", "server", "values"},
+        | {"media", "model", "observing", "options", "preview", "printable", "process_memory"}
+        | {"numeric", "room", "server", "values"},
         (*_ARRAYS, "rich", _CORE_MODULE),
     ),
 }

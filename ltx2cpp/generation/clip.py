@@ -12,6 +12,7 @@ from ltx2cpp.generation.describe import describe
 from ltx2cpp.generation.plan import Plan
 from ltx2cpp.generation.run import Run
 from ltx2cpp.output import ClipOutput, GenerationOutput
+from ltx2cpp.preview import Previews
 from ltx2cpp.values import Audio, FloatArray, FrameArray
 
 
@@ -21,10 +22,11 @@ class Clip:
     Args:
         plan: the settled generation.
         run: its phases, of which those that decode are still to come.
+        previews: what learns from the decoded pictures.
     """
 
-    def __init__(self, plan: Plan, run: Run) -> None:
-        self._plan, self._run = plan, run
+    def __init__(self, plan: Plan, run: Run, previews: Previews) -> None:
+        self._plan, self._run, self._previews = plan, run, previews
         self.info = describe(plan, run.state.pieces.tiling)
         self.num_frames, self.height, self.width = plan.finish.size(plan.decoded_shape)
         self.hdr = plan.hdr
@@ -70,7 +72,7 @@ class Clip:
             raise ArgumentError("the clip has no pictures: it was made with video=False")
         if not plan.decodes:
             raise ArgumentError("the clip is not decoded: it was made with output='latents'")
-        return plan.finish.frames(self._run.pictures(), plan.decoded_shape)
+        return plan.finish.frames(self._pictures(), plan.decoded_shape)
 
     def collect(self) -> GenerationOutput:
         """Decode what the plan wants decoded and return it whole."""
@@ -93,6 +95,13 @@ class Clip:
             f"{type(self).__name__}({self.num_frames} frames of {self.width} x {self.height}, "
             f"{self.frame_rate:g} fps, decoded while it is iterated, seed {self.info['seed']})"
         )
+
+    def _pictures(self) -> Iterator[FrameArray]:
+        """Return the decoded pictures; previews learn from those of display colours."""
+        pictures = self._run.pictures()
+        if self.hdr is not None or self.video_latent is None:
+            return pictures
+        return self._previews.learning(self.video_latent, pictures)
 
     def _frames(self) -> FrameArray:
         """Return all frames, (num_frames, height, width, 3)."""

@@ -56,6 +56,7 @@ class FakePipeline:
         loras: Sequence[object] = (),
         lora_mode: str = "auto",
         prompt_cache: Path | None = None,
+        preview_cache: Path | None = None,
         distilled_lora: object = None,
         offload: str = "auto",
         max_memory: float | None = None,

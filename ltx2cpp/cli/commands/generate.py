@@ -36,6 +36,7 @@ from ltx2cpp.cli.options.output_names import (
 )
 from ltx2cpp.cli.options.outputs import keep_inputs
 from ltx2cpp.cli.options.pipelines import add_pipeline_options
+from ltx2cpp.cli.options.preview import add_preview_option, check_preview, preview_of
 from ltx2cpp.cli.options.prompts import (
     add_embedding_options,
     add_enhance_option,
@@ -114,6 +115,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, needs_output: bool = True)
         help="take prompt, seed and all else from a clip made by ltx2cpp; options given win",
     )
     add_resume_option(parser)
+    add_preview_option(parser)
     _add_clip_options(parser)
     add_model_options(parser)
     add_lora_options(parser)
@@ -231,10 +233,12 @@ def settle_call(arguments: argparse.Namespace, note: Callable[[str], None]) -> C
     from ltx2cpp.media import check_output
 
     check_resume(arguments)
+    check_preview(arguments)
     like = fill_from_given(arguments)
     clips = clips_of(arguments)
     for clip in clips:
-        keep_inputs(clip, [*outputs_of(clip), *hdr_outputs(clip)], like.files)
+        outputs = [*outputs_of(clip), *hdr_outputs(clip), ("--preview", clip.preview)]
+        keep_inputs(clip, outputs, like.files)
     if like.files:
         files = ", ".join(map(str, dict.fromkeys(like.files)))
         note(f"{like.source}: reads {files}")
@@ -416,6 +420,8 @@ def _generate(
             call_keywords = {**keywords, "seed": clip.seed}
             if arguments.resume is not None:
                 call_keywords["journal"] = arguments.resume
+            if arguments.preview is not None:
+                call_keywords["on_step"] = preview_of(arguments.preview, pipe, display.insist)
             made = _make(arguments, clip, call, pipe, call_keywords)
             if (written := made[-1].get("enhanced_prompt")) is not None:
                 display.note(f"prompt written out: {written}")

@@ -1,4 +1,4 @@
-"""Where the command line keeps encoded prompts, and the option that switches that off."""
+"""Where the command line keeps what it may compute again, and the option against it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,12 @@ def add_cache_option(parser: argparse.ArgumentParser) -> None:
 
 
 def prompt_folder() -> Path | None:
-    """Return the folder of encoded prompts, where the platform keeps what may be deleted.
+    """Return the folder of encoded prompts; None as `cache_folder`."""
+    return cache_folder("prompts")
+
+
+def cache_folder(name: str) -> Path | None:
+    """Return a folder of ours, where the platform keeps what may be deleted.
 
     Returns:
         the folder, or None where the user has no home folder and the environment names no other.
@@ -34,7 +39,7 @@ def prompt_folder() -> Path | None:
         base = _in_home("Library", "Caches")
     else:
         base = _named("XDG_CACHE_HOME") or _in_home(".cache")
-    return None if base is None else base / "ltx2cpp" / "prompts"
+    return None if base is None else base / "ltx2cpp" / name
 
 
 def _named(variable: str) -> Path | None:

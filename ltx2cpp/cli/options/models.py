@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ltx2cpp.cli.options.cache import prompt_folder
+from ltx2cpp.cli.options.cache import cache_folder, prompt_folder
 from ltx2cpp.cli.options.common import lora
 from ltx2cpp.cli.options.names import add_hub_options, take_names
 
@@ -193,6 +193,8 @@ def open_pipeline(
         if hasattr(arguments, name)
     }
     cached = not getattr(arguments, "no_prompt_cache", True)
+    # Finished clips teach the previews of later ones.
+    learned = cache_folder("previews") if hasattr(arguments, "preview") else None
     return make(
         device=arguments.device,
         weight_type=arguments.weight_type,
@@ -201,6 +203,7 @@ def open_pipeline(
         loras=loras,
         lora_mode=lora_mode,
         prompt_cache=prompt_folder() if cached else None,
+        preview_cache=learned,
         distilled_lora=distilled_lora,
         **memory,
     )

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltx2cpp.demo import DEMO, demo_files, warn_of_unknown
+from ltx2cpp.errors import ArgumentError
 from ltx2cpp.generation.automatic import asks_for_length, of_any_length, predicted_frames
 from ltx2cpp.generation.clip import Clip
 from ltx2cpp.generation.enhancement import (
@@ -344,6 +345,11 @@ class LTX2Pipeline:
 
     def _enhanced(self, prompt: str | PromptEmbedding, arguments: GenerationArguments) -> str:
         """Write the prompt out, once the generation is known to be possible."""
+        if self._preset is DEMO:
+            raise ArgumentError(
+                "enhance_prompt: the text encoder of the demo knows a few words and cannot write "
+                "prompts; give a model (--model, --text-encoder)"
+            )
         with unheard():
             if asks_for_length(arguments):
                 needs = self._of_any_length(prompt, arguments)

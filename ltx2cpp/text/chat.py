@@ -110,6 +110,9 @@ class Chat:
 
 
 def _clean(text: str) -> str:
-    plain = text.translate(_PLAIN).strip()
+    plain = text.translate(_PLAIN)
+    # Of control characters none but ends of lines and tabs.
+    plain = "".join(sign for sign in plain if unicodedata.category(sign) != "Cc" or sign in "\n\t")
+    plain = plain.strip()
     first = next((i for i, sign in enumerate(plain) if unicodedata.category(sign)[0] == "L"), None)
     return "" if first is None else plain[first:]

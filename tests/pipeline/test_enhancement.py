@@ -203,3 +203,11 @@ def test_a_model_of_its_own_writes_for_25(
         "encode prompt",
         "connect prompt",
     ]
+
+
+def test_the_demo_cannot_write() -> None:
+    with (
+        LTX2Pipeline.demo("cpu", threads=1) as pipe,
+        pytest.raises(ArgumentError, match="encoder of the demo knows a few words"),
+    ):
+        pipe("a red circle moves right", enhance_prompt=True)

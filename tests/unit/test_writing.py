@@ -94,6 +94,7 @@ def test_a_question_to_gemma_3(name: str) -> None:
     written = tokenizer.text_ids("** \u201cA cat\u201d \u2014 it\u2019s\u00a0grey.\n")
     assert chat.answer(written) == "A cat\" - it's grey."
     assert chat.answer(tokenizer.text_ids(" 12 ...")) == ""
+    assert chat.answer(tokenizer.text_ids("A\x1b[2J cat\nsits.")) == "A[2J cat\nsits."
 
 
 def test_marks_that_a_vocabulary_lacks() -> None:

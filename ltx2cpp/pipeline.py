@@ -20,6 +20,7 @@ from ltx2cpp.generation.enhancement import (
     free_writer,
 )
 from ltx2cpp.generation.journalling import open_journal, remaining, resumed, with_kept_seed
+from ltx2cpp.generation.known_model import describe_model
 from ltx2cpp.generation.lora_tags import warn_of_lora_tags
 from ltx2cpp.generation.needs import PlannedNeeds
 from ltx2cpp.generation.phases import Phase, State, phases_of
@@ -34,12 +35,12 @@ from ltx2cpp.hub import fetch_files, fetch_lora, fetch_loras
 from ltx2cpp.memory.fit import Device, MemoryPolicy
 from ltx2cpp.memory.plan import WHOLE, DecodePieces, Keeping, MemoryPlan
 from ltx2cpp.model.files import ModelFiles, as_model_files
-from ltx2cpp.model.lora import Lora, reference_factors
+from ltx2cpp.model.lora import Lora
 from ltx2cpp.model.model_set import ModelSet
 from ltx2cpp.model.resolve import resolve
 from ltx2cpp.networks.backend import Backend
 from ltx2cpp.networks.cancellation import Cancellation
-from ltx2cpp.networks.diffusion import DecodeOptions, held_decoders
+from ltx2cpp.networks.diffusion import DecodeOptions
 from ltx2cpp.networks.networks import Networks
 from ltx2cpp.observing import Observer, Step
 from ltx2cpp.options import LoraSpec
@@ -372,7 +373,7 @@ class LTX2Pipeline:
     def _defaults(self) -> ModelDefaults:
         """What settling needs to know, found out when a generation first asks."""
         if self._model is None:
-            self._model = self._describe_model()
+            self._model = describe_model(self.networks, self.preset)
         return self._model
 
     @property
@@ -396,38 +397,6 @@ class LTX2Pipeline:
 
     def _keeping(self, needs: PlannedNeeds) -> Keeping:
         return self._settle_memory(needs)[0]
-
-    def _describe_model(self) -> ModelDefaults:
-        """Return what settling needs to know.
-
-        Raises:
-            CheckpointError: the files hold no transformer.
-            ConfigError: no defaults are known for the model.
-        """
-        networks, models = self.networks, self.models
-        backend, config = networks.backend, networks.transformer.config
-        changed = networks.loras or networks.distilled_lora
-        return ModelDefaults(
-            preset=self.preset,
-            video_channels=config.in_channels,
-            audio_channels=config.audio_in_channels,
-            max_seconds=float(config.max_pos[0]),
-            info={
-                "version": models.version,
-                "model_version": models.model_version,
-                "variant": models.variant,
-                "weight_type": backend.weight_type,
-                "device": backend.device.name,
-                **({"lora_mode": backend.lora_mode} if changed else {}),
-            },
-            loras=tuple(lora.spec for lora in networks.loras),
-            distilled_lora=networks.distilled_lora,
-            reference_factors=reference_factors(networks.loras),
-            reference_loras=tuple(lora.spec for lora in networks.loras if lora.wants_reference),
-            silent_file="" if config.audio_stream else models.require("transformer").source,
-            decoders=held_decoders(models),
-            keyframes_embedding=config.keyframes_embedding,
-        )
 
     def preview(self, latent: FloatArray) -> ByteArray:
         """Return small pictures of a clip that is still being denoised; see `Previews.pictures`.

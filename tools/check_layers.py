@@ -131,7 +131,7 @@ PYTHON_LAYERS = {
     # Its worker and its inspector use the pipeline, all else knows jobs and their words.
     "server": Layer(
         frozenset({"atomic", "conditioning", "demo", "errors", "generation", "latents", "media"})
-        | {"memory", "model", "observing", "output", "pipeline", "printable", "values"},
+        | {"memory", "model", "observing", "output", "pipeline", "preview", "printable", "values"},
         (
             *(*_ARRAYS, "PIL", "prometheus_client", "python_multipart", "sse_starlette"),
             *("starlette", "uvicorn", "h11"),

@@ -16,12 +16,22 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from ltx2cpp import media
-from ltx2cpp.errors import ArgumentError, Error
+from ltx2cpp.errors import ArgumentError, Error, OutputError
 from ltx2cpp.generation.request import GenerationArguments
+from ltx2cpp.observing import Step
 from ltx2cpp.output import GenerationStream
 from ltx2cpp.pipeline import LTX2Pipeline
+from ltx2cpp.preview import save_preview
 from ltx2cpp.server.calls import arguments_of
-from ltx2cpp.server.files import JOURNAL, LATENTS, OUTPUT, SHEET, THUMBNAIL, part_of
+from ltx2cpp.server.files import (
+    JOURNAL,
+    LATENTS,
+    OUTPUT,
+    PREVIEW,
+    SHEET,
+    THUMBNAIL,
+    part_of,
+)
 from ltx2cpp.server.link import Link, Message
 from ltx2cpp.server.models import open_model
 from ltx2cpp.server.options import ServedModel
@@ -163,9 +173,13 @@ class Worker:
         self, pipe: LTX2Pipeline, prompt: str, arguments: GenerationArguments
     ) -> GenerationStream:
         """Return the denoised clip, with what an earlier attempt has left of it."""
+
+        def renew_preview(step: Step) -> None:
+            self._renew_preview(pipe, step)
+
         for tries_left in (2, 1, 0):
             try:
-                return pipe.stream(prompt, journal=JOURNAL, **arguments)
+                return pipe.stream(prompt, on_step=renew_preview, journal=JOURNAL, **arguments)
             except ArgumentError as error:
                 if not str(error).startswith(f"{JOURNAL}/"):
                     raise
@@ -178,6 +192,17 @@ class Worker:
                 if tries_left == 1:
                     shutil.rmtree(JOURNAL, ignore_errors=True)
         raise AssertionError("unreachable")
+
+    def _renew_preview(self, pipe: LTX2Pipeline, step: Step) -> None:
+        """Show what the clip will be; a preview that cannot be written costs no clip."""
+        if step.estimate is None:
+            return
+        try:
+            save_preview(PREVIEW, pipe.preview(step.estimate), step.seconds)
+        except OutputError as error:
+            logger.warning("%s", error)
+        else:
+            self._link.call("preview", **self._progress.token, step=step.index)
 
     def _open(self, name: str) -> LTX2Pipeline:
         """Return the pipeline of a model, which is the only one that stays loaded."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import http.client
+import io
 import json
 import socket
 from typing import Any
 
 import pytest
+from PIL import Image
 
 PROMPT = "a red circle moves right on a blue background"
 _BOUNDARY = "edge"
@@ -179,6 +181,19 @@ def test_events_lead_to_the_end_and_go_on_where_they_were_cut(server: Any) -> No
     again = events_of(server, path, last_event_id=str(numbers[-3]))
     assert [event["event"] for event in again] == [event["event"] for event in events[-2:]]
     assert ask(server, "DELETE", f"/v1/videos/{job['id']}")[0] == 200
+
+
+def test_previews_are_there_before_the_clip(server: Any) -> None:
+    job = submit(server, seed=4)
+    events = events_of(server, f"/v1/videos/{job['id']}/events")
+    previews = [event for event in events if event["event"] == "preview"]
+    assert [event["step"] for event in previews] == [1, 2]
+    status, headers, picture = ask(server, "GET", previews[-1]["url"])
+    assert (status, headers["content-type"]) == (200, "image/webp")
+    with Image.open(io.BytesIO(picture)) as shown:
+        assert shown.size == (96, 64)
+    known = ask(server, "GET", previews[-1]["url"], if_none_match=headers["etag"])
+    assert known[0] == 304
 
 
 def test_ranges_of_a_clip(server: Any) -> None:

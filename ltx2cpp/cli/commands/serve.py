@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ltx2cpp.cli.log import level_of, logging_to
-from ltx2cpp.cli.options.cache import add_cache_option, prompt_folder
+from ltx2cpp.cli.options.cache import add_cache_option, cache_folder, prompt_folder
 from ltx2cpp.cli.options.models import (
     add_lora_options,
     add_memory_options,
@@ -167,6 +167,7 @@ def _model(arguments: argparse.Namespace) -> ServedModel:
     distilled = arguments.distilled_lora
     options.update(
         prompt_cache=cached,
+        preview_cache=cache_folder("previews"),
         loras=tuple(replace(each, path=Path(each.path).absolute()) for each in arguments.loras),
         distilled_lora=None if distilled is None else distilled.absolute(),
     )

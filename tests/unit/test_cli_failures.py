@@ -84,7 +84,8 @@ def test_generate_shows_the_traceback_of_a_bug_only_when_verbose(
 
 
 INTERRUPTED = """
-import sys
+import signal, sys
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests that `nohup` runs begin with it ignored
 sys.path.insert(0, {here!r})
 from helpers.fake_pipeline import FakeFiles, FakePipeline
 import ltx2cpp

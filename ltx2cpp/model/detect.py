@@ -237,7 +237,7 @@ def upsampler_kind(members: Mapping[str, TensorInfo]) -> str:
     kernel, norm = members.get("upsampler.0.weight"), members.get("initial_norm.weight")
     if kernel is None or norm is None:
         return "spatial_upsampler"
-    temporal = kernel.shape[0] == 2 * norm.num_elements
+    temporal = kernel.shape[:1] == (2 * norm.num_elements,)
     return "temporal_upsampler" if temporal else "spatial_upsampler"
 
 

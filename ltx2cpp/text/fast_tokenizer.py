@@ -22,6 +22,9 @@ _PANICS = re.compile(
     rb'"type"\s*:\s*"(Precompiled|FixedLength)"|"(continuing_subword_prefix)"\s*:\s*"[^"]'
 )
 LARGEST_ID = 2**31 - 1
+# Of a normalizer as JSON. Gemma's puts one letter for another; one that puts a long text for every
+# letter makes gigabytes of a prompt.
+_MOST_NORMALIZER_BYTES = 256
 # What a vocabulary takes by the bytes of its file (up to 22 were measured), and whatever its size.
 _BYTES_PER_BYTE = 24
 _BYTES = 4 << 20
@@ -80,6 +83,12 @@ def read_json(payload: bytes, where: str) -> tokenizers.Tokenizer:
         tokenizer = tokenizers.Tokenizer.from_str(payload.decode("utf-8"))
         tokenizer.no_truncation()
         tokenizer.no_padding()
+    normalizer = tokenizer.normalizer
+    if normalizer is not None and len(normalizer.__getstate__()) > _MOST_NORMALIZER_BYTES:
+        raise CheckpointError(
+            f"{where}: not a Gemma tokenizer, its normalizer does more than put one letter for "
+            "another"
+        )
     # It adds special tokens, which no prompt asks for. Old versions cannot do without.
     with contextlib.suppress(TypeError):
         tokenizer.post_processor = None

@@ -177,7 +177,9 @@ def test_upsampler_kinds(tmp_path: Path) -> None:
     spatial = {**common, "upsampler.0.weight": ("BF16", (32, 8, 3, 3))}
     temporal = {**common, "upsampler.0.weight": ("BF16", (16, 8, 3, 3, 3))}
     rational = {**common, "upsampler.conv.weight": ("BF16", (72, 8, 3, 3))}
+    scalar = {**common, "upsampler.0.weight": ("BF16", ())}
     kinds = [
-        set(_detect(tmp_path, tensors).components) for tensors in (spatial, temporal, rational)
+        set(_detect(tmp_path, tensors).components)
+        for tensors in (spatial, temporal, rational, scalar)
     ]
-    assert kinds == [{"spatial_upsampler"}, {"temporal_upsampler"}, {"spatial_upsampler"}]
+    assert kinds == [{f"{kind}_upsampler"} for kind in ("spatial", "temporal", *["spatial"] * 2)]

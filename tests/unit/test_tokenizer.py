@@ -196,6 +196,10 @@ _WORDS = {"type": "WordLevel", "vocab": {"<bos>": 2, "a": 1}, "unk_token": "x"}
     ("change", "message"),
     [
         ({"normalizer": {"type": "Precompiled", "precompiled_charsmap": "AA"}}, "Precompiled"),
+        (
+            {"normalizer": {"type": "Replace", "pattern": {"String": ""}, "content": "x" * 300}},
+            "one letter for another",
+        ),
         ({"pre_tokenizer": {"type": "FixedLength", "length": 0}}, "FixedLength"),
         (
             {"model": {"type": "BPE", "continuing_subword_prefix": "abc"}},

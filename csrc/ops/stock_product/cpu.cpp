@@ -36,6 +36,13 @@ std::byte * row_bytes_of(const ggml_tensor * tensor, int64_t row) {
     return static_cast<std::byte *>(tensor->data) + row * static_cast<int64_t>(tensor->nb[1]);
 }
 
+// The factors of so many rows, at the first place behind them that floats may have.
+float * factors_of(const ggml_tensor * fitted, int64_t rows) {
+    constexpr size_t kFloat = sizeof(float);
+    const size_t end = static_cast<size_t>(rows) * fitted->nb[1];
+    return reinterpret_cast<float *>(static_cast<std::byte *>(fitted->data) + (end + kFloat - 1) / kFloat * kFloat);
+}
+
 }  // namespace
 
 void fit_rows_cpu(ggml_tensor * node, int thread, int num_threads, void * /*unused*/) {
@@ -43,7 +50,7 @@ void fit_rows_cpu(ggml_tensor * node, int thread, int num_threads, void * /*unus
     const int64_t width = x->ne[0];
     const float limit = largest_of_row(node->type);
     const ggml_from_float_t from_float = ggml_get_type_traits_cpu(node->type)->from_float;
-    auto * factors = reinterpret_cast<float *>(row_bytes_of(node, x->ne[1]));
+    float * factors = factors_of(node, x->ne[1]);
     std::vector<float> scaled;
     const auto [begin, end] = rows_of_thread(x->ne[1], thread, num_threads);
     for (int64_t row = begin; row < end; ++row) {
@@ -64,7 +71,7 @@ void fit_rows_cpu(ggml_tensor * node, int thread, int num_threads, void * /*unus
 }
 
 void rescale_rows_cpu(ggml_tensor * node, int thread, int num_threads, void * /*unused*/) {
-    const auto * factors = reinterpret_cast<const float *>(row_bytes_of(node->src[1], node->ne[1]));
+    const float * factors = factors_of(node->src[1], node->ne[1]);
     const auto [begin, end] = rows_of_thread(node->ne[1], thread, num_threads);
     for (int64_t row = begin; row < end; ++row) {
         if (factors[row] != 1.0f) {

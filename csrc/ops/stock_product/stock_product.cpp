@@ -23,7 +23,9 @@ bool holds_any_row(ggml_type rows) {
 ggml_tensor * fitted_product(Graph & graph, ggml_tensor * weight, ggml_tensor * x, ggml_type type) {
     const int64_t tokens = x->ne[1];
     const auto row_bytes = static_cast<int64_t>(ggml_row_size(type, x->ne[0]));
-    const int64_t factor_rows = (tokens * static_cast<int64_t>(sizeof(float)) + row_bytes - 1) / row_bytes;
+    // One more, because rows of blocks need not end where a float may begin.
+    const int64_t factor_bytes = (tokens + 1) * static_cast<int64_t>(sizeof(float));
+    const int64_t factor_rows = (factor_bytes + row_bytes - 1) / row_bytes;
     ggml_tensor * fitted = custom_node(graph, type, {x->ne[0], tokens + factor_rows, 1, 1}, {x}, &fit_rows_cpu);
     ggml_tensor * rows = ggml_view_2d(graph.ctx(), fitted, x->ne[0], tokens, fitted->nb[1], 0);
     ggml_tensor * y = ggml_mul_mat(graph.ctx(), weight, rows);

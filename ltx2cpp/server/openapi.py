@@ -115,8 +115,8 @@ def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": dict(properties), "required": list(properties)}
 
 
-def _schemas() -> dict[str, Any]:
-    video = {
+def _video() -> dict[str, Any]:
+    return {
         "id": {"type": "string", "pattern": f"^{ID_PATTERN}$"},
         "object": {"const": "video"},
         "model": _TEXT,
@@ -135,20 +135,26 @@ def _schemas() -> dict[str, Any]:
         "has_sound": _maybe(_FLAG),
         "stage_durations": _maybe({"type": "object", "additionalProperties": _NUMBER}),
     }
-    model = {
+
+
+def _model() -> dict[str, Any]:
+    return {
         **dict.fromkeys(("id", "object", "owned_by", "preset", "default_size"), _TEXT),
         **dict.fromkeys(("created", "default_num_frames", "default_steps"), _WHOLE),
         "default_fps": _NUMBER,
         **dict.fromkeys(("has_sound", "is_guided", "has_one_size"), _FLAG),
         "loras": {"type": "array", "items": _TEXT},
     }
+
+
+def _schemas() -> dict[str, Any]:
     listed = {"type": "array", "items": {"$ref": "#/components/schemas/Video"}}
     models = {"type": "array", "items": {"$ref": "#/components/schemas/Model"}}
     error = {"message": _TEXT, "type": _TEXT, "param": _maybe(_TEXT), "code": _TEXT}
     address = {"type": "string", "pattern": r"^data:[\w/+.-]*;base64,"}
     return {
         "Health": _object({"status": {"const": "ok"}}),
-        "Video": _object(video),
+        "Video": _object(_video()),
         "VideoList": _object(
             {
                 "object": {"const": "list"},
@@ -160,7 +166,7 @@ def _schemas() -> dict[str, Any]:
         "Deleted": _object(
             {"id": _TEXT, "object": {"const": "video.deleted"}, "deleted": {"const": True}}
         ),
-        "Model": _object(model),
+        "Model": _object(_model()),
         "ModelList": _object({"object": {"const": "list"}, "data": models}),
         "Plan": _object(
             {

@@ -62,8 +62,9 @@ HEADER_CEILING = Ceiling(0.2, 5e-6, 24 << 20, 200)
 # Names are matched with those of a network, of which a file may claim some thousand.
 MODEL_CEILING = Ceiling(0.5, 10e-6, 32 << 20, 400)
 VOCABULARY_CEILING = Ceiling(0.3, 10e-6, 32 << 20, 400)
-# A picture has 16 million pixels or 10,000 per byte, which become up to 16 bytes each on the way.
-PICTURE_CEILING = Ceiling(2.0, 4e-4, 272 << 20, 160_000)
+# A picture has 16 million pixels or 10,000 per byte, which become up to 26 bytes each on the way
+# (three frames of a WebP), and a fifth more where the heap of a long-lived process is in pieces.
+PICTURE_CEILING = Ceiling(2.0, 4e-4, 496 << 20, 160_000)
 CLIP_CEILING = Ceiling(1.0, 2e-4, 128 << 20, 20000)
 # The graph of a network has room for 65536 nodes, whatever the file.
 CORE_CEILING = Ceiling(1.0, 1e-5, 192 << 20, 64)

@@ -16,15 +16,14 @@ from released.configs import released_config
 from released.files25 import write_holes
 from released.layouts import released_tensors
 
-from ltx2cpp import LoraSpec, LTX2Pipeline, MemoryPlan, ModelFiles, PhaseMemory
+from ltx2cpp import LoraSpec, LTX2Pipeline, MemoryPlan, ModelFiles
 from ltx2cpp.checkpoint.safetensors import open_safetensors
 from ltx2cpp.cli.commands import generate
 from ltx2cpp.cli.main import build_parser, main
 from ltx2cpp.cli.options.names import report, take_names
-from ltx2cpp.cli.options.weights import ModelName, Planned, weights_that_fit
 from ltx2cpp.convert import convert
 from ltx2cpp.errors import ConfigError, HubError
-from ltx2cpp.hub import Download, Hub, fetch_lora, fetch_loras
+from ltx2cpp.hub import Hub, fetch_lora, fetch_loras
 from ltx2cpp.hub.table import USER_TABLE, packaged_rows
 
 TINY = "ltx-2.3-tiny.safetensors"
@@ -497,28 +496,3 @@ def test_smaller_weights_are_taken_where_the_usual_ones_do_not_fit(
     assert main([*words, "-m", "tiny", "--steps", "1", "-o", "b.png", "--offline"]) == 0
     assert "tiny:q4_k_m is here and is taken" in capsys.readouterr().err
     assert not stub.requests
-
-
-def test_weights_that_were_named_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Smaller ones are told, and what was to be planned and cannot be is told too."""
-    monkeypatch.setattr("ltx2cpp.cli.options.memory.available_bytes", lambda: 10 << 30)
-
-    def planned(gib: int) -> Planned:
-        phase = PhaseMemory("denoise", 0, gib << 30, 0, 0, 0, 0, 0.0)
-        plan = MemoryPlan("cpu", "phase", True, None, None, None, (phase,))
-        return Planned(Download(Hub(), ()), plan)
-
-    def refuse(_name: str) -> Planned:
-        raise HubError("o/n: does not exist")
-
-    usual, smaller, said = planned(20), planned(8), list[str]()
-    for is_open, taken in ((True, smaller), (False, usual)):
-        name = ModelName("m:q8_0", "m:q4_k_m", is_open)
-        found = weights_that_fit(name, usual, lambda _name: smaller, said.append, streams=False)
-        assert found is taken
-    assert said[-1] == "--model m:q4_k_m takes it"
-    assert weights_that_fit(name, usual, refuse, said.append, streams=False) is usual
-    assert said[-1] == "a smaller one: m:q4_k_m, which is not to be had: o/n: does not exist"
-    count = len(said)
-    assert weights_that_fit(name, smaller, refuse, said.append, streams=False) is smaller
-    assert len(said) == count + 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ltx2cpp.core_place import find_core
+from ltx2cpp.machine.core_place import find_core
 
 __version__ = "0.1.0"
 # Before the modules below, which import the core.

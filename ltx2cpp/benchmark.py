@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ltx2cpp.generation.pipeline_options import PipelineOptions
 from ltx2cpp.model.files import ModelFiles
 from ltx2cpp.observing import Observer, PhaseRecorder, Step
 from ltx2cpp.options import Guidance
 from ltx2cpp.pipeline import LTX2Pipeline
-from ltx2cpp.pipeline_options import PipelineOptions
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ltx2cpp.process_memory import peak_memory_bytes
+from ltx2cpp.machine.process_memory import peak_memory_bytes
 
 if TYPE_CHECKING:
     from ltx2cpp.values import FloatArray

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Protocol, cast
 from ltx2cpp import media
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.media import Hdr
-from ltx2cpp.notebook import as_html
+from ltx2cpp.media.notebook import as_html
 from ltx2cpp.paths import as_path
 from ltx2cpp.values import Audio, FloatArray, FrameArray
 

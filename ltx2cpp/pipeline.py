@@ -24,6 +24,7 @@ from ltx2cpp.generation.known_model import describe_model
 from ltx2cpp.generation.lora_tags import warn_of_lora_tags
 from ltx2cpp.generation.needs import PlannedNeeds
 from ltx2cpp.generation.phases import Phase, State, phases_of
+from ltx2cpp.generation.pipeline_options import PipelineOptions, check_options
 from ltx2cpp.generation.pipelines import find_pipeline
 from ltx2cpp.generation.plan import ModelDefaults, Plan
 from ltx2cpp.generation.presets import Preset, find_preset
@@ -32,6 +33,7 @@ from ltx2cpp.generation.run import Run
 from ltx2cpp.generation.settle import settle
 from ltx2cpp.generation.unheard import unheard
 from ltx2cpp.hub import fetch_files, fetch_lora, fetch_loras
+from ltx2cpp.machine.process_memory import resident_bytes
 from ltx2cpp.memory.fit import Device, MemoryPolicy
 from ltx2cpp.memory.plan import WHOLE, DecodePieces, Keeping, MemoryPlan
 from ltx2cpp.model.files import ModelFiles, as_model_files
@@ -46,9 +48,7 @@ from ltx2cpp.observing import Observer, Step
 from ltx2cpp.options import LoraSpec
 from ltx2cpp.output import ClipOutput, GenerationOutput, GenerationStream
 from ltx2cpp.paths import as_path
-from ltx2cpp.pipeline_options import PipelineOptions, check_options
 from ltx2cpp.preview import Previews
-from ltx2cpp.process_memory import resident_bytes
 from ltx2cpp.sampling.noise import NoiseSource
 from ltx2cpp.values import Audio, ByteArray, FloatArray, Modality, PromptEmbedding, Velocity
 

@@ -58,7 +58,7 @@ _CORE_MODULE = r"ltx2cpp\._core"
 _ARRAYS = ("numpy",)
 _VALUES = frozenset({"errors", "numeric", "paths", "values"})
 _FILES = frozenset({"errors", "checkpoint", "paths"})
-_GENERATION = _VALUES | {"latents", "options", "observing", "process_memory"}
+_GENERATION = _VALUES | {"latents", "options", "observing", "machine"}
 _MODEL = _FILES | {"config", "text", "options"}
 
 # A room or a module at the top of the package; "" is the package itself, its public names.
@@ -66,40 +66,32 @@ PYTHON_LAYERS = {
     "printable": Layer(frozenset()),
     "errors": Layer(frozenset({"printable"})),
     "paths": Layer(frozenset({"errors"})),
-    "control_groups": Layer(frozenset()),
-    "process_memory": Layer(frozenset({"control_groups"})),
-    "processors": Layer(frozenset({"control_groups"}), (_CORE_MODULE,)),
-    "room": Layer(frozenset({"errors"})),
+    "machine": Layer(frozenset({"errors"}), (_CORE_MODULE,)),
     "atomic": Layer(frozenset({"errors", "paths"})),
     "numeric": Layer(frozenset({"errors"})),
     "options": Layer(frozenset({"errors", "numeric", "paths"})),
-    "observing": Layer(frozenset({"process_memory"})),
+    "observing": Layer(frozenset({"machine"})),
     "values": Layer(frozenset({"errors", "atomic", "checkpoint"}), (*_ARRAYS, "safetensors")),
     "latents": Layer(_VALUES, _ARRAYS),
     # Files of models, from bytes to components; nothing here computes.
     "checkpoint": Layer(frozenset({"errors", "atomic", "paths"}), (*_ARRAYS, "gguf")),
     "config": Layer(_FILES, _ARRAYS),
-    "text": Layer(frozenset({"errors", "room"}), (*_ARRAYS, "tokenizers", "sentencepiece")),
+    "text": Layer(frozenset({"errors", "machine"}), (*_ARRAYS, "tokenizers", "sentencepiece")),
     "model": Layer(_MODEL, _ARRAYS),
-    "convert": Layer(
-        _MODEL | {"atomic", "model", "processors", "room"}, (*_ARRAYS, "gguf", _CORE_MODULE)
-    ),
+    "convert": Layer(_MODEL | {"atomic", "machine", "model"}, (*_ARRAYS, "gguf", _CORE_MODULE)),
     # Media know clips, not models.
     "media": Layer(
-        _VALUES | {"atomic", "process_memory", "room"},
+        _VALUES | {"atomic", "machine"},
         (*_ARRAYS, "Imath", "OpenEXR", "PIL", "av", "safetensors"),
     ),
-    "notebook": Layer(frozenset({"media", "values"})),
-    "output": Layer(frozenset({"errors", "media", "notebook", "paths", "values"})),
+    "output": Layer(frozenset({"errors", "media", "paths", "values"})),
     "conditioning": Layer(_VALUES | {"latents", "media"}, _ARRAYS),
     # The loop knows no device and no file.
     "sampling": Layer(_VALUES | {"latents", "options", "observing", "conditioning"}, _ARRAYS),
     # Arithmetic on needs; who needs what is asked of the networks above.
-    "memory": Layer(frozenset({"errors", "latents", "options", "process_memory"})),
+    "memory": Layer(frozenset({"errors", "latents", "machine", "options"})),
     "networks": Layer(
-        _GENERATION
-        | _MODEL
-        | {"atomic", "media", "memory", "model", "printable", "processors", "sampling"},
+        _GENERATION | _MODEL | {"atomic", "media", "memory", "model", "printable", "sampling"},
         (*_ARRAYS, "safetensors", _CORE_MODULE),
     ),
     # The only room that reaches the network; what it asks for is named by the user.
@@ -118,16 +110,13 @@ PYTHON_LAYERS = {
         _ARRAYS,
     ),
     "demo": Layer(frozenset({"errors", "generation", "model"})),
-    "pipeline_options": Layer(frozenset({"errors", "generation", "observing", "options"})),
     "pipeline": Layer(
         _GENERATION
         | {"demo", "generation", "hub", "journal", "memory", "model", "networks", "output"}
-        | {"pipeline_options", "preview", "sampling"},
+        | {"preview", "sampling"},
         _ARRAYS,
     ),
-    "benchmark": Layer(
-        frozenset({"model", "observing", "options", "pipeline", "pipeline_options"})
-    ),
+    "benchmark": Layer(frozenset({"generation", "model", "observing", "options", "pipeline"})),
     # Its worker and its inspector use the pipeline, all else knows jobs and their words.
     "server": Layer(
         frozenset({"atomic", "conditioning", "demo", "errors", "generation", "latents", "media"})
@@ -138,10 +127,9 @@ PYTHON_LAYERS = {
         ),
     ),
     "__main__": Layer(frozenset({"cli"})),
-    "core_place": Layer(frozenset()),
     "": Layer(
         frozenset(
-            {"conditioning", "core_place", "generation", "latents", "memory", "model", "observing"}
+            {"conditioning", "generation", "latents", "machine", "memory", "model", "observing"}
         )
         | {"options", "output", "pipeline", "values"}
     ),
@@ -150,8 +138,8 @@ PYTHON_LAYERS = {
         frozenset(
             {"", "atomic", "benchmark", "convert", "demo", "errors", "generation", "hub", "journal"}
         )
-        | {"media", "model", "observing", "options", "preview", "printable", "process_memory"}
-        | {"numeric", "room", "server", "values"},
+        | {"machine", "media", "model", "numeric", "observing", "options", "preview", "printable"}
+        | {"server", "values"},
         (*_ARRAYS, "rich", _CORE_MODULE),
     ),
 }

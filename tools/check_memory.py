@@ -28,11 +28,11 @@ import numpy as np
 from synthetic.models import whole_model
 
 from ltx2cpp import LTX2Pipeline, ModelFiles
+from ltx2cpp.machine.process_memory import peak_memory_bytes, restart_peak_memory
 from ltx2cpp.memory.plan import GIB
 from ltx2cpp.model.resolve import resolve
 from ltx2cpp.observing import Observer
 from ltx2cpp.options import Guidance
-from ltx2cpp.process_memory import peak_memory_bytes, restart_peak_memory
 from ltx2cpp.values import PromptEmbedding
 
 MIB = 1 << 20

@@ -20,9 +20,9 @@ from ltx2cpp.cli.interrupt import Interrupt, Result, run_interruptibly
 from ltx2cpp.cli.log import level_of, logging_to
 from ltx2cpp.cli.text import spell_bytes, spell_seconds
 from ltx2cpp.cli.time_left import TimeLeft
+from ltx2cpp.machine.process_memory import restart_peak_memory
 from ltx2cpp.observing import PhaseRecord, PhaseRecorder, Step
 from ltx2cpp.printable import without_controls
-from ltx2cpp.process_memory import restart_peak_memory
 
 _PLAIN_INTERVAL_S = 30.0
 

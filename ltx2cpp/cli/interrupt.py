@@ -19,7 +19,7 @@ from typing import Generic, TypeVar
 from ltx2cpp import _core
 from ltx2cpp.atomic import remove_unfinished
 from ltx2cpp.errors import Cancelled
-from ltx2cpp.room import starting_thread
+from ltx2cpp.machine.room import starting_thread
 
 Result = TypeVar("Result")
 _INTERRUPTED = 130

@@ -30,6 +30,8 @@ from ltx2cpp.checkpoint.tensors import cut_error, reading
 from ltx2cpp.config import is_gemma4
 from ltx2cpp.convert import gemma4_gguf, gemma_gguf
 from ltx2cpp.errors import ArgumentError, CheckpointError, OutputError, UnsupportedError
+from ltx2cpp.machine.processors import default_threads
+from ltx2cpp.machine.room import starting_thread
 from ltx2cpp.model.adapter_keys import adapter_kind
 from ltx2cpp.model.detect import find_variant
 from ltx2cpp.model.folders import models_in_folder
@@ -39,8 +41,6 @@ from ltx2cpp.model.overwriting import files_of_model, is_among
 from ltx2cpp.model.quantization import Recipe, parse_recipe, target_dtype
 from ltx2cpp.model.source import Source
 from ltx2cpp.paths import is_folder
-from ltx2cpp.processors import default_threads
-from ltx2cpp.room import starting_thread
 
 logger = logging.getLogger("ltx2cpp")
 

@@ -10,12 +10,12 @@ from ltx2cpp.errors import NonFiniteError
 from ltx2cpp.generation.journalling import keep_latents
 from ltx2cpp.generation.phases import Phase, State
 from ltx2cpp.generation.phases.decode import DecodeSound, DecodeVideo
+from ltx2cpp.machine.process_memory import peak_memory_bytes
 from ltx2cpp.memory.plan import Keeping
 from ltx2cpp.networks.backend import Backend
 from ltx2cpp.networks.cancellation import Cancellation
 from ltx2cpp.networks.prefetch import prefetch
 from ltx2cpp.observing import observed_phase
-from ltx2cpp.process_memory import peak_memory_bytes
 from ltx2cpp.values import Audio, FrameArray
 
 

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltx2cpp.errors import ArgumentError, DeviceMemoryError
+from ltx2cpp.machine.process_memory import available_bytes
+from ltx2cpp.machine.room import lacked_room
 from ltx2cpp.media.animated_webp import read_webp_frames, webp_time_stamps
 from ltx2cpp.media.audio_files import TakeStereo, outline_stereo, read_stereo
 from ltx2cpp.media.deinterlacing import whole_frames
@@ -23,8 +25,6 @@ from ltx2cpp.media.frame_times import FrameTimes, settle_times
 from ltx2cpp.media.given import decoding, open_container
 from ltx2cpp.media.streams import decode_packets, has_pictures, picture_stream, sound_stream
 from ltx2cpp.media.time_stamps import read_time_stamps
-from ltx2cpp.process_memory import available_bytes
-from ltx2cpp.room import lacked_room
 from ltx2cpp.values import Audio
 
 logger = logging.getLogger("ltx2cpp")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ltx2cpp.errors import BackendError, OutputError
-from ltx2cpp.room import check_room_after
+from ltx2cpp.machine.room import check_room_after
 
 # The index goes to the front of the file, so that a browser plays it before it has all of it.
 FAST_START = {"movflags": "+faststart"}

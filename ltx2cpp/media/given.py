@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ltx2cpp.errors import ArgumentError, DeviceMemoryError
-from ltx2cpp.room import check_room_after, has_room
+from ltx2cpp.machine.room import check_room_after, has_room
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage

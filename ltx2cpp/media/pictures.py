@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltx2cpp.errors import ArgumentError, OutputError, ShapeError
+from ltx2cpp.machine.room import check_room_after
 from ltx2cpp.media.clips import first_picture, is_video
 from ltx2cpp.media.given import UnknownPictureError, decoding, open_picture, using_pillow
 from ltx2cpp.media.levels import on_white
-from ltx2cpp.room import check_room_after
 
 if TYPE_CHECKING:
     from PIL.Image import Image

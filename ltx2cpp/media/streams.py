@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ltx2cpp.errors import ArgumentError
+from ltx2cpp.machine.room import lacked_room
 from ltx2cpp.media.given import check_pixels, max_pixels
 from ltx2cpp.media.resampling import MAX_SAMPLE_RATE
-from ltx2cpp.room import lacked_room
 
 logger = logging.getLogger("ltx2cpp")
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from ltx2cpp import _core
 from ltx2cpp.checkpoint import DType, WeightChange, WeightRef
 from ltx2cpp.errors import ArgumentError
+from ltx2cpp.machine.process_memory import available_bytes
+from ltx2cpp.machine.processors import default_threads
 from ltx2cpp.model.lora import check_lora_mode
 from ltx2cpp.model.quantization import target_dtype
 from ltx2cpp.networks.finite import check_finite
 from ltx2cpp.networks.lazy import LazyNetwork
 from ltx2cpp.options import LoraMode, Offload, check_weight_type
-from ltx2cpp.process_memory import available_bytes
-from ltx2cpp.processors import default_threads
 
 if TYPE_CHECKING:
     from ltx2cpp.model.components import Component

@@ -8,8 +8,8 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
+from ltx2cpp.machine.process_memory import available_bytes
 from ltx2cpp.model.components import Component
-from ltx2cpp.process_memory import available_bytes
 
 # Of the memory that is left, what reading ahead may fill.
 _SHARE = 0.5

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ltx2cpp.errors import CheckpointError
-from ltx2cpp.room import require_room
+from ltx2cpp.machine.room import require_room
 
 if TYPE_CHECKING:
     import tokenizers

@@ -14,8 +14,8 @@ from safetensors.numpy import save_file
 
 from ltx2cpp import PromptEmbedding
 from ltx2cpp.errors import ArgumentError, CheckpointError, OutputError, ShapeError
+from ltx2cpp.machine.process_memory import peak_memory_bytes
 from ltx2cpp.media.latents_io import read_latents
-from ltx2cpp.process_memory import peak_memory_bytes
 
 
 def embedding() -> PromptEmbedding:

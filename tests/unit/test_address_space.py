@@ -28,7 +28,7 @@ _LIMITED = """
 import resource, sys
 from ltx2cpp import _core
 from ltx2cpp.errors import DeviceMemoryError
-from ltx2cpp.room import require_room
+from ltx2cpp.machine.room import require_room
 def limit(more):
     size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + more, size + more))

@@ -151,7 +151,7 @@ def test_convert_reports_progress_up_to_all_bytes(model: Path, tmp_path: Path) -
 _MEASURED = """
 import sys
 from ltx2cpp.convert import convert
-from ltx2cpp.process_memory import peak_memory_bytes
+from ltx2cpp.machine.process_memory import peak_memory_bytes
 before = peak_memory_bytes()
 convert(sys.argv[1], sys.argv[2], "q8_0", threads=2)
 print(peak_memory_bytes() - before)

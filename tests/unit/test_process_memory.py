@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ltx2cpp.process_memory import available_bytes
+from ltx2cpp.machine.process_memory import available_bytes
 
 GIB = 1 << 30
 MEMINFO = f"MemTotal: 99 kB\nMemAvailable:   {64 << 20} kB\nCached: 5 kB\n"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ltx2cpp import processors
-from ltx2cpp.processors import default_threads, processor_quota
+from ltx2cpp.machine import processors
+from ltx2cpp.machine.processors import default_threads, processor_quota
 
 MOUNT_2 = "31 24 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw"
 MOUNT_1 = "41 32 0:36 /docker/x /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct"

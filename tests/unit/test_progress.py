@@ -8,8 +8,8 @@ import os
 import pytest
 
 from ltx2cpp.cli.time_left import TimeLeft
+from ltx2cpp.machine.process_memory import restart_peak_memory
 from ltx2cpp.observing import PhaseRecorder, observed_phase
-from ltx2cpp.process_memory import restart_peak_memory
 
 
 def test_phase_recorder_keeps_the_phases_in_order() -> None:

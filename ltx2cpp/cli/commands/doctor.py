@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> None:
 def _facts() -> dict[str, Any]:
     """Return what is installed and what the machine has, as plain JSON types."""
     from ltx2cpp import _core
-    from ltx2cpp.process_memory import available_bytes
+    from ltx2cpp.machine.process_memory import available_bytes
 
     return {
         "version": ltx2cpp.__version__,

@@ -168,7 +168,7 @@ def _belongs(names: list[str], known: bool) -> str:
 
 
 def _memory(model: ModelStatus) -> str:
-    from ltx2cpp.process_memory import available_bytes
+    from ltx2cpp.machine.process_memory import available_bytes
 
     available = available_bytes()
     if not available:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ltx2cpp.cli.text import spell_bytes, spell_seconds
 from ltx2cpp.errors import DeviceMemoryError
-from ltx2cpp.process_memory import available_bytes
+from ltx2cpp.machine.process_memory import available_bytes
 
 if TYPE_CHECKING:
     from ltx2cpp import MemoryPlan

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from ltx2cpp.control_groups import groups_of, lines_of, number_in
+from ltx2cpp.machine.control_groups import groups_of, lines_of, number_in
 
 # A group without a limit of its own has a number near 2^63 in version 1, and a word in version 2.
 _NO_LIMIT_BYTES = 1 << 60

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 from ltx2cpp import _core
-from ltx2cpp.control_groups import groups_of, lines_of, number_in
+from ltx2cpp.machine.control_groups import groups_of, lines_of, number_in
 
 
 def default_threads() -> int:

@@ -1,0 +1,1 @@
+"""What this machine has for the package: processors, memory, and the place of the core."""

@@ -74,7 +74,9 @@ PYTHON_LAYERS = {
     "values": Layer(frozenset({"errors", "atomic", "checkpoint"}), (*_ARRAYS, "safetensors")),
     "latents": Layer(_VALUES, _ARRAYS),
     # Files of models, from bytes to components; nothing here computes.
-    "checkpoint": Layer(frozenset({"errors", "atomic", "paths"}), (*_ARRAYS, "gguf")),
+    "checkpoint": Layer(
+        frozenset({"errors", "atomic", "paths"}), (*_ARRAYS, "gguf", "safetensors")
+    ),
     "config": Layer(_FILES, _ARRAYS),
     "text": Layer(frozenset({"errors", "machine"}), (*_ARRAYS, "tokenizers", "sentencepiece")),
     "model": Layer(_MODEL, _ARRAYS),
@@ -100,9 +102,12 @@ PYTHON_LAYERS = {
     ),
     # Latents as small pictures; no network.
     "preview": Layer(
-        _VALUES | {"atomic", "latents", "media", "model"}, (*_ARRAYS, "PIL", "safetensors")
+        _VALUES | {"atomic", "checkpoint", "latents", "media", "model"},
+        (*_ARRAYS, "PIL", "safetensors"),
     ),
-    "journal": Layer(frozenset({"errors", "atomic", "values"}), (*_ARRAYS, "safetensors")),
+    "journal": Layer(
+        frozenset({"errors", "atomic", "checkpoint", "values"}), (*_ARRAYS, "safetensors")
+    ),
     "generation": Layer(
         _GENERATION
         | {"conditioning", "journal", "media", "memory", "model", "networks", "output"}

@@ -19,7 +19,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ltx2cpp.errors import ArgumentError
+from ltx2cpp.checkpoint.arrays import arrays_in
+from ltx2cpp.errors import ArgumentError, CheckpointError
 from ltx2cpp.values import FloatArray
 
 _MAGIC = b"LTX2CPPJ"
@@ -148,16 +149,13 @@ def read_payload(
     Raises:
         ArgumentError: it is not what `payload_bytes` makes.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
     file.seek(record.start)
     payload = file.read(record.size)
     try:
-        arrays = load(payload)
+        arrays = arrays_in(payload)
         size = int.from_bytes(payload[:8], "little")
         texts = json.loads(payload[8 : 8 + size]).get("__metadata__", {})
-    except (SafetensorError, ValueError, LookupError, AttributeError, TypeError) as error:
+    except (CheckpointError, ValueError, AttributeError) as error:
         raise ArgumentError(f"{name}: a record cannot be read ({error})") from error
     if any(array.dtype != np.float32 for array in arrays.values()):
         raise ArgumentError(f"{name}: a record holds something else than float32")

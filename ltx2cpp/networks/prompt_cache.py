@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ltx2cpp.checkpoint.arrays import arrays_in
 from ltx2cpp.errors import CheckpointError, Error
 from ltx2cpp.printable import without_controls
 from ltx2cpp.values import PromptEmbedding
@@ -42,26 +43,15 @@ class PromptCache:
 
     def find(self, key: str) -> PromptEmbedding | None:
         """Return what was kept under a key, or None."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import load
-
         path = self._path(key)
         try:
-            tensors = load(path.read_bytes())
+            tensors = arrays_in(path.read_bytes())
             embedding = PromptEmbedding(tensors["video"], tensors["audio"])
             if tensors["digest"].tobytes() != _digest(embedding):
                 raise CheckpointError("its checksum is wrong")
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (
-            OSError,
-            ValueError,
-            LookupError,
-            AttributeError,
-            TypeError,
-            SafetensorError,
-            Error,
-        ) as error:
+        except (OSError, LookupError, Error) as error:
             where = without_controls(str(path))
             logger.warning("%s: damaged, the prompt is encoded anew (%s)", where, error)
             return None

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from ltx2cpp.atomic import atomic_file
-from ltx2cpp.errors import Error
+from ltx2cpp.checkpoint.arrays import arrays_in
+from ltx2cpp.errors import CheckpointError, Error
 from ltx2cpp.preview.colours import ColourSums
 from ltx2cpp.values import FloatArray
 
@@ -69,25 +70,15 @@ class ColourTables:
 
     def _read(self, identity: str, channels: int) -> ColourSums | None:
         """Return what was learned of a VAE."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import load
-
         if self._folder is None:
             return None
         path = self._path(self._folder, identity)
         try:
-            content = load(path.read_bytes())
+            content = arrays_in(path.read_bytes())
             sums = ColourSums(content["products"], content["targets"])
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (
-            OSError,
-            ValueError,
-            LookupError,
-            AttributeError,
-            TypeError,
-            SafetensorError,
-        ) as error:
+        except (OSError, LookupError, CheckpointError) as error:
             logger.warning("%s: damaged, colours are learned anew (%s)", path, error)
             return None
         empty = ColourSums.empty(channels)

@@ -122,10 +122,15 @@ PYTHON_LAYERS = {
         _ARRAYS,
     ),
     "benchmark": Layer(frozenset({"generation", "model", "observing", "options", "pipeline"})),
+    # What a request may say, and the call that it asks for; of the pipeline it opens one.
+    "requests": Layer(
+        frozenset({"conditioning", "errors", "generation", "latents", "media", "model"})
+        | {"observing", "pipeline"}
+    ),
     # Its worker and its inspector use the pipeline, all else knows jobs and their words.
     "server": Layer(
-        frozenset({"atomic", "conditioning", "demo", "errors", "generation", "latents", "media"})
-        | {"memory", "model", "observing", "output", "pipeline", "preview", "printable", "values"},
+        frozenset({"atomic", "demo", "errors", "generation", "media", "memory"})
+        | {"observing", "output", "pipeline", "preview", "printable", "requests", "values"},
         (
             *(*_ARRAYS, "PIL", "prometheus_client", "python_multipart", "sse_starlette"),
             *("starlette", "uvicorn", "h11"),
@@ -144,7 +149,7 @@ PYTHON_LAYERS = {
             {"", "atomic", "benchmark", "convert", "demo", "errors", "generation", "hub", "journal"}
         )
         | {"machine", "media", "model", "numeric", "observing", "options", "preview", "printable"}
-        | {"server", "values"},
+        | {"requests", "server", "values"},
         (*_ARRAYS, "rich", _CORE_MODULE),
     ),
 }

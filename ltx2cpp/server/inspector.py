@@ -17,13 +17,14 @@ from ltx2cpp.generation.unheard import unheard
 from ltx2cpp.media import read_parameters
 from ltx2cpp.observing import Observer
 from ltx2cpp.pipeline import LTX2Pipeline
-from ltx2cpp.server.calls import INPUTS, arguments_of, settled
+from ltx2cpp.requests.calls import INPUTS, arguments_of, settled
+from ltx2cpp.requests.models import NamedModel, open_model
 from ltx2cpp.server.link import Message, answer, receive, spell_error
-from ltx2cpp.server.models import describe_model, open_model
-from ltx2cpp.server.options import GIB, ServedModel
+from ltx2cpp.server.models import describe_model
+from ltx2cpp.server.options import GIB
 
 
-def inspect(connection: Connection, models: Sequence[ServedModel]) -> None:
+def inspect(connection: Connection, models: Sequence[NamedModel]) -> None:
     """Answer questions until the server is gone; the main function of the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     inspector = Inspector(models)
@@ -40,7 +41,7 @@ def inspect(connection: Connection, models: Sequence[ServedModel]) -> None:
 class Inspector:
     """The questions that the process answers, a method each."""
 
-    def __init__(self, models: Sequence[ServedModel]) -> None:
+    def __init__(self, models: Sequence[NamedModel]) -> None:
         self._models = {model.name: model for model in models}
         self._pipes: dict[str, LTX2Pipeline] = {}
         self._rooms: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""The models that are served, opened in the processes that use them."""
+"""The models that are served, as clients are told of them."""
 
 from __future__ import annotations
 
@@ -6,24 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from ltx2cpp.demo import DEMO
-from ltx2cpp.observing import Observer
 from ltx2cpp.pipeline import LTX2Pipeline
-from ltx2cpp.server.options import ServedModel
+from ltx2cpp.requests.models import NamedModel
 
 
-def open_model(model: ServedModel, observer: Observer) -> LTX2Pipeline:
-    """Return the pipeline of a model.
-
-    Raises:
-        Error: its files cannot be used.
-    """
-    options: dict[str, Any] = {**model.options, "observer": observer}
-    if model.files is None:
-        return LTX2Pipeline.demo(**options)
-    return LTX2Pipeline(model.files, **options)
-
-
-def describe_model(model: ServedModel, pipe: LTX2Pipeline) -> dict[str, Any]:
+def describe_model(model: NamedModel, pipe: LTX2Pipeline) -> dict[str, Any]:
     """Return what clients may want to know of a model; plain JSON types."""
     preset = pipe.preset
     return {

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from ltx2cpp.server.fields import Field
+from ltx2cpp.requests.fields import Field
 from ltx2cpp.server.jobs import ID_PATTERN, State
 from ltx2cpp.server.routes import ENDPOINTS, Endpoint
 

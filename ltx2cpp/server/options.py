@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ltx2cpp.model.files import ModelFiles
+from ltx2cpp.requests.models import NamedModel
 
 GIB = 1 << 30
 DEFAULT_PORT = 8225
-
-
-@dataclass(frozen=True, eq=False)
-class ServedModel:
-    """A model that clips may be asked of.
-
-    Attributes:
-        name: what requests call it.
-        files: its files, with absolute paths; None for the demo model.
-        options: those of `LTX2Pipeline`, without an observer; paths are absolute.
-    """
-
-    name: str
-    files: ModelFiles | None
-    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -47,7 +30,7 @@ class ServerOptions:
     """
 
     data: Path
-    models: tuple[ServedModel, ...]
+    models: tuple[NamedModel, ...]
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     api_key: str | None = None

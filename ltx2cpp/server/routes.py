@@ -9,9 +9,10 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from ltx2cpp.requests.fields import Field
 from ltx2cpp.server import events, metrics, plans, videos
 from ltx2cpp.server.failures import ApiError
-from ltx2cpp.server.fields import CREATE, EDIT, EXTENSION, REMIX, Field
+from ltx2cpp.server.fields import CREATE, EDIT, EXTENSION, REMIX
 from ltx2cpp.server.files import VARIANTS
 from ltx2cpp.server.videos import FILE_FIELDS, MOST_LISTED, service_of
 

@@ -22,7 +22,8 @@ from ltx2cpp.observing import Step
 from ltx2cpp.output import GenerationStream
 from ltx2cpp.pipeline import LTX2Pipeline
 from ltx2cpp.preview import save_preview
-from ltx2cpp.server.calls import arguments_of
+from ltx2cpp.requests.calls import arguments_of
+from ltx2cpp.requests.models import NamedModel, open_model
 from ltx2cpp.server.files import (
     JOURNAL,
     LATENTS,
@@ -33,8 +34,6 @@ from ltx2cpp.server.files import (
     part_of,
 )
 from ltx2cpp.server.link import Link, Message
-from ltx2cpp.server.models import open_model
-from ltx2cpp.server.options import ServedModel
 from ltx2cpp.server.progress import NO_JOB, Progress, Stopped
 from ltx2cpp.server.samples import SampledClip
 
@@ -44,9 +43,7 @@ _CLAIM_S = 30.0
 _HEARTBEAT_S = 1.0
 
 
-def work(
-    connection: Connection, models: Sequence[ServedModel], idle_unload_s: float | None
-) -> None:
+def work(connection: Connection, models: Sequence[NamedModel], idle_unload_s: float | None) -> None:
     """Make clips until the server is gone; the main function of the process.
 
     Args:
@@ -83,7 +80,7 @@ class Worker:
     """
 
     def __init__(
-        self, link: Link, models: Sequence[ServedModel], idle_unload_s: float | None
+        self, link: Link, models: Sequence[NamedModel], idle_unload_s: float | None
     ) -> None:
         self._link, self._idle_unload_s = link, idle_unload_s
         self._models = {model.name: model for model in models}

@@ -7,22 +7,21 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ltx2cpp.cli.log import level_of, logging_to
-from ltx2cpp.cli.options.cache import add_cache_option, cache_folder, prompt_folder
+from ltx2cpp.cli.options.cache import add_cache_option
 from ltx2cpp.cli.options.models import (
     add_lora_options,
     add_memory_options,
     add_model_options,
-    model_files,
-    names_no_model,
+    named_model,
     take_model_names,
 )
 from ltx2cpp.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from ltx2cpp.server.options import ServedModel, ServerOptions
+    from ltx2cpp.server.options import ServerOptions
 
 SUMMARY = "serve a page and an interface for clips, on this machine"
 
@@ -140,7 +139,7 @@ def _options(arguments: argparse.Namespace) -> ServerOptions:
         raise ArgumentError("--data: there is no home folder here, so name a folder for the jobs")
     return ServerOptions(
         data=data.absolute(),
-        models=(_model(arguments),),
+        models=(named_model(arguments, arguments.served_name),),
         host=arguments.host,
         port=port,
         api_key=_api_key(arguments.api_key_file),
@@ -151,33 +150,6 @@ def _options(arguments: argparse.Namespace) -> ServerOptions:
         max_storage_bytes=arguments.max_storage,
         idle_unload_s=arguments.idle_unload,
     )
-
-
-def _model(arguments: argparse.Namespace) -> ServedModel:
-    """Return the model that the options name, which the other processes open."""
-    from dataclasses import replace
-
-    from ltx2cpp.server.options import ServedModel
-
-    cached = None if arguments.no_prompt_cache else prompt_folder()
-    options = {
-        name: getattr(arguments, name)
-        for name in ("device", "weight_type", "threads", "lora_mode", "offload", "max_memory")
-    }
-    distilled = arguments.distilled_lora
-    options.update(
-        prompt_cache=cached,
-        preview_cache=cache_folder("previews"),
-        loras=tuple(replace(each, path=Path(each.path).absolute()) for each in arguments.loras),
-        distilled_lora=None if distilled is None else distilled.absolute(),
-    )
-    if names_no_model(arguments):
-        return ServedModel(arguments.served_name or "demo", None, options)
-    files = model_files(arguments)
-    paths: dict[str, Any] = {name: path.absolute() for name, path in files.paths().items()}
-    source = arguments.model or arguments.transformer
-    name = arguments.served_name or (Path(source).stem if source is not None else "model")
-    return ServedModel(name, replace(files, **paths), options)
 
 
 def data_folder() -> Path | None:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ltx2cpp.cli.options.cache import cache_folder, prompt_folder
 from ltx2cpp.cli.options.common import lora
@@ -15,6 +15,7 @@ from ltx2cpp.cli.options.names import add_hub_options, take_names
 if TYPE_CHECKING:
     from ltx2cpp import LoraSpec, LTX2Pipeline, MemoryPlan, ModelFiles
     from ltx2cpp.observing import Observer
+    from ltx2cpp.requests.models import NamedModel
 
 # Attribute of ModelFiles and what its option says.
 COMPONENTS = {
@@ -207,3 +208,35 @@ def open_pipeline(
         distilled_lora=distilled_lora,
         **memory,
     )
+
+
+def named_model(arguments: argparse.Namespace, name: str | None = None) -> NamedModel:
+    """Return the model that the options name, for other processes to open.
+
+    Args:
+        arguments: parsed; models are paths by now.
+        name: what requests call it; default: that of its file.
+    """
+    from dataclasses import replace
+
+    from ltx2cpp.requests.models import NamedModel
+
+    cached = None if arguments.no_prompt_cache else prompt_folder()
+    options = {
+        option: getattr(arguments, option)
+        for option in ("device", "weight_type", "threads", "lora_mode", "offload", "max_memory")
+    }
+    distilled = arguments.distilled_lora
+    options.update(
+        prompt_cache=cached,
+        preview_cache=cache_folder("previews"),
+        loras=tuple(replace(each, path=Path(each.path).absolute()) for each in arguments.loras),
+        distilled_lora=None if distilled is None else distilled.absolute(),
+    )
+    if names_no_model(arguments):
+        return NamedModel(name or "demo", None, options)
+    files = model_files(arguments)
+    paths: dict[str, Any] = {part: path.absolute() for part, path in files.paths().items()}
+    source = arguments.model or arguments.transformer
+    usual = Path(source).stem if source is not None else "model"
+    return NamedModel(name or usual, replace(files, **paths), options)

@@ -1,11 +1,13 @@
-"""From the request of a job to the call of the pipeline that makes it.
+"""From a request to the call of the pipeline that makes its clip.
 
-Runs in the folder of the job: what a clip tells of its making then names no folder of this machine.
+The server runs these in the folder of a job: what a clip tells of its making then names no folder
+of this machine. Files of a request lie in the folder ``inputs``, unless their paths are absolute.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ltx2cpp.conditioning import Condition, Extend, ImageCondition, Retake, VideoCondition
 from ltx2cpp.errors import ArgumentError
@@ -16,7 +18,9 @@ from ltx2cpp.generation.request import DEFAULT_FRAME_RATE, GenerationArguments
 from ltx2cpp.latents import SPACE_FACTOR
 from ltx2cpp.media import inspect_video
 from ltx2cpp.media.given import open_picture
-from ltx2cpp.pipeline import LTX2Pipeline
+
+if TYPE_CHECKING:
+    from ltx2cpp.pipeline import LTX2Pipeline
 
 INPUTS = "inputs"
 _MOST_PIXELS, _MOST_SIDE, _MOST_FRAMES = 64_000_000, 16384, 4096
@@ -27,7 +31,7 @@ def settled(pipe: LTX2Pipeline, request: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         pipe: of the model that the request names.
-        request: see `ltx2cpp.server.requests`; its inputs lie in the working folder.
+        request: of the names in `ltx2cpp.requests.fields`, with the operation and the inputs.
 
     Raises:
         ArgumentError: a value is wrong, or a given clip cannot be read.
@@ -72,7 +76,7 @@ def _check_inputs(inputs: list[dict[str, Any]]) -> None:
         ArgumentError: a picture or a clip is too large, or cannot be read.
     """
     for each in inputs:
-        path = f"{INPUTS}/{each['file']}"
+        path = _path(each)
         if each["kind"] == "picture":
             try:
                 with open_picture(path) as picture:
@@ -95,7 +99,7 @@ def _check_inputs(inputs: list[dict[str, Any]]) -> None:
 
 def _settled_by_clip(request: dict[str, Any]) -> dict[str, Any]:
     """Return a request that changes a given clip, with what follows from that clip."""
-    facts = inspect_video(f"{INPUTS}/{request['inputs'][0]['file']}")
+    facts = inspect_video(_path(request["inputs"][0]))
     request["frame_rate"] = float(facts.frame_rate)
     request["size"] = f"{facts.width}x{facts.height}"
     seconds = facts.num_frames / facts.frame_rate
@@ -115,7 +119,7 @@ def arguments_of(request: dict[str, Any]) -> GenerationArguments:
     }
     for each in request["inputs"]:
         if each["kind"] == "sound":
-            arguments["audio_condition"] = f"{INPUTS}/{each['file']}"
+            arguments["audio_condition"] = _path(each)
     names = {"steps": "num_inference_steps"}
     of_clip = ("width", "height", "num_frames", "frame_rate", "pipeline")
     whole = request["operation"] == "create"
@@ -131,12 +135,16 @@ def arguments_of(request: dict[str, Any]) -> GenerationArguments:
     return arguments
 
 
+def _path(given: dict[str, Any]) -> str:
+    return str(Path(INPUTS, given["file"]))
+
+
 def _shown(request: dict[str, Any]) -> list[dict[str, Any]]:
     return [each for each in request["inputs"] if each["kind"] != "sound"]
 
 
 def _condition(request: dict[str, Any], given: dict[str, Any]) -> Condition:
-    path, strength = f"{INPUTS}/{given['file']}", given.get("strength", 1.0)
+    path, strength = _path(given), given.get("strength", 1.0)
     if request["operation"] == "extend":
         return Extend(path, request["added_s"])
     if request["operation"] == "edit":

@@ -110,9 +110,10 @@ class TestPatch:
         patched = {name: (tmp_path / name).read_text() for name in original}
         for insertion in patch.INSERTIONS:
             parts = [insertion.anchor, insertion.text]
+            inserted = "".join(parts if insertion.after else parts[::-1])
             text = patched[insertion.path]
-            assert "".join(parts if insertion.after else parts[::-1]) in text
-            patched[insertion.path] = text.replace(insertion.text, "")
+            assert text.count(inserted) == 1
+            patched[insertion.path] = text.replace(inserted, insertion.anchor)
         assert patched == original
 
     def test_missing_anchor_stops_the_build(self, patch: ModuleType, tmp_path: Path) -> None:
@@ -210,8 +211,10 @@ class TestTree:
             path,
             {
                 f"{PREFIX}/include/ggml.h": b"// header\n",
-                f"{PREFIX}/{patch.CUDA}": unpatched_text(patch, patch.CUDA).encode(),
-                f"{PREFIX}/{patch.CPU}": unpatched_text(patch, patch.CPU).encode(),
+                **{
+                    f"{PREFIX}/{edit.path}": unpatched_text(patch, edit.path).encode()
+                    for edit in patch.INSERTIONS
+                },
             },
         )
         lock = tmp_path / "ggml.lock"

@@ -1,7 +1,7 @@
 """Our edits to ggml, as insertions at anchors that must occur exactly once.
 
 An insertion carries no line of ggml except a short anchor, needs neither git nor patch, and either fits or stops the
-build. Three edits are made:
+build. Four edits are made:
 
 - ggml's CUDA backend learns to run ``GGML_OP_CUSTOM`` nodes through a function that the application registers (on the
   CPU backend such nodes run as they are). The function gets the backend context, the current stream, the device and
@@ -10,6 +10,8 @@ build. Three edits are made:
   asked, and fuses no product into the kernels for single rows, which are left out.
 - a CPU thread that waits for the others at a barrier yields its core after about 50 us. Where another program shares
   the cores, the thread waited for may not be running at all, and spinning only keeps it from that.
+- loads of 4 and 8 bytes from blocks of 2-byte alignment (IQ3_XXS, Q1_0, IQ1_S) and from scales at multiples of 4
+  (IQ1_M) go through types that may lie anywhere, so that the compiler assumes no more than is true.
 """
 
 from __future__ import annotations
@@ -34,6 +36,9 @@ class Insertion:
 
 CUDA = "src/ggml-cuda/ggml-cuda.cu"
 CPU = "src/ggml-cpu/ggml-cpu.c"
+CPU_HEADER = "src/ggml-cpu/ggml-cpu-impl.h"
+TILED = "src/ggml-cpu/tiled/tiled.cpp"
+X86 = "src/ggml-cpu/arch/x86/quants.c"
 
 INSERTIONS = (
     Insertion(
@@ -109,6 +114,40 @@ bool ltx_has_stock_kernel(const struct ggml_tensor * node);
         "    int ltx_waited = 0;\n",
         after=False,
     ),
+    Insertion(
+        CPU_HEADER,
+        '#include "ggml-impl.h"\n',
+        """
+// inserted by ltx2cpp: integers in blocks of quantised weights, at any address
+#if defined(__GNUC__)
+typedef uint32_t ltx_anywhere_uint32_t __attribute__((aligned(1), may_alias));
+typedef uint64_t ltx_anywhere_uint64_t __attribute__((aligned(1), may_alias));
+#else
+typedef uint32_t ltx_anywhere_uint32_t;
+typedef uint64_t ltx_anywhere_uint64_t;
+#endif
+""",
+        after=True,
+    ),
+    Insertion(TILED, "const uint32_t aux32 = *(const ", "ltx_anywhere_", after=True),
+    # Q1_0
+    Insertion(X86, "uint32_t * GGML_RESTRICT qs32", "ltx_anywhere_", after=False),
+    Insertion(X86, "GGML_RESTRICT qs32 = (const ", "ltx_anywhere_", after=True),
+    # IQ1_S
+    Insertion(
+        X86,
+        "uint32_t *)qs, 0x00ff00ff00ff00ffULL) | _pdep_u64(qh[ib],",
+        "ltx_anywhere_",
+        after=False,
+    ),
+    Insertion(
+        X86,
+        "uint32_t *)(qs + 4), 0x00ff00ff00ff00ffULL) | _pdep_u64(qh[ib + 1],",
+        "ltx_anywhere_",
+        after=False,
+    ),
+    # IQ1_M
+    Insertion(X86, "uint64_t*)sc)", "ltx_anywhere_", after=False),
 )
 
 

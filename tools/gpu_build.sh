@@ -44,7 +44,7 @@ first_of() {
 }
 
 nvidia-smi --list-gpus 2>/dev/null | grep '^GPU ' >/dev/null || [[ -n "${ARCHITECTURES:-}" ]] ||
-    fail "no GPU here to build for; name its architecture, such as ARCHITECTURES=90"
+    fail "no GPU here to build for; name its architecture, such as ARCHITECTURES=90-real"
 if ! grep -q ltx_set_custom_op "$tree/src/ggml-cuda/ggml-cuda.cu"; then
     rm -rf "$out/ggml"
     cp -r "$tree" "$out/ggml"

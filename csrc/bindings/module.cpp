@@ -16,6 +16,7 @@ PYBIND11_MODULE(_core, module) {
 #if LTX2CPP_TESTING
     register_testing(module);
     register_testing_kernels(module);
+    register_testing_slots(module);
     register_testing_video(module);
     register_testing_gemm(module);
     register_testing_weights(module);

@@ -18,6 +18,7 @@ void register_duration_head(pybind11::module_ & module);
 #if LTX2CPP_TESTING
 void register_testing(pybind11::module_ & module);
 void register_testing_kernels(pybind11::module_ & module);
+void register_testing_slots(pybind11::module_ & module);
 void register_testing_video(pybind11::module_ & module);
 void register_testing_gemm(pybind11::module_ & module);
 void register_testing_weights(pybind11::module_ & module);

@@ -24,6 +24,7 @@
 #if LTX2CPP_EMULATED_CUDA
 #include <cuda_runtime.h>
 #include "kernels/cuda/cuda_op.h"
+#include "kernels/cuda/device.h"
 #include "kernels/cuda/stock_ops.h"
 #endif
 
@@ -142,7 +143,7 @@ void register_testing_kernels(py::module_ & module) {
            [[maybe_unused]] int code_version) {
             kernels_under_test() = {device, composed_device, emulated_cuda};
 #if LTX2CPP_EMULATED_CUDA
-            emulated::code_version() = code_version;
+            emulated::cards() = {code_version};
 #endif
         },
         py::kw_only(), py::arg("device") = "cpu", py::arg("composed_device") = "cpu", py::arg("emulated_cuda") = false,
@@ -150,6 +151,22 @@ void register_testing_kernels(py::module_ & module) {
         "Chooses where fused and composed operations run from now on, and the compute capability, times ten, for "
         "which\n"
         "emulated kernels count as compiled.");
+    testing.def(
+        "code_versions",
+        []([[maybe_unused]] const std::vector<int> & cards, [[maybe_unused]] int devices) {
+            std::vector<int> versions;
+#if LTX2CPP_EMULATED_CUDA
+            const std::vector<int> others = std::exchange(emulated::cards(), cards);
+            for (int device = 0; device < devices; ++device) {
+                versions.push_back(cuda::code_version(device));
+            }
+            emulated::card() = 0;
+            emulated::cards() = others;
+#endif
+            return versions;
+        },
+        py::arg("cards"), py::arg("devices"),
+        "What ggml's devices are taken to run code for, over cards that run code for these versions.");
     testing.def(
         "set_lt", [](std::optional<bool> taken) { cuda::takes_lt = taken.value_or(cuda::kTakesLt); }, py::arg("taken"),
         "Whether products end with their epilogues by cuBLASLt from now on; None: as without tests.");

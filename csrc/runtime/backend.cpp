@@ -72,6 +72,8 @@ std::shared_ptr<Backend> Backend::open(const std::string & name, int threads, Wa
     }
     backend->warn_ = std::move(warn);
     backend->name_ = device_name(device);
+    backend->buffer_type_ =
+        traits.buffer_type ? traits.buffer_type : ggml_backend_get_default_buffer_type(backend->handle());
     backend->is_cpu_ = is_cpu_device(device);
     backend->runs_custom_ops_ = (backend->is_cpu_ || install_custom_ops(device)) && traits.custom_ops;
     backend->missing_ops_ = traits.missing_ops;
@@ -104,10 +106,6 @@ std::shared_ptr<Backend> Backend::open(const std::string & name, int threads, Wa
         }
     }
     return backend;
-}
-
-ggml_backend_buffer_type_t Backend::buffer_type() const {
-    return ggml_backend_get_default_buffer_type(handle());
 }
 
 ggml_backend_buffer_type_t Backend::host_buffer_type() const {

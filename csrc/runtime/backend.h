@@ -35,12 +35,13 @@ using Warn = std::function<void(const std::string &)>;
 
 // What a device is taken to be, whatever it is: tests have any device on a CPU.
 struct DeviceTraits {
-    bool custom_ops = true;                          // false: as if none of our kernels ran there
-    std::set<std::string, std::less<>> missing_ops;  // as if these had no kernel: names of ours, and of ggml's
-    std::set<ggml_type> missing_types;               // as if it computed with no weights of these types
-    std::optional<bool> own_products;                // nothing: by the device
-    std::optional<size_t> weight_slots;              // nothing: by the device
-    bool bf16 = true;                                // false: as a CPU with vectors and without BF16 instructions
+    bool custom_ops = true;                            // false: as if none of our kernels ran there
+    std::set<std::string, std::less<>> missing_ops;    // as if these had no kernel: names of ours, and of ggml's
+    std::set<ggml_type> missing_types;                 // as if it computed with no weights of these types
+    std::optional<bool> own_products;                  // nothing: by the device
+    std::optional<size_t> weight_slots;                // nothing: by the device
+    bool bf16 = true;                                  // false: as a CPU with vectors and without BF16 instructions
+    ggml_backend_buffer_type_t buffer_type = nullptr;  // of its memory; null: the device's own
     // Gives a custom node a kernel in place of the CPU's; what depends on the CPU is as on a GPU then.
     std::function<void(ggml_tensor *)> exchange_kernel;
     // The scratch memory that the kernel of a custom node takes then.
@@ -56,7 +57,7 @@ public:
                                          const DeviceTraits & traits = {});
 
     ggml_backend_t handle() const { return handle_.get(); }
-    ggml_backend_buffer_type_t buffer_type() const;
+    ggml_backend_buffer_type_t buffer_type() const { return buffer_type_; }
     bool is_cpu() const { return is_cpu_; }
     int threads() const { return threads_; }
     const std::string & name() const { return name_; }
@@ -143,6 +144,7 @@ private:
     size_t reserved_bytes_ = 0;
     std::optional<Profile> profile_;
     std::string name_;
+    ggml_backend_buffer_type_t buffer_type_ = nullptr;
     bool is_cpu_ = true;
     bool runs_custom_ops_ = true;
     bool runs_direct_conv_ = false;

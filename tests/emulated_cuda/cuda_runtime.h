@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <type_traits>
 
 #include "emulation.h"
 
@@ -25,8 +26,18 @@ struct dim3 : emulated::Index {
     dim3(unsigned nx = 1, unsigned ny = 1, unsigned nz = 1) : emulated::Index{nx, ny, nz} {}
 };
 
-enum cudaError_t { cudaSuccess, cudaErrorInvalidValue = 1, cudaErrorInvalidConfiguration = 9 };
+enum cudaError_t {
+    cudaSuccess,
+    cudaErrorInvalidValue = 1,
+    cudaErrorInvalidConfiguration = 9,
+    cudaErrorInvalidDevice = 101,
+    cudaErrorNoKernelImageForDevice = 209
+};
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
+enum cudaDeviceAttr { cudaDevAttrMaxSharedMemoryPerMultiprocessor };
+struct cudaFuncAttributes {
+    int ptxVersion;
+};
 
 // Stays until it is asked for, as on a device.
 inline cudaError_t & emulated_error() {
@@ -49,6 +60,34 @@ cudaError_t cudaFuncSetAttribute(Kernel * kernel, cudaFuncAttribute, int bytes) 
     return emulated::allow_shared(reinterpret_cast<const void *>(kernel), static_cast<size_t>(bytes))
                ? cudaSuccess
                : (emulated_error() = cudaErrorInvalidValue);
+}
+
+// A kernel that is given without its type is one for compute capability 9.0 alone.
+template <typename Kernel>
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes * attributes, Kernel * kernel) {
+    if (!std::is_function_v<Kernel> && !emulated::take_for_90(reinterpret_cast<const void *>(kernel))) {
+        return emulated_error() = cudaErrorNoKernelImageForDevice;
+    }
+    attributes->ptxVersion = emulated::cards()[emulated::card()];
+    return cudaSuccess;
+}
+
+inline cudaError_t cudaGetDevice(int * device) {
+    *device = emulated::card();
+    return cudaSuccess;
+}
+
+inline cudaError_t cudaSetDevice(int device) {
+    if (device < 0 || static_cast<size_t>(device) >= emulated::cards().size()) {
+        return emulated_error() = cudaErrorInvalidDevice;
+    }
+    emulated::card() = device;
+    return cudaSuccess;
+}
+
+inline cudaError_t cudaDeviceGetAttribute(int * value, cudaDeviceAttr, int device) {
+    *value = (emulated::cards()[device] == 86 ? 100 : 228) << 10;
+    return cudaSuccess;
 }
 
 template <typename Arguments>

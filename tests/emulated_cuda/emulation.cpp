@@ -181,7 +181,7 @@ bool allow_shared(const void * kernel, size_t bytes) {
 }
 
 bool take_for_90(const void * kernel) {
-    if (code_version() != 90) {
+    if (cards().at(static_cast<size_t>(card())) != 90) {
         return false;
     }
     kernels_for_90().insert(kernel);
@@ -198,8 +198,13 @@ Lt & lt() {
     return instance;
 }
 
-int & code_version() {
-    static int instance = 90;
+std::vector<int> & cards() {
+    static std::vector<int> instance{90};
+    return instance;
+}
+
+int & card() {
+    static thread_local int instance = 0;
     return instance;
 }
 

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <vector>
 
 namespace emulated {
 
@@ -40,8 +41,8 @@ struct ScratchBytes {
 };
 ScratchBytes & scratch();
 
-// Marks a kernel as compiled for compute capability 9.0 alone, which has 227 KB of shared memory; false where kernels
-// count as compiled for another.
+// Marks a kernel as compiled for compute capability 9.0 alone, which has 227 KB of shared memory; false on a card for
+// which kernels count as compiled for another.
 bool take_for_90(const void * kernel);
 
 // What cuBLASLt does with the products that it is asked for, and how many it computed.
@@ -52,8 +53,10 @@ struct Lt {
 };
 Lt & lt();
 
-// The compute capability, times ten, that kernels count as compiled for.
-int & code_version();
+// The cards that there are, each as the compute capability, times ten, that kernels count as compiled for on it, and
+// the one that calls of this thread are for.
+std::vector<int> & cards();
+int & card();
 
 // Runs `kernel` once per thread of the grid.
 void run(Index grid, Index block, size_t shared_bytes, const std::function<void()> & kernel);

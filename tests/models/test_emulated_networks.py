@@ -175,6 +175,25 @@ def test_networks(
         compare(f"{name} {index}", got, want, tolerance)
 
 
+def test_a_transformer_with_attention_by_warpgroups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where all attention takes the kernel that is off, with results that were not numbers."""
+    open_network, tolerance = NETWORKS["transformer 2.3"]
+    results = []
+    try:
+        for kind in (False, True):
+            testing.set_warpgroups(kind)
+            testing.warpgroup_products()
+            device = testing.open_device("cpu", 1, emulated_cuda=kind)
+            results.append(open_network(tmp_path, device, "bf16", monkeypatch)())
+            assert bool(testing.warpgroup_products()) == kind
+    finally:
+        testing.set_warpgroups(None)
+    for name, want, got in zip(("video", "audio"), *results, strict=True):
+        compare(name, got, want, tolerance)
+
+
 @pytest.mark.parametrize("name", ["decoder", "vocoder"])
 def test_audio(name: str, fixture_a: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     models = resolve(test_audio_networks.files_of(fixture_a))

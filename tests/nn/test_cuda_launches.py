@@ -44,6 +44,11 @@ def test_code_for_cards_without_tensor_cores_is_not_run(code_version: int) -> No
         attend(5, 2, 64)
 
 
+def test_code_is_asked_of_the_card_behind_a_device() -> None:
+    """ggml may have more devices than there are cards, and numbers its own (GGML_CUDA_DEVICES)."""
+    assert testing.code_versions(cards=[90, 75], devices=4) == [90, 75, 90, 75]
+
+
 # Every instance of the kernel, and heads between their sizes.
 @pytest.mark.parametrize("head_dim", [32, 64, 96, 128, 160, 256])
 @pytest.mark.parametrize("kind", ["plain", "masked"])

@@ -1,4 +1,4 @@
-"""``tools/gpu_check.sh`` and ``gpu_build.sh`` without a GPU, over programs that do nothing."""
+"""``tools/gpu_check.sh``, ``gpu_build.sh`` and ``gpu_bundle.sh`` over programs that do nothing."""
 
 from __future__ import annotations
 
@@ -64,6 +64,17 @@ def test_build_for_a_named_architecture_succeeds(tmp_path: Path, programs: Path)
     assert f"-DCUDA_cublasLt_LIBRARY={tmp_path}/cuda/lib64/libcublasLt.so" in called
 
 
+def test_what_travels_is_code_for_one_card_alone(tmp_path: Path, programs: Path) -> None:
+    """Without -real a build holds code for later cards besides, which costs time and room."""
+    (tmp_path / "bundle/build-cuda/packages").mkdir(parents=True)
+    (tmp_path / "bundle/build-cuda/libcore.a").touch()
+    write_program(programs / "strip", "")
+    tree = str(tmp_path / "ggml")
+    code, _, error = run("gpu_bundle.sh", tmp_path / "bundle", path=programs, GGML_TREE=tree)
+    assert code == 0, error
+    assert "-DCMAKE_CUDA_ARCHITECTURES=90-real " in (tmp_path / "called").read_text()
+
+
 def test_a_build_without_the_whole_of_cublas_is_refused(tmp_path: Path, programs: Path) -> None:
     (tmp_path / "cuda/lib64/libcublasLt.so").unlink()
     code, _, error = run(
@@ -74,7 +85,7 @@ def test_a_build_without_the_whole_of_cublas_is_refused(tmp_path: Path, programs
 
 def test_what_needs_a_gpu_says_so(tmp_path: Path, programs: Path) -> None:
     code, _, error = run("gpu_build.sh", tmp_path / "ggml", tmp_path / "out", path=programs)
-    assert code == 1 and "name its architecture, such as ARCHITECTURES=90" in error
+    assert code == 1 and "name its architecture, such as ARCHITECTURES=90-real" in error
     code, _, error = run("gpu_check.sh", tmp_path / "out", "first", path=programs)
     assert code == 1 and error == "gpu_check: no GPU here\n"
     assert not (tmp_path / "called").exists()

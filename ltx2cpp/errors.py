@@ -100,6 +100,12 @@ class BackendError(Error, RuntimeError):
     """A compute device failed."""
 
 
+class RowsFailed(Error):
+    """Some rows of a batch gave no clip; the others did."""
+
+    exit_code = 5
+
+
 class Cancelled(Error):
     """The caller asked to stop."""
 

@@ -136,6 +136,12 @@ PYTHON_LAYERS = {
             *("starlette", "uvicorn", "h11"),
         ),
     ),
+    # Beside the server, which it does not know.
+    "batch": Layer(
+        frozenset({"atomic", "errors", "generation", "media", "model", "observing", "paths"})
+        | {"pipeline", "requests"},
+        ("fsspec", "pyarrow", "ray"),
+    ),
     "__main__": Layer(frozenset({"cli"})),
     "": Layer(
         frozenset(
@@ -146,10 +152,10 @@ PYTHON_LAYERS = {
     # The command line sees what users see, and the lists that its help prints.
     "cli": Layer(
         frozenset(
-            {"", "atomic", "benchmark", "convert", "demo", "errors", "generation", "hub", "journal"}
+            {"", "atomic", "batch", "benchmark", "convert", "demo", "errors", "generation", "hub"}
         )
-        | {"machine", "media", "model", "numeric", "observing", "options", "preview", "printable"}
-        | {"requests", "server", "values"},
+        | {"journal", "machine", "media", "model", "numeric", "observing", "options", "preview"}
+        | {"printable", "requests", "server", "values"},
         (*_ARRAYS, "rich", _CORE_MODULE),
     ),
 }

@@ -27,7 +27,8 @@ _RESERVE_BYTES = 1 << 20
 _NO_MEMORY = "the machine has not enough memory for this; try a smaller clip or --weight-type q8_0"
 
 _EXIT_CODES = """exit codes:
-  0 done, 1 a bug, 2 bad argument or output, 3 model file, 4 memory, 130 interrupted"""
+  0 done, 1 a bug, 2 bad argument or output, 3 model file, 4 memory, 5 some rows of a batch failed,
+  130 interrupted"""
 
 
 class _Parser(argparse.ArgumentParser):

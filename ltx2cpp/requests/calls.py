@@ -18,6 +18,7 @@ from ltx2cpp.generation.request import DEFAULT_FRAME_RATE, GenerationArguments
 from ltx2cpp.latents import SPACE_FACTOR
 from ltx2cpp.media import inspect_video
 from ltx2cpp.media.given import open_picture
+from ltx2cpp.requests.fields import FURTHER
 
 if TYPE_CHECKING:
     from ltx2cpp.pipeline import LTX2Pipeline
@@ -129,6 +130,7 @@ def arguments_of(request: dict[str, Any]) -> GenerationArguments:
         "negative_prompt",
         "guidance_scale",
         "audio",
+        *FURTHER,
     ):
         if request.get(name) is not None:
             arguments[names.get(name, name)] = request[name]  # type: ignore[literal-required]

@@ -39,7 +39,7 @@ class Field:
 
     Attributes:
         about: what it does, for the published description.
-        kind: "string", "integer", "number", "boolean", or "integers" (a list).
+        kind: "string", "integer", "number", "boolean", or a list, "integers" or "numbers".
         least, most: of a number, or of the characters of a text.
         pattern: of a text.
         choices: all that a text may be.
@@ -54,10 +54,11 @@ class Field:
 
     def schema(self) -> dict[str, Any]:
         """Return its JSON schema; numbers may stand as text, as they do in forms."""
-        if self.kind == "integers":
+        if self.kind in ("integers", "numbers"):
+            items = {"type": self.kind.removesuffix("s")}
             return {
                 "description": self.about,
-                "anyOf": [{"type": "array", "items": {"type": "integer"}}, {"type": "string"}],
+                "anyOf": [{"type": "array", "items": items}, {"type": "string"}],
             }
         schema: dict[str, Any] = {"type": self.kind}
         low, high = ("minLength", "maxLength") if self.kind == "string" else ("minimum", "maximum")
@@ -129,18 +130,23 @@ class Field:
         raise FieldError(name, f"expected true or false, found {value!r:.40}")
 
     def _read_integers(self, name: str, value: Any) -> list[int]:
-        parts = value.split(",") if isinstance(value, str) else value
-        if not isinstance(parts, list) or len(parts) > _MOST_REFERENCES:
-            raise FieldError(
-                name, f"expected whole numbers separated by commas, found {value!r:.60}"
-            )
+        parts = self._parts(name, value, "whole numbers", _MOST_REFERENCES)
+        return [self._read_integer(name, part) for part in parts]
+
+    def _read_numbers(self, name: str, value: Any) -> list[float]:
         return [
-            self._read_integer(name, part.strip() if isinstance(part, str) else part)
-            for part in parts
+            self._read_number(name, part)
+            for part in self._parts(name, value, "numbers", _MOST_NUMBERS)
         ]
 
+    def _parts(self, name: str, value: Any, what: str, most: int) -> list[Any]:
+        parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, list) or len(parts) > most:
+            raise FieldError(name, f"expected {what} separated by commas, found {value!r:.60}")
+        return [part.strip() if isinstance(part, str) else part for part in parts]
 
-_MOST_REFERENCES = 16
+
+_MOST_REFERENCES, _MOST_NUMBERS = 16, 1024
 _PIPELINES = tuple(name for name, spec in PIPELINES.items() if spec.video)
 
 PROMPT = Field("What the clip shows.", least=1, most=MAX_PROMPT)
@@ -172,6 +178,16 @@ CLIP: Mapping[str, Field] = {
         "integers",
     ),
     "reference_strength": Field("How exactly references are held.", "number", 0, 1),
+}
+# Arguments of a call that have no word of their own in requests.
+FURTHER: Mapping[str, Field] = {
+    "sigmas": Field("Noise levels instead of steps, descending to 0.", "numbers"),
+    "decoder": Field("What decodes the pictures (LTX-2.5).", choices=("conv", "diffusion")),
+    "two_stage": Field("Make it at half size first and refine it.", "boolean"),
+    "temporal_upscale": Field("Double the frame rate of the finished latents.", "boolean"),
+    "generated_keyframes": Field("Frames at which LTX-2.5 generates keyframes.", "integers"),
+    "enhance_prompt": Field("Have the prompt written out first.", "boolean"),
+    "enhanced_prompt": Field("What an earlier call made of the prompt.", most=MAX_PROMPT),
 }
 # Name of a field -> name in the request, where they differ.
 NAMES: Mapping[str, str] = {

@@ -20,6 +20,7 @@ from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError, MultipartParseError
 from starlette.requests import ClientDisconnect, Request
 
+from ltx2cpp.requests.kinds import HEAD_BYTES, TAKEN, kind_of
 from ltx2cpp.server.failures import ApiError, invalid
 
 MIB = 1 << 20
@@ -30,7 +31,6 @@ _MOST_TEXT = MIB
 _MOST_FIELDS, _MOST_FILES = 100, 16
 _MOST_ADDRESS = 20_971_520  # characters of a data address, as hosted
 _READ_S = 60.0
-_HEAD = 16
 _DATA = re.compile(r"data:[\w/+.-]*;base64,", re.ASCII)
 _PLAIN_NAME = re.compile(r"([A-Za-z_]\w*)(?:\[\])?", re.ASCII)
 _INNER_NAME = re.compile(r"([A-Za-z_]\w*)\[([A-Za-z_]\w*)\]", re.ASCII)
@@ -47,29 +47,6 @@ class Body:
 
     fields: dict[str, Any] = field(default_factory=dict)
     files: list[tuple[str, str, str]] = field(default_factory=list)
-
-
-def kind_of(head: bytes) -> tuple[str, str] | None:
-    """Return kind and suffix of a file by its first 16 bytes; None for what is not taken."""
-    pictures = ((b"\x89PNG\r\n\x1a\n", ".png"), (b"\xff\xd8\xff", ".jpg"))
-    for magic, suffix in pictures:
-        if head.startswith(magic):
-            return "picture", suffix
-    if head[:4] == b"RIFF":
-        return {b"WEBP": ("picture", ".webp"), b"WAVE": ("sound", ".wav")}.get(head[8:12])
-    if head[4:8] == b"ftyp":
-        return ("sound", ".m4a") if head[8:11] == b"M4A" else ("video", ".mp4")
-    for magic, kind, suffix in (
-        (b"\x1aE\xdf\xa3", "video", ".mkv"),
-        (b"fLaC", "sound", ".flac"),
-        (b"OggS", "sound", ".ogg"),
-        (b"ID3", "sound", ".mp3"),
-    ):
-        if head.startswith(magic):
-            return kind, suffix
-    if len(head) > 1 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2:
-        return "sound", ".mp3"
-    return None
 
 
 class Incoming:
@@ -94,8 +71,8 @@ class Incoming:
         Raises:
             ApiError: the file is too large for its kind.
         """
-        if len(self._head) < _HEAD:
-            self._head += data[: _HEAD - len(self._head)]
+        if len(self._head) < HEAD_BYTES:
+            self._head += data[: HEAD_BYTES - len(self._head)]
         self._bytes += len(data)
         kind, _ = kind_of(self._head) or ("video", "")
         if self._bytes > _MOST_BYTES[kind]:
@@ -113,8 +90,7 @@ class Incoming:
         if kind is None:
             raise invalid(
                 self._name,
-                "expected a picture (JPEG, PNG, WebP), a video (MP4, MOV, WebM, MKV) or a sound "
-                "(WAV, MP3, FLAC, OGG, M4A), by content",
+                f"expected {TAKEN}",
                 "unsupported_value",
             )
         final = self._path.with_suffix(kind[1])

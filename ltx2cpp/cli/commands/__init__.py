@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from ltx2cpp.cli.commands import (
+    batch,
     bench,
     completion,
     convert,
@@ -45,6 +46,7 @@ class Command(Protocol):
 
 COMMANDS: Mapping[str, Command] = {
     "generate": generate,
+    "batch": batch,
     "encode": encode,
     "plan": plan,
     "upscale": upscale,

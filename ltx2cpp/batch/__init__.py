@@ -1,0 +1,6 @@
+"""Many clips from a table of prompts, on one machine or several.
+
+From below: `rows` reads tables, `tasks` makes clips to make of them, `planning` settles and orders
+these; `stores` are where clips go, `marks` tell which are there; `maker` makes one, in this process
+or in those of a crew (`crews`, `processes`); `driver` hands them out and counts what failed.
+"""

@@ -11,6 +11,8 @@ from ltx2cpp.errors import DeviceMemoryError
 
 # The stack that systems give a thread, and a start.
 _THREAD_BYTES = 16 << 20
+# Where a thread's allocator looks for a heap (glibc: 64 MiB at a multiple of its size).
+_HEAP_BYTES = 128 << 20
 # Less than this after a failed call, and the call has met the end of memory.
 _LITTLE_BYTES = 64 << 20
 # The second is the system's answer where a thread does not start.
@@ -35,6 +37,22 @@ def require_room(size_bytes: int, what: str) -> None:
             f"{what}: the process may not take the {size_bytes >> 20} MiB that this needs; "
             "free memory, or allow it more (ulimit -v)"
         )
+
+
+def require_heap(size_bytes: int, what: str) -> None:
+    """Refuse a call that allocates in small pieces and for which this process has no room.
+
+    A thread that finds no room for a heap, or for a further one, gets a page for each piece, and
+    a vocabulary takes a hundred times its size.
+
+    Args:
+        size_bytes: what the pieces may take together.
+        what: names the call.
+
+    Raises:
+        DeviceMemoryError: the process may not take so much.
+    """
+    require_room(_HEAP_BYTES + size_bytes, what)
 
 
 def has_room(size_bytes: int) -> bool:

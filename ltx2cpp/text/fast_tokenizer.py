@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ltx2cpp.errors import CheckpointError
-from ltx2cpp.machine.room import require_room
+from ltx2cpp.machine.room import require_heap
 
 if TYPE_CHECKING:
     import tokenizers
@@ -105,7 +105,7 @@ def require_text_room(size: int, where: str) -> None:
     Raises:
         DeviceMemoryError: the process may not take so much.
     """
-    require_room(_BYTES + _BYTES_PER_BYTE * size, f"{where}: tokenizing")
+    require_heap(_BYTES + _BYTES_PER_BYTE * size, f"{where}: tokenizing")
 
 
 @contextlib.contextmanager

@@ -75,6 +75,25 @@ require_room(96 << 20, "reading")"""
     assert limited(body).startswith("reading: the process may not take the 96 MiB")
 
 
+def test_a_vocabulary_is_not_read_where_a_thread_gets_no_heap() -> None:
+    # There is room for all its bytes, but without a heap each of its words takes a page.
+    body = """import json, threading, tokenizers
+from ltx2cpp.text.fast_tokenizer import read_json
+words = {f"w{number}": number for number in range(5000)}
+payload = json.dumps({"model": {"type": "BPE", "vocab": words, "merges": []}}).encode()
+read_json(payload, "tokenizer.json")
+def read():
+    try:
+        read_json(payload, "tokenizer.json")
+    except DeviceMemoryError as error:
+        print(error)
+thread = threading.Thread(target=read)
+limit(24 << 20)
+thread.start()
+thread.join()"""
+    assert limited(body).startswith("tokenizer.json: tokenizing: the process may not take the ")
+
+
 def test_decoders_that_find_no_memory_are_no_damaged_clip(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     media.save_video(path, [np.zeros((9, 256, 256, 3), np.uint8)], frame_rate=24)

@@ -100,7 +100,10 @@ def main() -> int:
                 outcomes[outcome.what] += 1
                 if outcome.what not in (f"exit code {_DONE}", f"exit code {_NO_MEMORY}"):
                     wrong += 1
-                    print(f"{name} +{mib} MiB: {outcome.what}{outcome.blame}: {outcome.said}")
+                    print(
+                        f"{name} +{mib} MiB: {outcome.what}{outcome.blame}: {outcome.said}",
+                        flush=True,
+                    )
             counts = ", ".join(f"{count} x {what}" for what, count in sorted(outcomes.items()))
             print(f"{name}: {counts}", flush=True)
     return 1 if wrong else 0

@@ -19,8 +19,8 @@ yet, and stay there for the next run.
 Networks are those of LTX-2.3, and the diffusion decoder of LTX-2.5, which both run in float32
 where the CPU has no BF16 instructions (torch needs them); `--frames-per-tile` streams ours.
 
-`enhance` writes text with Gemma 3 at the dimensions of the 12B model, on the weight types named;
-with the whole vocabulary each side in bfloat16 takes 5 GB.
+`enhance` writes text with Gemma 3 at the dimensions of the 12B model, on the weight types named,
+each side in a process of its own; with the whole vocabulary each in bfloat16 takes 5 GB.
 
 `loading` is of ours alone: from the start of an interpreter to the first step of a transformer of
 48 blocks in q8_0, 20 GB of zeros that take no room on the disk.
@@ -400,7 +400,8 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("enhance", parents=[common])
     command.add_argument("--layers", type=int, default=6)
     command.add_argument("--vocab", type=int, default=262208)
-    command.add_argument("--tokens", type=int, default=16)
+    command.add_argument("--prompt", type=int, default=64, help="tokens that are read first")
+    command.add_argument("--tokens", type=int, default=16, help="tokens that are written, from 2")
     command.add_argument("--sides", nargs="+", choices=writing.SIDES, default=writing.SIDES)
     command = commands.add_parser("loading", parents=[common])
     command.add_argument("--blocks", type=int, default=48)
@@ -417,7 +418,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"peak       {machine.measure_peak(options.threads)}")
         elif options.command == "enhance":
             path = random_gemma(options.folder, options.layers, options.vocab)
-            writing.compare(path, options.sides, options.tokens, options.rounds, options.threads)
+            work = writing.Work(path, options.prompt, options.tokens, options.threads)
+            writing.compare(work, options.sides, options.rounds)
         elif options.command == "loading":
             measure_loading(options)
         else:

@@ -66,7 +66,7 @@ private:
     void run(const char * function, std::span<const int32_t> ids, const ProbeSet & probes, bool project);
     void check_ids(const char * function, std::span<const int32_t> ids) const;
     void build_prediction(Graph & graph, const TokenCache & cache, const TokenSpan & span) const;
-    // Of the keys of a token in each layer; the type is known once weights are declared.
+    // Of the keys of a token in each layer that has its own; the type is known once weights are declared.
     std::vector<int64_t> key_widths() const;
     ggml_type key_type() const;
     TokenCache make_cache(int64_t capacity, bool measuring) const;

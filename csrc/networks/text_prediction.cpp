@@ -14,15 +14,15 @@ namespace {
 // Keys and values of so many tokens fit into addresses many times over.
 constexpr int64_t kMaxCapacity = int64_t{1} << 20;
 
-// Of the keys of a token, in each layer.
+// Of the keys of a token, in each layer that has its own.
 std::vector<int64_t> widths_of(const Gemma3Config & c) {
     return std::vector<int64_t>(static_cast<size_t>(c.num_layers), c.num_kv_heads * c.head_dim);
 }
 
 std::vector<int64_t> widths_of(const Gemma4Config & c) {
     std::vector<int64_t> widths;
-    for (const bool is_global : c.global_layers) {
-        const Gemma4Heads & heads = is_global ? c.global : c.local;
+    for (int64_t i = 0; i < c.num_layers - c.shared_layers; ++i) {
+        const Gemma4Heads & heads = c.global_layers[static_cast<size_t>(i)] ? c.global : c.local;
         widths.push_back(heads.num_kv_heads * heads.head_dim);
     }
     return widths;

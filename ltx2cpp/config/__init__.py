@@ -25,6 +25,7 @@ from ltx2cpp.config.gemma4 import (
     is_gemma4,
     read_gemma4_config,
     read_gemma4_gguf_config,
+    unused_gemma4_weights,
 )
 from ltx2cpp.config.transformer import (
     ConnectorConfig,
@@ -76,4 +77,5 @@ __all__ = [
     "read_upsampler_config",
     "read_video_vae_config",
     "read_vocoder_config",
+    "unused_gemma4_weights",
 ]

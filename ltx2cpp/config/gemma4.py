@@ -1,4 +1,4 @@
-"""Configuration of the Gemma 4 text model, the text encoder of LTX-2.5.
+"""Configuration of the Gemma 4 text model, the text encoder of LTX-2.5, and of its smaller sizes.
 
 Source: Hugging Face config.json of Gemma 4 (`gemma4_unified`), which LTX-2.5 keeps in the metadata
 string `gemma_config`; ltx-core 1.2.0; the GGUF keys of llama.cpp's gemma4 architecture.
@@ -49,6 +49,10 @@ class Gemma4Config:
         named_ltx: whether a GGUF from llama.cpp's converter, which drops that version, has LTX in
             its name.
         final_logit_softcap: bound of the logits of tokens; 0 for none.
+        shared_layers: how many of the last layers take keys and values from the last layer of their
+            kind before them, as in E2B and E4B.
+        shared_intermediate_size: of the feed-forward of those; 0 without any.
+        per_layer_width: of the inputs that each layer of E2B and E4B has of its own; 0 for none.
     """
 
     num_layers: int
@@ -67,6 +71,9 @@ class Gemma4Config:
     gemma_version: str
     named_ltx: bool = False
     final_logit_softcap: float = 0.0
+    shared_layers: int = 0
+    shared_intermediate_size: int = 0
+    per_layer_width: int = 0
     family: Literal["gemma4"] = "gemma4"
 
 
@@ -79,17 +86,14 @@ _HIDDEN_ACTIVATION = "gelu_pytorch_tanh"
 # Token of each -> its id in the released vocabulary.
 _PLACEHOLDERS = {"image_token_id": 258880, "audio_token_id": 258881, "video_token_id": 258884}
 _MAX_VERSION_CHARACTERS = 64
+_PER_LAYER, _PER_LAYER_GATE = "embed_tokens_per_layer.weight", "per_layer_input_gate.weight"
+_PER_LAYER_KEY = "hidden_size_per_layer_input"
 
 _REQUIRED: dict[str, object] = {
     "attention_bias": False,
     "hidden_activation": _HIDDEN_ACTIVATION,
     "hidden_act": _HIDDEN_ACTIVATION,
-    # Late layers would take keys and values of earlier ones.
-    "num_kv_shared_layers": 0,
-    # Only such layers are twice as wide.
-    "use_double_wide_mlp": False,
-    # Inputs of their own per layer, and experts: of other sizes of Gemma 4.
-    "hidden_size_per_layer_input": 0,
+    # Experts: of another size of Gemma 4.
     "enable_moe_block": False,
 }
 
@@ -117,6 +121,7 @@ def read_gemma4_config(fields: Fields, shapes: Shapes) -> Gemma4Config:
         text.integer("num_hidden_layers", _count_layers(fields, shapes), high=MAX_LAYERS),
         _count_layers(fields, shapes),
     )
+    shared_layers = _shared_layers(text, shapes, layers)
     global_layers = _global_layers(text, shapes, layers)
     local_heads = _heads(text, shapes, global_layers, "sliding_attention")
     global_heads = _heads(text, shapes, global_layers, "full_attention")
@@ -146,6 +151,22 @@ def read_gemma4_config(fields: Fields, shapes: Shapes) -> Gemma4Config:
         pad_id=text.integer("pad_token_id", 0, low=0, high=1 << 30),
         gemma_version=_version(fields),
         final_logit_softcap=text.number("final_logit_softcapping", 0.0, high=1e6, open_low=False),
+        shared_layers=shared_layers,
+        shared_intermediate_size=(
+            _extent(fields, shapes, f"layers.{layers - 1}.mlp.gate_proj.weight", 0)
+            if shared_layers
+            else 0
+        ),
+        per_layer_width=_per_layer_width(text, shapes, layers),
+    )
+
+
+def unused_gemma4_weights(config: Gemma4Config) -> frozenset[str]:
+    """Return the weights that released files have for keys which are another layer's."""
+    return frozenset(
+        f"layers.{layer}.self_attn.{part}.weight"
+        for layer in range(config.num_layers - config.shared_layers, config.num_layers)
+        for part in ("k_proj", "v_proj", "k_norm")
     )
 
 
@@ -217,6 +238,26 @@ def _count_layers(fields: Fields, shapes: Shapes) -> int:
     if not 1 <= layers <= MAX_LAYERS:
         raise fields.error(f"the text encoder has {layers} layers; 1 to {MAX_LAYERS} fit")
     return layers
+
+
+def _shared_layers(text: Fields, shapes: Shapes, layers: int) -> int:
+    key = "num_kv_shared_layers"
+    if key not in text and _PER_LAYER in shapes:
+        raise text.error(
+            f"has inputs for each layer ({_PER_LAYER}), as E2B and E4B have, and nothing says how "
+            "many layers share keys; give the folder with its config.json"
+        )
+    return text.integer(key, 0, low=0, high=layers - 1)
+
+
+def _per_layer_width(text: Fields, shapes: Shapes, layers: int) -> int:
+    width = dim(shapes, f"layers.0.{_PER_LAYER_GATE}", 0) or 0
+    stated = text.integer(_PER_LAYER_KEY, width, low=0)
+    if stated and not width:
+        raise text.error(
+            f"{_PER_LAYER_KEY} is {stated}, but there is no 'layers.0.{_PER_LAYER_GATE}'"
+        )
+    return text.agree(_PER_LAYER_KEY, stated, width)
 
 
 def _global_layers(text: Fields, shapes: Shapes, layers: int) -> tuple[bool, ...]:

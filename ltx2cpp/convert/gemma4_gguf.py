@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ltx2cpp.config import Gemma4Config
+from ltx2cpp.errors import UnsupportedError
 from ltx2cpp.model.build import gemma_fields
 from ltx2cpp.model.source import Source
 
@@ -25,7 +26,16 @@ def gemma4_metadata(source: Source, config: Gemma4Config) -> dict[str, Any]:
     Args:
         source: a Hugging Face folder or single file.
         config: its configuration.
+
+    Raises:
+        UnsupportedError: a smaller size, whose inputs for each layer and shared keys have no place
+            here.
     """
+    if config.per_layer_width or config.shared_layers:
+        raise UnsupportedError(
+            f"{source.path}: a Gemma 4 with inputs for each layer or shared keys (E2B, E4B) is not "
+            "written as GGUF; use it as it is"
+        )
     local, spread = config.local_heads, config.global_heads
     is_local = [not is_global for is_global in config.global_layers]
     kv_heads = [local.num_kv_heads if each else spread.num_kv_heads for each in is_local]

@@ -27,6 +27,7 @@ from ltx2cpp.config import (
     read_upsampler_config,
     read_video_vae_config,
     read_vocoder_config,
+    unused_gemma4_weights,
 )
 from ltx2cpp.config.fields import Shapes
 from ltx2cpp.config.transformer import AUDIO_INPUT
@@ -96,8 +97,12 @@ def build_text_encoder(source: Source) -> Component:
         fields = Fields(source.file.metadata, str(source.path))
         read_gguf = read_gemma4_gguf_config if newer else read_gemma_gguf_config
         return source.component(tensors, read_gguf(fields, shapes))
-    read_config = read_gemma4_config if newer else read_gemma_config
-    return source.component(tensors, read_config(gemma_fields(source), shapes))
+    if not newer:
+        return source.component(tensors, read_gemma_config(gemma_fields(source), shapes))
+    config = read_gemma4_config(gemma_fields(source), shapes)
+    unused = unused_gemma4_weights(config)
+    used = {name: weight for name, weight in tensors.items() if name not in unused}
+    return source.component(used, config)
 
 
 def gemma_fields(source: Source) -> Fields:

@@ -185,7 +185,9 @@ _DURATION_STEMS = frozenset(
 _VOCODER_STEMS = frozenset(("conv_pre", "ups", "resblocks", "conv_post", "act_post"))
 # The order matters: a multimodal file also holds names that start with the shorter ones.
 _GEMMA_PREFIXES = ("language_model.model.", "model.language_model.", "model.", "")
-_GEMMA_NAME = re.compile(r"(layers\.\d+\.|embed_tokens\.|norm\.)")
+_GEMMA_NAME = re.compile(
+    r"(layers\.\d+\.|embed_tokens(_per_layer)?\.|per_layer_(model_projection|projection_norm)\.|norm\.)"
+)
 _GEMMA_MARKER = re.compile(r"(.*?)layers\.\d+\.self_attn\.q_proj\.weight")
 _GEMMA_IGNORED = (
     "vision_tower.",
@@ -194,6 +196,7 @@ _GEMMA_IGNORED = (
     "model.multi_modal_projector.",
     "model.embed_vision.",
     "embed_vision.",
+    "model.audio_tower.",
     "model.embed_audio.",
     "model.vision_embedder.",
     "vision_model.",

@@ -74,7 +74,7 @@ _CLASSES: tuple[tuple[re.Pattern[str], WeightClass], ...] = tuple(
             WeightClass.STEERING,
         ),
         (r"aggregate_embed\.|text_proj_in\.", WeightClass.PROJECTION),
-        (r"(^|\.)(embed_tokens|token_embd)\.", WeightClass.EMBEDDING),
+        (r"(^|\.)(embed_tokens(_per_layer)?|token_embd)\.", WeightClass.EMBEDDING),
         # Not audio_ff.net.2: a sixth of the size, and the files of other tools keep it plain too.
         (
             r"(^|\.)transformer_(1d_)?blocks\.\d+\.(.*\.)?(to_v|ff\.net\.2)\.weight$"
@@ -85,7 +85,8 @@ _CLASSES: tuple[tuple[re.Pattern[str], WeightClass], ...] = tuple(
         (
             r"(^|\.)transformer_(1d_)?blocks\.\d+\."
             r"(.*\.)?(to_q|to_k|to_out\.0|(audio_)?ff\.net\.0\.proj|audio_ff\.net\.2)\.weight$"
-            r"|(^|\.)layers\.\d+\.(self_attn\.[qko]_proj|mlp\.(gate|up)_proj)\."
+            r"|(^|\.)layers\.\d+\.(self_attn\.[qko]_proj|mlp\.(gate|up)_proj"
+            r"|per_layer_(input_gate|projection))\."
             r"|^blk\.\d+\.(attn_q|attn_k|attn_output|ffn_gate|ffn_up)\.",
             WeightClass.LINEAR,
         ),

@@ -41,7 +41,7 @@ _ENDINGS = (
     "self_attn.q_norm.weight",
 )
 _GEMMA_LAYER = re.compile(r"((?:.+?\.)??)layers\.\d+\.self_attn\.q_norm\.weight")
-_GEMMA_STEMS = ("layers.", "embed_tokens.", "norm.")
+_GEMMA_STEMS = ("layers.", "embed_tokens.", "embed_tokens_per_layer.", "per_layer_", "norm.")
 # The text model where a checkpoint of images and text has it.
 _GEMMA_PREFIXES = ("language_model.model.", "model.language_model.", "model.", "")
 

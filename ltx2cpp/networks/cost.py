@@ -88,22 +88,31 @@ def gemma_flop(config: GemmaConfig | Gemma4Config, tokens: int) -> float:
     """Return the operations of all layers over a prompt; every score counts, masked ones too."""
     if isinstance(config, GemmaConfig):
         return config.num_layers * _gemma_layer_flop(
-            config, tokens, config.head_dim, 2 * config.num_kv_heads
+            config, tokens, config.head_dim, 2 * config.num_kv_heads, config.intermediate_size
         )
-    total = 0.0
-    for is_global in config.global_layers:
+    own = config.num_layers * config.per_layer_width
+    total = _product(tokens, config.hidden_size, 3 * own)
+    for layer, is_global in enumerate(config.global_layers):
         heads = config.global_heads if is_global else config.local_heads
-        key_heads = heads.num_kv_heads * (1 if heads.shares_keys else 2)
-        total += _gemma_layer_flop(config, tokens, heads.head_dim, key_heads)
+        if layer < config.num_layers - config.shared_layers:
+            key_heads = heads.num_kv_heads * (1 if heads.shares_keys else 2)
+            intermediate = config.intermediate_size
+        else:
+            key_heads, intermediate = 0, config.shared_intermediate_size
+        total += _gemma_layer_flop(config, tokens, heads.head_dim, key_heads, intermediate)
     return total
 
 
 def _gemma_layer_flop(
-    config: GemmaConfig | Gemma4Config, tokens: int, head_dim: int, key_heads: int
+    config: GemmaConfig | Gemma4Config,
+    tokens: int,
+    head_dim: int,
+    key_heads: int,
+    intermediate_size: int,
 ) -> float:
     """Return the operations of one layer with so many heads of keys and values together."""
     queries = config.num_heads * head_dim
-    columns = 2 * queries + key_heads * head_dim + 3 * config.intermediate_size
+    columns = 2 * queries + key_heads * head_dim + 3 * intermediate_size
     return _product(tokens, config.hidden_size, columns) + 4.0 * tokens * tokens * queries
 
 

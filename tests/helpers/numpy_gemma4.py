@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,16 @@ GEMMA4 = Gemma4Config(
     pad_id=0,
     gemma_version="",
 )
+# As E2B: inputs for each layer, and last layers with another's keys and a wider feed-forward.
+SMALL = replace(
+    GEMMA4,
+    num_layers=5,
+    global_layers=(False, True, False, False, True),
+    global_heads=Gemma4Heads(64, 2, False, 1e6, 1.0, 8),
+    shared_layers=3,
+    shared_intermediate_size=160,
+    per_layer_width=32,
+)
 
 
 def gemma4_shapes(c: Gemma4Config) -> dict[str, Shape]:
@@ -34,7 +45,16 @@ def gemma4_shapes(c: Gemma4Config) -> dict[str, Shape]:
         "embed_tokens.weight": (c.vocab_size, c.hidden_size),
         "norm.weight": (c.hidden_size,),
     }
+    own = c.per_layer_width
+    if own:
+        shapes |= {
+            "embed_tokens_per_layer.weight": (c.vocab_size, c.num_layers * own),
+            "per_layer_model_projection.weight": (c.num_layers * own, c.hidden_size),
+            "per_layer_projection_norm.weight": (own,),
+        }
     for i, is_global in enumerate(c.global_layers):
+        has_keys = i < c.num_layers - c.shared_layers
+        intermediate = c.intermediate_size if has_keys else c.shared_intermediate_size
         heads = c.global_heads if is_global else c.local_heads
         inner, kv = c.num_heads * heads.head_dim, heads.num_kv_heads * heads.head_dim
         layer = f"layers.{i}."
@@ -43,15 +63,20 @@ def gemma4_shapes(c: Gemma4Config) -> dict[str, Shape]:
         shapes |= {
             f"{layer}layer_scalar": (1,),
             f"{layer}self_attn.q_norm.weight": (heads.head_dim,),
-            f"{layer}self_attn.k_norm.weight": (heads.head_dim,),
             f"{layer}self_attn.q_proj.weight": (inner, c.hidden_size),
-            f"{layer}self_attn.k_proj.weight": (kv, c.hidden_size),
             f"{layer}self_attn.o_proj.weight": (c.hidden_size, inner),
-            f"{layer}mlp.gate_proj.weight": (c.intermediate_size, c.hidden_size),
-            f"{layer}mlp.up_proj.weight": (c.intermediate_size, c.hidden_size),
-            f"{layer}mlp.down_proj.weight": (c.hidden_size, c.intermediate_size),
+            f"{layer}mlp.gate_proj.weight": (intermediate, c.hidden_size),
+            f"{layer}mlp.up_proj.weight": (intermediate, c.hidden_size),
+            f"{layer}mlp.down_proj.weight": (c.hidden_size, intermediate),
         }
-        if not heads.shares_keys:
+        if has_keys:
+            shapes[f"{layer}self_attn.k_norm.weight"] = (heads.head_dim,)
+            shapes[f"{layer}self_attn.k_proj.weight"] = (kv, c.hidden_size)
+        if own:
+            shapes[f"{layer}per_layer_input_gate.weight"] = (own, c.hidden_size)
+            shapes[f"{layer}per_layer_projection.weight"] = (c.hidden_size, own)
+            shapes[f"{layer}post_per_layer_input_norm.weight"] = (c.hidden_size,)
+        if has_keys and not heads.shares_keys:
             shapes[f"{layer}self_attn.v_proj.weight"] = (kv, c.hidden_size)
     return shapes
 
@@ -82,6 +107,12 @@ def _states(w: Weights, c: Gemma4Config, ids: NDArray[np.int32]) -> Iterator[Arr
     embedded = np.where(np.isin(ids, c.placeholder_ids), c.pad_id, ids)
     x = w["embed_tokens.weight"][embedded].astype(np.float64) * c.embedding_scale
     yield x
+    if own_width := c.per_layer_width:
+        rows = (x / c.hidden_size**0.5) @ w["per_layer_model_projection.weight"].T
+        rows = norm(rows.reshape(n, -1, own_width), "per_layer_projection_norm")
+        embedded_rows = w["embed_tokens_per_layer.weight"][embedded].reshape(n, -1, own_width)
+        own = (rows + embedded_rows * own_width**0.5) * 0.5**0.5
+    kept: dict[bool, tuple[Array, Array]] = {}
     for i, is_global in enumerate(c.global_layers):
         layer = f"layers.{i}."
         kind = c.global_heads if is_global else c.local_heads
@@ -93,15 +124,20 @@ def _states(w: Weights, c: Gemma4Config, ids: NDArray[np.int32]) -> Iterator[Arr
             return product.reshape(n, -1, kind.head_dim)
 
         q = _rotated(norm(heads("q"), f"{layer}self_attn.q_norm"), kind)
-        k = _rotated(norm(heads("k"), f"{layer}self_attn.k_norm"), kind)
-        v = rms(heads("k" if kind.shares_keys else "v"), eps)
-        a = attend(q, k, v, seen, 1.0) @ w[f"{layer}self_attn.o_proj.weight"].T
+        if i < c.num_layers - c.shared_layers:
+            k = _rotated(norm(heads("k"), f"{layer}self_attn.k_norm"), kind)
+            kept[is_global] = k, rms(heads("k" if kind.shares_keys else "v"), eps)
+        a = attend(q, *kept[is_global], seen, 1.0) @ w[f"{layer}self_attn.o_proj.weight"].T
         x = x + norm(a, f"{layer}post_attention_layernorm")
         y = norm(x, f"{layer}pre_feedforward_layernorm")
         gate = gelu(y @ w[f"{layer}mlp.gate_proj.weight"].T)
         y = gate * (y @ w[f"{layer}mlp.up_proj.weight"].T)
         y = y @ w[f"{layer}mlp.down_proj.weight"].T
         x = x + norm(y, f"{layer}post_feedforward_layernorm")
+        if c.per_layer_width:
+            y = gelu(x @ w[f"{layer}per_layer_input_gate.weight"].T) * own[:, i]
+            y = y @ w[f"{layer}per_layer_projection.weight"].T
+            x = x + norm(y, f"{layer}post_per_layer_input_norm")
         x = x * w[f"{layer}layer_scalar"]
         if i + 1 < c.num_layers:
             yield x

@@ -11,7 +11,7 @@ import pytest
 import tolerances
 from harness import compare
 from helpers import numpy_text, text_cases
-from helpers.numpy_gemma4 import GEMMA4, gemma4_shapes, gemma4_states
+from helpers.numpy_gemma4 import GEMMA4, SMALL, gemma4_shapes, gemma4_states
 from helpers.text_cases import GEMMA, as_dict, random_ids, random_tensors
 from numpy.typing import NDArray
 
@@ -71,8 +71,19 @@ class Case:
         (GEMMA4, "f32", tolerances.TEXT_F32),
         (BOUNDED, "f32", tolerances.TEXT_F32),
         (GEMMA4, "q8_0", tolerances.TEXT_Q8_0),
+        (SMALL, "f32", tolerances.TEXT_F32),
+        (SMALL, "q8_0", tolerances.TEXT_Q8_0),
     ],
-    ids=["gemma3", "gemma3 bf16", "gemma3 q8_0", "gemma4", "gemma4 bounded", "gemma4 q8_0"],
+    ids=[
+        "gemma3",
+        "gemma3 bf16",
+        "gemma3 q8_0",
+        "gemma4",
+        "gemma4 bounded",
+        "gemma4 q8_0",
+        "gemma4 small",
+        "gemma4 small q8_0",
+    ],
 )
 def test_logits_follow_the_formulas(
     tmp_path: Path, config: GemmaConfig | Gemma4Config, stored: str, tolerance: float

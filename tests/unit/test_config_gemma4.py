@@ -11,11 +11,18 @@ from typing import Any
 import pytest
 from helpers.checkpoint_writers import write_safetensors
 from helpers.model_writers import released_transformer, write_gemma, write_model
+from helpers.numpy_gemma4 import SMALL, gemma4_shapes
 from released.configs import released_config
 from released.ltx25 import GEMMA_VERSION, gemma_config, text_encoder_tensors, transformer_tensors
 
 from ltx2cpp import ModelFiles
-from ltx2cpp.config import Fields, Gemma4Config, Gemma4Heads, read_gemma4_config
+from ltx2cpp.config import (
+    Fields,
+    Gemma4Config,
+    Gemma4Heads,
+    read_gemma4_config,
+    unused_gemma4_weights,
+)
 from ltx2cpp.config.fields import Shapes
 from ltx2cpp.errors import ConfigError, Error, UnsupportedError
 from ltx2cpp.model.inspection import inspect_file
@@ -77,15 +84,37 @@ def test_a_factor_divides_the_angles() -> None:
     assert (heads.rope_factor, heads.rotated_pairs) == (8.0, 128)
 
 
+def test_inputs_for_each_layer_and_shared_keys() -> None:
+    shapes = gemma4_shapes(SMALL)
+    stated = {
+        "layer_types": [
+            "full_attention" if is_global else "sliding_attention"
+            for is_global in SMALL.global_layers
+        ],
+        "rope_parameters": {"full_attention": {"rope_theta": 1e6}},
+        "sliding_window": 5,
+        "num_kv_shared_layers": 3,
+        "hidden_size_per_layer_input": 32,
+        "use_double_wide_mlp": True,
+    }
+    config = read_gemma4_config(Fields(stated, "F"), shapes)
+    assert dataclasses.replace(config, placeholder_ids=SMALL.placeholder_ids) == SMALL
+    unused = unused_gemma4_weights(config)
+    assert "layers.2.self_attn.k_norm.weight" in unused and not unused & set(shapes)
+    with pytest.raises(ConfigError, match="nothing says how many layers share keys; give the fold"):
+        read_gemma4_config(Fields({}, "F"), shapes)
+    with pytest.raises(ConfigError, match=r"num_kv_shared_layers.*0 to 4"):
+        read_gemma4_config(Fields({**stated, "num_kv_shared_layers": 5}, "F"), shapes)
+    with pytest.raises(ConfigError, match=r"layer_input is 256, but there is no 'layers.0.per_lay"):
+        read({"hidden_size_per_layer_input": 256})
+
+
 @pytest.mark.parametrize(
     "change",
     [
-        {"num_kv_shared_layers": 2},
-        {"use_double_wide_mlp": True},
         {"use_bidirectional_attention": "all"},
         {"attention_bias": True},
         {"hidden_activation": "silu"},
-        {"hidden_size_per_layer_input": 256},
         {"enable_moe_block": True},
         {"rope_parameters": {"full_attention": {"rope_type": "yarn"}}},
         {"rope_parameters": {"sliding_attention": {"rope_type": "linear"}}},

@@ -108,6 +108,7 @@ class Hub:
         *,
         two_stage: bool = False,
         temporal: bool = False,
+        enhance: bool = False,
         newest: bool = False,
     ) -> Download:
         """Look up names.
@@ -117,6 +118,7 @@ class Hub:
                 and "lora" with anything behind it. Paths are left out.
             two_stage: also find what clips of two stages need.
             temporal: also find what doubling the frame rate needs.
+            enhance: also find what writes prompts out, where the text encoder does not.
             newest: ask the hub even for what is here whole.
 
         Returns:
@@ -129,6 +131,7 @@ class Hub:
         conditions = [
             *(["two-stage"] if two_stage else []),
             *(["temporal"] if temporal else []),
+            *(["enhance"] if enhance else []),
         ]
         names = {role: self._name(value, newest=newest) for role, value in given.items()}
         if not any(names.values()):

@@ -19,7 +19,7 @@ from ltx2cpp.paths import is_file
 USER_TABLE = "ltx2cpp-models.json"
 # Weights that a name without any means, the first that the table has.
 _USUAL_WEIGHTS = ("q8_0", "q4_k_xl", "bf16", "fp8")
-_CONDITIONS = ("", "two-stage", "temporal")
+_CONDITIONS = ("", "two-stage", "temporal", "enhance")
 _TEXTS = ("role", "repository", "file", "sha256", "licence", "when")
 
 
@@ -37,7 +37,8 @@ class Row:
         sha256: hash of the file; "" where only the hub knows it.
         gate: whether terms have to be accepted on the page of the repository.
         licence: words for the report.
-        when: "two-stage" or "temporal" for files that only such clips need; "" for all others.
+        when: "two-stage", "temporal" or "enhance" for files that only such clips need; "" for all
+            others.
         cut: whether only the ranges of the role are taken from a larger file.
     """
 
@@ -103,7 +104,7 @@ class Table:
 
         Args:
             name: as `settle` returns it.
-            conditions: "two-stage" and "temporal", for clips of that kind.
+            conditions: "two-stage", "temporal" and "enhance", for clips of that kind.
         """
         wanted = {"", *conditions}
         return [row for row in self.rows if name in row.names and row.when in wanted]
@@ -159,7 +160,9 @@ def _row(entry: Any, where: str) -> Row:
     if not texts["role"] or texts["repository"].count("/") != 1 or not texts["file"]:
         raise HubError(f"{where}: has no role, no repository owner/name or no file")
     if texts["when"] not in _CONDITIONS:
-        raise HubError(f"{where}: when is {texts['when']!r}; expected two-stage or temporal")
+        raise HubError(
+            f"{where}: when is {texts['when']!r}; expected {', '.join(filter(None, _CONDITIONS))}"
+        )
     return Row(
         names=tuple(names or ()),
         size_bytes=size_bytes,

@@ -29,7 +29,12 @@ from ltx2cpp.hub.tags import all_parts, choose_by_tag, nearest
 logger = logging.getLogger("ltx2cpp")
 
 # Roles that are taken with their folder: tokenizer and configuration lie beside the weights.
-_WITH_FOLDER = ("text_encoder",)
+_WITH_FOLDER = ("text_encoder", "prompt_enhancer")
+# Rows of other roles that serve where a role is named, best first.
+_SERVING = {
+    "distilled_lora": ("lora", "distilled_lora"),
+    "prompt_enhancer": ("prompt_enhancer", "text_encoder"),
+}
 _MAIN = "main"
 
 
@@ -145,7 +150,7 @@ class Finder:
         Args:
             role: what the name was given as; "checkpoint" may become several roles.
             name: the name.
-            conditions: "two-stage" and "temporal", for clips of that kind.
+            conditions: "two-stage", "temporal" and "enhance", for clips of that kind.
             given: roles that are named otherwise, and left out.
 
         Raises:
@@ -168,8 +173,7 @@ class Finder:
         settled = self._table.settle(name)
         rows = self._table.of(settled, conditions)
         if role != "checkpoint":
-            roles_of_row = ("lora", role) if role == "distilled_lora" else (role,)
-            fitting = [row for row in rows if row.role in roles_of_row]
+            fitting = [row for row in rows if row.role in _SERVING.get(role, (role,))]
             if not fitting:
                 roles = ", ".join(dict.fromkeys(row.role for row in rows))
                 raise HubError(f"{name}: given as {role}, but it has none, only {roles}")

@@ -65,8 +65,8 @@ class PromptEnhancer:
         if config.family == "gemma4" and (config.gemma_version or config.named_ltx):
             raise UnsupportedError(
                 f"{self.model.source}: the text encoder of LTX-2.5 was trained to encode and "
-                "cannot write prompts; give a Gemma 3 or a dense Gemma 4 that follows instructions "
-                "as prompt_enhancer= (--prompt-enhancer)"
+                "cannot write prompts; give a Gemma 3 or 4 that follows instructions, such as "
+                "gemma-3-12b, as prompt_enhancer= (--prompt-enhancer)"
             )
         self._open_chat()
 

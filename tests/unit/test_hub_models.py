@@ -427,6 +427,11 @@ def test_a_dry_run_of_every_name(
     for name, gigabytes in TOTALS.items():
         lines = report(hub.find({"checkpoint": name}, newest=True))
         assert f"to fetch: {gigabytes} GB of {gigabytes} GB; " in lines[-1], name
+    # What writes prompts out comes with the model that needs it, or by a name of its own.
+    writer = ("prompt_enhancer", "gemma-3-12b-it-qat-UD-Q4_K_XL.gguf")
+    for given in ({"checkpoint": "ltx-2.5-distilled:bf16"}, {"prompt_enhancer": "gemma-3-12b"}):
+        wanted = hub.find(given, enhance=True, newest=True).wanted
+        assert writer in [(each.role, each.title) for each in wanted]
 
 
 def test_a_remote_plan_reads_headers_alone(stub: StubHub, tmp_path: Path) -> None:

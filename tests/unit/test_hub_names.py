@@ -140,7 +140,7 @@ def test_rows_are_whole() -> None:
         assert all(":" in name or row.size_bytes < 8e9 for name in row.names), row
     # Two rows of one name in one role would be two transformers.
     for name in Table(rows).names:
-        roles = [row.role for row in Table(rows).of(name, ("two-stage", "temporal"))]
+        roles = [row.role for row in Table(rows).of(name, ("two-stage", "temporal", "enhance"))]
         assert len(roles) == len(set(roles)), name
 
 

@@ -44,6 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--temporal-upscale", action="store_true", help="also fetch what doubles the frame rate"
     )
     parser.add_argument(
+        "--enhance", action="store_true", help="also fetch what writes prompts out for LTX-2.5"
+    )
+    parser.add_argument(
         "--dry-run", action="store_true", help="say what would be fetched, and fetch nothing"
     )
     add_hub_options(parser)
@@ -95,6 +98,7 @@ def run(arguments: argparse.Namespace) -> None:
             {"checkpoint": name},
             two_stage=arguments.two_stage,
             temporal=arguments.temporal_upscale,
+            enhance=arguments.enhance,
             newest=True,
         )
 

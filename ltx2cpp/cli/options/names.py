@@ -216,6 +216,7 @@ def _look_up(arguments: argparse.Namespace, attributes: tuple[str, ...]) -> Down
         _given(arguments, attributes),
         two_stage=bool(two_stage) or (pipeline is not None and pipeline.two_stage),
         temporal=bool(getattr(arguments, "temporal_upscale", False)),
+        enhance=bool(getattr(arguments, "enhance", False)),
     )
     return download if download.wanted else None
 

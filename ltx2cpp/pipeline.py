@@ -14,12 +14,8 @@ from ltx2cpp.demo import DEMO, demo_files, warn_of_unknown
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.generation.automatic import asks_for_length, of_any_length, predicted_frames
 from ltx2cpp.generation.clip import Clip
-from ltx2cpp.generation.enhancement import (
-    asks_for_enhancement,
-    enhanced_prompt,
-    free_writer,
-)
-from ltx2cpp.generation.journalling import open_journal, remaining, resumed, with_kept_seed
+from ltx2cpp.generation.enhancement import enhanced_prompt, free_writer
+from ltx2cpp.generation.journalling import open_journal, remaining, resumed, with_kept
 from ltx2cpp.generation.known_model import describe_model
 from ltx2cpp.generation.lora_tags import warn_of_lora_tags
 from ltx2cpp.generation.needs import PlannedNeeds
@@ -28,7 +24,7 @@ from ltx2cpp.generation.pipeline_options import PipelineOptions, check_options
 from ltx2cpp.generation.pipelines import find_pipeline
 from ltx2cpp.generation.plan import ModelDefaults, Plan
 from ltx2cpp.generation.presets import Preset, find_preset
-from ltx2cpp.generation.request import ClipArguments, GenerationArguments
+from ltx2cpp.generation.request import ClipArguments, GenerationArguments, asks_for_enhancement
 from ltx2cpp.generation.run import Run
 from ltx2cpp.generation.settle import settle
 from ltx2cpp.generation.unheard import unheard
@@ -298,7 +294,7 @@ class LTX2Pipeline:
     ) -> Clip:
         warn_of_lora_tags(prompt, arguments.get("negative_prompt"))
         if journal is not None:
-            arguments = with_kept_seed(arguments, as_path("journal", journal))
+            arguments = with_kept(prompt, arguments, as_path("journal", journal))
         enhances = asks_for_enhancement(arguments)
         if enhances:
             arguments = {**arguments, "enhanced_prompt": self._enhanced(prompt, arguments)}

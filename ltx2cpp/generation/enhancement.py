@@ -13,17 +13,11 @@ from ltx2cpp.generation.needs import PlannedNeeds
 from ltx2cpp.generation.phases import State
 from ltx2cpp.generation.phases.enhance import EnhancePrompt
 from ltx2cpp.generation.phases.text import EncodePrompt
-from ltx2cpp.generation.request import GenerationArguments
 from ltx2cpp.generation.run import Run
 from ltx2cpp.memory.plan import Keeping
 from ltx2cpp.networks.cancellation import Cancellation
 
 logger = logging.getLogger("ltx2cpp")
-
-
-def asks_for_enhancement(arguments: GenerationArguments) -> bool:
-    """Return whether a prompt is still to be written out."""
-    return bool(arguments.get("enhance_prompt")) and arguments.get("enhanced_prompt") is None
 
 
 def enhanced_prompt(

@@ -12,11 +12,12 @@ from ltx2cpp.generation.describe import describe, package_version
 from ltx2cpp.generation.phases import Phase, State, phases_of
 from ltx2cpp.generation.phases.denoise import Denoise
 from ltx2cpp.generation.plan import Plan
-from ltx2cpp.generation.request import GenerationArguments
+from ltx2cpp.generation.request import GenerationArguments, asks_for_enhancement
 from ltx2cpp.journal import Field, Journal, KeptLatents, flattened, read_request
 from ltx2cpp.model.identity import weights_identity
 from ltx2cpp.networks.networks import Networks
 from ltx2cpp.sampling.noise import NoiseSource
+from ltx2cpp.values import PromptEmbedding
 
 # Fields of a plan and its parts that do not decide the latents: names for messages, media as the
 # caller gave them (their contents are in the placements), LoRAs by path (their contents are among
@@ -40,15 +41,25 @@ def open_journal(folder: str | os.PathLike[str], plan: Plan, networks: Networks)
     return Journal(folder, _deciding(plan, networks), describe(plan))
 
 
-def with_kept_seed(
-    arguments: GenerationArguments, folder: str | os.PathLike[str]
+def with_kept(
+    prompt: str | PromptEmbedding, arguments: GenerationArguments, folder: str | os.PathLike[str]
 ) -> GenerationArguments:
-    """Return arguments with the seed of the journal in a folder, where they name none."""
+    """Return arguments with what the journal in a folder has of them.
+
+    These are the seed, where they name none, and what was made of the same prompt, where it is to
+    be written out: another machine might write other words.
+    """
     request = read_request(folder)
-    if request is None or arguments.get("seed") is not None or "noise" in arguments:
+    if request is None:
         return arguments
-    seed = request.get("seed")
-    return {**arguments, "seed": seed} if isinstance(seed, int) else arguments
+    seed, written = request.get("seed"), request.get("enhanced_prompt")
+    names_seed = arguments.get("seed") is not None or "noise" in arguments
+    if isinstance(seed, int) and not names_seed:
+        arguments = {**arguments, "seed": seed}
+    is_kept = isinstance(written, str) and request.get("prompt") == prompt
+    if is_kept and asks_for_enhancement(arguments):
+        arguments = {**arguments, "enhanced_prompt": written}
+    return arguments
 
 
 def remaining(phases: Sequence[Phase], journal: Journal) -> list[Phase]:

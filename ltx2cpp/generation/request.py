@@ -118,6 +118,11 @@ def frames_asked(arguments: GenerationArguments) -> int | None:
     return asked
 
 
+def asks_for_enhancement(arguments: GenerationArguments) -> bool:
+    """Return whether a prompt is still to be written out."""
+    return bool(arguments.get("enhance_prompt")) and arguments.get("enhanced_prompt") is None
+
+
 def check_names(call: str, arguments: Iterable[str], known: type) -> None:
     """Raise TypeError for a name that a TypedDict does not have, as Python does for arguments.
 

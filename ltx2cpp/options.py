@@ -15,7 +15,7 @@ from ltx2cpp.paths import as_path
 
 SchedulerTokens = Literal["constant", "clip"]
 Scheduler = Literal["auto", "ltx2", "linear_quadratic", "flow_shift"]
-WeightType = Literal["file", "f32", "f16", "bf16", "q8_0", "q6_k", "q5_k", "q4_k"]
+WeightType = Literal["file", "f32", "f16", "bf16", "q8_0", "q6_k", "q5_k", "q4_k", "int8_convrot"]
 
 # How weights are kept out of memory: "auto" is settled per generation.
 OffloadChoice = Literal["auto", "none", "phase", "stream", "disk"]

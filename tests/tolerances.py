@@ -37,6 +37,14 @@ LINEAR_BF16 = 4e-3
 # blocks of 256 (the others), on values of a normal distribution.
 LINEAR_STOCK_8_BIT = 1.2e-2
 
+# Integers and their sums are exact; a value halfway between two integers may be rounded to another
+# one than in float64.
+INT8_LINEAR = 1e-4
+
+# Both sides rounded to 8 bits by the largest value of their rotated row: 1.2e-2 to 1.5e-2 for any
+# data (spec of the format, and measured here).
+INT8_ROUNDING = 2e-2
+
 # Weights of keys are rounded to BF16 before they meet the values, and the result is rounded.
 ATTENTION_BF16 = 5e-3
 
@@ -75,6 +83,9 @@ TRANSFORMER_BF16 = 2e-2
 # Packed weights are held in BF16 (measured 1e-3 to 3e-3), or multiplied by activations in 8 bits
 # with one scale for 32 (3e-3 to 1e-2) or 256 values (8e-3 to 2e-2).
 TRANSFORMER_STORED_TYPES = 3e-2
+
+# Weights and activations in 8 bits with one scale for a rotated row: measured 6e-3 to 1.3e-2.
+TRANSFORMER_INT8 = 3e-2
 
 # --- text model, feature extractors and connector, CPU ---
 

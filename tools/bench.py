@@ -65,7 +65,8 @@ from ltx2cpp.networks.cost import (
 )
 
 _TEXT_ROWS = 1024
-_WEIGHTS = ("bf16", "q8_0", "q4_k_m")
+_ON_LOAD = "int8_convrot"
+_WEIGHTS = ("bf16", "q8_0", "q4_k_m", _ON_LOAD)
 # Both engines' threads spin for a while after a call and would slow the other's first products.
 _PAUSE_S = 0.2
 _LATENTS_PER_SECOND = 25
@@ -103,8 +104,17 @@ class OurCall:
         return self.run()
 
 
-def our_transformer(path: Path, video: Modality, audio: Modality, threads: int) -> Call:
-    pipe = LTX2Pipeline(ModelFiles(transformer=path), device="cpu", threads=threads)
+def our_transformer(
+    path: Path, weights: str, video: Modality, audio: Modality, threads: int
+) -> Call:
+    """Call the transformer with weights of a type; one that no file has is made on load."""
+    on_load = weights == _ON_LOAD
+    pipe = LTX2Pipeline(
+        ModelFiles(transformer=path if on_load else converted(path, weights)),
+        device="cpu",
+        threads=threads,
+        weight_type=weights if on_load else "file",
+    )
 
     def run() -> Arrays:
         velocity = pipe.velocity(video, audio)
@@ -170,7 +180,7 @@ def transformer(options: argparse.Namespace) -> Benchmark:
     }
     for weights in options.weights:
         sides[f"ltx2cpp {weights}"] = partial(
-            our_transformer, converted(path, weights), video, audio, options.threads
+            our_transformer, path, weights, video, audio, options.threads
         )
     shape = (config, len(video.latent), len(audio.latent), _TEXT_ROWS)
     return Benchmark(transformer_flop(*shape), sides, transformer_attention_flop(*shape))

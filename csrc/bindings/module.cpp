@@ -19,6 +19,7 @@ PYBIND11_MODULE(_core, module) {
     register_testing_slots(module);
     register_testing_video(module);
     register_testing_gemm(module);
+    register_testing_int8(module);
     register_testing_weights(module);
 #endif
 }

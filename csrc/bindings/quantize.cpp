@@ -1,6 +1,7 @@
 #include "base/parallel.h"
 #include "bindings/arrays.h"
 #include "bindings/register.h"
+#include "kernels/rotation.h"
 #include "weights/pack.h"
 #include "weights/values.h"
 

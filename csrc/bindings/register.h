@@ -21,6 +21,7 @@ void register_testing_kernels(pybind11::module_ & module);
 void register_testing_slots(pybind11::module_ & module);
 void register_testing_video(pybind11::module_ & module);
 void register_testing_gemm(pybind11::module_ & module);
+void register_testing_int8(pybind11::module_ & module);
 void register_testing_weights(pybind11::module_ & module);
 #endif
 

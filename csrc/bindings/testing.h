@@ -24,7 +24,9 @@ public:
     // The array as a graph input, its axes reversed; at most four.
     template <typename T, int flags>
     ggml_tensor * input(Graph & graph, const std::string & name, const pybind11::array_t<T, flags> & array) {
-        static_assert(std::is_same_v<T, float> || std::is_same_v<T, int32_t>);
+        constexpr bool kIsInt8 = std::is_same_v<T, int8_t>;
+        static_assert(std::is_same_v<T, float> || std::is_same_v<T, int32_t> || kIsInt8);
+        constexpr ggml_type kType = std::is_same_v<T, float> ? GGML_TYPE_F32 : kIsInt8 ? GGML_TYPE_I8 : GGML_TYPE_I32;
         if (array.ndim() > GGML_MAX_DIMS) {
             throw ShapeError("input '", name, "' has more than four axes");
         }
@@ -34,7 +36,7 @@ public:
         }
         const auto * bytes = reinterpret_cast<const std::byte *>(array.data());
         feeds_[name].assign(bytes, bytes + array.nbytes());
-        return graph.input(name, std::is_same_v<T, float> ? GGML_TYPE_F32 : GGML_TYPE_I32, ne);
+        return graph.input(name, kType, ne);
     }
 
     // The same, rounded to the type.

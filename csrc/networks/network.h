@@ -178,6 +178,7 @@ private:
                 device.is_cpu(),
                 device.fast_half_type(),
                 device.wide_type(),
+                device.runs_int8_products(),
                 device.runs_direct_conv(),
                 [&device](ggml_type type, int64_t columns) { return device.multiplies(type, columns); },
                 [&device](ggml_type type, int64_t columns) { return device.looks_up(type, columns); },

@@ -71,6 +71,9 @@ public:
     // Whether convolution kernels are used in the order of the file (ops/conv3d).
     bool runs_direct_conv() const { return runs_direct_conv_; }
 
+    // Whether rotated rows of 8 bits are multiplied as integers (ops/int8_linear).
+    bool runs_int8_products() const { return is_cpu_ && runs_custom_ops_ && !exchange_kernel_; }
+
     // Whether nodes with our own CPU function can run: always on a CPU, elsewhere where the backend offers a hook for
     // them (third_party/ggml/patch_ggml.py).
     bool runs_custom_ops() const { return runs_custom_ops_; }

@@ -16,9 +16,4 @@ void decode_values(const TensorSource & source, int64_t first, std::span<float> 
 void apply_scales(const BlockScales & scales, std::span<const std::byte> stored, int64_t first, int64_t width,
                   std::span<float> values);
 
-// Rotates whole groups of `group` values, a power of four, by the Kronecker power of
-//     1/2 [1 1 1 -1; 1 1 -1 1; 1 -1 1 1; -1 1 1 1],
-// which is its own inverse. Source: ConvRot (arXiv 2512.03673).
-void rotate_groups(int64_t group, std::span<float> values);
-
 }  // namespace ltx

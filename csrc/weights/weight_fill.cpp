@@ -36,6 +36,8 @@ void WeightStore::fill(const Claim & claim, int threads) const {
         fill_kernel(claim, threads, encoded);
     } else if (by_taps) {
         fill_taps(claim, threads, encoded);
+    } else if (tensor->type == GGML_TYPE_I8) {
+        fill_integers(claim, threads, encoded);
     } else {
         fill_rows(claim, threads, encoded);
     }

@@ -11,7 +11,7 @@ namespace ltx {
 enum class WeightKind {
     Matrix,  // left operand of products: the target type, else as stored; bfloat16 where that is fp8, f64, no type
              // that the device multiplies, quantised with a scale beside it, or one that takes no changed values
-             // (can_encode)
+             // (can_encode). I8 is such a type unless its rows are rotated and the caller takes them so.
     Rows,    // the same for a matrix whose rows are looked up
     Vector,  // norms, biases, modulation tables: always F32
     // Convolution kernels (out, in, k...): F32 when stored or asked for so, else 16 bits. Repacked into one matrix per
@@ -52,6 +52,7 @@ struct LoadTarget {
     bool zero_copy;       // weights may be used where the file is mapped
     ggml_type half_type;  // the 16-bit type for convolution kernels with a bounded input
     ggml_type wide_type;  // the one for others: activations are rounded to it, and may pass what F16 holds
+    bool int8_products;   // rotated rows are multiplied as integers (ops/int8_linear)
     bool direct_conv;     // BF16 convolution kernels are used in the order of the file
     // Whether the device multiplies a matrix of this type and this many columns, or looks up rows of it.
     std::function<bool(ggml_type, int64_t)> multiplies;

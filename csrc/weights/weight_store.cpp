@@ -57,6 +57,10 @@ std::optional<LowRank> Scope::low_rank(std::string_view name) const {
     return used_ ? store_->claim_low_rank(prefix_ + std::string(name)) : std::nullopt;
 }
 
+std::optional<RotatedRows> Scope::rotated_rows(std::string_view name) const {
+    return used_ ? store_->claim_rotated_rows(prefix_ + std::string(name)) : std::nullopt;
+}
+
 bool Scope::has(std::string_view name) const {
     return store_->table_.tensors().contains(prefix_ + std::string(name));
 }
@@ -81,7 +85,7 @@ const Shape & Scope::shape_of(std::string_view name) const {
 }
 
 WeightStore::WeightStore(std::string owner, TensorTable table) : owner_(std::move(owner)), table_(std::move(table)) {
-    const size_t count = table_.tensors().size() + 2 * table_.low_ranks().size() + kMaxProblems + 1;
+    const size_t count = 2 * table_.tensors().size() + 2 * table_.low_ranks().size() + kMaxProblems + 1;
     ctx_ = Context(ggml_tensor_overhead() * count);
     aside_ctx_ = Context(ggml_tensor_overhead() * count);
 }
@@ -141,6 +145,9 @@ void WeightStore::check_claims() const {
 
 ggml_type WeightStore::matrix_type(const Claim & claim, const LoadTarget & target) {
     const TensorSource & source = *claim.source;
+    if (claim.rotated && target.int8_products) {
+        return GGML_TYPE_I8;
+    }
     const ggml_type type = ggml_type_of(source.target.value_or(source.dtype)).value_or(GGML_TYPE_BF16);
     if (type == GGML_TYPE_F16 && !target.zero_copy) {
         // Products of F16 weights add up in F16 on GPUs.

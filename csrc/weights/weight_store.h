@@ -15,6 +15,7 @@
 #include "ggml-cpp.h"
 #include "graph/context.h"
 #include "io/tensor_table.h"
+#include "kernels/rotation.h"
 #include "weights/adapter.h"
 #include "weights/low_rank.h"
 #include "weights/weight_kind.h"
@@ -49,6 +50,10 @@ public:
     // What LoRAs add to a matrix claimed before, for a caller that computes it beside the matrix. Nothing where there
     // is none; additions that nobody takes this way, or that the table's mode says to merge, are added at load.
     std::optional<LowRank> low_rank(std::string_view name) const;
+
+    // What a matrix claimed before becomes 8-bit integers by, for a caller that multiplies those. Nothing where that
+    // was not asked for or its rows cannot be rotated. Whether the matrix is held so, its type tells.
+    std::optional<RotatedRows> rotated_rows(std::string_view name) const;
 
     bool has(std::string_view name) const;
 
@@ -115,6 +120,7 @@ private:
         bool is_part = false;                                   // of a stack, which holds its memory
         const std::vector<LowRankSource> * merged = nullptr;    // low-rank additions to make at load, or null
         const std::vector<AdapterSource> * adapters = nullptr;  // other adapters, or null
+        std::optional<RotatedRows> rotated = std::nullopt;
 
         // The stored bytes are what the tensor is to hold, but for the order of a Conv or Grouped one.
         bool keeps_values(ggml_type type) const;
@@ -133,6 +139,7 @@ private:
     ggml_tensor * claim_stacked(const std::vector<std::string> & names, const Shape & shape, WeightKind kind,
                                 bool used);
     std::optional<LowRank> claim_low_rank(const std::string & name);
+    std::optional<RotatedRows> claim_rotated_rows(const std::string & name);
     void settle_merged();
     void lay_out(const LoadTarget & target);
     void lay_out_stacks();
@@ -146,6 +153,7 @@ private:
     void fill_taps(const Claim & claim, int threads, std::byte * encoded) const;
     void fill_kernel(const Claim & claim, int threads, std::byte * encoded) const;
     void fill_rows(const Claim & claim, int threads, std::byte * encoded) const;
+    void fill_integers(const Claim & claim, int threads, std::byte * encoded) const;
 
     std::string owner_;
     TensorTable table_;

@@ -38,7 +38,7 @@ from ltx2cpp.model.folders import models_in_folder
 from ltx2cpp.model.llama_cpp import gguf_name
 from ltx2cpp.model.names import Group
 from ltx2cpp.model.overwriting import files_of_model, is_among
-from ltx2cpp.model.quantization import Recipe, parse_recipe, target_dtype
+from ltx2cpp.model.quantization import Recipe, parse_file_recipe, target_dtype
 from ltx2cpp.model.source import Source
 from ltx2cpp.paths import is_folder
 
@@ -183,14 +183,15 @@ def convert(
     Raises:
         ArgumentError: unknown type, wrong ending, or the destination is part of the source.
         CheckpointError: the source is malformed, no model, or holds values that are not finite.
-        UnsupportedError: a LoRA, an unknown packing, or values beyond the range of f16.
+        UnsupportedError: a LoRA, an unknown packing, a type that no GGUF file has, or values beyond
+            the range of f16.
         OutputError: the destination cannot be written, or the disk is too small.
 
     Example:
         >>> convert("ltx-2.3-22b-distilled.safetensors", "ltx-2.3-22b-distilled-q8_0.gguf", "q8_0")
     """
     started_s = time.perf_counter()
-    recipe = parse_recipe(type)
+    recipe = parse_file_recipe(type)
     if Path(destination).suffix.lower() != SUFFIX:
         raise ArgumentError(f"{destination}: expected a name that ends in {SUFFIX}")
     if threads is not None and not 1 <= threads <= _MAX_THREADS:

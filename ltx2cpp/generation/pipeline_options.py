@@ -20,7 +20,8 @@ class PipelineOptions(TypedDict, total=False):
     Attributes:
         device: "cpu", "cuda", "cuda:1" or "auto" (default).
         weight_type: "file" (default) computes with the weights as stored; "f32", "f16", "bf16",
-            "q8_0", "q6_k", "q5_k" or "q4_k" converts them on load.
+            "q8_0", "q6_k", "q5_k" or "q4_k" converts them on load; "int8_convrot" too, and
+            multiplies the large matrices as 8-bit integers on the CPU.
         threads: threads of the CPU; None takes the cores that this process may use, no more
             than its container's quota fills.
         observer: receives phases, steps and progress.

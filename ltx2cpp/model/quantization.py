@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from enum import Enum
 
 from ltx2cpp.checkpoint.tensors import DType
-from ltx2cpp.errors import ArgumentError
+from ltx2cpp.errors import ArgumentError, UnsupportedError
 from ltx2cpp.options import spell_type
 
 
@@ -26,6 +26,7 @@ class Recipe(str, Enum):
     Q6_K = "q6_k"
     Q5_K_M = "q5_k_m"
     Q4_K_M = "q4_k_m"
+    INT8_CONVROT = "int8_convrot"
 
     @property
     def is_quantized(self) -> bool:
@@ -123,7 +124,17 @@ _QUANTIZED: dict[Recipe, dict[WeightClass, DType]] = {
         WeightClass.EMBEDDING: DType.Q6_K,
         WeightClass.PROJECTION: DType.Q8_0,
     },
+    Recipe.INT8_CONVROT: {
+        WeightClass.LINEAR: DType.I8,
+        WeightClass.SENSITIVE: DType.I8,
+        WeightClass.EMBEDDING: DType.Q8_0,
+        WeightClass.PROJECTION: DType.Q8_0,
+    },
 }
+
+# Columns of a row that are rotated together, and the fewest that are: short rows lose too much.
+_ROTATION_GROUP = 256
+_MIN_ROTATED_COLUMNS = 1024
 
 _ALIASES = {"q5_k": Recipe.Q5_K_M, "q4_k": Recipe.Q4_K_M}
 
@@ -150,6 +161,22 @@ def parse_recipe(text: str | Recipe) -> Recipe:
         ) from error
 
 
+def parse_file_recipe(text: str | Recipe) -> Recipe:
+    """Return the recipe of a file to write; see `parse_recipe`.
+
+    Raises:
+        ArgumentError: unknown.
+        UnsupportedError: GGUF files have no such type.
+    """
+    recipe = parse_recipe(text)
+    if recipe is Recipe.INT8_CONVROT:
+        raise UnsupportedError(
+            f"type: {recipe} is a type that weights are loaded as (--weight-type, weight_type=), "
+            "and GGUF files have none such; take q8_0, which is as large"
+        )
+    return recipe
+
+
 def weight_class(name: str, shape: Sequence[int]) -> WeightClass:
     """Return the class of a weight.
 
@@ -172,7 +199,8 @@ def target_dtype(
 ) -> DType | None:
     """Return the type that a weight is converted to.
 
-    A type whose blocks do not divide the rows gives way to q8_0, and that to the 16-bit type.
+    A type whose blocks do not divide the rows gives way to q8_0, and that to the 16-bit type; rows
+    that are not rotated (int8_convrot) stay in 16 bits.
     The 16-bit type of quantised recipes is bf16, which loses no range, unless the file has f16.
 
     Args:
@@ -198,6 +226,10 @@ def target_dtype(
     if not recipe.is_quantized or len(shape) != 2:
         return half
     target = _QUANTIZED[recipe].get(kind, half)
+    if target is DType.I8:
+        columns = shape[-1]
+        rotates = columns >= _MIN_ROTATED_COLUMNS and columns % _ROTATION_GROUP == 0
+        return DType.I8 if rotates else half
     for candidate in (target, DType.Q8_0):
         if target.is_quantized and shape[-1] % candidate.block_elements == 0:
             return candidate

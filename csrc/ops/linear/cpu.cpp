@@ -1,11 +1,10 @@
 #include <algorithm>
-#include <limits>
 
 #include "base/stopping.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm/scratch.h"
-#include "kernels/simd_math.h"
 #include "ops/linear/decode.h"
+#include "ops/linear/finish.h"
 #include "ops/linear/linear.h"
 
 namespace ltx {
@@ -14,33 +13,12 @@ namespace {
 
 // A panel of columns of the weight stays in the second-level cache while all rows of x pass by: 256 columns times 2048
 // of the depth. More columns read x less often, more depth stores fewer partial sums.
-constexpr int64_t kPanelCols = 256;
+constexpr int64_t kPanelCols = kFinishedColumns;
 constexpr int64_t kPanelDepth = kPackedBytes / 2 / kPanelCols;
 // Rows whose partial sums are kept; then the panel is packed anew.
 constexpr int64_t kMaxRows = 2048;
 // Columns and depth that are decoded at a time, in the first-level cache.
 constexpr int64_t kDecodedDepth = 256;
-
-LTX_TARGET_CLONES
-void finish_row(const float * __restrict sums, const float * __restrict bias, const float * __restrict residual,
-                const float * __restrict gate, float * __restrict out, int64_t count) {
-    for (int64_t i = 0; i < count; ++i) {
-        const float y = bias ? sums[i] + bias[i] : sums[i];
-        const float gated = gate ? y * gate[i] : y;
-        out[i] = residual ? residual[i] + gated : gated;
-    }
-}
-
-// 0.5 (1 + tanh(u)) = 1 / (1 + exp(-2 u)), as in bias_gelu.
-LTX_TARGET_CLONES
-void gelu_row(const float * __restrict sums, const float * __restrict bias, float * __restrict out, int64_t count) {
-    constexpr float kMinusTwoSqrt2OverPi = -1.5957691216057308f;
-    constexpr float kCubic = 0.044715f;
-    for (int64_t i = 0; i < count; ++i) {
-        const float y = bias ? sums[i] + bias[i] : sums[i];
-        out[i] = y / (1.0f + vector_exp(kMinusTwoSqrt2OverPi * (y + kCubic * (y * y * y))));
-    }
-}
 
 struct Range {
     int64_t begin;
@@ -70,25 +48,6 @@ void pack(const GemmKernel & kernel, const ggml_tensor * weight, Range cols, Ran
     }
 }
 
-void finish(const LinearSources & in, ggml_tensor * node, int64_t row, Range cols, const float * sums) {
-    const float * bias = in.bias ? row_of(in.bias, 0) + cols.begin : nullptr;
-    const float * gate = in.gate ? table_row(in.gate, in.gate_rows, row) : nullptr;
-    float rounded_later[kPanelCols];
-    const bool rounded = node->type == GGML_TYPE_BF16;
-    float * out = rounded ? rounded_later : row_of(node, row) + cols.begin;
-    if (in.gate && !gate) {
-        std::fill_n(out, cols.size(), std::numeric_limits<float>::quiet_NaN());
-    } else if (constants_of<LinearConstants>(node).gelu) {
-        gelu_row(sums, bias, out, cols.size());
-    } else {
-        finish_row(sums, bias, in.residual ? row_of(in.residual, row) + cols.begin : nullptr,
-                   gate ? gate + cols.begin : nullptr, out, cols.size());
-    }
-    if (rounded) {
-        to_bf16(rounded_later, bf16_row_of(node, row) + cols.begin, cols.size());
-    }
-}
-
 // Rows times one panel of at most kPanelCols columns.
 void multiply_panel(const GemmKernel & kernel, const LinearSources & in, ggml_tensor * node, Range rows, Range cols) {
     GemmScratch & scratch = GemmScratch::of_thread();
@@ -109,7 +68,7 @@ void multiply_panel(const GemmKernel & kernel, const LinearSources & in, ggml_te
             kernel.multiply({{&segment, 1}, stride, count, packed, cols.size(), block, width, /*add=*/k > 0});
             if (part.end == depth) {
                 for (int64_t r = 0; r < count; ++r) {
-                    finish(in, node, row + r, cols, block + r * width);
+                    finish_columns(in, node, row + r, cols.begin, cols.size(), block + r * width);
                 }
             }
         }

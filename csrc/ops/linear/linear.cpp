@@ -57,7 +57,7 @@ ggml_tensor * apply_epilogue(Graph & graph, ggml_tensor * y, const LinearEpilogu
 }
 
 ggml_type activation_type(const ggml_tensor * weight) {
-    return is_decoded(weight->type) ? GGML_TYPE_BF16 : GGML_TYPE_F32;
+    return is_decoded(weight->type) || weight->type == GGML_TYPE_I8 ? GGML_TYPE_BF16 : GGML_TYPE_F32;
 }
 
 bool rounds_for(const Graph & graph, const ggml_tensor * weight, int64_t tokens) {
@@ -72,30 +72,33 @@ ggml_tensor * round_rows(Graph & graph, ggml_tensor * x) {
     return first_columns(graph, rounded, x->ne[0]);
 }
 
+void expect_epilogue(std::string_view op, const LinearEpilogue & epilogue, int64_t out, int64_t tokens) {
+    if (epilogue.bias) {
+        expect_rows(op, "bias", epilogue.bias, GGML_TYPE_F32, {out, 1, 1, 1});
+    }
+    if (epilogue.residual) {
+        expect_rows(op, "residual", epilogue.residual, GGML_TYPE_F32, {out, tokens, 1, 1});
+    }
+    if (epilogue.gate) {
+        expect_row_table(op, "gate", epilogue.gate, epilogue.gate_rows, out, tokens);
+    }
+}
+
 ggml_tensor * linear(Graph & graph, ggml_tensor * weight, ggml_tensor * x, const LinearEpilogue & epilogue) {
     const int64_t out = weight->ne[1];
     const int64_t tokens = x->ne[1];
     expect_rows("linear", "x", x, x->type == GGML_TYPE_BF16 ? GGML_TYPE_BF16 : GGML_TYPE_F32,
                 {weight->ne[0], tokens, 1, 1});
-    if (epilogue.bias) {
-        expect_rows("linear", "bias", epilogue.bias, GGML_TYPE_F32, {out, 1, 1, 1});
-    }
-    if (epilogue.residual) {
-        expect_rows("linear", "residual", epilogue.residual, GGML_TYPE_F32, {out, tokens, 1, 1});
-    }
-    if (epilogue.gate) {
-        expect_row_table("linear", "gate", epilogue.gate, epilogue.gate_rows, out, tokens);
-    }
+    expect_epilogue("linear", epilogue, out, tokens);
     if (!rounds_for(graph, weight, tokens)) {
         return linear_composed(graph, weight, x, epilogue);
     }
     x = round_for_products(graph, x, weight);
-    const LinearConstants constants{epilogue.gelu, epilogue.bias != nullptr, epilogue.residual != nullptr,
-                                    epilogue.gate != nullptr, epilogue.gate_rows != nullptr};
     const bool rounded = epilogue.for_products;
-    ggml_tensor * y = custom_node_with(
-        graph, rounded ? GGML_TYPE_BF16 : GGML_TYPE_F32, {rounded ? rounded_row_stride(graph, out) : out, tokens, 1, 1},
-        {weight, x, epilogue.bias, epilogue.residual, epilogue.gate, epilogue.gate_rows}, &linear_cpu, constants);
+    ggml_tensor * y = custom_node_with(graph, rounded ? GGML_TYPE_BF16 : GGML_TYPE_F32,
+                                       {rounded ? rounded_row_stride(graph, out) : out, tokens, 1, 1},
+                                       {weight, x, epilogue.bias, epilogue.residual, epilogue.gate, epilogue.gate_rows},
+                                       &linear_cpu, linear_constants(epilogue));
     return first_columns(graph, y, out);
 }
 

@@ -51,7 +51,17 @@ struct LinearConstants {
     int32_t has_rows;
 };
 
-// The sources of a node by name; of those after x, null ones are not there.
+// What stands in the constants of a node.
+inline LinearConstants linear_constants(const LinearEpilogue & epilogue) {
+    return {epilogue.gelu, epilogue.bias != nullptr, epilogue.residual != nullptr, epilogue.gate != nullptr,
+            epilogue.gate_rows != nullptr};
+}
+
+// Throws ShapeError for parts of an epilogue that do not fit a product of `out` rows and `tokens` columns. `op` is for
+// messages.
+void expect_epilogue(std::string_view op, const LinearEpilogue & epilogue, int64_t out, int64_t tokens);
+
+// The sources of a node by name; of the optional ones, null ones are not there.
 struct LinearSources {
     const ggml_tensor * weight;
     const ggml_tensor * x;
@@ -61,9 +71,10 @@ struct LinearSources {
     const ggml_tensor * gate_rows;
 };
 
-inline LinearSources linear_sources(const ggml_tensor * node) {
+// `first_optional`: how many sources there are always.
+inline LinearSources linear_sources(const ggml_tensor * node, int first_optional = 2) {
     const auto constants = constants_of<LinearConstants>(node);
-    OptionalSources optional(node, 2);
+    OptionalSources optional(node, first_optional);
     return {.weight = node->src[0],
             .x = node->src[1],
             .bias = optional.take(constants.has_bias),

@@ -1,0 +1,22 @@
+#include "ops/int8_linear/int8_linear.h"
+
+namespace ltx {
+
+ggml_tensor * int8_linear(Graph & graph, ggml_tensor * weight, const RotatedRows & rotated, ggml_tensor * x,
+                          const LinearEpilogue & epilogue) {
+    const int64_t in = weight->ne[0];
+    const int64_t out = weight->ne[1];
+    const int64_t tokens = x->ne[1];
+    expect_rows("int8_linear", "weight", weight, GGML_TYPE_I8, {in, out, 1, 1});
+    expect_rows("int8_linear", "scales", rotated.scales, GGML_TYPE_F32, {out, 1, 1, 1});
+    expect_rows("int8_linear", "x", x, x->type == GGML_TYPE_BF16 ? GGML_TYPE_BF16 : GGML_TYPE_F32, {in, tokens, 1, 1});
+    expect_epilogue("int8_linear", epilogue, out, tokens);
+    ggml_tensor * rows = custom_node_with(graph, GGML_TYPE_I8, {in + kInt8Tail, tokens, 1, 1}, {x}, &int8_rows_cpu,
+                                          Int8RowsConstants{rotated.group});
+    return custom_node_with(
+        graph, GGML_TYPE_F32, {out, tokens, 1, 1},
+        {weight, rows, rotated.scales, epilogue.bias, epilogue.residual, epilogue.gate, epilogue.gate_rows},
+        &int8_linear_cpu, linear_constants(epilogue));
+}
+
+}  // namespace ltx

@@ -1,0 +1,147 @@
+"""Weights held and multiplied as rotated 8-bit integers (weight type int8_convrot)."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tolerances
+from helpers.stored_types import Floats
+from helpers.transformer_cases import random_weights, write_weights
+from safetensors.numpy import save_file
+from test_stored_types import CONFIG, check, component, expected, velocities, write
+
+from ltx2cpp import _core
+from ltx2cpp.checkpoint import DType, LowRankPair, open_checkpoint
+from ltx2cpp.convert import convert
+from ltx2cpp.errors import CheckpointError, UnsupportedError
+from ltx2cpp.model import quantization
+from ltx2cpp.model.components import Component
+from ltx2cpp.networks.backend import Backend
+
+_NAME = "transformer_blocks.0.ff.net.2.weight"
+
+testing: Any = getattr(_core, "_testing", None)
+
+
+@pytest.fixture(scope="module")
+def weights() -> dict[str, Floats]:
+    return random_weights(CONFIG, seed=1)
+
+
+@pytest.fixture(autouse=True)
+def _short_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quantization, "_MIN_ROTATED_COLUMNS", 256)
+
+
+@pytest.mark.parametrize("kind", ["f32", "gguf q4_k", "int8 rotated", "int8 rows"])
+def test_velocity_is_near_that_of_the_values(
+    kind: str, weights: dict[str, Floats], tmp_path: Path
+) -> None:
+    path, values = stored(tmp_path, kind, weights)
+    part = component(path)
+    got = velocities(part, "int8_convrot")
+    check(kind, got, expected(tmp_path, values), tolerances.TRANSFORMER_INT8)
+    # Not the products of another type.
+    others = [velocities(part, other)["video"] for other in ("file", "bf16", "q8_0")]
+    assert not any(np.array_equal(got["video"], other) for other in others)
+
+
+def test_integers_of_a_file_are_kept(weights: dict[str, Floats], tmp_path: Path) -> None:
+    path, values = stored(tmp_path, "int8 rotated", weights)
+    kept = velocities(component(path), "int8_convrot")
+    # Rounded anew from the values, each by its largest one, the same integers come out.
+    plain, _ = stored(tmp_path, "f32", values)
+    anew = velocities(component(plain), "int8_convrot")
+    check("anew", anew, kept, tolerances.TRANSFORMER_INT8)
+
+
+@pytest.mark.parametrize("mode", ["auto", "merge", "runtime"])
+def test_loras_change_them(mode: str, weights: dict[str, Floats], tmp_path: Path) -> None:
+    path, values = stored(tmp_path, "int8 rotated", weights)
+    part = component(path)
+    delta = add_pair(part, tmp_path)
+    values[_NAME] = values[_NAME] + delta
+    got = velocities(part, "int8_convrot", lora_mode=mode)
+    check(mode, got, expected(tmp_path, values), tolerances.TRANSFORMER_INT8)
+
+
+def test_they_take_a_byte_a_value(weights: dict[str, Floats], tmp_path: Path) -> None:
+    part = component(stored(tmp_path, "f32", weights)[0])
+
+    def own_bytes(weight_type: str) -> int:
+        backend = Backend("cpu", weight_type, 1, observer=None)  # type: ignore[arg-type]
+        network = backend.claim(_core.Transformer, part)
+        shape = _core.StreamShape(8, 4)
+        return network.measure(shape, shape)["own_weight_bytes"]
+
+    matrices = sum(
+        values.size
+        for name, values in weights.items()
+        if quantization.target_dtype(name, values.shape, DType.F32, "int8_convrot") is DType.I8
+    )
+    saved = own_bytes("bf16") - own_bytes("int8_convrot")
+    assert saved == pytest.approx(matrices, rel=0.03)
+
+
+def test_devices_without_such_products_hold_bfloat16(
+    weights: dict[str, Floats], tmp_path: Path
+) -> None:
+    path, values = stored(tmp_path, "int8 rotated", weights)
+    device = testing.open_device("cpu", 1, custom_ops=False)
+    got = velocities(component(path), "int8_convrot", device=device)
+    check("bf16", got, expected(tmp_path, values), tolerances.TRANSFORMER_BF16)
+
+
+def test_values_that_are_not_finite_are_refused(weights: dict[str, Floats], tmp_path: Path) -> None:
+    damaged = dict(weights)
+    damaged[_NAME] = weights[_NAME].copy()
+    damaged[_NAME][3, 5] = np.nan
+    path, _ = stored(tmp_path, "f32", damaged)
+    with pytest.raises(CheckpointError, match=rf"'{_NAME}' holds values that are not finite"):
+        velocities(component(path), "int8_convrot")
+
+
+def test_short_rows_and_other_weights_keep_16_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+
+    def chosen(name: str, *shape: int) -> DType | None:
+        return quantization.target_dtype(name, shape, DType.BF16, "int8_convrot")
+
+    block = "transformer_blocks.0."
+    assert chosen(f"{block}attn1.to_q.weight", 4096, 4096) is DType.I8
+    assert chosen(f"{block}attn1.to_q.weight", 4096, 768) is DType.BF16
+    assert chosen(f"{block}attn1.to_q.weight", 4096, 1100) is DType.BF16
+    assert chosen("proj_out.weight", 128, 4096) is DType.BF16
+    assert chosen("model.embed_tokens.weight", 262208, 3840) is DType.Q8_0
+
+
+def test_no_file_is_written_in_it(weights: dict[str, Floats], tmp_path: Path) -> None:
+    path, _ = stored(tmp_path, "f32", weights)
+    with pytest.raises(UnsupportedError, match=r"int8_convrot .* weight_type"):
+        convert(path, tmp_path / "out.gguf", "int8_convrot")
+    assert not (tmp_path / "out.gguf").exists()
+
+
+def stored(folder: Path, kind: str, weights: dict[str, Floats]) -> tuple[Path, dict[str, Floats]]:
+    if kind == "f32":
+        return write_weights(folder / "plain.safetensors", weights), dict(weights)
+    return write(folder, kind, weights)
+
+
+def add_pair(part: Component, folder: Path) -> Floats:
+    """Give the component a LoRA and return what it adds to the weight."""
+    rng = np.random.default_rng(3)
+    rows, columns = part.tensors[_NAME].info.shape
+    factors = {
+        "down": rng.standard_normal((4, columns), dtype=np.float32) / 8,
+        "up": rng.standard_normal((rows, 4), dtype=np.float32),
+    }
+    save_file(factors, folder / "lora.safetensors")
+    files = open_checkpoint(folder / "lora.safetensors").tensors
+    pair = LowRankPair(files["down"], files["up"], 0.5)
+    part.tensors[_NAME] = dataclasses.replace(part.tensors[_NAME], low_rank=(pair,))
+    return np.float32(0.5) * (factors["up"] @ factors["down"])

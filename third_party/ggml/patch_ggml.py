@@ -7,7 +7,8 @@ build. Four edits are made:
   CPU backend such nodes run as they are). The function gets the backend context, the current stream, the device and
   the node, and answers whether it ran; a null context asks whether it would.
 - where the build leaves kernels out (``LTX2CPP_LEFT_OUT``, kernels/cuda/left_out.cu), the backend says so when it is
-  asked, and fuses no product into the kernels for single rows, which are left out.
+  asked, and fuses no product into the kernels for single rows and no sums or products of several operands, which are
+  left out.
 - a CPU thread that waits for the others at a barrier yields its core after about 50 us. Where another program shares
   the cores, the thread waited for may not be running at all, and spinning only keeps it from that.
 - loads of 4 and 8 bytes from blocks of 2-byte alignment (IQ3_XXS, Q1_0, IQ1_S) and from scales at multiples of 4
@@ -35,6 +36,7 @@ class Insertion:
 
 
 CUDA = "src/ggml-cuda/ggml-cuda.cu"
+BROADCAST = "src/ggml-cuda/binbcast.cu"
 CPU = "src/ggml-cpu/ggml-cpu.c"
 CPU_HEADER = "src/ggml-cpu/ggml-cpu-impl.h"
 TILED = "src/ggml-cpu/tiled/tiled.cpp"
@@ -97,6 +99,22 @@ bool ltx_has_stock_kernel(const struct ggml_tensor * node);
 """,
         after=True,
     ),
+    Insertion(
+        CUDA,
+        "        if (n_fuse > 1) {\n",
+        """#ifdef LTX2CPP_LEFT_OUT
+        n_fuse = 1;
+#endif
+""",
+        after=False,
+    ),
+    Insertion(
+        BROADCAST,
+        "template <float (*op)(const float, const float), int n_fuse>\n",
+        "#ifndef LTX2CPP_LEFT_OUT\n",
+        after=False,
+    ),
+    Insertion(BROADCAST, "void ggml_cuda_op_repeat_back(", "#endif\n", after=False),
     Insertion(
         CPU,
         "    while (atomic_load_explicit(&tp->n_barrier_passed, memory_order_relaxed) == n_passed) {\n",

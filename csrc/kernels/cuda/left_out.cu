@@ -6,6 +6,7 @@
 #include "ggml-cuda/arange.cuh"
 #include "ggml-cuda/argmax.cuh"
 #include "ggml-cuda/argsort.cuh"
+#include "ggml-cuda/binbcast.cuh"
 #include "ggml-cuda/col2im-1d.cuh"
 #include "ggml-cuda/conv-transpose-1d.cuh"
 #include "ggml-cuda/conv2d-dw.cuh"
@@ -35,7 +36,6 @@
 #include "ggml-cuda/pad_reflect_1d.cuh"
 #include "ggml-cuda/pool1d.cuh"
 #include "ggml-cuda/roll.cuh"
-#include "ggml-cuda/set-rows.cuh"
 #include "ggml-cuda/set.cuh"
 #include "ggml-cuda/solve_tri.cuh"
 #include "ggml-cuda/ssm-conv.cuh"
@@ -147,7 +147,6 @@ NODE_LEFT_OUT(ggml_cuda_op_roll)
 NODE_LEFT_OUT(ggml_cuda_op_rwkv_wkv6)
 NODE_LEFT_OUT(ggml_cuda_op_rwkv_wkv7)
 NODE_LEFT_OUT(ggml_cuda_op_set)
-NODE_LEFT_OUT(ggml_cuda_op_set_rows)
 NODE_LEFT_OUT(ggml_cuda_op_solve_tri)
 NODE_LEFT_OUT(ggml_cuda_op_ssm_scan)
 NODE_LEFT_OUT(ggml_cuda_op_sum)
@@ -163,6 +162,8 @@ LEFT_OUT(ggml_cuda_mul_mat_vec_f, const ggml_tensor *, const ggml_tensor *, cons
          const ggml_cuda_mm_fusion_args_host *)
 LEFT_OUT(ggml_cuda_mul_mat_vec_q, const ggml_tensor *, const ggml_tensor *, const ggml_tensor *, ggml_tensor *,
          const ggml_cuda_mm_fusion_args_host *)
+LEFT_OUT(ggml_cuda_op_fused_add, ggml_tensor *, int)
+LEFT_OUT(ggml_cuda_op_fused_mul, ggml_tensor *, int)
 LEFT_OUT(ggml_cuda_op_gated_delta_net_fused_cache, ggml_tensor *, ggml_cuda_gated_delta_net_fused_cache)
 LEFT_OUT(ggml_cuda_op_ssm_conv, ggml_tensor *, ggml_tensor *, ggml_tensor *)
 LEFT_OUT(ggml_cuda_op_topk_moe, const ggml_tensor *, ggml_tensor *, ggml_tensor *, const ggml_tensor *,

@@ -19,7 +19,7 @@ inline constexpr std::array kStockOps = {
     GGML_OP_CLAMP,      GGML_OP_UNARY,    GGML_OP_GLU,      GGML_OP_LEAKY_RELU, GGML_OP_MUL_MAT,    //
     GGML_OP_NORM,       GGML_OP_RMS_NORM, GGML_OP_SUM_ROWS,                                         //
     GGML_OP_GROUP_NORM, GGML_OP_SOFT_MAX, GGML_OP_ROPE,     GGML_OP_PAD,        GGML_OP_POOL_2D,    //
-    GGML_OP_UPSCALE,    GGML_OP_IM2COL,
+    GGML_OP_UPSCALE,    GGML_OP_IM2COL,   GGML_OP_SET_ROWS,
 };
 
 constexpr bool has_stock_kernel(ggml_op op) {

@@ -16,6 +16,8 @@ from starlette.routing import Route
 
 from ltx2cpp.generation.describe import package_version
 from ltx2cpp.server.failures import NEVER_RETRY, ApiError
+from ltx2cpp.server.feed import Feed
+from ltx2cpp.server.metrics import Numbers, Timed
 from ltx2cpp.server.openapi import describe_interface
 from ltx2cpp.server.page import page
 from ltx2cpp.server.routes import ENDPOINTS
@@ -24,7 +26,8 @@ from ltx2cpp.server.service import Service
 
 logger = logging.getLogger("ltx2cpp")
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+# The disk, what a user may take of it, what the system lets a file take.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def make_app(service: Service, port: int) -> Starlette:
@@ -41,9 +44,11 @@ def make_app(service: Service, port: int) -> Starlette:
         origins=options.allowed_origins,
         api_key=options.api_key,
     )
+    feed = Feed(service.store)
+    numbers = Numbers(service, feed)
     app = Starlette(
         routes=_routes(),
-        middleware=[guard],
+        middleware=[Middleware(Timed, numbers=numbers), guard],
         exception_handlers={
             ApiError: _refused,
             HTTPException: _no_route,
@@ -53,8 +58,7 @@ def make_app(service: Service, port: int) -> Starlette:
         },
     )
     app.state.service = service
-    # Open event streams.
-    app.state.readers = set()
+    app.state.feed, app.state.numbers = feed, numbers
     return app
 
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
-from typing import Any
 
-from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette import EventSourceResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
 from ltx2cpp.server.failures import ApiError, invalid
+from ltx2cpp.server.feed import Feed, Spelled, spell
 from ltx2cpp.server.service import Service
+from ltx2cpp.server.store import Event
 from ltx2cpp.server.videos import service_of
 
-_RETRY_MS = 2000
 _PING_S = 15
 _SEND_S = 60
 _MOST_READERS = 128
@@ -38,12 +37,12 @@ def _stream(request: Request, job_id: str | None) -> Response:
     service, last = service_of(request), request.headers.get("last-event-id")
     if last is not None and not (last.isascii() and last.isdecimal() and len(last) < 19):
         raise invalid("last-event-id", f"expected the id of an event, found {last!r:.40}")
-    readers = request.app.state.readers
-    if len(readers) >= _MOST_READERS:
+    feed: Feed = request.app.state.feed
+    if feed.readers >= _MOST_READERS:
         raise ApiError(429, f"{_MOST_READERS} readers listen already", "too_many_readers")
     after = None if last is None else int(last)
     return EventSourceResponse(
-        _events(service, readers, job_id, after),
+        _events(service, feed, job_id, after),
         ping=_PING_S,
         headers=_HEADERS,
         send_timeout=_SEND_S,
@@ -51,47 +50,39 @@ def _stream(request: Request, job_id: str | None) -> Response:
 
 
 async def _events(
-    service: Service, readers: set[object], job_id: str | None, after: int | None
-) -> AsyncIterator[ServerSentEvent]:
-    loop, news = asyncio.get_running_loop(), asyncio.Event()
-
-    def tell() -> None:
-        loop.call_soon_threadsafe(news.set)
-
-    stop_listening = service.store.listen(tell)
-    readers.add(news)
-    try:
+    service: Service, feed: Feed, job_id: str | None, after: int | None
+) -> AsyncIterator[bytes]:
+    with feed.followed():
         if after is None:
-            after = await run_in_threadpool(service.store.last_event)
+            after = service.store.last_event()
             if job_id is not None:
-                shown = await run_in_threadpool(_present, service, job_id)
-                yield _event("status", str(after), shown)
-                if _is_end("status", shown):
+                present = await run_in_threadpool(_present, service, job_id, after)
+                yield present.wire
+                if present.is_end:
                     return
         while True:
-            news.clear()
-            rows = await run_in_threadpool(service.store.events, after, job_id)
-            for row in rows:
-                after = row["seq"]
-                data = json.loads(row["data"])
-                yield _event(row["kind"], str(after), data)
-                if job_id is not None and _is_end(row["kind"], data):
-                    return
-            if not rows:
+            news, start = feed.news(), feed.start
+            events = feed.since(after)
+            if events is None:
+                rows = await run_in_threadpool(service.store.events, after, job_id)
+                events = [spell(row) for row in rows]
+                after = events[-1].seq if events else start
+            elif events:
+                after = events[-1].seq
+            else:
                 await news.wait()
-    finally:
-        readers.discard(news)
-        stop_listening()
+                continue
+            chunk = b""
+            for event in events:
+                if job_id in (None, event.job):
+                    chunk += event.wire
+                    if job_id is not None and event.is_end:
+                        yield chunk
+                        return
+            if chunk:
+                yield chunk
 
 
-def _present(service: Service, job_id: str) -> dict[str, Any]:
-    return service.shown(service.job(job_id))
-
-
-def _event(kind: str, number: str, data: dict[str, Any]) -> ServerSentEvent:
-    return ServerSentEvent(json.dumps(data), event=kind, id=number, retry=_RETRY_MS)
-
-
-def _is_end(kind: str, data: dict[str, Any]) -> bool:
-    """Whether nothing more will be heard of a job."""
-    return kind == "deleted" or (kind == "status" and data["status"] in ("completed", "failed"))
+def _present(service: Service, job_id: str, number: int) -> Spelled:
+    shown = service.shown(service.job(job_id))
+    return spell(Event(number, job_id, "status", json.dumps(shown)))

@@ -48,9 +48,14 @@ def read_result(folder: Path) -> dict[str, Any] | None:
 
 
 def take_over(folder: Path, attempt: int) -> None:
-    """Give the files of an attempt their names; the clip is the last of them."""
+    """Give the files of an attempt their names; the clip is the last of them.
+
+    What an earlier call did before the disk or the store failed it stays done.
+    """
     for name in (THUMBNAIL, SHEET, OUTPUT):
-        (folder / part_of(attempt, name)).replace(folder / name)
+        part = folder / part_of(attempt, name)
+        if part.exists() or not (folder / name).exists():
+            part.replace(folder / name)
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

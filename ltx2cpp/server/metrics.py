@@ -2,23 +2,51 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ltx2cpp.server.feed import Feed
 from ltx2cpp.server.jobs import State
 from ltx2cpp.server.service import Service
-from ltx2cpp.server.videos import service_of
+
+_BOUNDS_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+_METHODS = ("GET", "HEAD", "POST", "DELETE", "OPTIONS")
 
 
-class _Numbers(Collector):
-    def __init__(self, service: Service, readers: int) -> None:
-        self._service, self._readers = service, readers
+class Numbers(Collector):
+    """All that is published.
+
+    Args:
+        service, feed: of the server.
+    """
+
+    def __init__(self, service: Service, feed: Feed) -> None:
+        self._service, self._feed = service, feed
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+        self._answers = Histogram(
+            "ltx2cpp_request_seconds",
+            "From the head of a request to that of its answer, inside the server.",
+            ["method"],
+            buckets=_BOUNDS_S,
+            registry=self._registry,
+        )
+
+    def text(self) -> bytes:
+        """Return the numbers of now."""
+        return generate_latest(self._registry)
+
+    def note(self, method: str, seconds: float) -> None:
+        """Count an answer."""
+        self._answers.labels(method if method in _METHODS else "other").observe(seconds)
 
     def collect(self) -> Iterable[Metric]:
         """Yield what is true now."""
@@ -37,7 +65,7 @@ class _Numbers(Collector):
             "Bytes that all jobs may take.",
             service.options.max_storage_bytes,
         )
-        yield GaugeMetricFamily("ltx2cpp_event_readers", "Open event streams.", self._readers)
+        yield GaugeMetricFamily("ltx2cpp_event_readers", "Open event streams.", self._feed.readers)
         yield CounterMetricFamily(
             "ltx2cpp_worker_starts", "Worker processes started.", service.worker.starts
         )
@@ -49,8 +77,29 @@ class _Numbers(Collector):
         yield loaded
 
 
+class Timed:
+    """Notes how long answers take to begin.
+
+    Args:
+        app: what answers.
+        numbers: where it is noted.
+    """
+
+    def __init__(self, app: ASGIApp, numbers: Numbers) -> None:
+        self._app, self._numbers = app, numbers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        start = time.perf_counter()
+
+        async def send_timed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._numbers.note(scope["method"], time.perf_counter() - start)
+            await send(message)
+
+        await self._app(scope, receive, send_timed)
+
+
 def metrics(request: Request) -> Response:
     """Answer with the numbers."""
-    registry = CollectorRegistry()
-    registry.register(_Numbers(service_of(request), len(request.app.state.readers)))
-    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+    numbers: Numbers = request.app.state.numbers
+    return Response(numbers.text(), media_type=CONTENT_TYPE_LATEST)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.server.jobs import FINISHED, Job, Order, State
@@ -20,6 +20,25 @@ _KEPT_EVENTS = 10_000
 _KEPT_TOMBSTONES = 1000
 # Orders events are trimmed at, so that most insertions cost one statement.
 _TRIM_EVERY = 500
+
+
+class Event(NamedTuple):
+    """Something that happened to a job.
+
+    Attributes:
+        seq: its number; later ones are larger.
+        job: id of the job.
+        kind: "status", "progress", "preview", "log" or "deleted".
+        data: JSON, as clients get it.
+    """
+
+    seq: int
+    job: str
+    kind: str
+    data: str
+
+
+Listener = Callable[[Sequence[Event]], None]
 
 
 class Store:
@@ -38,7 +57,8 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._writing, self._reading = threading.Lock(), threading.Lock()
-        self._listeners: list[Callable[[], None]] = []
+        self._listeners: list[Listener] = []
+        self._fresh: list[Event] = []
         try:
             self._writer = _connect(path)
             (mode,) = self._writer.execute("PRAGMA journal_mode = WAL").fetchone()
@@ -50,6 +70,8 @@ class Store:
             migrate(self._writer)
             self._reader = _connect(path)
             self._reader.execute("PRAGMA query_only = ON")
+            (newest,) = self._reader.execute("SELECT MAX(seq) FROM events").fetchone()
+            self._last_event = int(newest or 0)
         except sqlite3.Error as error:
             raise ArgumentError(f"{path}: the job store cannot be opened: {error}") from error
 
@@ -59,8 +81,11 @@ class Store:
             self._reader.close()
             self._writer.close()
 
-    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Have a function called after each event, from any thread; returns what ends that."""
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Have a function called with new events in their order; returns what ends that.
+
+        It is called from any thread, and must not call the store.
+        """
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
@@ -132,8 +157,8 @@ class Store:
         """Return what the folders of all jobs take."""
         return int(self._read("SELECT COALESCE(SUM(disk_bytes), 0) AS bytes FROM jobs")[0]["bytes"])
 
-    def events(self, after: int, job_id: str | None, limit: int = 200) -> list[sqlite3.Row]:
-        """Return events (seq, job, kind, data) in their order.
+    def events(self, after: int, job_id: str | None, limit: int = 200) -> list[Event]:
+        """Return events in their order.
 
         Args:
             after: number of the event they follow.
@@ -142,13 +167,15 @@ class Store:
         """
         of_job = "" if job_id is None else "AND job = ? "
         values = (after, limit) if job_id is None else (after, job_id, limit)
-        return self._read(
-            f"SELECT * FROM events WHERE seq > ? {of_job}ORDER BY seq LIMIT ?", *values
+        rows = self._read(
+            f"SELECT seq, job, kind, data FROM events WHERE seq > ? {of_job}ORDER BY seq LIMIT ?",
+            *values,
         )
+        return [Event(*row) for row in rows]
 
     def last_event(self) -> int:
         """Return the number of the newest event, 0 before the first."""
-        return int(self._read("SELECT COALESCE(MAX(seq), 0) AS seq FROM events")[0]["seq"])
+        return self._last_event
 
     # Changing.
 
@@ -233,12 +260,12 @@ class Store:
         with self._transaction(durable=False) as writer:
             writer.execute("UPDATE jobs SET preview_step = ? WHERE id = ?", (step, job.id))
             data = {"id": job.id, "step": step, "url": f"/v1/videos/{job.id}/preview"}
-            _insert_event(writer, job.id, "preview", data)
+            self._note(writer, job.id, "preview", data)
 
     def logged(self, job: Job, message: str) -> None:
         """Keep a sentence of a running job's worker among the events."""
         with self._transaction(durable=False) as writer:
-            _insert_event(writer, job.id, "log", {"id": job.id, "message": message})
+            self._note(writer, job.id, "log", {"id": job.id, "message": message})
 
     def settle(
         self,
@@ -302,7 +329,7 @@ class Store:
                 "DELETE FROM jobs WHERE state = ? AND seq <= (SELECT MAX(seq) FROM jobs) - ?",
                 (State.DELETED.value, _KEPT_TOMBSTONES),
             )
-            _insert_event(writer, job.id, "deleted", {"id": job.id})
+            self._note(writer, job.id, "deleted", {"id": job.id})
 
     def _told(self, writer: sqlite3.Connection, job_id: str) -> Job:
         """Return a job that changed its state, after saying so to those who listen."""
@@ -312,8 +339,19 @@ class Store:
         job = Job.of_row(writer.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone())
         names = ("id", "status", "state", "progress", "phase", "step", "steps", "eta_s", "error")
         shown = job.shown()
-        _insert_event(writer, job_id, kind, {name: shown[name] for name in names})
+        self._note(writer, job_id, kind, {name: shown[name] for name in names})
         return job
+
+    def _note(self, writer: sqlite3.Connection, job_id: str, kind: str, data: Any) -> None:
+        """Keep an event, and tell those who listen once it is committed."""
+        text = json.dumps(data)
+        seq = writer.execute(
+            "INSERT INTO events (job, kind, data) VALUES (?, ?, ?)", (job_id, kind, text)
+        ).lastrowid
+        assert seq is not None
+        self._fresh.append(Event(seq, job_id, kind, text))
+        if seq % _TRIM_EVERY == 0:
+            writer.execute("DELETE FROM events WHERE seq <= ?", (seq - _KEPT_EVENTS,))
 
     def _read(self, statement: str, *values: Any) -> list[sqlite3.Row]:
         with self._reading:
@@ -321,10 +359,11 @@ class Store:
 
     @contextmanager
     def _transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
-        """Take the writer for a transaction, and wake the listeners after it."""
+        """Take the writer for a transaction; those who listen hear its events in order."""
         with self._writing:
             self._writer.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self._writer.execute("BEGIN IMMEDIATE")
+            self._fresh = []
             try:
                 yield self._writer
                 self._writer.execute("COMMIT")
@@ -333,8 +372,10 @@ class Store:
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")
                 raise
-        for listener in tuple(self._listeners):
-            listener()
+            if self._fresh:
+                self._last_event = self._fresh[-1].seq
+                for listener in tuple(self._listeners):
+                    listener(self._fresh)
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -343,12 +384,3 @@ def _connect(path: Path) -> sqlite3.Connection:
     )
     connection.row_factory = sqlite3.Row
     return connection
-
-
-def _insert_event(writer: sqlite3.Connection, job_id: str, kind: str, data: dict[str, Any]) -> None:
-    seq = writer.execute(
-        "INSERT INTO events (job, kind, data) VALUES (?, ?, ?)", (job_id, kind, json.dumps(data))
-    ).lastrowid
-    assert seq is not None
-    if seq % _TRIM_EVERY == 0:
-        writer.execute("DELETE FROM events WHERE seq <= ?", (seq - _KEPT_EVENTS,))

@@ -11,8 +11,9 @@ from helpers.running_server import RunningServer, start_server
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """One server for all tests."""
-    running = start_server(tmp_path_factory.mktemp("server") / "data")
+    """One server for all tests, with the demo model under two names."""
+    folder = tmp_path_factory.mktemp("server")
+    running = start_server(folder / "data", "--also-serve", "again=demo")
     yield running
     assert running.stop() == 0
 

@@ -53,6 +53,15 @@ def test_the_same_seed_gives_the_same_bytes(client: openai.OpenAI, clip: Any) ->
     assert first == second
 
 
+def test_models_are_taken_by_name(client: openai.OpenAI, clip: Any) -> None:
+    """One leaves memory for the other; both are the demo model here."""
+    assert [model.id for model in client.models.list()] == ["demo", "again"]
+    other = make(client, extra_body={**SHORT, "seed": 7}, model="again")
+    assert (other.model, other.status) == ("again", "completed")
+    first, second = (client.videos.download_content(each.id).read() for each in (clip, other))
+    assert first == second
+
+
 def test_a_remix_keeps_seed_and_size(client: openai.OpenAI, clip: Any) -> None:
     remix = client.videos.remix(clip.id, prompt="a green square moves left on a black background")
     assert remix.remixed_from_video_id == clip.id

@@ -3,10 +3,11 @@
     pip install playwright axe-playwright-python
     python tools/checks/server_page.py [--browser /usr/bin/chromium] [--screenshots FOLDER]
 
-A clip is typed, made and played; another is cancelled; the page is loaded again in the middle; a
-clip is dropped and gives its settings; the page is used by the keyboard alone, at the width of a
-phone, in the dark, and with a key. Exit code 1 where something is missing, the page asks for
-anything elsewhere, the browser logs an error, or axe finds a serious fault.
+A clip is typed, its preview changes while it is made, and it is played; another is cancelled; the
+page is loaded again in the middle; a clip is dropped and gives its settings; the page is used by
+the keyboard alone, at the width of a phone, in the dark, and with a key. Exit code 1 where
+something is missing, the page asks for anything elsewhere, the browser logs an error, or axe finds
+a serious fault.
 """
 
 from __future__ import annotations
@@ -86,6 +87,7 @@ def _use(browser: Any, server: RunningServer, shots: Path | None, folder: Path) 
     page.get_by_label("Steps").fill("")
     page.get_by_role("button", name="Make clip").click()
     page.wait_for_selector("#queue li:nth-child(2)")
+    _watch(page)
     _shoot(page, shots, "queue")
     page.reload()
     page.wait_for_selector("#queue li:nth-child(2)")
@@ -114,6 +116,21 @@ def _use(browser: Any, server: RunningServer, shots: Path | None, folder: Path) 
     _shoot(phone, shots, "phone")
     _by_keyboard(phone, faults)
     return faults
+
+
+def _watch(page: Page) -> None:
+    """Wait until the preview of the first clip has shown two pictures."""
+    page.locator("#queue img").first.wait_for()
+    drawn = """() => {
+        const picture = document.querySelector("#queue img");
+        const canvas = document.createElement("canvas");
+        [canvas.width, canvas.height] = [picture.naturalWidth, picture.naturalHeight];
+        canvas.getContext("2d").drawImage(picture, 0, 0);
+        const shown = canvas.toDataURL();
+        window.firstShown ??= picture.naturalWidth ? shown : undefined;
+        return window.firstShown && shown !== window.firstShown;
+    }"""
+    page.wait_for_function(drawn)
 
 
 def _drop(page: Page, server: RunningServer, folder: Path, faults: list[str]) -> None:

@@ -6,12 +6,14 @@ import argparse
 import os
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ltx2cpp.cli.log import level_of, logging_to
 from ltx2cpp.cli.options.cache import add_cache_option
 from ltx2cpp.cli.options.models import (
+    COMPONENTS,
     add_lora_options,
     add_memory_options,
     add_model_options,
@@ -21,6 +23,7 @@ from ltx2cpp.cli.options.models import (
 from ltx2cpp.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from ltx2cpp.requests.models import NamedModel
     from ltx2cpp.server.options import ServerOptions
 
 SUMMARY = "serve a page and an interface for clips, on this machine"
@@ -35,6 +38,7 @@ EPILOG = """\
 examples:
   ltx2cpp-cli serve
   ltx2cpp-cli serve --model ltx-2.3-distilled --keep 7d
+  ltx2cpp-cli serve --model ltx-2.3-distilled --also-serve small=./small.gguf
   LTX2CPP_API_KEY=... ltx2cpp-cli serve --host 0.0.0.0 --allowed-host studio.example:8225"""
 
 _KEY_VARIABLE = "LTX2CPP_API_KEY"
@@ -71,6 +75,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     server.add_argument(
         "--served-name", metavar="NAME", help="what requests call the model (default: its name)"
+    )
+    server.add_argument(
+        "--also-serve",
+        action="append",
+        default=[],
+        metavar="[NAME=]MODEL",
+        help="another model that requests may name: a checkpoint, the name of a model, or demo; "
+        "one is in memory at a time; machine and memory options hold for all, LoRAs for --model "
+        "alone; repeatable",
     )
     storage = parser.add_argument_group("storage")
     storage.add_argument("--data", type=Path, metavar="DIR", help=f"jobs and clips{_data_hint()}")
@@ -115,7 +128,9 @@ def run(arguments: argparse.Namespace) -> None:
             f"serve: the package {error.name!r} is not installed; pip install 'ltx2cpp[server]' "
             "brings what the server needs"
         ) from error
-    take_model_names(arguments)
+    takers = [arguments, *(_arguments_of(arguments, each) for each in arguments.also_serve)]
+    for each in takers:
+        take_model_names(each)
 
     def say(address: str) -> None:
         print(f"serving at {address} (Ctrl-C stops)", flush=True)
@@ -123,10 +138,30 @@ def run(arguments: argparse.Namespace) -> None:
     with logging_to(
         lambda line: print(line, file=sys.stderr, flush=True), level=level_of(arguments.verbose)
     ):
-        serve(_options(arguments), say)
+        serve(_options(arguments, [named_model(each, each.served_name) for each in takers]), say)
 
 
-def _options(arguments: argparse.Namespace) -> ServerOptions:
+def _arguments_of(arguments: argparse.Namespace, also: str) -> argparse.Namespace:
+    """Return the arguments of a model that is served beside that of the other options."""
+    name, _, model = also.rpartition("=")
+    if not model or name != name.strip():
+        raise ArgumentError(f"--also-serve: expected MODEL or NAME=MODEL, found {also!r}")
+    is_demo = model == "demo"
+    of_model = dict.fromkeys(("hf", "text_encoder", "variant", "distilled_lora", *COMPONENTS))
+    changed: dict[str, object] = {
+        "model": None if is_demo else Path(model),
+        "served_name": name or None,
+        "loras": [],
+    }
+    return argparse.Namespace(**{**vars(arguments), **of_model, **changed})
+
+
+def _options(arguments: argparse.Namespace, models: Sequence[NamedModel]) -> ServerOptions:
+    """Return what the server is told.
+
+    Raises:
+        ArgumentError: a value is out of range, or two models have one name.
+    """
     from ltx2cpp.server.options import DEFAULT_PORT, ServerOptions
 
     if arguments.queue_limit < 1:
@@ -137,9 +172,14 @@ def _options(arguments: argparse.Namespace) -> ServerOptions:
     data = arguments.data or data_folder()
     if data is None:
         raise ArgumentError("--data: there is no home folder here, so name a folder for the jobs")
+    names = [model.name for model in models]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ArgumentError(
+            f"--also-serve: two models are called {twice[0]!r}; give one another name as NAME=MODEL"
+        )
     return ServerOptions(
         data=data.absolute(),
-        models=(named_model(arguments, arguments.served_name),),
+        models=tuple(models),
         host=arguments.host,
         port=port,
         api_key=_api_key(arguments.api_key_file),

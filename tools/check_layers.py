@@ -125,7 +125,7 @@ PYTHON_LAYERS = {
     # What a request may say, and the call that it asks for; of the pipeline it opens one.
     "requests": Layer(
         frozenset({"conditioning", "errors", "generation", "latents", "media", "model"})
-        | {"observing", "pipeline"}
+        | {"observing", "options", "pipeline"}
     ),
     # Its worker and its inspector use the pipeline, all else knows jobs and their words.
     "server": Layer(

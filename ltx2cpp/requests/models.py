@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from ltx2cpp.errors import ArgumentError
 from ltx2cpp.model.files import ModelFiles
 from ltx2cpp.observing import Observer
+from ltx2cpp.options import LoraSpec
 from ltx2cpp.pipeline import LTX2Pipeline
 
 
@@ -19,11 +22,13 @@ class NamedModel:
         name: what requests call it.
         files: its files, with absolute paths; None for the demo model.
         options: those of `LTX2Pipeline`, without an observer; paths are absolute.
+        offered: LoRAs that requests may name, beside those of the options.
     """
 
     name: str
     files: ModelFiles | None
     options: Mapping[str, Any] = field(default_factory=dict)
+    offered: Mapping[str, Path] = field(default_factory=dict)
 
 
 def open_model(model: NamedModel, observer: Observer) -> LTX2Pipeline:
@@ -36,3 +41,25 @@ def open_model(model: NamedModel, observer: Observer) -> LTX2Pipeline:
     if model.files is None:
         return LTX2Pipeline.demo(**options)
     return LTX2Pipeline(model.files, **options)
+
+
+def use_loras(model: NamedModel, pipe: LTX2Pipeline, chosen: str | None) -> None:
+    """Have a pipeline use the LoRAs that a request names, and no others of those offered.
+
+    Args:
+        model: whose pipeline it is.
+        pipe: changed; the transformer is loaded anew only where the LoRAs are others.
+        chosen: NAME[:STRENGTH], separated by commas; None for none.
+
+    Raises:
+        ArgumentError: there is no such LoRA.
+        Error: its file cannot be used.
+    """
+    loras = list(model.options.get("loras", ()))
+    for each in chosen.split(",") if chosen else ():
+        name, _, strength = each.partition(":")
+        if name not in model.offered:
+            known = f"there are {', '.join(model.offered)}" if model.offered else "it has none"
+            raise ArgumentError(f"loras: {model.name} has no {name!r:.80}; {known}")
+        loras.append(LoraSpec(model.offered[name], float(strength or 1.0)))
+    pipe.set_loras(loras)

@@ -6,9 +6,14 @@ from collections.abc import Mapping
 
 from ltx2cpp.requests.fields import CLIP, MAX_SEED, PROMPT, SECONDS, Field
 
+_LORA = r"[\w.+-]{1,64}(:-?\d(\.\d{1,3})?)?"
 CREATE: Mapping[str, Field] = {
     **CLIP,
     "model": Field("Name of a model; see /v1/models. Left out: the first of them.", most=200),
+    "loras": Field(
+        "LoRAs that the model offers, NAME[:STRENGTH] separated by commas; see /v1/models.",
+        pattern=f"{_LORA}(,{_LORA}){{0,7}}",
+    ),
     "priority": Field("Jobs of a higher one are made first.", "integer", -10, 10),
     "user": Field("Kept with the job; has no effect.", most=512),
 }
@@ -25,6 +30,7 @@ EXTENSION: Mapping[str, Field] = {
     "guidance_scale": CREATE["guidance_scale"],
     "negative_prompt": CREATE["negative_prompt"],
     "generate_sound": CREATE["generate_sound"],
+    "loras": CREATE["loras"],
     "priority": CREATE["priority"],
     "user": CREATE["user"],
 }

@@ -18,7 +18,7 @@ from ltx2cpp.media import read_parameters
 from ltx2cpp.observing import Observer
 from ltx2cpp.pipeline import LTX2Pipeline
 from ltx2cpp.requests.calls import INPUTS, arguments_of, settled
-from ltx2cpp.requests.models import NamedModel, open_model
+from ltx2cpp.requests.models import NamedModel, open_model, use_loras
 from ltx2cpp.server.link import Message, answer, receive, spell_error
 from ltx2cpp.server.models import describe_model
 from ltx2cpp.server.options import GIB
@@ -50,8 +50,11 @@ class Inspector:
         """Return what there is to know of all models.
 
         Raises:
-            Error: a model cannot be used.
+            Error: a model cannot be used, or a LoRA that it offers.
         """
+        for name, model in self._models.items():
+            for lora in model.offered:
+                use_loras(model, self._pipe(name), lora)
         return {
             "models": [
                 describe_model(model, self._pipe(name)) for name, model in self._models.items()
@@ -71,6 +74,7 @@ class Inspector:
         """
         os.chdir(folder)
         pipe = self._pipe(request["model"])
+        use_loras(self._models[request["model"]], pipe, request.get("loras"))
         with unheard():
             request = settled(pipe, request)
             plan = pipe.memory_plan(request["prompt"], **arguments_of(request))

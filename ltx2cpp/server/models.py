@@ -23,5 +23,6 @@ def describe_model(model: NamedModel, pipe: LTX2Pipeline) -> dict[str, Any]:
         "has_sound": preset.audio,
         "is_guided": not preset.distilled,
         "has_one_size": preset == DEMO,
-        "loras": [Path(lora.spec.path).name for lora in pipe.loras],
+        "loras": [Path(lora.path).name for lora in model.options.get("loras", ())],
+        "offered_loras": list(model.offered),
     }

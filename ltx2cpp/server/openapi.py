@@ -143,7 +143,7 @@ def _model() -> dict[str, Any]:
         **dict.fromkeys(("created", "default_num_frames", "default_steps"), _WHOLE),
         "default_fps": _NUMBER,
         **dict.fromkeys(("has_sound", "is_guided", "has_one_size"), _FLAG),
-        "loras": {"type": "array", "items": _TEXT},
+        **{name: {"type": "array", "items": _TEXT} for name in ("loras", "offered_loras")},
     }
 
 

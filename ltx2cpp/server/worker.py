@@ -23,7 +23,7 @@ from ltx2cpp.output import GenerationStream
 from ltx2cpp.pipeline import LTX2Pipeline
 from ltx2cpp.preview import save_preview
 from ltx2cpp.requests.calls import arguments_of
-from ltx2cpp.requests.models import NamedModel, open_model
+from ltx2cpp.requests.models import NamedModel, open_model, use_loras
 from ltx2cpp.server.files import (
     JOURNAL,
     LATENTS,
@@ -148,6 +148,7 @@ class Worker:
         request, attempt, started = job["request"], job["attempt"], time.perf_counter()
         os.chdir(job["folder"])
         pipe = self._open(job["model"])
+        use_loras(self._models[job["model"]], pipe, request.get("loras"))
         arguments = arguments_of(request)
         self._progress.weigh(pipe.memory_plan(request["prompt"], **arguments))
         stream = self._denoised(pipe, request["prompt"], arguments)

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import openai
 import pytest
+from helpers.lora_writers import write_lora
 from helpers.running_server import RunningServer, start_server
+
+from ltx2cpp.demo import demo_files
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """One server for all tests, with the demo model under two names."""
+    """One server for all tests, with the demo model under two names and a LoRA for the first."""
     folder = tmp_path_factory.mktemp("server")
-    running = start_server(folder / "data", "--also-serve", "again=demo")
+    lora, checkpoint = folder / "wild.safetensors", demo_files().checkpoint
+    assert checkpoint is not None
+    write_lora(lora, Path(checkpoint), rank=2, seed=1)
+    running = start_server(
+        folder / "data", "--also-serve", "again=demo", "--offer-lora", f"wild={lora}"
+    )
     yield running
     assert running.stop() == 0
 

@@ -23,6 +23,11 @@ def make(client: openai.OpenAI, **fields: Any) -> Any:
     return client.videos.create_and_poll(poll_interval_ms=50, **fields)
 
 
+def video_of(client: openai.OpenAI, clip_id: str) -> bytes:
+    """Return the sheet of a clip's frames, which says nothing of settings."""
+    return client.videos.download_content(clip_id, variant="spritesheet").read()
+
+
 @pytest.fixture(scope="module")
 def clip(server: Any) -> Any:
     """A finished clip of seed 7."""
@@ -60,6 +65,21 @@ def test_models_are_taken_by_name(client: openai.OpenAI, clip: Any) -> None:
     assert (other.model, other.status) == ("again", "completed")
     first, second = (client.videos.download_content(each.id).read() for each in (clip, other))
     assert first == second
+
+
+def test_loras_are_taken_by_name(client: openai.OpenAI, clip: Any) -> None:
+    """For one clip; the next one without them is what it was before."""
+    plain = client.videos.download_content(clip.id).read()
+    for loras, is_plain in (("wild:0.5", False), ("wild:0", True), (None, True)):
+        fields = {**SHORT, "seed": 7, **({} if loras is None else {"loras": loras})}
+        made = make(client, extra_body=fields)
+        assert made.status == "completed"
+        assert (video_of(client, made.id) == video_of(client, clip.id)) == is_plain
+    assert client.videos.download_content(made.id).read() == plain
+    for model, loras in (("demo", "tame"), ("again", "wild"), ("demo", "../wild.safetensors")):
+        with pytest.raises(openai.BadRequestError) as refused:
+            client.videos.create(prompt=PROMPT, model=model, extra_body={"loras": loras})
+        assert refused.value.param == "loras"
 
 
 def test_a_remix_keeps_seed_and_size(client: openai.OpenAI, clip: Any) -> None:

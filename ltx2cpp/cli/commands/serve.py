@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,6 +86,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "one is in memory at a time; machine and memory options hold for all, LoRAs for --model "
         "alone; repeatable",
     )
+    server.add_argument(
+        "--offer-lora",
+        type=_offered,
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help="a LoRA for --model that requests may name; repeatable",
+    )
     storage = parser.add_argument_group("storage")
     storage.add_argument("--data", type=Path, metavar="DIR", help=f"jobs and clips{_data_hint()}")
     storage.add_argument(
@@ -138,7 +147,9 @@ def run(arguments: argparse.Namespace) -> None:
     with logging_to(
         lambda line: print(line, file=sys.stderr, flush=True), level=level_of(arguments.verbose)
     ):
-        serve(_options(arguments, [named_model(each, each.served_name) for each in takers]), say)
+        first, *others = (named_model(each, each.served_name) for each in takers)
+        first = replace(first, offered=dict(arguments.offer_lora))
+        serve(_options(arguments, [first, *others]), say)
 
 
 def _arguments_of(arguments: argparse.Namespace, also: str) -> argparse.Namespace:
@@ -223,6 +234,15 @@ def _api_key(file: Path | None) -> str | None:
     if not key:
         raise ArgumentError(f"--api-key-file {file}: its first line is empty")
     return key
+
+
+def _offered(text: str) -> tuple[str, Path]:
+    name, _, path = text.partition("=")
+    if not re.fullmatch(r"[\w.+-]{1,64}", name, re.ASCII) or not path:
+        raise argparse.ArgumentTypeError(
+            f"expected NAME=PATH, the name of letters, digits and . _ + -; got {text!r}"
+        )
+    return name, Path(path).absolute()
 
 
 def _seconds(text: str) -> float:

@@ -119,6 +119,8 @@ function fillForModel() {
   fill($("quality"), facts.has_one_size ? qualities.slice(0, 1) : qualities);
   $("sound").checked = facts.has_sound;
   $("guidance").disabled = $("negative").disabled = !facts.is_guided;
+  $("loras-field").hidden = !facts.offered_loras.length;
+  $("loras-hint").textContent = `There are ${facts.offered_loras.join(", ")}; “name:0.5” is half as strong.`;
   $("hint").hidden = !facts.has_one_size;
   $("hint").textContent =
     "The demo model knows moving shapes: “a red circle moves right on a blue background”.";
@@ -135,6 +137,7 @@ function fields() {
     seed: $("seed").value,
     num_inference_steps: $("steps").value,
     guidance_scale: $("guidance").disabled ? "" : $("guidance").value,
+    loras: $("loras-field").hidden ? "" : $("loras").value.replaceAll(" ", ""),
     negative_prompt: $("negative").disabled ? "" : $("negative").value,
     generate_sound: model().has_sound || $("sound").checked ? String($("sound").checked) : "",
   };

@@ -91,6 +91,26 @@ def test_features_in_every_form_of_weights(tmp_path: Path, stored: str, toleranc
     compare("audio features", audio, want_audio, tolerance)
 
 
+@pytest.mark.parametrize(
+    ("stored", "tolerance"), [("f32", tolerances.TEXT_F32), ("f16", tolerances.TEXT_F16)]
+)
+def test_the_residual_stream_passes_the_range_of_half_floats(
+    tmp_path: Path, stored: str, tolerance: float
+) -> None:
+    weights = random_tensors(gemma4_shapes(GEMMA4), seed=1)
+    # A branch adds its last norm's weight times numbers around one. Half floats end at 65504.
+    for norm in ("post_attention", "post_feedforward"):
+        weights[f"layers.1.{norm}_layernorm.weight"] *= np.float32(1e5)
+    table = text_cases.table(weights, tmp_path / "gemma.bin", stored)
+    network = _core.TextEncoder(table, as_dict(GEMMA4), None, None, DEVICE)
+    ids = random_ids(5)
+    want = gemma4_states(text_cases.decoded(weights, stored), GEMMA4, ids)
+    got = network.hidden_states(ids)
+    assert np.abs(want[2:4]).max() > 2 * 65504
+    for layer, (state, expected) in enumerate(zip(got, want, strict=True)):
+        compare(f"hidden state {layer}", state, expected, tolerance)
+
+
 def test_placeholders_are_embedded_as_pads(tmp_path: Path) -> None:
     network, weights, _ = encoder(tmp_path)
     ids = np.asarray([2, 47, 5, 48], np.int32)

@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 import tolerances
-from harness import compare
+from harness import compare, nrmse
 from helpers.lora_writers import write_lora
 from helpers.plain_dfr import PlainDfr
 from PIL import Image
@@ -144,9 +144,18 @@ def test_a_padded_clip_is_cut_in_pictures_and_sound(pipe: LTX2Pipeline) -> None:
     assert output.audio.shape[1] == round(33 / 48 * output.sample_rate)
     assert output.keyframe_latents is not None and output.keyframe_latents.shape[1] == 2
     assert output.info["keyframes"] == [24, 48]
-    # Keyframes are pictures of their own, one latent frame each.
-    one = pipe.decode_video(output.keyframe_latents[:, :1], decoder="conv")
-    assert one.shape == (1, 64, 64, 3)
+
+
+def test_keyframes_are_pictures_of_their_own(pipe: LTX2Pipeline, fixture_c: Path) -> None:
+    """Each is decoded alone, as one latent frame; as frames of a clip they would blend."""
+    with np.load(fixture_c / "ref" / "dfr.npz") as arrays:
+        keyframes = arrays["final.anchors"][:, :2]
+    clip = pipe.decode_video(keyframes, decoder="conv")
+    assert clip.shape == (9, 64, 128, 3)
+    for index, frame in enumerate((0, 8)):
+        alone = pipe.decode_video(keyframes[:, index : index + 1], decoder="conv")
+        assert alone.shape == (1, 64, 128, 3)
+        assert nrmse(clip[frame], alone[0]) > 0.02
 
 
 def test_each_picture_is_encoded_once_a_size(pipe: LTX2Pipeline) -> None:

@@ -19,7 +19,7 @@ class Store(Protocol):
     """Files by names as "clips/ID.mp4"; each is there whole or not at all.
 
     Attributes:
-        place: what the user called it.
+        place: its address, which other processes open it by.
     """
 
     place: str
@@ -75,8 +75,8 @@ class FolderStore:
     """
 
     def __init__(self, place: str) -> None:
-        self.place = place
         self._root = Path(place).absolute()
+        self.place = str(self._root)
 
     def prepare(self) -> None:
         """Make the folders."""

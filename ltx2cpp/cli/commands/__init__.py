@@ -15,6 +15,7 @@ from ltx2cpp.cli.commands import (
     doctor,
     download,
     encode,
+    estimate,
     generate,
     inspect,
     models,
@@ -47,6 +48,7 @@ class Command(Protocol):
 COMMANDS: Mapping[str, Command] = {
     "generate": generate,
     "batch": batch,
+    "estimate": estimate,
     "encode": encode,
     "plan": plan,
     "upscale": upscale,

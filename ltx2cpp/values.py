@@ -200,10 +200,10 @@ class PromptEmbedding(OfArrays):
         Raises:
             OutputError: the file cannot be written; nothing is left under ``path``.
         """
-        from safetensors.numpy import save
+        from ltx2cpp.checkpoint.arrays import safetensors_of
 
-        payload = save(
-            {"video": self.video, "audio": self.audio}, metadata={"format": _EMBEDDING_FORMAT}
+        payload = safetensors_of(
+            {"video": self.video, "audio": self.audio}, {"format": _EMBEDDING_FORMAT}
         )
         with atomic_file(path) as temporary:
             temporary.write_bytes(payload)

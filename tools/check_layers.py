@@ -75,7 +75,7 @@ PYTHON_LAYERS = {
     "latents": Layer(_VALUES, _ARRAYS),
     # Files of models, from bytes to components; nothing here computes.
     "checkpoint": Layer(
-        frozenset({"errors", "atomic", "paths"}), (*_ARRAYS, "gguf", "safetensors")
+        frozenset({"errors", "atomic", "machine", "paths"}), (*_ARRAYS, "gguf", "safetensors")
     ),
     "config": Layer(_FILES, _ARRAYS),
     "text": Layer(frozenset({"errors", "machine"}), (*_ARRAYS, "tokenizers", "sentencepiece")),
@@ -83,7 +83,7 @@ PYTHON_LAYERS = {
     "convert": Layer(_MODEL | {"atomic", "machine", "model"}, (*_ARRAYS, "gguf", _CORE_MODULE)),
     # Media know clips, not models.
     "media": Layer(
-        _VALUES | {"atomic", "machine"},
+        _VALUES | {"atomic", "checkpoint", "machine"},
         (*_ARRAYS, "Imath", "OpenEXR", "PIL", "av", "safetensors"),
     ),
     "output": Layer(frozenset({"errors", "media", "paths", "values"})),

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ltx2cpp.checkpoint.arrays import arrays_in
+from ltx2cpp.checkpoint.arrays import arrays_in, safetensors_of
 from ltx2cpp.errors import ArgumentError, CheckpointError
 from ltx2cpp.values import FloatArray
 
@@ -135,10 +135,8 @@ def whole_records(file: BinaryIO) -> Iterator[Record]:
 
 def payload_bytes(arrays: Mapping[str, FloatArray], texts: Mapping[str, str]) -> bytes:
     """Return a payload: arrays, float32, and texts beside them."""
-    from safetensors.numpy import save
-
     whole = {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
-    return save(whole, metadata=dict(texts))
+    return safetensors_of(whole, texts)
 
 
 def read_payload(

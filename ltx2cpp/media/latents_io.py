@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltx2cpp.atomic import atomic_file
+from ltx2cpp.checkpoint.arrays import safetensors_of
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.media.given import open_regular
 from ltx2cpp.values import as_float32
@@ -41,8 +42,6 @@ def write_latents(
         ShapeError: one holds values that are not finite.
         OutputError: the file cannot be written; nothing is left.
     """
-    from safetensors.numpy import save
-
     latents = {VIDEO_NAME: video, AUDIO_NAME: audio, KEYFRAMES_NAME: keyframes}
     tensors = {
         name: as_float32(latent, name, np.ndim(latent))
@@ -54,7 +53,7 @@ def write_latents(
             f"{os.fspath(path)}: no latents to write, expected video, audio or both"
         )
     with atomic_file(path) as temporary:
-        temporary.write_bytes(save(tensors, metadata={"format": _FORMAT, "comment": comment}))
+        temporary.write_bytes(safetensors_of(tensors, {"format": _FORMAT, "comment": comment}))
 
 
 def read_latents(

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ltx2cpp.checkpoint.arrays import arrays_in
+from ltx2cpp.checkpoint.arrays import arrays_in, safetensors_of
 from ltx2cpp.errors import CheckpointError, Error
 from ltx2cpp.printable import without_controls
 from ltx2cpp.values import PromptEmbedding
@@ -62,13 +62,13 @@ class PromptCache:
 
     def keep(self, key: str, embedding: PromptEmbedding) -> None:
         """Keep a context under a key, in place of what was there."""
-        from safetensors.numpy import save
-
         from ltx2cpp.atomic import atomic_file
 
         digest = np.frombuffer(_digest(embedding), np.uint8)
-        payload = save({"video": embedding.video, "audio": embedding.audio, "digest": digest})
         try:
+            payload = safetensors_of(
+                {"video": embedding.video, "audio": embedding.audio, "digest": digest}
+            )
             self._folder.mkdir(parents=True, exist_ok=True)
             with atomic_file(self._path(key)) as temporary:
                 temporary.write_bytes(payload)

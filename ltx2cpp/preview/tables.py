@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ltx2cpp.atomic import atomic_file
-from ltx2cpp.checkpoint.arrays import arrays_in
+from ltx2cpp.checkpoint.arrays import arrays_in, safetensors_of
 from ltx2cpp.errors import CheckpointError, Error
 from ltx2cpp.preview.colours import ColourSums
 from ltx2cpp.values import FloatArray
@@ -53,8 +53,6 @@ class ColourTables:
             latent: (C, F, h, w), normalised.
             colours: (F, h, w, 3), mean colours of its cells, -1..1.
         """
-        from safetensors.numpy import save
-
         if self._folder is None:
             return
         channels = len(latent)
@@ -64,7 +62,7 @@ class ColourTables:
             self._folder.mkdir(parents=True, exist_ok=True)
             with atomic_file(self._path(self._folder, identity)) as temporary:
                 content = {"products": sums.products, "targets": sums.targets}
-                temporary.write_bytes(save(content))
+                temporary.write_bytes(safetensors_of(content))
         except (OSError, ValueError, Error) as error:
             logger.warning("%s: what previews learn cannot be kept: %s", self._folder, error)
 

@@ -94,6 +94,21 @@ thread.join()"""
     assert limited(body).startswith("tokenizer.json: tokenizing: the process may not take the ")
 
 
+def test_arrays_are_not_written_or_read_where_memory_ends() -> None:
+    body = """import numpy as np
+from ltx2cpp.checkpoint.arrays import arrays_in, safetensors_of
+array = np.zeros(8 << 20, np.float32)
+payload = safetensors_of({"a": array})
+limit(24 << 20)
+for call, given in ((safetensors_of, {"a": array}), (arrays_in, payload)):
+    try:
+        call(given)
+    except DeviceMemoryError as error:
+        print(error)"""
+    lines = limited(body).splitlines()
+    assert len(lines) == 2 and all(line.startswith("a safetensors file: ") for line in lines)
+
+
 def test_decoders_that_find_no_memory_are_no_damaged_clip(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     media.save_video(path, [np.zeros((9, 256, 256, 3), np.uint8)], frame_rate=24)

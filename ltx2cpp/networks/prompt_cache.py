@@ -51,7 +51,7 @@ class PromptCache:
                 raise CheckpointError("its checksum is wrong")
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, LookupError, Error) as error:
+        except (OSError, ValueError, LookupError, Error) as error:
             where = without_controls(str(path))
             logger.warning("%s: damaged, the prompt is encoded anew (%s)", where, error)
             return None

@@ -11,7 +11,7 @@ import numpy as np
 
 from ltx2cpp.atomic import atomic_file
 from ltx2cpp.checkpoint.arrays import arrays_in, safetensors_of
-from ltx2cpp.errors import CheckpointError, Error
+from ltx2cpp.errors import Error
 from ltx2cpp.preview.colours import ColourSums
 from ltx2cpp.values import FloatArray
 
@@ -76,7 +76,7 @@ class ColourTables:
             sums = ColourSums(content["products"], content["targets"])
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, LookupError, CheckpointError) as error:
+        except (OSError, ValueError, LookupError, Error) as error:
             logger.warning("%s: damaged, colours are learned anew (%s)", path, error)
             return None
         empty = ColourSums.empty(channels)

@@ -24,7 +24,14 @@ from ltx2cpp.latents import frames_for_duration
 from ltx2cpp.memory.plan import MemoryPlan, PhaseMemory
 from ltx2cpp.model.files import ModelFiles
 from ltx2cpp.observing import Observer, Step
-from ltx2cpp.options import BinnedGuidance, Guidance, LoraSpec, ModalityGuidance, Sampling
+from ltx2cpp.options import (
+    BinnedGuidance,
+    Guidance,
+    LoraSpec,
+    ModalityGuidance,
+    Sampling,
+    StepCache,
+)
 from ltx2cpp.output import ClipOutput, GenerationOutput, GenerationStream
 from ltx2cpp.pipeline import LTX2Pipeline
 from ltx2cpp.values import Audio, Modality, PromptEmbedding, Velocity
@@ -54,6 +61,7 @@ __all__ = [
     "Retake",
     "Sampling",
     "Step",
+    "StepCache",
     "Velocity",
     "VideoCondition",
     "__version__",

@@ -277,6 +277,42 @@ class Sampling:
                 raise ArgumentError(f"eta: expected 0 to 1, found {self.eta}")
 
 
+CacheMode = Literal["taylorseer"]
+
+CACHE_MODES: tuple[CacheMode, ...] = get_args(CacheMode)
+
+
+@dataclass(frozen=True)
+class StepCache:
+    """Reuse between denoising steps: estimates that change little are forecast, not computed.
+
+    Attributes:
+        mode: "taylorseer" draws a line through the last two computed estimates.
+        threshold: 0 to 1: the error of forecasts, relative and weighted by the step (see
+            `ltx2cpp.sampling.reuse`), at which the network is asked again; 0 computes every step.
+
+    Raises:
+        ArgumentError: an unknown mode, or a threshold out of range.
+
+    Example:
+        >>> pipe("a red fox", step_cache=StepCache("taylorseer", 0.03))
+    """
+
+    mode: CacheMode
+    threshold: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.mode not in CACHE_MODES:
+            raise ArgumentError(
+                f"step_cache: expected mode {' or '.join(CACHE_MODES)}, found {self.mode!r:.60}"
+            )
+        real_number("step_cache threshold", self.threshold)
+        if not 0.0 <= self.threshold <= 1.0:
+            raise ArgumentError(
+                f"step_cache: expected a threshold of 0 to 1, found {self.threshold}"
+            )
+
+
 LoraMode = Literal["auto", "merge", "runtime"]
 
 LORA_MODES: tuple[str, ...] = get_args(LoraMode)

@@ -28,6 +28,8 @@ class Clip:
     def __init__(self, plan: Plan, run: Run, previews: Previews) -> None:
         self._plan, self._run, self._previews = plan, run, previews
         self.info = describe(plan, run.state.pieces.tiling)
+        if run.state.saved_calls is not None:
+            self.info["saved_calls"] = run.state.saved_calls
         self.num_frames, self.height, self.width = plan.finish.size(plan.decoded_shape)
         self.hdr = plan.hdr
         self.frame_rate = plan.decoded_shape.frame_rate

@@ -42,6 +42,7 @@ def describe(plan: Plan, tiling: Tiling | None = None) -> dict[str, Any]:
         "sigmas": _levels(first.sigmas),
         "sampler": {name: getattr(first.sampler, name) for name in ("name", "eta", "noise_seed")},
         "guidance": json.loads(json.dumps(dataclasses.asdict(first.guidance))),
+        "step_cache": None if first.step_cache is None else dataclasses.asdict(first.step_cache),
         "conditions": [conditioning.describe(each) for each in plan.conditions],
         "audio_condition": None if audio_condition is None else audio_condition.describe(),
         "generated_keyframes": _keyframes(plan),

@@ -14,7 +14,7 @@ from ltx2cpp.generation.pipelines import PipelineSpec
 from ltx2cpp.generation.presets import Preset
 from ltx2cpp.latents import ClipShape
 from ltx2cpp.media import Hdr
-from ltx2cpp.options import Decoder, Guidance, LoraSpec
+from ltx2cpp.options import Decoder, Guidance, LoraSpec, StepCache
 from ltx2cpp.sampling.choice import SamplerChoice
 from ltx2cpp.values import Audio, FloatArray, PromptEmbedding
 
@@ -84,6 +84,7 @@ class Stage:
         loras: LoRAs that change the transformer in it.
         keeps_sound: whether the sound it starts from stays as it is.
         tile: the part of a temporal round that it denoises, without sound; None for the whole clip.
+        step_cache: how estimates are forecast from earlier ones; None computes all.
     """
 
     shape: ClipShape
@@ -95,6 +96,7 @@ class Stage:
     loras: tuple[LoraSpec, ...] = ()
     keeps_sound: bool = False
     tile: RoundTile | None = None
+    step_cache: StepCache | None = None
 
 
 @dataclass(frozen=True)

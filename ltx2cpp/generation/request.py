@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ltx2cpp.conditioning import AudioCondition, Condition, ImageCondition
-from ltx2cpp.options import Guidance, Sampling
+from ltx2cpp.options import Guidance, Sampling, StepCache
 from ltx2cpp.values import FloatArray, PromptEmbedding
 
 DEFAULT_FRAME_RATE = 24.0
@@ -69,6 +69,8 @@ class ClipArguments(TypedDict, total=False):
         decoder: what decodes the pictures, "conv" or "diffusion" (LTX-2.5); None takes that of
             ``video_decoder``, else of ``video_vae``.
         sampling: sampler and scheduler options.
+        step_cache: forecast estimates of the first stage that change little instead of computing
+            them; None computes all.
     """
 
     negative_prompt: str | PromptEmbedding | None
@@ -97,6 +99,7 @@ class ClipArguments(TypedDict, total=False):
     audio_condition: AudioCondition | str | PathLike[str] | None
     decoder: str | None
     sampling: Sampling | None
+    step_cache: StepCache | None
 
 
 class GenerationArguments(ClipArguments, total=False):

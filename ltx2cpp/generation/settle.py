@@ -403,6 +403,7 @@ def _settle_stages(
         denoising.sampler,
         dataclasses.replace(shown.placements, slots=slots),
         loras=loras[0],
+        step_cache=denoising.step_cache,
     )
     if not pipeline.two_stage:
         return (first,)

@@ -16,7 +16,7 @@ from ltx2cpp.generation.presets import Preset
 from ltx2cpp.generation.request import GenerationArguments
 from ltx2cpp.latents import ClipShape
 from ltx2cpp.numeric import random_seed, real_number, seed_number
-from ltx2cpp.options import Guidance, LoraSpec, ModalityGuidance, Sampling
+from ltx2cpp.options import Guidance, LoraSpec, ModalityGuidance, Sampling, StepCache
 from ltx2cpp.sampling.choice import SamplerChoice
 from ltx2cpp.sampling.res2s import check_levels
 from ltx2cpp.sampling.schedulers import (
@@ -43,6 +43,7 @@ class Denoising:
         seed: seed of the noise; None when noise was given.
         sampler: the sampler with its options.
         negative: negative prompt; None where guidance does not use it.
+        step_cache: how estimates are forecast from earlier ones; None computes all.
     """
 
     sigmas: FloatArray
@@ -50,6 +51,7 @@ class Denoising:
     seed: int | None
     sampler: SamplerChoice
     negative: str | PromptEmbedding | None
+    step_cache: StepCache | None
 
 
 def settle_denoising(
@@ -87,6 +89,7 @@ def settle_denoising(
         seed,
         _settle_sampler(sampling, preset, sigmas, seed),
         _settle_negative(arguments, preset, guidance),
+        _settle_step_cache(arguments, guidance),
     )
 
 
@@ -180,12 +183,29 @@ def _settle_negative(
 ) -> str | PromptEmbedding | None:
     """Return the negative prompt, None where guidance does not use it."""
     negative = arguments.get("negative_prompt")
-    strengths = (*guidance.video.all_strengths, *guidance.audio.all_strengths)
-    if all(each.cfg == 1.0 for each in strengths):
+    if all(each.cfg == 1.0 for each in _strengths(guidance)):
         if negative is not None:
             logger.warning("negative_prompt has no effect: classifier-free guidance is off")
         return None
     return preset.negative_prompt if negative is None else negative
+
+
+def _settle_step_cache(arguments: GenerationArguments, guidance: Guidance) -> StepCache | None:
+    cache = arguments.get("step_cache")
+    if cache is None:
+        return None
+    if not isinstance(cache, StepCache):
+        raise ArgumentError(f"step_cache: expected a StepCache, found {cache!r:.60}")
+    if any(each.skip_step for each in _strengths(guidance)):
+        raise ArgumentError(
+            "step_cache: chooses the steps itself and does not go with guidance skip_step; leave "
+            "one out"
+        )
+    return cache
+
+
+def _strengths(guidance: Guidance) -> tuple[ModalityGuidance, ...]:
+    return (*guidance.video.all_strengths, *guidance.audio.all_strengths)
 
 
 def settle_loras(

@@ -10,6 +10,7 @@ from ltx2cpp.conditioning import LatentState
 from ltx2cpp.observing import Step
 from ltx2cpp.options import BinnedGuidance, Guidance, ModalityGuidance
 from ltx2cpp.sampling.guidance import Pass, combine, passes_needed
+from ltx2cpp.sampling.reuse import Reuse
 from ltx2cpp.sampling.samplers import EulerSampler, Query, Sampler, Walk, denoised_from_velocity
 from ltx2cpp.values import FloatArray, Modality, PromptEmbedding, Velocity
 
@@ -97,6 +98,7 @@ def denoise(
     guidance: Guidance,
     sampler: Callable[[], Sampler] = EulerSampler,
     answers: Answers | None = None,
+    reuse: Reuse | None = None,
     on_step: Callable[[Step], None] | None = None,
 ) -> tuple[LatentState | None, LatentState | None]:
     """Walk both streams down the noise levels.
@@ -111,6 +113,8 @@ def denoise(
         guidance: strengths per stream.
         sampler: makes the sampler of one stream; called for video first.
         answers: estimates that are known, and where new ones are kept; None knows and keeps none.
+        reuse: forecasts estimates, which are then neither computed nor kept; None computes all. It
+            does not go with ``skip_step``.
         on_step: called after each step, with the video's estimate in token layout, appended
             condition tokens in place; what it raises ends the loop and reaches the caller.
 
@@ -127,10 +131,14 @@ def denoise(
     query = _advance(streams)
     while query is not None:
         due = [stream for stream in streams if stream.due(query)]
-        if due and not _recall(answers, due):
-            _estimate(velocity, streams, due, prompt, negative, query.sigma, guidance)
-            if answers is not None:
-                answers.keep({stream.name: stream.estimate for stream in due})
+        if due and not _forecast(reuse, streams, query):
+            if not _recall(answers, due):
+                _estimate(velocity, streams, due, prompt, negative, query.sigma, guidance)
+                if answers is not None:
+                    answers.keep({stream.name: stream.estimate for stream in due})
+            if reuse is not None:
+                estimates = {stream.name: stream.estimate for stream in streams}
+                reuse.learn(query.sigma, _latents(streams), estimates)
         index = query.index
         query = _advance(streams)
         if on_step is not None and (query is None or query.index > index):
@@ -146,6 +154,19 @@ def _advance(streams: list[_Stream]) -> Query | None:
     return queries[0]
 
 
+def _forecast(reuse: Reuse | None, streams: list[_Stream], query: Query) -> bool:
+    """Set ``last`` of all streams to what is forecast; return whether it is."""
+    known = None if reuse is None else reuse.forecast(query.sigma, _latents(streams))
+    if known is None:
+        return False
+    _take(known, streams)
+    return True
+
+
+def _latents(streams: list[_Stream]) -> dict[str, FloatArray]:
+    return {stream.name: stream.state.latent for stream in streams}
+
+
 def _recall(answers: Answers | None, due: list[_Stream]) -> bool:
     """Set ``last`` of the due streams to what is known; return whether it is."""
     if answers is None:
@@ -153,9 +174,13 @@ def _recall(answers: Answers | None, due: list[_Stream]) -> bool:
     known = answers.recall({stream.name: stream.state.latent.shape for stream in due})
     if known is None:
         return False
-    for stream in due:
-        stream.last = known[stream.name]
+    _take(known, due)
     return True
+
+
+def _take(known: Mapping[str, FloatArray], streams: list[_Stream]) -> None:
+    for stream in streams:
+        stream.last = known[stream.name]
 
 
 def _estimate(

@@ -19,6 +19,7 @@ from ltx2cpp import (
     PromptEmbedding,
     Sampling,
     Step,
+    StepCache,
 )
 from ltx2cpp.cli.display import Display
 from ltx2cpp.cli.main import main
@@ -98,9 +99,22 @@ def assert_equal(got: Any, expected: Any) -> None:
         {**ONE_STAGE, "sampling": Sampling(sampler="euler_ancestral")},
         {**ONE_STAGE, "sampling": Sampling(sampler="res_2s")},
         {**ONE_STAGE, "guidance": SKIPPING},
+        {
+            **CLIP,
+            "sigmas": [1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.0],
+            "step_cache": StepCache("taylorseer", 1.0),
+        },
         {**TWO_STAGES, "temporal_upscale": True},
     ],
-    ids=["euler", "gradient_estimation", "euler_ancestral", "res_2s", "skipping", "two_stages"],
+    ids=[
+        "euler",
+        "gradient_estimation",
+        "euler_ancestral",
+        "res_2s",
+        "skipping",
+        "step_cache",
+        "two_stages",
+    ],
 )
 def test_killed_at_every_call_of_the_network(
     pipe: LTX2Pipeline,

@@ -47,6 +47,7 @@ from ltx2cpp.cli.options.resume import add_resume_option, check_resume
 from ltx2cpp.cli.options.sampler import add_sampler_options, sampling_of
 from ltx2cpp.cli.options.size import add_size_options, check_words, settle_seconds, settle_size
 from ltx2cpp.cli.options.sound import add_sound_options, foley_of, sound_of
+from ltx2cpp.cli.options.step_cache import add_step_cache_option, step_cache_of
 from ltx2cpp.cli.results import Result, clip_in_words, latents_in_words, print_results
 from ltx2cpp.errors import ArgumentError
 
@@ -169,6 +170,7 @@ def _add_clip_options(parser: argparse.ArgumentParser) -> None:
         help="noise levels instead of --steps, descending to 0",
     )
     add_sampler_options(sampling)
+    add_step_cache_option(sampling)
     add_guidance_options(parser)
 
 
@@ -392,6 +394,7 @@ def _call_arguments(
         "temporal_rounds": arguments.temporal_rounds,
         "detail_reference": arguments.detail_reference,
         "sampling": sampling_of(arguments),
+        "step_cache": step_cache_of(arguments),
     }
     call = {name: value for name, value in options.items() if value is not None}
     if arguments.audio_only:
@@ -425,6 +428,8 @@ def _generate(
             made = _make(arguments, clip, call, pipe, call_keywords)
             if (written := made[-1].get("enhanced_prompt")) is not None:
                 display.note(f"prompt written out: {written}")
+            if (saved := made[-1].get("saved_calls")) is not None:
+                display.note(f"--cache: {saved} calls of the transformer were saved")
             ended_s = time.perf_counter()
             results.append(Result(*made, ended_s - started_s, display.phases[known_phases:]))
             started_s = ended_s

@@ -123,6 +123,7 @@ def _fill(arguments: argparse.Namespace, source: str, parameters: Mapping[str, A
     arguments.temporal_upscale |= parameters.get("temporal_upscale") is True
     _fill_refinement(arguments, source, parameters)
     _fill_sampler(arguments, parameters)
+    _fill_step_cache(arguments, source, parameters.get("step_cache"))
     conditions: list[Condition] = []
     if not any(getattr(arguments, name) for name in _FROM_PICTURES):
         # Clips of version 0.1 call them images.
@@ -213,6 +214,17 @@ def _fill_sampler(arguments: argparse.Namespace, parameters: Mapping[str, Any]) 
     # Otherwise the added noise follows the seed, also a new one.
     if arguments.noise_seed is None and entry.get("noise_seed") != parameters.get("seed"):
         arguments.noise_seed = entry.get("noise_seed")
+
+
+def _fill_step_cache(arguments: argparse.Namespace, source: str, entry: Any) -> None:
+    if arguments.cache is not None or arguments.quality or entry is None:
+        return
+    from ltx2cpp.options import CACHE_MODES
+
+    mode = entry.get("mode") if isinstance(entry, dict) else None
+    if mode not in CACHE_MODES or not _is_number(entry.get("threshold")):
+        raise ArgumentError(f"{source}: its step_cache cannot be read: {entry!r:.60}")
+    arguments.cache = f"{mode}:{float(entry['threshold'])}"
 
 
 def _fill_refinement(

@@ -35,6 +35,7 @@ from ltx2cpp.networks.transformer import StreamShape
 from ltx2cpp.observing import Step
 from ltx2cpp.sampling.denoising import denoise
 from ltx2cpp.sampling.guidance import passes_needed
+from ltx2cpp.sampling.reuse import Reuse
 from ltx2cpp.text.tokenizer import MAX_TOKENS
 from ltx2cpp.values import FloatArray, PromptEmbedding
 
@@ -118,6 +119,8 @@ class Denoise(Phase):
         """Return the state with the latents of the stage."""
         plan, stage = self._plan, self._stage
         video, audio = start_stage(plan, self._index, state, self._carried(state))
+        cache = stage.step_cache
+        reuse = None if cache is None else Reuse(cache, stage.sigmas)
         video, audio = denoise(
             self._networks.transformer.velocity,
             video,
@@ -128,6 +131,7 @@ class Denoise(Phase):
             guidance=stage.guidance,
             sampler=stage.sampler.factory(),
             answers=None if state.journal is None else state.journal.answers(self._index),
+            reuse=reuse,
             on_step=lambda step: self._report_step(step, state),
         )
         shape = stage.shape
@@ -148,6 +152,9 @@ class Denoise(Phase):
             audio_latent=audio_latent,
             kept_audio_latent=kept,
             keyframe_latents=keyframes,
+            saved_calls=state.saved_calls
+            if reuse is None
+            else sum(_calls_at(plan, stage, sigma) for sigma in reuse.levels),
         )
 
     def release(self) -> None:
@@ -300,13 +307,16 @@ def stream_shapes(plan: Plan, stage: Stage) -> tuple[StreamShape | None, StreamS
 
 
 def network_calls(plan: Plan, stage: Stage) -> int:
-    """Return how often a stage calls the transformer."""
+    """Return how often a stage calls the transformer, those included that a step cache may save."""
     steps = len(stage.sigmas) - 1
-    calls = 0
-    for sigma in stage.sigmas[:-1]:
-        streams = [stage.guidance.video] if plan.video else []
-        streams += [stage.guidance.audio] if plan.denoises_sound(stage) else []
-        strengths = [stream.at(float(sigma)) for stream in streams]
-        calls += len(passes_needed(strengths, both_present=len(streams) > 1))
+    calls = sum(_calls_at(plan, stage, float(sigma)) for sigma in stage.sigmas[:-1])
     # A step of res_2s asks twice, and once more at the end.
     return 2 * calls + 1 if stage.sampler.name == "res_2s" and steps else calls
+
+
+def _calls_at(plan: Plan, stage: Stage, sigma: float) -> int:
+    """Return how often an estimate at a noise level calls the transformer."""
+    streams = [stage.guidance.video] if plan.video else []
+    streams += [stage.guidance.audio] if plan.denoises_sound(stage) else []
+    strengths = [stream.at(sigma) for stream in streams]
+    return len(passes_needed(strengths, both_present=len(streams) > 1))

@@ -43,6 +43,8 @@ class State:
         keyframe_latents: (C, K, h, w) of keyframes generated beside the clip, normalised, or None.
         anchors: in temporal rounds, the keyframes so far, (C, 1, h, w) by pixel frame.
         parts: of the round on its way, the latents of its finished tiles.
+        saved_calls: calls of the transformer that a step cache saved; None without one, or where
+            the latents are from the journal.
         sound: decoded, before the finish.
         pictures: chunks (n, height, width, 3), uint8 or float32 codes of HDR, decoded while they
             are read.
@@ -65,6 +67,7 @@ class State:
     keyframe_latents: FloatArray | None = None
     anchors: Mapping[int, FloatArray] = field(default_factory=dict)
     parts: tuple[FloatArray, ...] = ()
+    saved_calls: int | None = None
     sound: Audio | None = None
     pictures: Iterator[FrameArray] | None = None
 

@@ -138,9 +138,9 @@ PYTHON_LAYERS = {
     ),
     # Beside the server, which it does not know.
     "batch": Layer(
-        frozenset({"atomic", "errors", "generation", "media", "model", "observing", "paths"})
-        | {"pipeline", "requests"},
-        ("fsspec", "pyarrow", "ray"),
+        frozenset({"atomic", "errors", "generation", "machine", "media", "model", "observing"})
+        | {"paths", "pipeline", "requests"},
+        ("fsspec", "pyarrow"),
     ),
     "__main__": Layer(frozenset({"cli"})),
     "": Layer(

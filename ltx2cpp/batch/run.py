@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ltx2cpp.batch.crews import OwnCrew
+from ltx2cpp.batch.crews import Crew, OwnCrew
 from ltx2cpp.batch.driver import Count, Driver
 from ltx2cpp.batch.maker import Maker
 from ltx2cpp.batch.marks import SCHEMA, finished
 from ltx2cpp.batch.planning import PlannedTask, Planner, of_shard, ordered
+from ltx2cpp.batch.processes import ProcessCrew
 from ltx2cpp.batch.rows import BadRow
 from ltx2cpp.batch.stores import MANIFEST, Store, open_store
 from ltx2cpp.batch.tasks import Task
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.generation.describe import package_version
+from ltx2cpp.machine.processors import default_threads
 from ltx2cpp.observing import Observer
 from ltx2cpp.requests.models import NamedModel
 
@@ -28,6 +30,7 @@ class BatchOptions:
     Attributes:
         place: folder or address that clips go to.
         model: makes them.
+        workers: processes that make clips; with 1 it is this one.
         shard: (which, of how many) shares of the tasks this run makes.
         retries: how often a task is tried again whose worker died or whose disk failed it.
         command: words that start this run again; the manifest keeps them.
@@ -35,6 +38,7 @@ class BatchOptions:
 
     place: str
     model: NamedModel
+    workers: int = 1
     shard: tuple[int, int] = (1, 1)
     retries: int = 2
     command: str = ""
@@ -91,7 +95,7 @@ class Batch:
             refuse(bad, tell_bad)
         self._write_manifest(tasks)
         return Prepared(
-            ordered(planned),
+            ordered(planned, self._options.workers),
             len(done),
             sum(each.seconds for each in planned),
             sum(each.size_bytes for each in planned),
@@ -104,7 +108,14 @@ class Batch:
             OutputError: the place takes nothing any more.
             Cancelled: an observer asked to stop.
         """
-        crew = OwnCrew(self._maker)
+        workers = min(self._options.workers, len(prepared.planned))
+        if not workers:
+            return Count(0)
+        crew: Crew
+        if workers > 1:
+            crew = ProcessCrew(_share(self._options.model, workers), self._store.place, workers)
+        else:
+            crew = OwnCrew(self._maker)
         try:
             return Driver(self._store, crew, self._options.retries, on_count).run(prepared.planned)
         finally:
@@ -127,6 +138,14 @@ class Batch:
             "rows_sha256": digest.hexdigest(),
         }
         self._store.write(MANIFEST, json.dumps(manifest, indent=1).encode())
+
+
+def _share(model: NamedModel, workers: int) -> NamedModel:
+    """Return a model whose pipeline takes its share of the processors, unless told how many."""
+    if model.options.get("threads") is not None:
+        return model
+    threads = max(1, default_threads() // workers)
+    return replace(model, options={**model.options, "threads": threads})
 
 
 def refuse(bad: Sequence[BadRow], tell: Callable[[BadRow], None]) -> None:

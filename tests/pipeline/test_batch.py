@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from ltx2cpp import LTX2Pipeline
+from ltx2cpp.batch.processes import ProcessCrew
+from ltx2cpp.batch.tasks import Task
 from ltx2cpp.cli.main import main
+from ltx2cpp.errors import NonFiniteError
 
 PROMPTS = ("a red circle moves right on a blue background", "a green square on a black background")
 
@@ -28,11 +32,15 @@ def times(out: Path) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a finished batch: table.jsonl and out/."""
+    """Folder of a finished batch: table.jsonl, out/, and first/ with its marks."""
     folder = tmp_path_factory.mktemp("batch")
     table = folder / "table.jsonl"
     write(table, {"prompt": PROMPTS[0], "id": "red", "seed": [3, 4]}, {"prompt": PROMPTS[1]})
     assert run(table, folder / "out", "--no-prompt-cache") == 0
+    # The marks of this run, which tests below do not change.
+    (folder / "first").mkdir()
+    for path in (folder / "out" / "clips").glob("*.json"):
+        shutil.copy(path, folder / "first")
     return folder
 
 
@@ -96,8 +104,6 @@ def test_all_rows_are_checked_before_the_first_is_made(
 def test_a_row_that_fails_leaves_the_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ltx2cpp.errors import NonFiniteError
-
     stream = LTX2Pipeline.stream
 
     def poisoned(pipe: LTX2Pipeline, prompt: str, **arguments: object) -> object:
@@ -116,3 +122,26 @@ def test_a_row_that_fails_leaves_the_others(
     monkeypatch.setattr(LTX2Pipeline, "stream", stream)
     assert run(table, out) == 0
     assert not list((out / "failed").iterdir())
+
+
+def test_a_worker_that_is_killed_costs_its_clip_one_try(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give, killed = ProcessCrew.give, []
+
+    def give_and_kill(crew: ProcessCrew, worker: int, task: Task) -> None:
+        give(crew, worker, task)
+        if not killed:
+            killed.append(task.id)
+            crew._workers[worker].process.kill()
+
+    monkeypatch.setattr(ProcessCrew, "give", give_and_kill)
+    out = tmp_path / "out"
+    assert run(finished / "table.jsonl", out, "--workers", "2") == 0
+    assert killed
+    marks = {path.stem: json.loads(path.read_text()) for path in (out / "clips").glob("*.json")}
+    assert len(marks) == 3 and not list((out / "failed").iterdir())
+    alone = finished / "first"
+    assert {name: mark["sha256"] for name, mark in marks.items()} == {
+        path.stem: json.loads(path.read_text())["sha256"] for path in alone.iterdir()
+    }

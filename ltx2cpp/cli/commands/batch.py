@@ -47,6 +47,7 @@ that it shows), reference_frames, audio_reference, and all that can be given as 
 docs/scale.md has more."""
 
 _MOST_TOLD = 20
+_MOST_WORKERS = 256
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,6 +60,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--format",
         choices=("jsonl", "csv", "parquet", "text"),
         help="how the table is written (default: what its name says)",
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes of this machine, each with the model loaded and its share of the threads; "
+        "more than one uses cores better where clips are small (default: 1)",
     )
     parser.add_argument(
         "--shard",
@@ -90,6 +99,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     if arguments.retries < 0:
         raise ArgumentError(f"--retries: expected 0 or more, found {arguments.retries}")
+    if not 1 <= arguments.workers <= _MOST_WORKERS:
+        raise ArgumentError(f"--workers: expected 1 to {_MOST_WORKERS}, found {arguments.workers}")
     display = BatchDisplay(quiet=arguments.quiet)
     tasks = _tasks(arguments, display)
     take_model_names(arguments)
@@ -152,7 +163,12 @@ def _make(
     from ltx2cpp.cli.text import count_noun, spell_bytes, spell_seconds
 
     options = BatchOptions(
-        arguments.output, named_model(arguments), arguments.shard, arguments.retries, _command()
+        arguments.output,
+        named_model(arguments),
+        arguments.workers,
+        arguments.shard,
+        arguments.retries,
+        _command(),
     )
     batch = Batch(options, display)
     prepared = batch.prepare(tasks, _Telling(arguments.rows, display))

@@ -50,6 +50,19 @@ _UNITS_BYTES = {"MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     server = parser.add_argument_group("server")
+    _add_address(server)
+    _add_offers(server)
+    _add_limits(parser)
+    add_model_options(parser)
+    add_lora_options(parser)
+    add_memory_options(parser)
+    add_cache_option(parser)
+    parser.add_argument("-q", "--quiet", action="store_true", help="print no progress")
+    parser.add_argument("-v", "--verbose", action="store_true", help="print the log")
+
+
+def _add_address(server: argparse._ArgumentGroup) -> None:
+    """Add where the server is reached, and by whom."""
     server.add_argument(
         "--host", default="127.0.0.1", metavar="ADDRESS", help="listen at (default: 127.0.0.1)"
     )
@@ -74,6 +87,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="a site, as https://studio.example, whose pages may use the interface; repeatable",
     )
+
+
+def _add_offers(server: argparse._ArgumentGroup) -> None:
+    """Add what requests may name."""
     server.add_argument(
         "--served-name", metavar="NAME", help="what requests call the model (default: its name)"
     )
@@ -94,6 +111,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=PATH",
         help="a LoRA for --model that requests may name; repeatable",
     )
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    """Add what jobs may take."""
     storage = parser.add_argument_group("storage")
     storage.add_argument("--data", type=Path, metavar="DIR", help=f"jobs and clips{_data_hint()}")
     storage.add_argument(
@@ -118,12 +139,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="free the model's memory after so long without work (default: 10m)",
     )
-    add_model_options(parser)
-    add_lora_options(parser)
-    add_memory_options(parser)
-    add_cache_option(parser)
-    parser.add_argument("-q", "--quiet", action="store_true", help="print no progress")
-    parser.add_argument("-v", "--verbose", action="store_true", help="print the log")
 
 
 def run(arguments: argparse.Namespace) -> None:

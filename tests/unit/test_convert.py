@@ -73,7 +73,9 @@ def stored_values(tensor: gguf.ReaderTensor) -> np.ndarray[Any, np.dtype[np.floa
     return gguf.quants.dequantize(tensor.data, tensor.tensor_type).reshape(-1)
 
 
-@pytest.mark.parametrize("recipe", [recipe.value for recipe in Recipe])
+@pytest.mark.parametrize(
+    "recipe", [recipe.value for recipe in Recipe if recipe is not Recipe.INT8_CONVROT]
+)
 def test_convert_writes_what_the_policy_says_and_other_readers_read(
     model: Path, tmp_path: Path, recipe: str
 ) -> None:

@@ -66,6 +66,15 @@ ggml_tensor * Graph::constant(const std::string & name, int64_t width, int64_t r
     return keep_constant(name, GGML_TYPE_F32, width, rows, std::move(values));
 }
 
+ggml_tensor * Graph::unwritten(ggml_type type, std::array<int64_t, 4> ne) {
+    ggml_tensor * tensor = ggml_new_tensor(ctx(), type, GGML_MAX_DIMS, ne.data());
+    // No device computes a view. Without a source it gets memory of its own, and from here on: a leaf, which is no
+    // operation, would have it from the beginning of the graph.
+    tensor->op = GGML_OP_VIEW;
+    ggml_build_forward_expand(graph_, tensor);
+    return tensor;
+}
+
 ggml_tensor * Graph::output(std::string_view name, ggml_tensor * tensor) {
     tensor = ggml_is_contiguous(tensor) ? tensor : ggml_cont(ctx(), tensor);
     ggml_set_output(tensor);

@@ -68,6 +68,9 @@ public:
     };
     const std::map<std::string, Constant, std::less<>> & constants() const { return constants_; }
 
+    // Memory that later nodes write (graph/parts.h); until then there is anything in it.
+    ggml_tensor * unwritten(ggml_type type, std::array<int64_t, 4> ne);
+
     // Marks a result to be fetched by name; returns the tensor (made contiguous if it was not).
     ggml_tensor * output(std::string_view name, ggml_tensor * tensor);
 

@@ -8,6 +8,28 @@ Linear Linear::load(const Scope & scope, int64_t in, int64_t out, bool with_bias
             scope.rotated_rows("weight")};
 }
 
+Linear Linear::outputs(Graph & graph, int64_t first, int64_t count) const {
+    const auto rows = [&](ggml_tensor * matrix) {
+        return ggml_view_2d(graph.ctx(), matrix, matrix->ne[0], count, matrix->nb[1],
+                            static_cast<size_t>(first) * matrix->nb[1]);
+    };
+    const auto values = [&](ggml_tensor * vector) {
+        return ggml_view_1d(graph.ctx(), vector, count, static_cast<size_t>(first) * vector->nb[0]);
+    };
+    Linear part = *this;
+    part.weight = rows(weight);
+    if (bias) {
+        part.bias = values(bias);
+    }
+    if (low_rank) {
+        part.low_rank->up = rows(low_rank->up);
+    }
+    if (rotated) {
+        part.rotated->scales = values(rotated->scales);
+    }
+    return part;
+}
+
 ggml_tensor * Linear::build(Graph & graph, ggml_tensor * x, LinearEpilogue epilogue) const {
     epilogue.bias = bias;
     if (!low_rank) {

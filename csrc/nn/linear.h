@@ -26,6 +26,9 @@ struct Linear {
     // W x and what the epilogue says, without LoRAs.
     ggml_tensor * product(Graph & graph, ggml_tensor * x, const LinearEpilogue & epilogue) const;
 
+    // The layer that gives `count` of the outputs from number `first` on.
+    Linear outputs(Graph & graph, int64_t first, int64_t count) const;
+
     // x as this layer's product takes it, to be shared with other layers of the same input.
     ggml_tensor * round_input(Graph & graph, ggml_tensor * x) const { return round_for_products(graph, x, weight); }
 };

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,13 +37,17 @@ RELEASED = DiffusionDecoderConfig(
 Decoder = tuple[_core.DiffusionDecoder, Tensors]
 
 
+def opened(weights: Tensors, folder: Path, stored: str = "f32") -> _core.DiffusionDecoder:
+    stored_weights = table(weights, folder / f"{stored}.bin", stored)
+    return _core.DiffusionDecoder(
+        stored_weights, dataclasses.asdict(RELEASED), _core.Device("cpu", 2)
+    )
+
+
 @pytest.fixture(scope="module")
 def decoder(tmp_path_factory: pytest.TempPathFactory) -> Decoder:
     weights = random_tensors(decoder_shapes(RELEASED), seed=1)
-    path = tmp_path_factory.mktemp("decoder") / "weights.bin"
-    device = _core.Device("cpu", 2)
-    network = _core.DiffusionDecoder(table(weights, path), dataclasses.asdict(RELEASED), device)
-    return network, weights
+    return opened(weights, tmp_path_factory.mktemp("decoder")), weights
 
 
 def draw(*shape: int, seed: int) -> np.ndarray:
@@ -65,12 +70,26 @@ def test_the_stage_before_pixels_and_that_of_pixels(decoder: Decoder) -> None:
     compare("frames", network.frames(features, noise), want, tolerances.VIDEO_F32)
 
 
-def test_pieces_of_a_feed_forward(decoder: Decoder) -> None:
+def test_pieces_of_cells_and_parts_of_heads(decoder: Decoder) -> None:
     """A grid of more cells than a piece holds gives what parts of it give alone."""
     network, _ = decoder
-    # 8192 cells are a piece of the fifth stage.
+    # 8192 cells are a piece of the fifth stage's feed-forward, 10922 of its four heads.
     wide, noise = draw(6, 12, 34, 512, seed=5), draw(11, 96, 272, 3, seed=6)
     part = [np.ascontiguousarray(x) for x in (wide[:, :, :14], noise[:, :, : 8 * 14])]
     # The first 76 pixels see nothing of what the right border of the part changes.
     got, want = (network.frames(*arrays)[:, :, : 8 * 8] for arrays in ((wide, noise), part))
     compare("frames", got, want, tolerances.VIDEO_F32)
+
+
+# In units of one value for each channel of each cell: the state, the context (half of that where
+# products round it), what was attended to, queries, keys and values of one head of four; the rest
+# is for pieces.
+@pytest.mark.parametrize(("stored", "most"), [("f32", 3.85), ("bf16", 3.4)])
+def test_memory_of_the_last_stage(
+    decoder: Decoder, tmp_path: Path, stored: str, most: float
+) -> None:
+    needs = opened(decoder[1], tmp_path, stored).measure_frames(
+        (17, 40, 64, 512), (33, 320, 512, 3)
+    )
+    unit = 33 * 80 * 128 * 256 * 4
+    assert needs["activation_bytes"] + needs["scratch_bytes"] <= most * unit

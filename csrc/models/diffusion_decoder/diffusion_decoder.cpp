@@ -4,6 +4,8 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "graph/parts.h"
+#include "models/diffusion_decoder/cells.h"
 #include "nn/timestep.h"
 #include "ops/grid_rope/grid_rope.h"
 
@@ -11,7 +13,6 @@ namespace ltx {
 
 namespace {
 
-constexpr float kEps = 1e-6f;
 // Rows of a modulation; the gates among them are never used.
 constexpr int64_t kModulationRows = 7;
 constexpr int64_t kScaleAttention = 0;
@@ -19,37 +20,10 @@ constexpr int64_t kShiftAttention = 1;
 constexpr int64_t kScaleMlp = 3;
 constexpr int64_t kShiftMlp = 4;
 constexpr int64_t kHiddenMultiple = 16;
-// A feed-forward goes over cells in pieces, of which the hidden values take so much each...
-constexpr int64_t kHiddenBytes = 32 << 20;
-// ...or more where that would be too many nodes.
-constexpr int64_t kMaxPieces = 64;
-
-ggml_tensor * rms(Graph & graph, ggml_tensor * x, ggml_tensor * weight) {
-    return ggml_mul(graph.ctx(), ggml_rms_norm(graph.ctx(), x, kEps), weight);
-}
-
-// The cells of a grid, which lie evenly apart, as rows. x: [channels, W, H, T] -> [channels, cells]
-ggml_tensor * rows_of_cells(Graph & graph, ggml_tensor * x) {
-    return ggml_view_2d(graph.ctx(), x, x->ne[0], x->ne[1] * x->ne[2] * x->ne[3], x->nb[1], 0);
-}
-
-// A layer over the cells of a grid. x: [in, W, H, T] -> [out, W, H, T], which `residual` has too.
-ggml_tensor * over_cells(Graph & graph, const Linear & layer, ggml_tensor * x, ggml_tensor * residual = nullptr) {
-    ggml_tensor * added = residual ? rows_of_cells(graph, residual) : nullptr;
-    ggml_tensor * y = layer.build(graph, rows_of_cells(graph, x), {.residual = added});
-    return ggml_reshape_4d(graph.ctx(), y, y->ne[0], x->ne[1], x->ne[2], x->ne[3]);
-}
-
-// `count` frames from number `first` on.
-ggml_tensor * frames_of(Graph & graph, ggml_tensor * x, int64_t first, int64_t count) {
-    return ggml_view_4d(graph.ctx(), x, x->ne[0], x->ne[1], x->ne[2], count, x->nb[1], x->nb[2], x->nb[3],
-                        static_cast<size_t>(first) * x->nb[3]);
-}
-
-// The first `count` frames.
-ggml_tensor * first_frames(Graph & graph, ggml_tensor * x, int64_t count) {
-    return frames_of(graph, x, 0, count);
-}
+// Each piece is many nodes for each part of the heads.
+constexpr int64_t kMaxPiecesOfHeads = 24;
+// Queries, keys and values are there of so many heads at once as take no more than a piece, but of this part at least.
+constexpr int64_t kMaxPartsOfHeads = 4;
 
 // `count` columns from number `first` on.
 ggml_tensor * columns_of(Graph & graph, ggml_tensor * x, int64_t first, int64_t count) {
@@ -146,42 +120,58 @@ WindowBlock WindowBlock::load(const Scope & scope, int64_t channels, int64_t hea
     };
 }
 
-ggml_tensor * WindowBlock::add_attention(Graph & graph, ggml_tensor * x, ggml_tensor * normed, EdgeRule edges) const {
+ggml_tensor * WindowBlock::queries_keys_values(Graph & graph, ggml_tensor * x, const Norm & norm, int64_t first,
+                                               int64_t width) const {
+    Parts all(graph, graph.unwritten(GGML_TYPE_F32, {3 * width, x->ne[1], x->ne[2], x->ne[3]}));
+    // Those of all heads lie side by side in the layer.
+    const int64_t together = width == channels ? 3 * width : width;
+    for_pieces(cells_of(x), piece_of(x, channels, kMaxPiecesOfHeads), [&](int64_t cell, int64_t count) {
+        ggml_tensor * normed = rounded_once(graph, norm(graph, rows_of_cells(graph, x, cell, count)), qkv.weight);
+        for (int64_t part = 0; part < 3 * width; part += together) {
+            const Linear layer = qkv.outputs(graph, part / width * channels + first, together);
+            all.write_rows(layer.build(graph, normed), cell, part);
+        }
+    });
     const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
-    ggml_tensor * all = over_cells(graph, qkv, normed);  // ne: [3 channels, W, H, T]
-    all = norm_grid_rope(graph, all, q_norm, k_norm, scale, kEps);
-    const bool replicate = edges == EdgeRule::Replicate;
-    ggml_tensor * seen = window_attention(graph, all, head_dim, window, replicate ? RowEnds::Centre : RowEnds::Shift);
-    return over_cells(graph, proj, replicate ? ggml_cont(graph.ctx(), seen) : seen, x);
+    return norm_grid_rope(graph, all.all(), q_norm, k_norm, scale, kEps);
+}
+
+int64_t WindowBlock::heads_at_once(const Graph & graph, const ggml_tensor * x) const {
+    const int64_t heads = channels / head_dim;
+    if (graph.form() == OpForm::Composed) {
+        return heads;  // attention is many nodes then
+    }
+    const int64_t bytes = 3 * head_dim * cells_of(x) * static_cast<int64_t>(sizeof(float));
+    const int64_t least = (heads + kMaxPartsOfHeads - 1) / kMaxPartsOfHeads;
+    return std::clamp(kPieceBytes / bytes, least, heads);
+}
+
+ggml_tensor * WindowBlock::add_attention(Graph & graph, ggml_tensor * x, ggml_tensor * seen, const Norm & norm,
+                                         EdgeRule edges) const {
+    const RowEnds ends = edges == EdgeRule::Replicate ? RowEnds::Centre : RowEnds::Shift;
+    Parts result(graph, graph.unwritten(GGML_TYPE_F32, {channels, x->ne[1], x->ne[2], x->ne[3]}));
+    for_pieces(channels, heads_at_once(graph, seen) * head_dim, [&](int64_t first, int64_t width) {
+        ggml_tensor * all = queries_keys_values(graph, seen, norm, first, width);
+        result.write_channels(window_attention(graph, all, head_dim, window, ends), first);
+    });
+    ggml_tensor * attended = result.all();
+    for_pieces(cells_of(x), piece_of(x, channels, kMaxPieces), [&](int64_t cell, int64_t count) {
+        ggml_tensor * rows = rows_of_cells(graph, attended, cell, count);
+        result.write_rows(proj.build(graph, rows, {.residual = rows_of_cells(graph, x, cell, count)}), cell);
+    });
+    return result.all();
 }
 
 ggml_tensor * WindowBlock::add_mlp(Graph & graph, ggml_tensor * x, const Norm & norm) const {
-    ggml_context * ctx = graph.ctx();
-    ggml_tensor * rows = rows_of_cells(graph, x);
-    const int64_t cells = rows->ne[1];
-    const auto row_bytes = w_gate.weight->ne[1] * static_cast<int64_t>(sizeof(float));
-    const int64_t piece = std::max(kHiddenBytes / row_bytes, (cells + kMaxPieces - 1) / kMaxPieces);
-    const auto result_of = [&](ggml_tensor * part) {
-        ggml_tensor * normed = norm(graph, part);
+    Parts result(graph, x);
+    for_pieces(cells_of(x), piece_of(x, w_gate.weight->ne[1], kMaxPieces), [&](int64_t cell, int64_t count) {
+        ggml_tensor * rows = rows_of_cells(graph, x, cell, count);
+        ggml_tensor * normed = rounded_once(graph, norm(graph, rows), w_gate.weight);
         // ne: [hidden, cells of the piece]
-        ggml_tensor * hidden = ggml_swiglu_split(ctx, w_gate.build(graph, normed), w_up.build(graph, normed));
-        return w_down.build(graph, hidden, {.residual = part});
-    };
-    if (cells <= piece) {
-        return ggml_reshape_4d(ctx, result_of(rows), x->ne[0], x->ne[1], x->ne[2], x->ne[3]);
-    }
-    // Pieces are rewritten where they lie. Each view has the copy before it as a source, which puts them in order and
-    // tells the allocator that the copy is not the last to look at the memory.
-    ggml_tensor * written = nullptr;
-    for (int64_t first = 0; first < cells; first += piece) {
-        ggml_tensor * part = ggml_view_2d(ctx, rows, rows->ne[0], std::min(piece, cells - first), rows->nb[1],
-                                          static_cast<size_t>(first) * rows->nb[1]);
-        part->src[1] = written;
-        written = ggml_cpy(ctx, result_of(part), part);
-    }
-    ggml_tensor * all = ggml_view_4d(ctx, x, x->ne[0], x->ne[1], x->ne[2], x->ne[3], x->nb[1], x->nb[2], x->nb[3], 0);
-    all->src[1] = written;
-    return all;
+        ggml_tensor * hidden = ggml_swiglu_split(graph.ctx(), w_gate.build(graph, normed), w_up.build(graph, normed));
+        result.write_rows(w_down.build(graph, hidden, {.residual = rows}), cell);
+    });
+    return result.all();
 }
 
 ggml_tensor * WindowBlock::build(Graph & graph, ggml_tensor * x) const {
@@ -189,9 +179,11 @@ ggml_tensor * WindowBlock::build(Graph & graph, ggml_tensor * x) const {
 }
 
 ggml_tensor * WindowBlock::build(Graph & graph, ggml_tensor * x, int64_t first, int64_t count) const {
-    x = add_attention(graph, x, rms(graph, x, norm1), EdgeRule::Shift);
-    x = frames_of(graph, x, first, count);
-    return add_mlp(graph, x, [&](Graph & g, ggml_tensor * cells) { return rms(g, cells, norm2); });
+    const auto norm = [](ggml_tensor * weight) -> Norm {
+        return [weight](Graph & g, ggml_tensor * cells) { return rms(g, cells, weight); };
+    };
+    x = add_attention(graph, x, x, norm(norm1), EdgeRule::Shift);
+    return add_mlp(graph, frames_of(graph, x, first, count), norm(norm2));
 }
 
 DiffusionBlock DiffusionBlock::load(const Scope & scope, const DiffusionDecoderConfig & config) {
@@ -246,18 +238,22 @@ ggml_tensor * DiffusionBlock::build(Graph & graph, ggml_tensor * x, ggml_tensor 
         return ggml_view_1d(ctx, rows, rows->ne[0], static_cast<size_t>(index) * rows->nb[1]);
     };
     // rms(y) weight (1 + scale) + shift
-    const auto normed = [&](Graph & g, ggml_tensor * y, ggml_tensor * weight, int64_t scale, int64_t shift) {
+    const auto norm = [&](ggml_tensor * weight, int64_t scale, int64_t shift) -> WindowBlock::Norm {
         ggml_tensor * factor = ggml_add(ctx, weight, ggml_mul(ctx, weight, row(scale)));
-        return ggml_add(ctx, rms(g, y, factor), row(shift));
+        return [factor, added = row(shift)](Graph & g, ggml_tensor * y) {
+            return ggml_add(g.ctx(), rms(g, y, factor), added);
+        };
     };
-    x = over_cells(graph, context_proj, context, x);
-    ggml_tensor * seen = x;
-    if (edges == EdgeRule::Replicate) {
-        seen = with_copied_columns(graph, x, block.window.width / 2);
-    }
-    x = block.add_attention(graph, x, normed(graph, seen, block.norm1, kScaleAttention, kShiftAttention), edges);
-    return block.add_mlp(
-        graph, x, [&](Graph & g, ggml_tensor * cells) { return normed(g, cells, block.norm2, kScaleMlp, kShiftMlp); });
+    Parts entered(graph, graph.unwritten(GGML_TYPE_F32, {x->ne[0], x->ne[1], x->ne[2], x->ne[3]}));
+    for_pieces(cells_of(x), piece_of(x, x->ne[0], kMaxPieces), [&](int64_t cell, int64_t count) {
+        ggml_tensor * part = rows_of_cells(graph, context, cell, count);
+        ggml_tensor * residual = rows_of_cells(graph, x, cell, count);
+        entered.write_rows(context_proj.build(graph, part, {.residual = residual}), cell);
+    });
+    x = entered.all();
+    ggml_tensor * seen = edges == EdgeRule::Replicate ? with_copied_columns(graph, x, block.window.width / 2) : x;
+    x = block.add_attention(graph, x, seen, norm(block.norm1, kScaleAttention, kShiftAttention), edges);
+    return block.add_mlp(graph, x, norm(block.norm2, kScaleMlp, kShiftMlp));
 }
 
 ggml_tensor * DecoderStage::build(Graph & graph, ggml_tensor * x) const {
@@ -270,8 +266,9 @@ ggml_tensor * DecoderStage::build(Graph & graph, ggml_tensor * x) const {
 }
 
 ggml_tensor * DecoderStage::enlarge(Graph & graph, ggml_tensor * x, bool drop_first) const {
-    return depth_to_space(graph, over_cells(graph, up, x), stride, Packing::WidthFastest,
-                          drop_first && stride.time > 1);
+    return depth_to_space(
+        graph, over_cells(graph, x, up.weight->ne[1], [&](ggml_tensor * cells) { return up.build(graph, cells); }),
+        stride, Packing::WidthFastest, drop_first && stride.time > 1);
 }
 
 DiffusionDecoder DiffusionDecoder::load(const Scope & root, const DiffusionDecoderConfig & config) {
@@ -314,31 +311,71 @@ DiffusionDecoder DiffusionDecoder::load(const Scope & root, const DiffusionDecod
 
 ggml_tensor * DiffusionDecoder::enter(Graph & graph, ggml_tensor * latent) const {
     ggml_context * ctx = graph.ctx();
-    return over_cells(graph, conv_in, ggml_add(ctx, ggml_mul(ctx, latent, std), mean));
+    ggml_tensor * x = ggml_add(ctx, ggml_mul(ctx, latent, std), mean);
+    return over_cells(graph, x, config.stages.front().channels,
+                      [&](ggml_tensor * cells) { return conv_in.build(graph, cells); });
 }
+
+namespace {
+
+// The context as it stays beside all blocks: rounded, where each of them would round it.
+ggml_type context_type(const Graph & graph, const std::vector<DiffusionBlock> & blocks, int64_t cells) {
+    const bool rounds = std::ranges::all_of(blocks, [&](const DiffusionBlock & block) {
+        return block.context_proj.weight->type == blocks.front().context_proj.weight->type &&
+               rounds_anyway(graph, block.context_proj.weight, cells);
+    });
+    return rounds ? GGML_TYPE_BF16 : GGML_TYPE_F32;
+}
+
+// What the last stage makes of its result: coarse: [channels, W, H, T] -> the first frames of the finer grid, which are
+// made some at a time.
+ggml_tensor * finer_context(Graph & graph, const DecoderStage & stage, ggml_tensor * coarse,
+                            const DiffusionDecoder::Tile & tile, const std::vector<DiffusionBlock> & blocks) {
+    const int64_t width = stage.stride.width * coarse->ne[1];
+    const int64_t height = stage.stride.height * coarse->ne[2];
+    const int64_t channels = blocks.front().block.channels;
+    const ggml_type type = context_type(graph, blocks, width * height * tile.frames);
+    Parts context(graph, graph.unwritten(type, {channels, width, height, tile.frames}));
+    const int64_t cells = piece_of(coarse, stage.up.weight->ne[1], kMaxPieces);
+    const int64_t piece = std::max<int64_t>(cells / (coarse->ne[1] * coarse->ne[2]), 1);
+    int64_t written = 0;
+    for (int64_t first = 0; written < tile.frames; first += piece) {
+        const int64_t count = std::min(piece, coarse->ne[3] - first);
+        ggml_tensor * part =
+            stage.enlarge(graph, frames_of(graph, coarse, first, count), tile.drop_first && first == 0);
+        part = frames_of(graph, part, 0, std::min(part->ne[3], tile.frames - written));
+        context.write_rows(rows_of_cells(graph, part), written * width * height);
+        written += part->ne[3];
+    }
+    return context.all();
+}
+
+}  // namespace
 
 ggml_tensor * DiffusionDecoder::frames(Graph & graph, const Tile & tile) const {
     ggml_context * ctx = graph.ctx();
     const DecoderStage & last = stages.back();
     ggml_tensor * coarse = last.build(graph, tile.features);
-    // Only what is kept is made finer.
-    const int64_t dropped = tile.drop_first && last.stride.time > 1 ? 1 : 0;
-    coarse = first_frames(graph, coarse, (tile.frames + dropped + last.stride.time - 1) / last.stride.time);
-    ggml_tensor * context = first_frames(graph, last.enlarge(graph, coarse, tile.drop_first), tile.frames);
+    std::vector<DiffusionBlock> layers;
+    for (const DiffusionBlock & block : blocks) {
+        layers.push_back(block.folded(graph, config.rounds_gated));
+    }
+    ggml_tensor * context = finer_context(graph, last, coarse, tile, layers);
     ggml_tensor * embedded = time_2.build(graph, ggml_silu(ctx, time_1.build(graph, tile.timestep)));
     ggml_tensor * modulation = shared_adaln.build(graph, ggml_silu(ctx, embedded));
     modulation = ggml_reshape_2d(ctx, modulation, config.channels, kModulationRows);
     const auto patch = static_cast<int32_t>(config.patch_size);
     const SpaceTimeFactor cell{1, patch, patch};
-    ggml_tensor * x = space_to_depth(graph, tile.noise, cell, Packing::HeightFastest);
-    x = over_cells(graph, conv_in_x_t, x);
-    for (size_t i = 0; i < blocks.size(); ++i) {
+    ggml_tensor * noise = space_to_depth(graph, tile.noise, cell, Packing::HeightFastest);
+    ggml_tensor * x =
+        over_cells(graph, noise, config.channels, [&](ggml_tensor * cells) { return conv_in_x_t.build(graph, cells); });
+    for (size_t i = 0; i < layers.size(); ++i) {
         const Graph::Scope scope = graph.scope("diff_blocks." + std::to_string(i));
-        const DiffusionBlock block = blocks[i].folded(graph, config.rounds_gated);
-        x = graph.probe("", block.build(graph, x, context, modulation, tile.edges));
+        x = graph.probe("", layers[i].build(graph, x, context, modulation, tile.edges));
         graph.end_segment({x});
     }
-    x = over_cells(graph, conv_out, rms(graph, x, norm_out));
+    x = over_cells(graph, x, conv_out.weight->ne[1],
+                   [&](ggml_tensor * cells) { return conv_out.build(graph, rms(graph, cells, norm_out)); });
     return depth_to_space(graph, x, cell, Packing::HeightFastest);
 }
 

@@ -59,13 +59,15 @@ struct WindowBlock {
 
     static WindowBlock load(const Scope & scope, int64_t channels, int64_t head_dim, GridSize window);
 
-    // x: [channels, W, H, T]; normed: the same after a norm, for Replicate with the copied columns -> x + attention
-    ggml_tensor * add_attention(Graph & graph, ggml_tensor * x, ggml_tensor * normed, EdgeRule edges) const;
-
     // What comes before a layer, cell by cell: [channels, cells] -> the same shape.
     using Norm = std::function<ggml_tensor *(Graph &, ggml_tensor *)>;
 
-    // x: [channels, W, H, T] -> x + feed-forward, which may be in the memory of x
+    // x: [channels, W, H, T]; seen: the same, for Replicate with the copied columns -> x + attention in memory of its
+    // own. Queries, keys and values are there for some heads at a time only.
+    ggml_tensor * add_attention(Graph & graph, ggml_tensor * x, ggml_tensor * seen, const Norm & norm,
+                                EdgeRule edges) const;
+
+    // x: [channels, W, H, T] -> x + feed-forward in the memory of x
     ggml_tensor * add_mlp(Graph & graph, ggml_tensor * x, const Norm & norm) const;
 
     // x + attention + feed-forward
@@ -73,6 +75,13 @@ struct WindowBlock {
 
     // `count` frames of that from number `first` on; the other frames are only looked at.
     ggml_tensor * build(Graph & graph, ggml_tensor * x, int64_t first, int64_t count) const;
+
+private:
+    // x: [channels, W, H, T] -> [3 * width, W, H, T], normed and rotated: of heads with `width` channels from number
+    // `first` on
+    ggml_tensor * queries_keys_values(Graph & graph, ggml_tensor * x, const Norm & norm, int64_t first,
+                                      int64_t width) const;
+    int64_t heads_at_once(const Graph & graph, const ggml_tensor * x) const;
 };
 
 // A block of the fifth stage: the context comes in first, and the noise level sets scales and shifts.

@@ -28,8 +28,16 @@ bool is_decoded(ggml_type type) {
     }
 }
 
+// Whether ggml's product rounds F32 rows to BF16, and takes rows that are. On other devices it may do neither.
+bool multiplies_rounded(const Graph & graph, const ggml_tensor * weight) {
+    return graph.on_cpu() && weight->type == GGML_TYPE_BF16;
+}
+
 // The definition of the result.
 ggml_tensor * linear_composed(Graph & graph, ggml_tensor * weight, ggml_tensor * x, const LinearEpilogue & epilogue) {
+    if (x->type == GGML_TYPE_BF16 && multiplies_rounded(graph, weight)) {
+        return apply_epilogue(graph, ggml_mul_mat(graph.ctx(), weight, x), epilogue);
+    }
     if (x->type != GGML_TYPE_F32) {
         x = ggml_cast(graph.ctx(), x, GGML_TYPE_F32);
     }
@@ -82,6 +90,16 @@ void expect_epilogue(std::string_view op, const LinearEpilogue & epilogue, int64
     if (epilogue.gate) {
         expect_row_table(op, "gate", epilogue.gate, epilogue.gate_rows, out, tokens);
     }
+}
+
+bool rounds_anyway(const Graph & graph, const ggml_tensor * weight, int64_t tokens) {
+    return rounds_for(graph, weight, tokens) || multiplies_rounded(graph, weight);
+}
+
+ggml_tensor * rounded_once(Graph & graph, ggml_tensor * x, const ggml_tensor * weight) {
+    x = round_for_products(graph, x, weight);
+    const bool rounds = x->type == GGML_TYPE_F32 && multiplies_rounded(graph, weight);
+    return rounds ? ggml_cast(graph.ctx(), x, GGML_TYPE_BF16) : x;
 }
 
 ggml_tensor * linear(Graph & graph, ggml_tensor * weight, ggml_tensor * x, const LinearEpilogue & epilogue) {

@@ -43,6 +43,13 @@ inline ggml_tensor * round_for_products(Graph & graph, ggml_tensor * x, const gg
     return x->type == GGML_TYPE_F32 && rounds_for(graph, weight, x->ne[1]) ? round_rows(graph, x) : x;
 }
 
+// Whether BF16 rows give the same product as the F32 rows that they were rounded from. Where linear() does not round,
+// ggml's product on a CPU may.
+bool rounds_anyway(const Graph & graph, const ggml_tensor * weight, int64_t tokens);
+
+// x for several products with weights like this one, rounded where each of them would.
+ggml_tensor * rounded_once(Graph & graph, ggml_tensor * x, const ggml_tensor * weight);
+
 struct LinearConstants {
     int32_t gelu;
     int32_t has_bias;

@@ -248,7 +248,7 @@ void register_testing_kernels(py::module_ & module) {
                 traits.missing_types.insert(ggml_type_of(parse_dtype(type)).value());
             }
             traits.custom_ops = custom_ops;
-            traits.missing_ops = {missing_ops.begin(), missing_ops.end()};
+            traits.missing_ops.insert(missing_ops.begin(), missing_ops.end());
             traits.weight_slots = weight_slots;
             traits.bf16 = bf16;
             return open_device(name, threads, traits);

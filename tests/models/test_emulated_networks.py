@@ -194,6 +194,20 @@ def test_a_transformer_with_attention_by_warpgroups(
         compare(name, got, want, tolerance)
 
 
+def test_a_text_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With keys and values that are kept on the device, from operations that a CUDA build has."""
+    ids = text_cases.random_ids(9)
+    results = []
+    for kind in (False, True):
+        device = testing.open_device("cpu", 1, emulated_cuda=kind)
+        monkeypatch.setattr(test_gemma3, "DEVICE", device)
+        network, _, _ = test_gemma3.encoder(tmp_path)
+        cache = network.open_cache(len(ids))
+        results.append([network.predict(cache, part) for part in (ids[:8], ids[8:])])
+    for name, want, got in zip(("prompt", "token"), *results, strict=True):
+        compare(name, got, want, tolerances.TEXT_F32)
+
+
 @pytest.mark.parametrize("name", ["decoder", "vocoder"])
 def test_audio(name: str, fixture_a: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     models = resolve(test_audio_networks.files_of(fixture_a))

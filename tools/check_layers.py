@@ -84,7 +84,7 @@ PYTHON_LAYERS = {
     # Media know clips, not models.
     "media": Layer(
         _VALUES | {"atomic", "checkpoint", "machine"},
-        (*_ARRAYS, "Imath", "OpenEXR", "PIL", "av", "safetensors"),
+        (*_ARRAYS, "Imath", "OpenEXR", "PIL", "av"),
     ),
     "output": Layer(frozenset({"errors", "media", "paths", "values"})),
     "conditioning": Layer(_VALUES | {"latents", "media"}, _ARRAYS),

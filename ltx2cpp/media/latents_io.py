@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ltx2cpp.atomic import atomic_file
+from ltx2cpp.checkpoint import DType, TensorInfo, read_array
 from ltx2cpp.checkpoint.arrays import safetensors_of
-from ltx2cpp.errors import ArgumentError
+from ltx2cpp.checkpoint.safetensors import open_safetensors
+from ltx2cpp.errors import ArgumentError, CheckpointError, UnsupportedError
 from ltx2cpp.media.given import open_regular
 from ltx2cpp.values import as_float32
 
@@ -67,20 +69,22 @@ def read_latents(
     Raises:
         ArgumentError: not such a file.
     """
-    from safetensors import SafetensorError, safe_open
-
-    tensors: dict[str, Any] = {}
+    source = Path(path)
     try:
-        with open_regular(path), safe_open(path, framework="numpy") as file:
-            if (file.metadata() or {}).get("format") != _FORMAT:
-                raise ArgumentError(f"{os.fspath(path)}: holds no latents of ltx2cpp")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except ArgumentError:
-        raise
-    except (OSError, ValueError, SafetensorError) as error:
-        raise ArgumentError(f"{os.fspath(path)}: cannot be read as latents: {error}") from error
-    except (TypeError, AttributeError) as error:  # numpy has no such type
-        raise ArgumentError(
-            f"{os.fspath(path)}: cannot be read as latents: expected float32 ({error})"
-        ) from error
+        with open_regular(source):
+            file = open_safetensors(source)
+        known = file.metadata.get("format") == _FORMAT
+        tensors = {name: _read_tensor(info) for name, info in file.tensors.items() if known}
+    except (CheckpointError, UnsupportedError) as error:
+        raise ArgumentError(f"cannot be read as latents: {error}") from error
+    except (OSError, ValueError) as error:
+        raise ArgumentError(f"{source}: cannot be read as latents: {error}") from error
+    if not known:
+        raise ArgumentError(f"{source}: holds no latents of ltx2cpp")
     return tensors.get(VIDEO_NAME), tensors.get(AUDIO_NAME)
+
+
+def _read_tensor(info: TensorInfo) -> NDArray[np.float32]:
+    if info.dtype is not DType.F32:
+        raise CheckpointError(f"{info.path}: '{info.name}' is {info.dtype}, expected float32")
+    return np.array(read_array(info))

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ltx2cpp.errors import ArgumentError
+from ltx2cpp.checkpoint.safetensors import open_safetensors
+from ltx2cpp.errors import ArgumentError, UnsupportedError
 from ltx2cpp.media.formats import OutputFormat, output_format
 from ltx2cpp.media.given import open_container, open_picture, open_regular, using_pillow
 
@@ -88,10 +89,8 @@ def _image_comment(path: Path) -> str | None:
 
 
 def _safetensors_comment(path: Path) -> str | None:
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with open_regular(path), safe_open(path, framework="numpy") as file:
-            return (file.metadata() or {}).get("comment")
-    except SafetensorError as error:
+        with open_regular(path):
+            return open_safetensors(path).metadata.get("comment")
+    except UnsupportedError as error:
         raise ValueError(str(error)) from error

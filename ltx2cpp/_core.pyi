@@ -1,7 +1,6 @@
 """Stub of the C++ extension; arrays are C-ordered, outermost axis first."""
 
-from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Mapping, Sequence, Set as AbstractSet
 from typing import Any
 
 import numpy as np

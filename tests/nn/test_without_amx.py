@@ -6,10 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 import test_video_ops
-from test_gemm import KERNELS, testing
-from test_gemm import test_attention_is_its_definition as test_attention_is_its_definition
-from test_gemm import test_epilogue_is_its_definition as test_epilogue_is_its_definition
-from test_gemm import test_linear_is_the_product as test_linear_is_the_product
+from test_gemm import (
+    KERNELS,
+    test_attention_is_its_definition as test_attention_is_its_definition,
+    test_epilogue_is_its_definition as test_epilogue_is_its_definition,
+    test_linear_is_the_product as test_linear_is_the_product,
+    testing,
+)
 
 LEVEL = "avx512_bf16"
 pytestmark = pytest.mark.skipif(

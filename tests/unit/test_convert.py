@@ -19,8 +19,7 @@ from synthetic.checkpoints import random_values, to_bfloat16, write_checkpoint
 
 from ltx2cpp import _core
 from ltx2cpp.checkpoint import DType, open_checkpoint, read_array, read_bytes
-from ltx2cpp.convert import conversion as module
-from ltx2cpp.convert import convert, describe_types
+from ltx2cpp.convert import conversion as module, convert, describe_types
 from ltx2cpp.errors import (
     ArgumentError,
     Cancelled,

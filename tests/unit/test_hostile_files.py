@@ -10,8 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers.checkpoint_writers import STRING as GGUF_STRING
-from helpers.checkpoint_writers import gguf_key, safetensors_bytes, safetensors_header, write_gguf
+from helpers.checkpoint_writers import (
+    STRING as GGUF_STRING,
+    gguf_key,
+    safetensors_bytes,
+    safetensors_header,
+    write_gguf,
+)
 from helpers.hostile_cases import (
     SEED,
     Case,

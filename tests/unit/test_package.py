@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -54,3 +55,30 @@ def test_a_checkout_without_a_core_says_what_to_do(checkout: Path) -> None:
 
 def test_the_version_is_that_of_the_installation() -> None:
     assert ltx2cpp.__version__ == version("ltx2cpp")
+
+
+def test_public_names_are_what_type_checkers_see() -> None:
+    tree = ast.parse(Path(ltx2cpp.__file__).read_text())
+    seen = {
+        alias.name: node.module
+        for block in tree.body
+        if isinstance(block, ast.If)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert seen == ltx2cpp._HOMES
+    assert sorted([*seen, "__version__"]) == sorted(ltx2cpp.__all__)
+    assert set(ltx2cpp.__all__) <= set(dir(ltx2cpp))
+    for name, home in seen.items():
+        assert getattr(ltx2cpp, name) is getattr(sys.modules[home], name)
+
+
+def test_what_is_not_asked_for_is_not_imported() -> None:
+    program = """
+import sys, ltx2cpp
+assert not {"numpy", "ltx2cpp._core", "ltx2cpp.pipeline"} & set(sys.modules)
+assert ltx2cpp.media.read_picture and not hasattr(ltx2cpp, "nothing")
+"""
+    ended = run_in(_PACKAGE.parent, "-c", program, path=str(_PACKAGE.parent))
+    assert ended.stderr == ""

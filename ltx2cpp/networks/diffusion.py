@@ -226,19 +226,24 @@ class DiffusionDecoder:
             dict(zip(parts, geometry.weights(axis, parts), strict=True))
             for axis, parts in enumerate(spans)
         ]
+        # A tile of the whole height and width is the sum itself, so that no second one is there.
+        alone = len(spans[1]) == len(spans[2]) == 1
         # Sums from the first frame of this row of tiles on; those past its end go to the next one.
         sums = np.zeros((0, *geometry.canvas[1:], _COLOURS), np.float32)
         for index, time in enumerate(times):
             length = time.last - time.first
             grown = np.zeros((length, *geometry.canvas[1:], _COLOURS), np.float32)
-            grown[: len(sums)] = sums
             for _, height, width in all_tiles(([time], spans[1], spans[2])):
                 tile = (time, height, width)
                 frames = self._tile(geometry, features, noise, tile, replicate, steps)
                 for axis, span in enumerate(tile):
                     shape = [-1 if i == axis else 1 for i in range(4)]
                     frames *= weights[axis][span].reshape(shape)
-                grown[:, height.first : height.last, width.first : width.last] += frames
+                if alone:
+                    grown = frames
+                else:
+                    grown[:, height.first : height.last, width.first : width.last] += frames
+            grown[: len(sums)] += sums
             final = times[index + 1].first if index + 1 < len(times) else time.last
             done = grown[: final - time.first]
             sums = grown[final - time.first :].copy()
@@ -247,7 +252,7 @@ class DiffusionDecoder:
             if stop:
                 yield np.ascontiguousarray(done[:stop, rows, columns])
             # Else they are still there when those of the next row come.
-            del grown, done
+            del grown, done, frames
 
     def _tile(
         self,

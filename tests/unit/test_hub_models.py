@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.checkpoint_writers import ARRAY, F32, I32, STRING, gguf_key, write_gguf
+from helpers.model_parts import cut
 from helpers.stub_hub import StubFile, StubHub
 from released.configs import released_config
 from released.files25 import write_holes
@@ -37,27 +38,6 @@ CALL: dict[str, Any] = {
     "audio": False,
     "output": "latents",
 }
-
-
-def cut(source: Path, target: Path, prefixes: tuple[str, ...], drop: str = "") -> Path:
-    """Write the tensors of some prefixes as a file of their own, as parts are published."""
-    file = open_safetensors(source)
-    chosen = [info for name, info in file.tensors.items() if name.startswith(prefixes)]
-    header: dict[str, Any] = {"__metadata__": dict(file.metadata)}
-    data = b""
-    for info in chosen:
-        with source.open("rb") as stream:
-            stream.seek(info.offset)
-            piece = stream.read(info.size_bytes)
-        header[info.name.removeprefix(drop)] = {
-            "dtype": info.dtype.value.upper(),
-            "shape": list(info.shape),
-            "data_offsets": [len(data), len(data) + len(piece)],
-        }
-        data += piece
-    text = json.dumps(header).encode()
-    target.write_bytes(len(text).to_bytes(8, "little") + text + data)
-    return target
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@
 
 Both sides live in one process and run in turn, so that a busy machine slows both; printed are
 medians and their ratios. `--memory` instead measures the highest memory of each side in a process
-of its own. `--check` compares the results of both sides once, `--profile` shows which operations
-our time went to. The random weights are written to --folder (1 to 5 GB) when they are not there
-yet, and stay there for the next run.
+of its own, and the time of that one run. `--check` compares the results of both sides once,
+`--profile` shows which operations our time went to. The random weights are written to --folder
+(1 to 5 GB) when they are not there yet, and stay there for the next run.
 
 Networks are those of LTX-2.3, and the diffusion decoder of LTX-2.5, which both run in float32
 where the CPU has no BF16 instructions (torch needs them); `--frames-per-tile` streams ours.
@@ -347,26 +347,30 @@ def check(calls: Mapping[str, Call]) -> None:
 
 
 def measure_memory(benchmark: Benchmark) -> None:
-    """Print the memory of each side, opened and run in a process of its own."""
-    print(f"\n{'MB':32} {'imports':>8} {'opened':>8} {'highest':>8} {'of run':>8}")
+    """Print the memory of each side, opened and run in a process of its own, and its time."""
+    heads = ("imports", "opened", "highest", "of run", "s", "CPU s")
+    print(f"\n{'MB':32} " + " ".join(f"{head:>8}" for head in heads))
     for name, make in benchmark.sides.items():
         # A new interpreter: a forked one would begin with this one's memory.
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            imports, opened, highest = pool.apply(_memory_of, (make,))
+            (imports, opened, highest), seconds = pool.apply(_memory_of, (make,))
         figures = (imports, opened, highest, highest - imports)
-        print(f"{name:32} " + " ".join(f"{figure / 1e6:8.0f}" for figure in figures))
+        words = [f"{figure / 1e6:8.0f}" for figure in figures]
+        print(f"{name:32} " + " ".join([*words, *(f"{value:8.1f}" for value in seconds)]))
 
 
-def _memory_of(make: Callable[[], Call]) -> tuple[int, int, int]:
-    """Return this process's memory before the side is opened, after, and its highest."""
+def _memory_of(make: Callable[[], Call]) -> tuple[tuple[int, int, int], tuple[float, float]]:
+    """Return memory before the side is opened, after, and its highest; wall and CPU s of a run."""
     if make.func.__module__.startswith(reference.__name__):  # type: ignore[attr-defined]
         import diffusers
         import diffusers.models.autoencoders  # noqa: F401
     imports = machine.resident_bytes()
     call = make()
     opened = machine.resident_bytes()
+    wall, processor = time.perf_counter(), time.process_time()
     call()
-    return imports, opened, machine.resident_bytes(peak=True)
+    seconds = time.perf_counter() - wall, time.process_time() - processor
+    return (imports, opened, machine.resident_bytes(peak=True)), seconds
 
 
 def _numbers(text: str, separator: str) -> tuple[int, int, int]:

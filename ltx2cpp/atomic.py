@@ -15,6 +15,7 @@ import secrets
 import shutil
 import stat
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -27,6 +28,9 @@ _TEMPORARY_NAME = re.compile(r"\.ltx2cpp-[0-9a-f]{8}-[0-9a-f]{12}(\..*)?", re.DO
 # A folder that is being replaced is still the user's until the new one has its name.
 _REPLACED_PREFIX = ".ltx2cpp-replaced-"
 _ATTEMPTS = 10
+# Looking through folders of more entries than this takes at most a hundredth of the time.
+_MANY_ENTRIES, _SWEEP_PAUSE = 1000, 100
+_next_sweep_s: dict[Path, float] = {}
 
 
 @contextlib.contextmanager
@@ -121,13 +125,22 @@ def remove_abandoned(folder: Path) -> None:
     """Remove what processes that ended have begun in ``folder`` and not finished.
 
     Nothing is removed that another process may still write to, that belongs to another user, or
-    that lies where there are no locks: on some network file systems, and on Windows.
+    that lies where there are no locks: on some network file systems, and on Windows. A folder so
+    large that looking through it takes long is not looked through again for a while.
     """
+    started_s = time.monotonic()
+    if started_s < _next_sweep_s.get(folder, 0.0):
+        return
+    count = 0
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
+            count += 1
             if _TEMPORARY_NAME.fullmatch(entry.name) is not None:
                 with contextlib.suppress(OSError):
                     _remove_if_abandoned(Path(entry.path))
+    if count > _MANY_ENTRIES:
+        now_s = time.monotonic()
+        _next_sweep_s[folder] = now_s + _SWEEP_PAUSE * (now_s - started_s)
 
 
 def final_file(path: str | os.PathLike[str]) -> Path:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ltx2cpp import atomic
 from ltx2cpp.atomic import atomic_file, atomic_folder, check_writable, remove_abandoned
 from ltx2cpp.errors import OutputError
 
@@ -184,6 +185,23 @@ def test_abandoned_files_are_removed_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / link).symlink_to(tmp_path / "clip.mp4")
     remove_abandoned(tmp_path)
     assert names(tmp_path) == sorted([*kept, link])
+
+
+def test_a_large_folder_is_not_looked_through_at_each_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(atomic, "_MANY_ENTRIES", 2)
+    monkeypatch.setattr(atomic, "_SWEEP_PAUSE", 1e9)
+    abandoned = tmp_path / ".ltx2cpp-0123abcd-0123456789ab"
+    for name in ("a", "b", "c"):
+        (tmp_path / name).touch()
+    remove_abandoned(tmp_path)
+    abandoned.touch()
+    remove_abandoned(tmp_path)
+    assert abandoned.exists()
+    monkeypatch.setattr(atomic, "_next_sweep_s", {})
+    remove_abandoned(tmp_path)
+    assert not abandoned.exists()
 
 
 def test_files_that_are_being_written_are_not_abandoned(tmp_path: Path) -> None:

@@ -1,0 +1,171 @@
+"""Times a batch of demo clips against separate calls of `generate` and against one Python loop.
+
+Prints medians of wall and processor time of each, what the batch adds to the loop for a clip, and
+how long a second run takes that finds 10,000 clips there. Batches go to a folder that holds those
+clips already.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from ltx2cpp.batch.rows import Row
+from ltx2cpp.batch.tasks import TaskReader
+
+# Wall and processor time in seconds.
+Times = tuple[float, float]
+COLOURS = ("red", "green", "blue", "yellow", "white")
+LOOP = """
+import json, sys
+from ltx2cpp import LTX2Pipeline, media
+threads = int(sys.argv[3]) if sys.argv[3:] else None
+with LTX2Pipeline.demo(threads=threads) as pipe:
+    for line in open(sys.argv[1]):
+        row = json.loads(line)
+        stream = pipe.stream(row["prompt"], seed=row["seed"])
+        media.save_stream(stream, f"{sys.argv[2]}/{row['id']}.mp4")
+"""
+
+
+def timed(*command: str) -> Times:
+    """Run a command of Python."""
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    subprocess.run([sys.executable, *command], check=True, capture_output=True)
+    wall_s = time.perf_counter() - started
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return wall_s, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def rows_of(count: int) -> list[dict[str, object]]:
+    """Return rows of five prompts."""
+    prompts = [f"a {colour} circle moves right on a black background" for colour in COLOURS]
+    return [
+        {"prompt": prompts[index % len(prompts)], "id": f"clip-{index}", "seed": index}
+        for index in range(count)
+    ]
+
+
+def write_rows(path: Path, rows: list[dict[str, object]]) -> None:
+    """Write rows as JSON lines."""
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+
+
+def finish(rows: list[dict[str, object]], out: Path, mark: dict[str, object]) -> None:
+    """Put marks as a batch of rows would, each with an empty clip.
+
+    Args:
+        rows: of the batch.
+        out: its folder.
+        mark: of another clip of the same model.
+    """
+    tasks, bad = TaskReader(Path(), {}).read([Row(i, row) for i, row in enumerate(rows, 1)])
+    assert not bad
+    for task in tasks:
+        mark.update(id=task.id, clip=f"{task.id}.mp4", row_sha256=task.row_sha256)
+        (out / "clips" / f"{task.id}.mp4").touch()
+        (out / "clips" / f"{task.id}.json").write_text(json.dumps(mark, indent=1))
+
+
+class Bench:
+    """The three ways to make the same clips.
+
+    Args:
+        folder: for all that is written.
+        clips: how many there are.
+        calls: of `generate`; their time is scaled up.
+        threads: of a pipeline; None for the default.
+        workers: of the batch.
+    """
+
+    def __init__(
+        self, folder: Path, clips: int, calls: int, threads: str | None, workers: int
+    ) -> None:
+        self._folder, self._clips, self._calls, self._threads = folder, clips, calls, threads
+        self._workers, self._batches = workers, 0
+        self.out, self._table = folder / "out", folder / "rows.jsonl"
+        self._rows = rows_of(clips)
+        (folder / "loop").mkdir()
+
+    def batch(self) -> Times:
+        """Make them by `batch`, under names of their own."""
+        self._batches += 1
+        rows = [{**row, "id": f"{row['id']}-{self._batches}"} for row in self._rows]
+        write_rows(self._table, rows)
+        workers = ("--workers", str(self._workers))
+        return self._cli("batch", str(self._table), "-o", str(self.out), *workers)
+
+    def loop(self) -> Times:
+        """Make them by a loop over one pipeline."""
+        write_rows(self._table, self._rows)
+        threads = () if self._threads is None else (self._threads,)
+        return timed("-c", LOOP, str(self._table), str(self._folder / "loop"), *threads)
+
+    def calls(self) -> Times:
+        """Make some of them by `generate`."""
+        wall_s = cpu_s = 0.0
+        for row in self._rows[: self._calls]:
+            words = (str(row["prompt"]), "--seed", str(row["seed"]))
+            one = self._cli("generate", *words, "-o", str(self._folder / "single.mp4"))
+            wall_s, cpu_s = wall_s + one[0], cpu_s + one[1]
+        return wall_s * self._clips / self._calls, cpu_s * self._clips / self._calls
+
+    def finished(self, count: int) -> Times:
+        """Put so many finished clips beside those of the first batch, and find them."""
+        mark = json.loads(next((self.out / "clips").glob("*.json")).read_text())
+        rows = [{**row, "id": f"finished-{row['id']}"} for row in rows_of(count)]
+        finish(rows, self.out, mark)
+        write_rows(self._table, rows)
+        return self._cli("batch", str(self._table), "-o", str(self.out))
+
+    def _cli(self, *words: str) -> Times:
+        threads = () if self._threads is None else ("--threads", self._threads)
+        return timed("-m", "ltx2cpp", *words, "--no-prompt-cache", *threads)
+
+
+def median(times: Sequence[Times]) -> Times:
+    """Return the median of each part."""
+    wall_s, cpu_s = zip(*times, strict=True)
+    return statistics.median(wall_s), statistics.median(cpu_s)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--clips", type=int, default=100)
+    parser.add_argument("--calls", type=int, default=10, help="of generate, which are scaled up")
+    parser.add_argument("--finished", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1, help="of the batch")
+    parser.add_argument("--threads", help="of all; the batch's for each worker")
+    arguments = parser.parse_args()
+    clips = arguments.clips
+    with tempfile.TemporaryDirectory() as name:
+        bench = Bench(Path(name), clips, arguments.calls, arguments.threads, arguments.workers)
+        # Fills caches of the system, and gives a mark.
+        bench.batch()
+        again = [bench.finished(arguments.finished) for _ in range(arguments.rounds)]
+        rounds = [(bench.batch(), bench.loop(), bench.calls()) for _ in range(arguments.rounds)]
+    batch, loop, calls = (median(each) for each in zip(*rounds, strict=True))
+    print(f"{clips} clips     wall s  processor s")
+    for what, (wall_s, cpu_s) in (("batch", batch), ("loop", loop), ("calls", calls)):
+        print(f"{what:<10} {wall_s:9.1f} {cpu_s:12.1f}")
+    for what, other in (("calls", calls), ("loop", loop)):
+        ratios = [one / two for one, two in zip(batch, other, strict=True)]
+        print(f"batch to {what}: wall {ratios[0]:.3f}, processor {ratios[1]:.3f}")
+    added = [1000 * (one - two) / clips for one, two in zip(batch, loop, strict=True)]
+    print(f"the batch adds to a clip: wall {added[0]:.1f} ms, processor {added[1]:.1f} ms")
+    wall_s, cpu_s = median(again)
+    print(f"{arguments.finished} finished rows: wall {wall_s:.2f} s, processor {cpu_s:.2f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.server.jobs import FINISHED, Job, Order, State
 from ltx2cpp.server.schema import migrate
+from ltx2cpp.server.view import View
 
 _BUSY_MS = 5000
 _KEPT_EVENTS = 10_000
@@ -59,6 +60,7 @@ class Store:
         self._writing, self._reading = threading.Lock(), threading.Lock()
         self._listeners: list[Listener] = []
         self._fresh: list[Event] = []
+        self._changed: dict[str, Job | None] = {}
         try:
             self._writer = _connect(path)
             (mode,) = self._writer.execute("PRAGMA journal_mode = WAL").fetchone()
@@ -72,6 +74,7 @@ class Store:
             self._reader.execute("PRAGMA query_only = ON")
             (newest,) = self._reader.execute("SELECT MAX(seq) FROM events").fetchone()
             self._last_event = int(newest or 0)
+            self._view = View(self.jobs_in(State.QUEUED))
         except sqlite3.Error as error:
             raise ArgumentError(f"{path}: the job store cannot be opened: {error}") from error
 
@@ -93,10 +96,21 @@ class Store:
 
     def job(self, job_id: str) -> Job | None:
         """Return a job, None where there is none or it was deleted."""
+        if (known := self.known(job_id)) is not None:
+            return known
+        version = self._view.version
         rows = self._read(
             "SELECT * FROM jobs WHERE id = ? AND state != ?", job_id, State.DELETED.value
         )
-        return Job.of_row(rows[0]) if rows else None
+        if not rows:
+            return None
+        job = Job.of_row(rows[0])
+        self._view.remember(job, version)
+        return job
+
+    def known(self, job_id: str) -> Job | None:
+        """Return a job if it is in memory, at once."""
+        return self._view.job(job_id)
 
     def page(self, after: str | None, limit: int, *, oldest_first: bool) -> list[Job] | None:
         """Return jobs in the order of their creation.
@@ -140,18 +154,8 @@ class Store:
         return {State(row["state"]): row["jobs"] for row in rows}
 
     def queue_position(self, job: Job) -> int | None:
-        """Return how many queued jobs come before one, None where it does not wait."""
-        if job.state is not State.QUEUED:
-            return None
-        rows = self._read(
-            "SELECT COUNT(*) AS jobs FROM jobs WHERE state = ? "
-            "AND (priority > ? OR (priority = ? AND seq < ?))",
-            State.QUEUED.value,
-            job.priority,
-            job.priority,
-            job.seq,
-        )
-        return int(rows[0]["jobs"])
+        """Return how many queued jobs come before one, None where it does not wait, at once."""
+        return self._view.position(job)
 
     def disk_bytes(self) -> int:
         """Return what the folders of all jobs take."""
@@ -259,6 +263,7 @@ class Store:
         """Note that there is a new preview."""
         with self._transaction(durable=False) as writer:
             writer.execute("UPDATE jobs SET preview_step = ? WHERE id = ?", (step, job.id))
+            self._note_change(writer, job.id)
             data = {"id": job.id, "step": step, "url": f"/v1/videos/{job.id}/preview"}
             self._note(writer, job.id, "preview", data)
 
@@ -329,6 +334,7 @@ class Store:
                 "DELETE FROM jobs WHERE state = ? AND seq <= (SELECT MAX(seq) FROM jobs) - ?",
                 (State.DELETED.value, _KEPT_TOMBSTONES),
             )
+            self._changed[job.id] = None
             self._note(writer, job.id, "deleted", {"id": job.id})
 
     def _told(self, writer: sqlite3.Connection, job_id: str) -> Job:
@@ -336,10 +342,16 @@ class Store:
         return self._tell(writer, job_id, "status")
 
     def _tell(self, writer: sqlite3.Connection, job_id: str, kind: str) -> Job:
-        job = Job.of_row(writer.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone())
+        job = self._note_change(writer, job_id)
         names = ("id", "status", "state", "progress", "phase", "step", "steps", "eta_s", "error")
         shown = job.shown()
         self._note(writer, job_id, kind, {name: shown[name] for name in names})
+        return job
+
+    def _note_change(self, writer: sqlite3.Connection, job_id: str) -> Job:
+        """Return a job as it was just written; others see it so once it is committed."""
+        job = Job.of_row(writer.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone())
+        self._changed[job_id] = job
         return job
 
     def _note(self, writer: sqlite3.Connection, job_id: str, kind: str, data: Any) -> None:
@@ -363,7 +375,7 @@ class Store:
         with self._writing:
             self._writer.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self._writer.execute("BEGIN IMMEDIATE")
-            self._fresh = []
+            self._fresh, self._changed = [], {}
             try:
                 yield self._writer
                 self._writer.execute("COMMIT")
@@ -372,6 +384,7 @@ class Store:
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")
                 raise
+            self._view.change(self._changed)
             if self._fresh:
                 self._last_event = self._fresh[-1].seq
                 for listener in tuple(self._listeners):

@@ -41,6 +41,9 @@ logger = logging.getLogger("ltx2cpp")
 
 _CLAIM_S = 30.0
 _HEARTBEAT_S = 1.0
+# Added to the niceness of this process: answers of the server come before a step, which hardly
+# gets longer by them.
+_NICE = 5
 
 
 def work(connection: Connection, models: Sequence[NamedModel], idle_unload_s: float | None) -> None:
@@ -52,6 +55,8 @@ def work(connection: Connection, models: Sequence[NamedModel], idle_unload_s: fl
         idle_unload_s: after so many seconds without work the weights leave memory.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "nice"):
+        os.nice(_NICE)
     worker = Worker(Link(connection), models, idle_unload_s)
     logger.addHandler(_Passing(worker.log))
     logger.propagate = False

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +128,29 @@ def test_the_oldest_finished_clips_go_first(store: Store, coordinator: Coordinat
     # What waits is never deleted, even where it is too much.
     assert not Housekeeping(store, 50, delete).tidy()
     assert store.job(jobs[3].id) is not None
+
+
+def test_what_is_in_memory_is_what_the_database_holds(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.sqlite3"
+    store, draw = Store(path), random.Random(4)
+    ids = [add(store, priority=draw.randrange(3)).id for _ in range(12)]
+    where = {"phase": "denoise", "step": 1, "steps": 8, "left_s": None, "progress": 0.5}
+    changes: list[Callable[[Job], object]] = [
+        lambda job: store.claim(["a"], None, 10),
+        lambda job: store.settle(job, draw.choice((State.QUEUED, State.PAUSED))),
+        lambda job: store.previewed(job, draw.randrange(9)),
+        lambda job: store.progressed(job, where),
+        lambda job: store.ask(job, Order.PAUSE),
+        store.delete,
+    ]
+    while (job := store.job(draw.choice(ids))) is not None:
+        draw.choice(changes)(job)
+        with closing(Store(path)) as fresh:
+            for each in ids:
+                kept = fresh.job(each)
+                assert store.known(each) == kept
+                assert kept is None or store.queue_position(kept) == fresh.queue_position(kept)
+    store.close()
 
 
 def test_a_store_of_another_version_is_refused(tmp_path: Path) -> None:

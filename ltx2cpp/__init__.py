@@ -64,6 +64,9 @@ __version__ = "0.1.0"
 # Before any module that imports the core.
 __path__ = find_core(__path__)
 
+# First of all: it refuses a processor on which numpy would end the process.
+from ltx2cpp import _core as _core
+
 # Public names by the module that has them, which is imported when such a name is first asked for.
 # All together take most of a second, and many command lines need few of them.
 _HOMES = {

@@ -147,7 +147,8 @@ PYTHON_LAYERS = {
         frozenset(
             {"conditioning", "generation", "latents", "machine", "memory", "model", "observing"}
         )
-        | {"options", "output", "pipeline", "values"}
+        | {"options", "output", "pipeline", "values"},
+        (_CORE_MODULE,),
     ),
     # The command line sees what users see, and the lists that its help prints.
     "cli": Layer(

@@ -1,14 +1,15 @@
 // The module that Python imports where the core was built once per level of x86-64 processors (third_party/ggml): it
 // hands on the best of them that this processor runs. They lie beside it, `_core_LEVEL` with the same ending.
 //
-// The lowest is loaded on older processors too: nothing in it outside ggml's products needs more than x86-64, and it
-// says which instructions are missing once a device is asked for (runtime/processor.h).
+// A processor below the lowest is refused here, which Python asks for before numpy: numpy's own wheels are compiled for
+// x86-64-v2 as well, and would end the process.
 
 #include <Python.h>
 #include <dlfcn.h>
 
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/cpuid.h"
 
@@ -18,7 +19,6 @@ using Init = PyObject * (*)();
 
 // The operating system has to keep the wide registers too, which __builtin_cpu_supports includes.
 std::string_view best_level() {
-    __builtin_cpu_init();
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !__builtin_cpu_supports("bmi2") ||
         !ltx::has_f16c()) {
         return "x86-64-v2";
@@ -32,6 +32,23 @@ std::string_view best_level() {
         return "x86-64-v4";
     }
     return __builtin_cpu_supports("avx512bf16") ? "x86-64-v4-bf16" : "x86-64-v4-vnni";
+}
+
+// What the lowest level needs and this processor lacks, by name; empty: nothing.
+std::string lacking_instructions() {
+    const std::pair<const char *, bool> needed[] = {
+        {"SSSE3", __builtin_cpu_supports("ssse3") != 0},
+        {"SSE4.1", __builtin_cpu_supports("sse4.1") != 0},
+        {"SSE4.2", __builtin_cpu_supports("sse4.2") != 0},
+        {"POPCNT", __builtin_cpu_supports("popcnt") != 0},
+    };
+    std::string names;
+    for (const auto & [name, present] : needed) {
+        if (!present) {
+            names += (names.empty() ? "" : ", ") + std::string(name);
+        }
+    }
+    return names;
 }
 
 // Where this module was loaded from.
@@ -49,6 +66,11 @@ PyObject * import_error(const std::string & message) {
 
 PyMODINIT_FUNC PyInit__core() {
     constexpr std::string_view kName = "_core";
+    __builtin_cpu_init();
+    if (const std::string names = lacking_instructions(); !names.empty()) {
+        return import_error("this processor lacks instructions that ltx2cpp and numpy need: " + names +
+                            "; both run on x86-64-v2 and later, which is every processor since Nehalem and Bulldozer");
+    }
     std::string path = own_path();
     const size_t name = path.rfind(kName);
     if (name == std::string::npos) {

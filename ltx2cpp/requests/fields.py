@@ -89,7 +89,8 @@ class Field:
 
     def _read_string(self, name: str, value: Any) -> str:
         if isinstance(value, (int, float)) and not isinstance(value, bool) and self.pattern:
-            value = f"{value:g}"
+            # A whole number may have more digits than any other number.
+            value = str(value) if isinstance(value, int) else f"{value:g}"
         if not isinstance(value, str):
             raise FieldError(name, f"expected text, found {value!r:.40}")
         if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):

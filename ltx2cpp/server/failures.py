@@ -48,7 +48,7 @@ class ApiError(Exception):
             "error": {
                 "message": without_controls(str(self)),
                 "type": _TYPES.get(self.status, fallback),
-                "param": self.param,
+                "param": None if self.param is None else without_controls(self.param),
                 "code": self.code,
             }
         }

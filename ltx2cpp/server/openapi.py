@@ -151,7 +151,7 @@ def _schemas() -> dict[str, Any]:
     listed = {"type": "array", "items": {"$ref": "#/components/schemas/Video"}}
     models = {"type": "array", "items": {"$ref": "#/components/schemas/Model"}}
     error = {"message": _TEXT, "type": _TEXT, "param": _maybe(_TEXT), "code": _TEXT}
-    address = {"type": "string", "pattern": r"^data:[\w/+.-]*;base64,"}
+    address = {"type": "string", "pattern": r"^data:[\w/+.-]*;base64,[A-Za-z0-9+/]*=*$"}
     return {
         "Health": _object({"status": {"const": "ok"}}),
         "Video": _object(_video()),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import contextlib
 import json
 import os
@@ -133,8 +132,9 @@ def _content_type(header: str) -> tuple[str, dict[str, str]]:
     headers = Headers()
     headers["content-type"] = header.encode("ascii", "replace").decode()
     parameters = headers.get_params(failobj=[])
+    # One that names its character set is not text, and no client writes it so.
     return headers.get_content_type() if header else "", {
-        name.lower(): value for name, value in parameters[1:]
+        name.lower(): value for name, value in parameters[1:] if isinstance(value, str)
     }
 
 
@@ -181,11 +181,12 @@ def _take_addresses(body: Body, folder: Path, file_fields: tuple[str, ...]) -> N
             address = _address(name, each)
             if len(body.files) == _MOST_FILES:
                 raise invalid(name, f"expected at most {_MOST_FILES} files")
-            incoming = Incoming(folder, name)
             try:
-                incoming.write(base64.b64decode(address[address.index(",") + 1 :], validate=True))
-            except binascii.Error:
+                data = base64.b64decode(address[address.index(",") + 1 :], validate=True)
+            except ValueError:
                 raise invalid(name, "its data is not in base64") from None
+            incoming = Incoming(folder, name)
+            incoming.write(data)
             body.files.append((name, *incoming.close()))
 
 

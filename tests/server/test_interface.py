@@ -66,6 +66,7 @@ def post_form(server: Any, *parts: tuple[str, bytes], end: bytes = b"--edge--\r\
         ({"origin": "null"}, 403),
         ({"sec_fetch_site": "cross-site"}, 403),
         ({"content_type": "text/plain"}, 415),
+        ({"content_type": "multipart/form-data; boundary*=utf-8''edge"}, 400),
         ({}, 400),
     ],
 )
@@ -124,13 +125,16 @@ def test_a_form_that_ends_early(server: Any) -> None:
         {"input_reference": {"image_url": "http://127.0.0.1/a.png"}},
         {"input_reference": {"file_id": "file-1"}},
         {"input_reference": {"image_url": "data:image/png;base64,%%"}},
+        {"input_reference": {"image_url": "data:;base64,\u00e9"}},
         {"seed": -1},
         {"fps": "fast"},
         {"num_frames": 9, "seconds": "2"},
         {"num_frames": 10},
         {"num_frames": 9999, "fps": 1},
         {"model": "../demo"},
+        {"seconds": 10**400},
         {"prompt": "\ud800"},
+        {"\ud800": 1},
     ],
 )
 def test_fields_that_are_refused(server: Any, fields: dict[str, Any]) -> None:

@@ -34,7 +34,7 @@ packages() {
   [ "$(id -u)" -eq 0 ] || root=(sudo)
   "${root[@]}" apt-get update -qq
   "${root[@]}" apt-get install -y -qq --no-install-recommends \
-    build-essential ccache cmake git python3-dev python3-venv qemu-user-static > /dev/null
+    build-essential ccache chromium cmake git python3-dev python3-venv qemu-user-static > /dev/null
 }
 
 # install NAME SETTINGS...: installs the checkout into an environment of its own, built with these definitions of CMake.
@@ -55,7 +55,8 @@ lint() {
 
 # Every other Python script beside this one is a check of its own.
 single_checks() {
-  local script
+  local script PATH=$build/plain/bin:$PATH
+  "$build/plain/bin/pip" install --quiet -r tools/checks/requirements-server.txt
   for script in tools/checks/*.py; do
     [ "$script" = tools/checks/fuzz.py ] || step "$script" "$build/plain/bin/python" "$script"
   done

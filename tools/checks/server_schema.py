@@ -1,6 +1,6 @@
 """The interface of the server asked by schemathesis what its own description allows, and what not.
 
-    pip install schemathesis
+    pip install -r tools/checks/requirements-server.txt
     python tools/checks/server_schema.py [--examples 30] [--seed 1] [--minutes 10]
 
 Seeds follow one another until the time is over. Exit code 1 where an answer has a status of 500 or

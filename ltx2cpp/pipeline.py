@@ -37,7 +37,7 @@ from ltx2cpp.model.lora import Lora
 from ltx2cpp.model.model_set import ModelSet
 from ltx2cpp.model.resolve import resolve
 from ltx2cpp.networks.backend import Backend
-from ltx2cpp.networks.cancellation import Cancellation
+from ltx2cpp.networks.control import Control
 from ltx2cpp.networks.diffusion import DecodeOptions
 from ltx2cpp.networks.networks import Networks
 from ltx2cpp.observing import Observer, Step
@@ -109,7 +109,7 @@ class LTX2Pipeline:
             Device(backend.device.name, resident_bytes(), backend.free_bytes),
         )
         backend.offload = self._memory.usual.offload
-        self._cancellation = Cancellation(backend.device)
+        self._control = Control(backend.device, self.networks.release)
         backend.must_stream = self._memory.asks_to_stream
         self._previews = Previews(self.models, options.get("preview_cache"))
         self._preset = options.get("preset")
@@ -252,7 +252,19 @@ class LTX2Pipeline:
 
         Its call, or the next step of its stream, raises `Cancelled` within a moment.
         """
-        self._cancellation.cancel()
+        self._control.cancel()
+
+    def pause(self) -> None:
+        """Let the generation started last wait, from any thread, until `resume` or `cancel`.
+
+        It waits after its present step, or before its next phase, and frees all weights there; its
+        call returns later by as much. What decodes already is finished.
+        """
+        self._control.pause()
+
+    def resume(self) -> None:
+        """Let a paused generation go on; its weights are loaded again, its result is the same."""
+        self._control.resume()
 
     def memory_plan(
         self, prompt: str | PromptEmbedding, **arguments: Unpack[GenerationArguments]
@@ -281,8 +293,8 @@ class LTX2Pipeline:
         on_step: Callable[[Step], None] | None,
         journal: str | os.PathLike[str] | None,
     ) -> Clip:
-        self._cancellation = Cancellation(self.networks.backend.device)
-        with self._cancellation.computing():
+        self._control = Control(self.networks.backend.device, self.networks.release)
+        with self._control.computing():
             return self._denoise(prompt, arguments, on_step, journal)
 
     def _denoise(
@@ -301,7 +313,7 @@ class LTX2Pipeline:
         if asks_for_length(arguments):
             with unheard():
                 any_length = self._of_any_length(prompt, arguments)
-            frames = predicted_frames(any_length, self._keeping, self._cancellation)
+            frames = predicted_frames(any_length, self._keeping, self._control)
             arguments = {**arguments, "num_frames": frames}
         needs = self._prepare(prompt, arguments)
         plan = needs.plan
@@ -321,7 +333,7 @@ class LTX2Pipeline:
 
     def _run(self, plan: Plan, phases: Sequence[Phase], state: State, keeping: Keeping) -> Clip:
         """Carry out all phases but those that decode."""
-        run = Run(phases, state, keeping, self.networks.backend, self._cancellation)
+        run = Run(phases, state, keeping, self.networks.backend, self._control)
         run.start()
         return Clip(plan, run, self._previews)
 
@@ -352,7 +364,7 @@ class LTX2Pipeline:
                 needs = self._of_any_length(prompt, arguments)
             else:
                 needs = self._prepare(prompt, arguments, outlined=True)
-        return enhanced_prompt(needs, self._keeping, self._cancellation)
+        return enhanced_prompt(needs, self._keeping, self._control)
 
     def _of_any_length(
         self, prompt: str | PromptEmbedding, arguments: GenerationArguments

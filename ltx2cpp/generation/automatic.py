@@ -19,7 +19,7 @@ from ltx2cpp.generation.run import Run
 from ltx2cpp.generation.settle import clip_frame_rate
 from ltx2cpp.latents import frames_for_duration
 from ltx2cpp.memory.plan import Keeping
-from ltx2cpp.networks.cancellation import Cancellation
+from ltx2cpp.networks.control import Control
 
 logger = logging.getLogger("ltx2cpp")
 
@@ -73,14 +73,14 @@ def of_any_length(
 def predicted_frames(
     needs: PlannedNeeds,
     settle_memory: Callable[[PlannedNeeds], Keeping],
-    cancellation: Cancellation,
+    control: Control,
 ) -> int:
     """Return the number of frames that the prompt asks for; encodes it if it is not known.
 
     Args:
         needs: of a clip of any length.
         settle_memory: decides what stays loaded while the prompt is encoded.
-        cancellation: what may end the generation.
+        control: what may end or pause the generation.
 
     Raises:
         CheckpointError: the files hold no duration head.
@@ -91,7 +91,7 @@ def predicted_frames(
     for phase in phases:
         phase.check()
     keeping = settle_memory(replace(needs, phase_list=phases))
-    run = Run(phases, State(needs.known), keeping, networks.backend, cancellation)
+    run = Run(phases, State(needs.known), keeping, networks.backend, control)
     run.start()
     assert run.state.seconds is not None
     frames = frames_for_duration(

@@ -15,7 +15,7 @@ from ltx2cpp.generation.phases.enhance import EnhancePrompt
 from ltx2cpp.generation.phases.text import EncodePrompt
 from ltx2cpp.generation.run import Run
 from ltx2cpp.memory.plan import Keeping
-from ltx2cpp.networks.cancellation import Cancellation
+from ltx2cpp.networks.control import Control
 
 logger = logging.getLogger("ltx2cpp")
 
@@ -23,7 +23,7 @@ logger = logging.getLogger("ltx2cpp")
 def enhanced_prompt(
     needs: PlannedNeeds,
     settle_memory: Callable[[PlannedNeeds], Keeping],
-    cancellation: Cancellation,
+    control: Control,
 ) -> str:
     """Return the prompt written out.
 
@@ -32,7 +32,7 @@ def enhanced_prompt(
     Args:
         needs: of the generation, with the prompt as it was given.
         settle_memory: decides how the generation is run.
-        cancellation: what may end the generation.
+        control: what may end or pause the generation.
 
     Raises:
         DeviceMemoryError: the model does not fit.
@@ -47,7 +47,7 @@ def enhanced_prompt(
     settle_memory(needs)
     phases = [phase for phase in needs.phase_list if isinstance(phase, EnhancePrompt)]
     keeping = Keeping("none", keeps_transformer=True)
-    run = Run(phases, State(needs.known), keeping, networks.backend, cancellation)
+    run = Run(phases, State(needs.known), keeping, networks.backend, control)
     run.start()
     if networks.prompt_enhancer.is_own:
         networks.prompt_enhancer.release()

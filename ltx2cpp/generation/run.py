@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from ltx2cpp.errors import NonFiniteError
 from ltx2cpp.generation.journalling import keep_latents
@@ -13,9 +14,9 @@ from ltx2cpp.generation.phases.decode import DecodeSound, DecodeVideo
 from ltx2cpp.machine.process_memory import peak_memory_bytes
 from ltx2cpp.memory.plan import Keeping
 from ltx2cpp.networks.backend import Backend
-from ltx2cpp.networks.cancellation import Cancellation
+from ltx2cpp.networks.control import Control
 from ltx2cpp.networks.prefetch import prefetch
-from ltx2cpp.observing import observed_phase
+from ltx2cpp.observing import Step, observed_phase
 from ltx2cpp.values import Audio, FrameArray
 
 
@@ -27,7 +28,7 @@ class Run:
         state: what is there before the first one.
         keeping: which components stay loaded after their last phase.
         backend: the device they compute on, and its observer.
-        cancellation: what may end it while it computes.
+        control: what may end or pause it.
     """
 
     def __init__(
@@ -36,23 +37,24 @@ class Run:
         state: State,
         keeping: Keeping,
         backend: Backend,
-        cancellation: Cancellation,
+        control: Control,
     ) -> None:
-        self._phases, self.state, self._backend = phases, state, backend
-        self._cancellation = cancellation
+        self._phases, self._backend, self._control = phases, backend, control
+        self.state = replace(state, on_step=self._resting(state.on_step))
         self._leaving = keeping.leaving([phase.component for phase in phases])
 
     def start(self) -> None:
         """Carry out all phases but those that wait until they are asked for."""
         for index, phase in enumerate(self._phases):
             if not phase.is_deferred:
+                self._control.rest()
                 self._carry_out(index)
 
     def sound(self) -> Audio | None:
         """Return the decoded sound, decoded now if it was not before; None without any."""
         index = self._find(DecodeSound.name)
         if self.state.sound is None and index is not None:
-            with self._cancellation.computing():
+            with self._control.computing():
                 self._carry_out(index)
         return self.state.sound
 
@@ -68,7 +70,7 @@ class Run:
         self.state = phase.run(self.state)
         assert self.state.pictures is not None
         with _named(phase):
-            for chunk in self._cancellation.computed(self.state.pictures):
+            for chunk in self._control.computed(self.state.pictures):
                 seconds += time.perf_counter() - start
                 yield chunk
                 start = time.perf_counter()
@@ -76,6 +78,16 @@ class Run:
         if self._leaving[index]:
             phase.release()
         observer.phase_ended(phase.name, seconds, peak_memory_bytes())
+
+    def _resting(self, on_step: Callable[[Step], None] | None) -> Callable[[Step], None]:
+        """Return what is called after each step, and waits there while the run is paused."""
+
+        def stepped(step: Step) -> None:
+            if on_step is not None:
+                on_step(step)
+            self._control.rest()
+
+        return stepped
 
     def _find(self, name: str) -> int | None:
         """Return where the phase of a name stands, None where there is none."""

@@ -1,10 +1,10 @@
-"""Generations that another thread ends."""
+"""Generations that another thread ends, or lets wait."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, TimeoutError
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,37 @@ def test_a_stream_ends_where_it_is_read(pipe: LTX2Pipeline) -> None:
     pipe.cancel()
     with pytest.raises(Cancelled):
         next(iter(stream))
+
+
+def test_a_paused_generation_frees_its_weights_and_goes_on(pipe: LTX2Pipeline) -> None:
+    whole = pipe(PROMPT, **CLIP).video
+    paused = threading.Event()
+
+    def on_step(step: Any) -> None:
+        if step.index == 3:
+            pipe.pause()
+            paused.set()
+
+    def started(pool: ThreadPoolExecutor) -> Future[Any]:
+        paused.clear()
+        clip = pool.submit(pipe, PROMPT, **CLIP, on_step=on_step)
+        assert paused.wait(60)
+        while pipe.networks.transformer._network.is_loaded:
+            assert not clip.done()
+        return clip
+
+    with ThreadPoolExecutor(1) as pool:
+        clip = started(pool)
+        with pytest.raises(TimeoutError):
+            clip.result(0.1)
+        assert not pipe.networks.transformer._network.is_loaded
+        pipe.resume()
+        np.testing.assert_array_equal(clip.result(60).video, whole)
+        clip = started(pool)
+        pipe.cancel()
+        with pytest.raises(Cancelled):
+            clip.result(60)
+    np.testing.assert_array_equal(pipe(PROMPT, **CLIP).video, whole)
 
 
 def test_a_device_that_is_to_stop_computes_and_loads_nothing(pipe: LTX2Pipeline) -> None:

@@ -15,9 +15,11 @@ import hashlib
 import os
 import random
 import signal
+import statistics
 import sys
 import tempfile
 import time
+import warnings
 from pathlib import Path
 
 import openai
@@ -37,6 +39,8 @@ def main() -> int:
     parser.add_argument("--clips", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
+    # The client library's, of the service that its interface was made for.
+    warnings.filterwarnings("ignore", "The Sora API", DeprecationWarning)
     with tempfile.TemporaryDirectory() as folder:
         return _run(Path(folder) / "data", arguments)
 
@@ -64,7 +68,11 @@ def _run(data: Path, arguments: argparse.Namespace) -> int:
     codes, hashes = _ends(server, ids)
     server.stop()
     print(f"{len(ids)} clips, ended as {dict(codes)}, {len(hashes)} different results")
-    print(f"restarts of the server: {len(restarts)}, longest {max(restarts):.1f} s")
+    print(
+        f"kills: {arguments.kills} of each; from a start of the server until it answers: median "
+        f"{statistics.median(restarts):.1f} s, longest {max(restarts):.1f} s; load of the machine "
+        f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} processors"
+    )
     whole = codes["completed"] + codes["worker_died"] == len(ids) and len(hashes) == 1
     return 0 if whole else 1
 

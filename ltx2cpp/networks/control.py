@@ -1,10 +1,10 @@
-"""A generation that another thread may end."""
+"""A generation that other threads may end, or let wait."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 from ltx2cpp.errors import Cancelled
@@ -15,21 +15,23 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Cancellation:
-    """Ends one generation, also in the middle of a network's call.
+class Control:
+    """Ends one generation, also in the middle of a network's call, or lets it wait between two.
 
     The device is told to stop only while this generation computes, so that what comes after it, and
     what other devices compute, goes on.
 
     Args:
         device: where the generation computes.
+        release: frees the weights of its networks, which their next calls load again.
     """
 
-    def __init__(self, device: _core.Device) -> None:
-        self._device = device
-        self._lock = threading.Lock()
+    def __init__(self, device: _core.Device, release: Callable[[], None]) -> None:
+        self._device, self._release = device, release
+        self._lock = threading.Condition()
         self._computes = False
         self._asked = False
+        self._paused = False
 
     def cancel(self) -> None:
         """Let the generation end; any thread may call this, at any time."""
@@ -37,6 +39,32 @@ class Cancellation:
             self._asked = True
             if self._computes:
                 self._device.set_stopping(True)
+            self._lock.notify_all()
+
+    def pause(self) -> None:
+        """Let the generation wait at its next `rest`; any thread may call this, at any time."""
+        with self._lock:
+            self._paused = True
+
+    def resume(self) -> None:
+        """Let the generation go on."""
+        with self._lock:
+            self._paused = False
+            self._lock.notify_all()
+
+    def rest(self) -> None:
+        """Wait where the generation is paused, with its weights freed.
+
+        Raises:
+            Cancelled: it was ended meanwhile.
+        """
+        with self._lock:
+            if not self._paused:
+                return
+        self._release()
+        with self._lock:
+            self._lock.wait_for(lambda: self._asked or not self._paused)
+            self._check()
 
     @contextlib.contextmanager
     def computing(self) -> Iterator[None]:

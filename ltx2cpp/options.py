@@ -7,11 +7,14 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.numeric import real_number
 from ltx2cpp.paths import as_path
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 SchedulerTokens = Literal["constant", "clip"]
 Scheduler = Literal["auto", "ltx2", "linear_quadratic", "flow_shift"]
@@ -311,6 +314,25 @@ class StepCache:
             raise ArgumentError(
                 f"step_cache: expected a threshold of 0 to 1, found {self.threshold}"
             )
+
+    @classmethod
+    def spelled(cls, text: str) -> Self:
+        """Return what a text asks for, MODE or MODE:THRESHOLD, as in "taylorseer:0.03".
+
+        Raises:
+            ArgumentError: it asks for nothing that there is.
+        """
+        mode, colon, threshold = text.partition(":")
+        if not colon:
+            return cls(mode)  # type: ignore[arg-type]
+        try:
+            number = float(threshold)
+        except ValueError as error:
+            raise ArgumentError(
+                f"step_cache {text!r:.60}: expected a number behind the colon, as in "
+                "taylorseer:0.05"
+            ) from error
+        return cls(mode, number)  # type: ignore[arg-type]
 
 
 LoraMode = Literal["auto", "merge", "runtime"]

@@ -18,6 +18,7 @@ from ltx2cpp.generation.request import DEFAULT_FRAME_RATE, GenerationArguments
 from ltx2cpp.latents import SPACE_FACTOR
 from ltx2cpp.media import inspect_video
 from ltx2cpp.media.given import open_picture
+from ltx2cpp.options import StepCache
 from ltx2cpp.requests.fields import FURTHER
 
 if TYPE_CHECKING:
@@ -134,6 +135,8 @@ def arguments_of(request: dict[str, Any]) -> GenerationArguments:
     ):
         if request.get(name) is not None:
             arguments[names.get(name, name)] = request[name]  # type: ignore[literal-required]
+    if request.get("step_cache") is not None:
+        arguments["step_cache"] = StepCache.spelled(request["step_cache"])
     return arguments
 
 

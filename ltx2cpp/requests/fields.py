@@ -12,6 +12,7 @@ from typing import Any
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.generation.pipelines import PIPELINES
 from ltx2cpp.generation.qualities import QUALITIES
+from ltx2cpp.options import CACHE_MODES
 
 MAX_SEED = 2**53 - 1  # the largest that every JSON reader keeps
 MAX_PROMPT = 16 << 10
@@ -168,6 +169,11 @@ CLIP: Mapping[str, Field] = {
     "fps": Field("Frames per second.", "number", 1, 120),
     "negative_prompt": Field("What to avoid; of guided models only.", most=MAX_PROMPT),
     "num_inference_steps": Field("Denoising steps.", "integer", 1, 200),
+    "step_cache": Field(
+        "Forecast steps that change little instead of computing them: taylorseer, or taylorseer:X "
+        "with X of 0 to 1, 0.05 if left out; a lower one is nearer to all steps computed.",
+        pattern=rf"({'|'.join(CACHE_MODES)})(:[01](\.\d{{1,6}})?)?",
+    ),
     "guidance_scale": Field("Guidance of both streams; 1 is off.", "number", 0, 20),
     "seed": Field("Seed of the noise; left out: a random one.", "integer", 0, MAX_SEED),
     "generate_sound": Field("Whether the clip has sound.", "boolean"),

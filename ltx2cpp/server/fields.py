@@ -27,6 +27,7 @@ EXTENSION: Mapping[str, Field] = {
     "model": CREATE["model"],
     "seed": CREATE["seed"],
     "num_inference_steps": CREATE["num_inference_steps"],
+    "step_cache": CREATE["step_cache"],
     "guidance_scale": CREATE["guidance_scale"],
     "negative_prompt": CREATE["negative_prompt"],
     "generate_sound": CREATE["generate_sound"],

@@ -18,6 +18,7 @@ from ltx2cpp.media import read_parameters
 from ltx2cpp.observing import Observer
 from ltx2cpp.pipeline import LTX2Pipeline
 from ltx2cpp.requests.calls import INPUTS, arguments_of, settled
+from ltx2cpp.requests.fields import CLIP, FieldError
 from ltx2cpp.requests.models import NamedModel, open_model, use_loras
 from ltx2cpp.server.link import Message, answer, receive, spell_error
 from ltx2cpp.server.models import describe_model
@@ -104,7 +105,13 @@ class Inspector:
         if "prompt" not in settings:
             raise ArgumentError(f"{file}: its parameters have no prompt")
         width, height = settings.pop("width", None), settings.pop("height", None)
-        return {**settings, **({"size": f"{width}x{height}"} if width and height else {})}
+        if width and height:
+            settings["size"] = f"{width}x{height}"
+        if isinstance(cache := told.get("step_cache"), dict):
+            spelled = f"{cache.get('mode')}:{cache.get('threshold')}"
+            with contextlib.suppress(FieldError):
+                settings["step_cache"] = CLIP["step_cache"].read("step_cache", spelled)
+        return settings
 
     def _pipe(self, name: str) -> LTX2Pipeline:
         if name not in self._models:

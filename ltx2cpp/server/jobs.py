@@ -144,6 +144,7 @@ class Job:
             "num_frames": result.get("num_frames") or request.get("num_frames"),
             "fps": result.get("fps") or request.get("frame_rate"),
             "seed": request["seed"],
+            "step_cache": request.get("step_cache"),
             "has_sound": result.get("has_sound"),
             "preview_url": None if self.preview_step is None else f"{base}/preview",
             "bytes": result.get("bytes"),

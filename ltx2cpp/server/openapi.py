@@ -130,7 +130,7 @@ def _video() -> dict[str, Any]:
         "state": {"enum": [*(state.value for state in State), "cancelling", "pausing"]},
         **{name: _maybe(_WHOLE) for name in ("queue_position", "num_frames", "bytes")},
         **dict.fromkeys(("priority", "step", "steps", "seed"), _WHOLE),
-        **{name: _maybe(_TEXT) for name in ("phase", "preview_url")},
+        **{name: _maybe(_TEXT) for name in ("phase", "preview_url", "step_cache")},
         **{name: _maybe(_NUMBER) for name in ("eta_s", "fps", "inference_time_s")},
         "has_sound": _maybe(_FLAG),
         "stage_durations": _maybe({"type": "object", "additionalProperties": _NUMBER}),

@@ -5,7 +5,7 @@ A request is a dictionary of plain JSON types:
     operation       "create", "extend" or "edit"
     model, prompt, negative_prompt, seed, priority, user, remixed_from
     width, height, size, num_frames, frame_rate, seconds, snap
-    steps, guidance_scale, audio, quality, pipeline, loras, start_s, end_s
+    steps, step_cache, guidance_scale, audio, quality, pipeline, loras, start_s, end_s
     inputs          [{"file", "kind": "picture" | "video" | "sound", "frame", "strength"}]
 
 What is left out is None or missing; `ltx2cpp.requests.calls.settled` fills in sizes and lengths.

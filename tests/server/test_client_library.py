@@ -91,14 +91,20 @@ def test_a_remix_keeps_seed_and_size(client: openai.OpenAI, clip: Any) -> None:
 
 def test_a_clip_is_extended_and_edited(client: openai.OpenAI, clip: Any) -> None:
     data = client.videos.download_content(clip.id).read()
-    steps = {"num_inference_steps": 2}
+    steps: dict[str, Any] = {"num_inference_steps": 2}
     longer = client.videos.extend(
         prompt=PROMPT, seconds="1", video=("../../clip.mp4", data), extra_body=steps
     )
+    steps |= {"step_cache": "taylorseer:0.5"}
     edited = client.videos.edit(prompt=PROMPT, video=("clip.mp4", data), extra_body=steps)
     longer = client.videos.poll(longer.id, poll_interval_ms=50)
     assert longer.status == "completed" and float(longer.seconds) > 1.2
-    assert client.videos.poll(edited.id, poll_interval_ms=50).seconds == "0.375"
+    edited = client.videos.poll(edited.id, poll_interval_ms=50)
+    assert (edited.seconds, edited.model_extra["step_cache"]) == ("0.375", "taylorseer:0.5")
+    made = client.videos.download_content(edited.id).read()
+    form: Any = {"headers": {"Content-Type": "multipart/form-data"}}
+    settings = client.post("/settings", cast_to=dict, files={"video": made}, options=form)
+    assert settings["step_cache"] == "taylorseer:0.5" and settings["prompt"] == PROMPT
 
 
 def test_pictures_hold_the_clip(client: openai.OpenAI) -> None:
@@ -140,6 +146,12 @@ def test_json_is_taken_as_well(client: openai.OpenAI) -> None:
         ({"size": "large"}, openai.BadRequestError, "invalid_value", "size"),
         ({"model": "sora-2"}, openai.NotFoundError, "model_not_found", "model"),
         ({"extra_body": {"sed": 3}}, openai.BadRequestError, "unknown_field", "sed"),
+        (
+            {"extra_body": {"step_cache": "taylorseer:1.5"}},
+            openai.BadRequestError,
+            "invalid_value",
+            "step_cache",
+        ),
         ({"prompt": ""}, openai.BadRequestError, "invalid_value", "prompt"),
         ({"input_reference": b"text"}, openai.BadRequestError, "unsupported_value", None),
     ],

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from ltx2cpp.errors import ArgumentError
-
 if TYPE_CHECKING:
     from ltx2cpp.options import StepCache
 
@@ -30,15 +28,4 @@ def step_cache_of(arguments: argparse.Namespace) -> StepCache | None:
     """
     from ltx2cpp.options import StepCache
 
-    if arguments.cache is None:
-        return None
-    mode, colon, threshold = arguments.cache.partition(":")
-    if not colon:
-        return StepCache(mode)
-    try:
-        number = float(threshold)
-    except ValueError as error:
-        raise ArgumentError(
-            f"--cache {arguments.cache}: expected a number behind the colon, as in taylorseer:0.05"
-        ) from error
-    return StepCache(mode, number)
+    return None if arguments.cache is None else StepCache.spelled(arguments.cache)

@@ -136,6 +136,7 @@ function fields() {
     quality: $("quality").value === "normal" ? "" : $("quality").value,
     seed: $("seed").value,
     num_inference_steps: $("steps").value,
+    step_cache: $("cache").value,
     guidance_scale: $("guidance").disabled ? "" : $("guidance").value,
     loras: $("loras-field").hidden ? "" : $("loras").value.replaceAll(" ", ""),
     negative_prompt: $("negative").disabled ? "" : $("negative").value,
@@ -194,6 +195,11 @@ function putSettings(settings) {
   $("seed").value = settings.seed ?? "";
   $("size").value = settings.size ?? "";
   $("steps").value = settings.num_inference_steps ?? "";
+  const cache = settings.step_cache ?? "";
+  if (![...$("cache").options].some((each) => each.value === cache)) {
+    $("cache").append(element("option", { value: cache, textContent: `are forecast (${cache})` }));
+  }
+  $("cache").value = cache;
   $("length").value = "";
   document.querySelector("details").open = true;
   $("prompt").focus();

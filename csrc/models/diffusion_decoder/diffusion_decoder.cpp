@@ -149,14 +149,17 @@ int64_t WindowBlock::heads_at_once(const Graph & graph, const ggml_tensor * x) c
 ggml_tensor * WindowBlock::add_attention(Graph & graph, ggml_tensor * x, ggml_tensor * seen, const Norm & norm,
                                          EdgeRule edges) const {
     const RowEnds ends = edges == EdgeRule::Replicate ? RowEnds::Centre : RowEnds::Shift;
-    Parts result(graph, graph.unwritten(GGML_TYPE_F32, {channels, x->ne[1], x->ne[2], x->ne[3]}));
+    const bool rounds = rounds_anyway(graph, proj.weight, cells_of(x));
+    const ggml_type type = rounds ? GGML_TYPE_BF16 : GGML_TYPE_F32;
+    Parts attended(graph, graph.unwritten(type, {channels, x->ne[1], x->ne[2], x->ne[3]}));
     for_pieces(channels, heads_at_once(graph, seen) * head_dim, [&](int64_t first, int64_t width) {
-        ggml_tensor * all = queries_keys_values(graph, seen, norm, first, width);
-        result.write_channels(window_attention(graph, all, head_dim, window, ends), first);
+        ggml_tensor * qkv_of_heads = queries_keys_values(graph, seen, norm, first, width);
+        attended.write_channels(window_attention(graph, qkv_of_heads, head_dim, window, ends), first);
     });
-    ggml_tensor * attended = result.all();
+    ggml_tensor * all = attended.all();
+    Parts result(graph, x);
     for_pieces(cells_of(x), piece_of(x, channels, kMaxPieces), [&](int64_t cell, int64_t count) {
-        ggml_tensor * rows = rows_of_cells(graph, attended, cell, count);
+        ggml_tensor * rows = rows_of_cells(graph, all, cell, count);
         result.write_rows(proj.build(graph, rows, {.residual = rows_of_cells(graph, x, cell, count)}), cell);
     });
     return result.all();
@@ -182,6 +185,8 @@ ggml_tensor * WindowBlock::build(Graph & graph, ggml_tensor * x, int64_t first, 
     const auto norm = [](ggml_tensor * weight) -> Norm {
         return [weight](Graph & g, ggml_tensor * cells) { return rms(g, cells, weight); };
     };
+    // An input keeps its values.
+    x = x->op == GGML_OP_NONE ? ggml_cont(graph.ctx(), x) : x;
     x = add_attention(graph, x, x, norm(norm1), EdgeRule::Shift);
     return add_mlp(graph, frames_of(graph, x, first, count), norm(norm2));
 }
@@ -244,7 +249,7 @@ ggml_tensor * DiffusionBlock::build(Graph & graph, ggml_tensor * x, ggml_tensor 
             return ggml_add(g.ctx(), rms(g, y, factor), added);
         };
     };
-    Parts entered(graph, graph.unwritten(GGML_TYPE_F32, {x->ne[0], x->ne[1], x->ne[2], x->ne[3]}));
+    Parts entered(graph, x);
     for_pieces(cells_of(x), piece_of(x, x->ne[0], kMaxPieces), [&](int64_t cell, int64_t count) {
         ggml_tensor * part = rows_of_cells(graph, context, cell, count);
         ggml_tensor * residual = rows_of_cells(graph, x, cell, count);

@@ -62,8 +62,8 @@ struct WindowBlock {
     // What comes before a layer, cell by cell: [channels, cells] -> the same shape.
     using Norm = std::function<ggml_tensor *(Graph &, ggml_tensor *)>;
 
-    // x: [channels, W, H, T]; seen: the same, for Replicate with the copied columns -> x + attention in memory of its
-    // own. Queries, keys and values are there for some heads at a time only.
+    // x: [channels, W, H, T]; seen: the same, for Replicate with the copied columns -> x + attention in the memory of
+    // x. Queries, keys and values are there for some heads at a time only.
     ggml_tensor * add_attention(Graph & graph, ggml_tensor * x, ggml_tensor * seen, const Norm & norm,
                                 EdgeRule edges) const;
 
@@ -100,7 +100,7 @@ struct DiffusionBlock {
     // The block with its gates folded in.
     DiffusionBlock folded(Graph & graph, bool rounds) const;
 
-    // x, context: [channels, W, H, T]; modulation: [channels, 7]
+    // x, context: [channels, W, H, T]; modulation: [channels, 7]. The result is in the memory of x.
     ggml_tensor * build(Graph & graph, ggml_tensor * x, ggml_tensor * context, ggml_tensor * modulation,
                         EdgeRule edges) const;
 };

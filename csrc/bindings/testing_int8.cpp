@@ -2,14 +2,18 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <cstring>
+#include <functional>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <vector>
 
 #include "bindings/register.h"
 #include "bindings/testing.h"
-#include "kernels/gemm/gemm.h"
+#include "kernels/gemm/scratch.h"
 #include "kernels/int8/int8.h"
+#include "kernels/int8/quads.h"
 #include "ops/int8_linear/int8_linear.h"
 
 namespace py = pybind11;
@@ -21,36 +25,129 @@ namespace {
 using Integers = py::array_t<int8_t, py::array::c_style | py::array::forcecast>;
 using Optional = std::optional<FloatArray>;
 
+// The loops over vectors and matrix registers, on neither.
+struct PlainVectors {
+    struct Lanes {
+        int32_t values[kTileCols];
+    };
+    static Lanes load(const void * from) {
+        Lanes lanes;
+        std::memcpy(&lanes, from, sizeof(lanes));
+        return lanes;
+    }
+    static void store(void * to, const Lanes & lanes) { std::memcpy(to, &lanes, sizeof(lanes)); }
+    static Lanes all(uint32_t value) {
+        Lanes lanes;
+        std::ranges::fill(lanes.values, static_cast<int32_t>(value));
+        return lanes;
+    }
+    static Lanes minus(Lanes a, const Lanes & b) {
+        std::ranges::transform(a.values, b.values, a.values, std::minus<>());
+        return a;
+    }
+    static Lanes add_products(Lanes sum, const Lanes & columns, const Lanes & numbers) {
+        const auto * left = reinterpret_cast<const uint8_t *>(&columns);
+        const auto * right = reinterpret_cast<const int8_t *>(&numbers);
+        for (int i = 0; i < 4 * kTileCols; ++i) {
+            sum.values[i / 4] += left[i] * right[i];
+        }
+        return sum;
+    }
+};
+
+struct PlainTiles {
+    int8_t tile[8][16][64];
+
+    template <int kTile>
+    void zero() {
+        std::memset(tile[kTile], 0, sizeof(tile[kTile]));
+    }
+    template <int kTile>
+    void load(const void * memory, int64_t stride) {
+        for (int64_t row = 0; row < 16; ++row) {
+            std::memcpy(tile[kTile][row], static_cast<const std::byte *>(memory) + row * stride, 64);
+        }
+    }
+    template <int kTile>
+    void store(void * memory, int64_t stride) {
+        for (int64_t row = 0; row < 16; ++row) {
+            std::memcpy(static_cast<std::byte *>(memory) + row * stride, tile[kTile][row], 64);
+        }
+    }
+    template <int kSum, int kLeft, int kRight>
+    void multiply() {
+        for (int row = 0; row < 16; ++row) {
+            for (int col = 0; col < 16; ++col) {
+                int32_t sum;
+                std::memcpy(&sum, tile[kSum][row] + 4 * col, sizeof(sum));
+                for (int k = 0; k < 64; ++k) {
+                    sum += tile[kLeft][row][k] * tile[kRight][k / 4][4 * col + k % 4];
+                }
+                std::memcpy(tile[kSum][row] + 4 * col, &sum, sizeof(sum));
+            }
+        }
+    }
+};
+
+template <uint32_t kFlip>
+void pack_plainly(const int8_t * weights, int64_t stride, int64_t cols, int64_t depth, std::byte * packed) {
+    pack_tiles(weights, stride, cols, depth, packed, kFlip);
+}
+
+constexpr Int8Kernel kLoops[] = {
+    {"loops of eight rows", kTileDepth, &pack_plainly<kNoSign>, &multiply_on_vectors<PlainVectors, 8, 2>, nullptr,
+     nullptr},
+    {"loops of six rows", kTileDepth, &pack_plainly<kNoSign>, &multiply_on_vectors<PlainVectors, 6, 1>, nullptr,
+     nullptr},
+    {"loops over tiles", kTileDepth, &pack_plainly<0>, &multiply_on_tiles<PlainTiles>, nullptr, nullptr},
+};
+
+std::vector<const Int8Kernel *> all_kernels() {
+    std::vector<const Int8Kernel *> kernels(int8_kernels().begin(), int8_kernels().end());
+    std::ranges::transform(kLoops, std::back_inserter(kernels), [](const Int8Kernel & kernel) { return &kernel; });
+    return kernels;
+}
+
 std::vector<std::string> kernel_names() {
     std::vector<std::string> names;
-    for (const Int8Kernel * kernel : int8_kernels()) {
+    for (const Int8Kernel * kernel : all_kernels()) {
         names.emplace_back(kernel->name);
     }
     return names;
 }
 
 py::array_t<int32_t> product(const Integers & x, const Integers & weights, const std::string & name) {
-    const auto kernel = std::ranges::find(int8_kernels(), name, &Int8Kernel::name);
-    if (kernel == int8_kernels().end() || x.ndim() != 2 || weights.ndim() != 2 || x.shape(1) != weights.shape(1) ||
-        x.shape(1) % 2 != 0 || x.shape(0) > kInt8Rows) {
+    const auto kernels = all_kernels();
+    const auto found = std::ranges::find(kernels, name, &Int8Kernel::name);
+    if (found == kernels.end() || x.ndim() != 2 || weights.ndim() != 2 || x.shape(1) != weights.shape(1) ||
+        x.shape(1) % (*found)->step != 0 || x.shape(0) > kInt8Rows) {
         throw ShapeError("int8_product: no such kernel, or shapes that it does not take");
     }
+    const Int8Kernel & kernel = **found;
     const int64_t rows = x.shape(0);
     const int64_t cols = weights.shape(0);
     const int64_t depth = x.shape(1);
     const int64_t width = round_up(cols, kInt8Cols);
-    std::vector<int16_t> packed(static_cast<size_t>(width * kInt8MaxDepth));
-    std::vector<int16_t> wide(static_cast<size_t>(rows * kInt8MaxDepth));
-    std::vector<int32_t> sums(static_cast<size_t>(rows * width));
+    AlignedMemory packed, sums, scratch;
+    const Int8Scope scope(kernel);
     for (int64_t k = 0; k < depth; k += kInt8MaxDepth) {
         const int64_t part = std::min(kInt8MaxDepth, depth - k);
-        pack_int8(weights.data() + k, depth, cols, part, packed.data());
-        widen_int8(x.data() + k, depth, rows, part, wide.data());
-        (*kernel)->multiply({wide.data(), rows, packed.data(), cols, part, sums.data(), width, /*add=*/k > 0});
+        auto * panels = packed.get<std::byte>(width * kInt8MaxDepth * kInt8PackedBytes);
+        kernel.pack(weights.data() + k, depth, cols, part, panels);
+        kernel.multiply({.x = x.data() + k,
+                         .row_stride = depth,
+                         .rows = rows,
+                         .packed = panels,
+                         .cols = cols,
+                         .depth = part,
+                         .sums = sums.get<int32_t>(round_up(rows, kInt8RowStep) * width),
+                         .sums_stride = width,
+                         .add = k > 0,
+                         .scratch = scratch.get<std::byte>(kInt8ScratchBytes)});
     }
     py::array_t<int32_t> result({rows, cols});
     for (int64_t row = 0; row < rows; ++row) {
-        std::copy_n(sums.data() + row * width, cols, result.mutable_data(row, 0));
+        std::copy_n(sums.get<int32_t>(0) + row * width, cols, result.mutable_data(row, 0));
     }
     return result;
 }
@@ -78,7 +175,8 @@ std::unique_ptr<OpCase> linear_case(const FloatArray & x, const Integers & weigh
 
 void register_testing_int8(py::module_ & module) {
     py::module_ testing = module.attr("_testing");
-    testing.def("int8_kernels", &kernel_names, "Names of the kernels that this CPU runs, best first.");
+    testing.def("int8_kernels", &kernel_names,
+                "Names of the kernels that this CPU runs, best first, and of the loops of others in plain C++.");
     testing.def("int8_product", &product, py::arg("x"), py::arg("weights"), py::kw_only(), py::arg("kernel"),
                 "x (rows, depth), weights (cols, depth), both int8 -> int32 (rows, cols).");
     testing.def("int8_linear", &linear_case, py::arg("x"), py::arg("weight"), py::arg("scales"), py::kw_only(),

@@ -6,12 +6,7 @@
 
 #include "kernels/gemm/gemm_kernels.h"
 #include "kernels/simd.h"
-
-#if defined(LTX_GEMM_KERNELS)
-#include <cpuid.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
+#include "kernels/x86_features.h"
 
 namespace ltx {
 
@@ -22,38 +17,18 @@ struct Kernels {
     size_t count = 0;
 };
 
-#if defined(LTX_GEMM_KERNELS)
-constexpr unsigned kAmxTileBit = 1u << 24;  // of CPUID 7.0 EDX
-constexpr unsigned kAmxBf16Bit = 1u << 22;
-constexpr unsigned kAvx512Bf16Bit = 1u << 5;  // of CPUID 7.1 EAX
-
-// The kernel hands out the eight kilobytes of matrix registers to processes that ask (arch/x86, xstate.rst).
-bool may_use_tiles() {
-    constexpr long kRequestPermission = 0x1023;
-    constexpr long kTileState = 18;
-    return syscall(SYS_arch_prctl, kRequestPermission, kTileState) == 0;
-}
-
 Kernels find_kernels() {
     Kernels kernels;
-    unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-    const bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-    if (!wide || !__get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) || !(eax & kAvx512Bf16Bit)) {
-        return kernels;
-    }
-    __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx);
-    if ((edx & kAmxTileBit) && (edx & kAmxBf16Bit) && may_use_tiles()) {
+#if defined(LTX_GEMM_KERNELS)
+    if (may_use_amx_bf16()) {
         kernels.found[kernels.count++] = &kGemmAmx;
     }
-    kernels.found[kernels.count++] = &kGemmAvx512;
+    if (has_avx512_bf16()) {
+        kernels.found[kernels.count++] = &kGemmAvx512;
+    }
+#endif
     return kernels;
 }
-#else
-Kernels find_kernels() {
-    return {};
-}
-#endif
 
 }  // namespace
 

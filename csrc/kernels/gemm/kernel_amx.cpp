@@ -5,27 +5,20 @@
 
 #include <immintrin.h>
 
+#include "kernels/amx_tiles.h"
+
 namespace ltx {
 
 namespace {
 
 // Tiles 0 to 3 hold sums, 4 and 5 rows of X, 6 and 7 columns of W: all 16 rows of 64 bytes.
-struct alignas(64) TileConfig {
-    uint8_t palette = 1;
-    uint8_t start_row = 0;
-    uint8_t reserved[14] = {};
-    uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-
 void begin() {
-    const TileConfig config;
-    // gcc's intrinsic claims to read eight bytes only.
-    asm volatile("ldtilecfg %0" : : "m"(config));
-}
-
-void end() {
-    _tile_release();
+    TileConfig config;
+    for (int tile = 0; tile < 8; ++tile) {
+        config.row_bytes[tile] = 64;
+        config.rows[tile] = 16;
+    }
+    config.set();
 }
 
 // Two tiles of rows, or one, times one panel.
@@ -114,7 +107,8 @@ void multiply(const GemmBlock & block) {
 
 }  // namespace
 
-const GemmKernel kGemmAmx{"amx_bf16", true, &pack_columns_avx512, &pack_rows_avx512, &multiply, &begin, &end};
+const GemmKernel kGemmAmx{"amx_bf16", true,   &pack_columns_avx512, &pack_rows_avx512,
+                          &multiply,  &begin, &TileConfig::release};
 
 }  // namespace ltx
 

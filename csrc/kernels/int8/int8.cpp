@@ -5,25 +5,31 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <vector>
 
+#include "kernels/gemm/scratch.h"
 #include "kernels/int8/int8_kernels.h"
+#include "kernels/int8/pairs.h"
 #include "kernels/simd.h"
+#include "kernels/x86_features.h"
 
 namespace ltx {
 
 namespace {
 
 void multiply_plain(const Int8Block & in) {
+    const int16_t * wide = widen_rows(in);
+    const auto * packed = reinterpret_cast<const int16_t *>(in.packed);
     for (int64_t row = 0; row < in.rows; ++row) {
-        const int16_t * x = in.x + row * in.depth;
-        for (int64_t first = 0; first < in.cols; first += kInt8Cols) {
-            const int16_t * w = in.packed + first * in.depth;
+        const int16_t * x = wide + row * in.depth;
+        for (int64_t first = 0; first < in.cols; first += kPairCols) {
+            const int16_t * w = packed + first * in.depth;
             int32_t * sums = in.sums + row * in.sums_stride + first;
             if (!in.add) {
-                std::fill_n(sums, kInt8Cols, 0);
+                std::fill_n(sums, kPairCols, 0);
             }
-            for (int64_t k = 0; k < in.depth; k += 2, w += 2 * kInt8Cols) {
-                for (int64_t c = 0; c < kInt8Cols; ++c) {
+            for (int64_t k = 0; k < in.depth; k += 2, w += 2 * kPairCols) {
+                for (int64_t c = 0; c < kPairCols; ++c) {
                     sums[c] += x[k] * w[2 * c] + x[k + 1] * w[2 * c + 1];
                 }
             }
@@ -53,29 +59,96 @@ void round_row(const float * __restrict values, float scale, int8_t * __restrict
     }
 }
 
-constexpr Int8Kernel kInt8Plain{"plain", &multiply_plain};
+constexpr Int8Kernel kInt8Plain{"plain", 2, &pack_pairs, &multiply_plain, nullptr, nullptr};
 
 struct Kernels {
-    std::array<const Int8Kernel *, 2> found{};
+    std::array<const Int8Kernel *, 5> found{};
     size_t count = 0;
+    std::array<bool, 5> right{};
 };
+
+// Sums of some rows, odd numbers of rows and of columns among them.
+std::vector<int32_t> sums_of_trial(const Int8Kernel & kernel) {
+    constexpr int64_t kRows = 45;
+    constexpr int64_t kCols = 81;
+    constexpr int64_t kDepth = 192;
+    constexpr int64_t kStride = 256;
+    constexpr int64_t kWidth = round_up(kCols, kInt8Cols);
+    std::vector<int8_t> x(kRows * kStride), weights(kCols * kStride);
+    uint32_t state = 1;
+    for (std::vector<int8_t> * numbers : {&x, &weights}) {
+        for (int8_t & number : *numbers) {
+            state = state * 1664525u + 1013904223u;
+            number = static_cast<int8_t>(std::max(-127, static_cast<int>(state >> 24) - 128));
+        }
+    }
+    AlignedMemory packed, sums, scratch;
+    const Int8Block block{.x = x.data(),
+                          .row_stride = kStride,
+                          .rows = kRows,
+                          .packed = packed.get<std::byte>(kWidth * kDepth * kInt8PackedBytes),
+                          .cols = kCols,
+                          .depth = kDepth,
+                          .sums = sums.get<int32_t>(round_up(kRows, kInt8RowStep) * kWidth),
+                          .sums_stride = kWidth,
+                          .add = false,
+                          .scratch = scratch.get<std::byte>(kInt8ScratchBytes)};
+    const Int8Scope scope(kernel);
+    kernel.pack(weights.data(), kStride, kCols, kDepth, packed.get<std::byte>(0));
+    kernel.multiply(block);
+    Int8Block again = block;
+    again.add = true;
+    kernel.multiply(again);
+    std::vector<int32_t> result;
+    for (int64_t row = 0; row < kRows; ++row) {
+        const int32_t * first = block.sums + row * kWidth;
+        result.insert(result.end(), first, first + kCols);
+    }
+    return result;
+}
 
 Kernels find_kernels() {
     Kernels kernels;
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx2")) {
-        kernels.found[kernels.count++] = &kInt8Avx2;
-    }
+    const auto add = [&](bool runs, const Int8Kernel & kernel) {
+        if (runs) {
+            kernels.found[kernels.count++] = &kernel;
+        }
+    };
+#if defined(LTX_INT8_KERNELS)
+    add(may_use_amx_int8(), kInt8Amx);
+    add(has_avx512_vnni(), kInt8Avx512Vnni);
+    add(has_avx_vnni(), kInt8AvxVnni);
 #endif
-    kernels.found[kernels.count++] = &kInt8Plain;
+#if defined(__x86_64__)
+    add(__builtin_cpu_supports("avx2"), kInt8Avx2);
+#endif
+    add(true, kInt8Plain);
+    const std::vector<int32_t> want = sums_of_trial(kInt8Plain);
+    for (size_t i = 0; i < kernels.count; ++i) {
+        kernels.right[i] = sums_of_trial(*kernels.found[i]) == want;
+    }
     return kernels;
+}
+
+const Kernels & kernels() {
+    static const Kernels found = find_kernels();
+    return found;
 }
 
 }  // namespace
 
 std::span<const Int8Kernel * const> int8_kernels() {
-    static const Kernels kernels = find_kernels();
-    return {kernels.found.data(), kernels.count};
+    return {kernels().found.data(), kernels().count};
+}
+
+const Int8Kernel & int8_kernel(int64_t depth) {
+    // Some of these were written where no such CPU was to be had. Their sums are whole numbers, so that one look tells.
+    for (size_t i = 0; i < kernels().count; ++i) {
+        if (kernels().right[i] && depth % kernels().found[i]->step == 0) {
+            return *kernels().found[i];
+        }
+    }
+    return kInt8Plain;
 }
 
 float round_to_int8(const float * values, int64_t count, int8_t * integers) {
@@ -87,26 +160,6 @@ float round_to_int8(const float * values, int64_t count, int8_t * integers) {
     }
     std::fill_n(integers, count, int8_t{0});
     return std::isfinite(largest) ? 0.0f : std::numeric_limits<float>::quiet_NaN();
-}
-
-void pack_int8(const int8_t * weights, int64_t stride, int64_t cols, int64_t depth, int16_t * packed) {
-    for (int64_t first = 0; first < cols; first += kInt8Cols) {
-        const int64_t count = std::min(kInt8Cols, cols - first);
-        for (int64_t c = 0; c < kInt8Cols; ++c) {
-            const int8_t * column = weights + (first + c) * stride;
-            int16_t * pairs = packed + first * depth + 2 * c;
-            for (int64_t k = 0; k < depth; k += 2, pairs += 2 * kInt8Cols) {
-                pairs[0] = c < count ? column[k] : int16_t{0};
-                pairs[1] = c < count ? column[k + 1] : int16_t{0};
-            }
-        }
-    }
-}
-
-void widen_int8(const int8_t * x, int64_t stride, int64_t rows, int64_t depth, int16_t * wide) {
-    for (int64_t row = 0; row < rows; ++row) {
-        std::copy_n(x + row * stride, depth, wide + row * depth);
-    }
 }
 
 }  // namespace ltx

@@ -1,48 +1,78 @@
 // Products of 8-bit integers with exact 32-bit sums: the core of linear layers whose weights are held in rotated rows.
 //
-// sums(rows, cols) = X(rows, depth) W(cols, depth)^T. Both sides are widened to 16 bits, whose products are added in
-// pairs: columns once into panels that stay in the second-level cache and meet many rows, rows a block at a time.
+// sums(rows, cols) = X(rows, depth) W(cols, depth)^T. Columns are packed once, in the way of a kernel, into panels that
+// stay in the second-level cache and meet many rows; rows are read where they lie, a block at a time.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
 
 namespace ltx {
 
-inline constexpr int64_t kInt8Cols = 16;        // columns come in panels of this many
-inline constexpr int64_t kInt8Rows = 24;        // most rows of one multiply
-inline constexpr int64_t kInt8MaxDepth = 1024;  // most depth of one multiply, a multiple of 2
+inline constexpr int64_t kInt8Cols = 32;        // columns come in panels of this many
+inline constexpr int64_t kInt8Rows = 48;        // most rows of one multiply
+inline constexpr int64_t kInt8MaxDepth = 1024;  // most depth of one multiply
+inline constexpr int64_t kInt8RowStep = 16;     // sums have room for rows up to a multiple of this
+// Some kernels widen to 16 bits.
+inline constexpr int64_t kInt8PackedBytes = 2;  // of a number of a whole panel, at most
+inline constexpr int64_t kInt8ScratchBytes = kInt8Rows * kInt8MaxDepth * 2;
 
 // Rounds values to integers of -127 to 127 and returns the scale that makes values of them; NaN, and zeros, where a
 // value is not finite.
 float round_to_int8(const float * values, int64_t count, int8_t * integers);
 
-// Panels of kInt8Cols columns, in each pairs of depth for one column after the other; columns past the last are zero.
-// `weights`: `cols` columns `stride` bytes apart. `depth` is even. `packed` has room for round_up(cols, kInt8Cols) *
-// depth numbers and is aligned to 64 bytes.
-void pack_int8(const int8_t * weights, int64_t stride, int64_t cols, int64_t depth, int16_t * packed);
-
-// Rows `stride` bytes apart become rows `depth` numbers apart.
-void widen_int8(const int8_t * x, int64_t stride, int64_t rows, int64_t depth, int16_t * wide);
-
+// All that is written is aligned to 64 bytes.
 struct Int8Block {
-    const int16_t * x;  // rows `depth` numbers apart
-    int64_t rows;       // 1 to kInt8Rows
-    const int16_t * packed;
+    const int8_t * x;  // rows `row_stride` bytes apart
+    int64_t row_stride;
+    int64_t rows;  // 1 to kInt8Rows
+    const std::byte * packed;
     int64_t cols;
-    int64_t depth;   // even, at most kInt8MaxDepth
-    int32_t * sums;  // [rows][sums_stride]; columns past the last, up to a whole panel, get any values
-    int64_t sums_stride;
-    bool add;  // to what the sums hold
+    int64_t depth;  // a multiple of the kernel's step, at most kInt8MaxDepth
+    // [rows][sums_stride]; rows up to a whole kInt8RowStep and columns up to a whole panel get any values.
+    int32_t * sums;
+    int64_t sums_stride;  // a multiple of kInt8Cols
+    bool add;             // to what the sums hold
+    std::byte * scratch;  // kInt8ScratchBytes
 };
 
 struct Int8Kernel {
     std::string_view name;
+    int64_t step;  // depths are multiples of this
+    // Packs `depth` numbers of `cols` columns, `stride` bytes apart. `packed` has room for whole panels.
+    void (*pack)(const int8_t * weights, int64_t stride, int64_t cols, int64_t depth, std::byte * packed);
     void (*multiply)(const Int8Block & block);
+    // Prepare a thread and release it; null where nothing is to do.
+    void (*begin)();
+    void (*end)();
 };
 
-// All that this CPU runs, best first; the last is plain C++.
+// All that this CPU has the instructions for, best first; the last is plain C++.
 std::span<const Int8Kernel * const> int8_kernels();
+
+// The best for this depth of those whose sums are right.
+const Int8Kernel & int8_kernel(int64_t depth);
+
+// Holds what a kernel needs of a thread.
+class Int8Scope {
+public:
+    explicit Int8Scope(const Int8Kernel & kernel) : kernel_(kernel) {
+        if (kernel_.begin) {
+            kernel_.begin();
+        }
+    }
+    ~Int8Scope() {
+        if (kernel_.end) {
+            kernel_.end();
+        }
+    }
+    Int8Scope(const Int8Scope &) = delete;
+    Int8Scope & operator=(const Int8Scope &) = delete;
+
+private:
+    const Int8Kernel & kernel_;
+};
 
 }  // namespace ltx

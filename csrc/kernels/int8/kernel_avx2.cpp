@@ -1,5 +1,6 @@
 // Built for AVX2, see csrc/CMakeLists.txt; called only where the CPU has it.
 #include "kernels/int8/int8_kernels.h"
+#include "kernels/int8/pairs.h"
 
 #if defined(__x86_64__)
 
@@ -29,7 +30,7 @@ void multiply_rows(const Int8Block & in, const int16_t * x, const int16_t * w, i
         sum[r][0] = in.add ? load(sums + r * in.sums_stride) : _mm256_setzero_si256();
         sum[r][1] = in.add ? load(sums + r * in.sums_stride + 8) : _mm256_setzero_si256();
     }
-    for (int64_t k = 0; k < in.depth; k += 2, w += 2 * kInt8Cols) {
+    for (int64_t k = 0; k < in.depth; k += 2, w += 2 * kPairCols) {
         const __m256i w0 = load(w);
         const __m256i w1 = load(w + 16);
 #pragma GCC unroll 6
@@ -48,13 +49,17 @@ void multiply_rows(const Int8Block & in, const int16_t * x, const int16_t * w, i
     }
 }
 
-void multiply(const Int8Block & in) {
-    for (int64_t col = 0; col < in.cols; col += kInt8Cols) {
-        const int16_t * w = in.packed + col * in.depth;
-        for (int64_t row = 0; row < in.rows; row += kRowsAtOnce) {
-            const int16_t * x = in.x + row * in.depth;
+// Rows that meet a panel before the next one: they stay in the first-level cache as far as it goes.
+constexpr int64_t kRowsOfPass = 4 * kRowsAtOnce;
+
+void multiply_pass(const Int8Block & in, const int16_t * wide, int64_t first, int64_t last) {
+    const auto * packed = reinterpret_cast<const int16_t *>(in.packed);
+    for (int64_t col = 0; col < in.cols; col += kPairCols) {
+        const int16_t * w = packed + col * in.depth;
+        for (int64_t row = first; row < last; row += kRowsAtOnce) {
+            const int16_t * x = wide + row * in.depth;
             int32_t * sums = in.sums + row * in.sums_stride + col;
-            switch (in.rows - row) {
+            switch (last - row) {
                 case 1:
                     multiply_rows<1>(in, x, w, sums);
                     break;
@@ -78,9 +83,16 @@ void multiply(const Int8Block & in) {
     }
 }
 
+void multiply(const Int8Block & in) {
+    const int16_t * wide = widen_rows(in);
+    for (int64_t row = 0; row < in.rows; row += kRowsOfPass) {
+        multiply_pass(in, wide, row, row + kRowsOfPass < in.rows ? row + kRowsOfPass : in.rows);
+    }
+}
+
 }  // namespace
 
-const Int8Kernel kInt8Avx2{"AVX2", &multiply};
+const Int8Kernel kInt8Avx2{"avx2", 2, &pack_pairs, &multiply, nullptr, nullptr};
 
 }  // namespace ltx
 

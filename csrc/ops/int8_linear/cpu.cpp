@@ -14,7 +14,7 @@ namespace ltx {
 
 namespace {
 
-// Columns whose panels stay in the second-level cache, in 16 bits, while all rows pass by.
+// Columns whose panels stay in the second-level cache while all rows pass by.
 constexpr int64_t kPanelCols = 128;
 static_assert(kPanelCols <= kFinishedColumns);
 // Rows whose sums are kept over the parts of the depth; then the panels are packed anew.
@@ -50,23 +50,32 @@ struct Range {
 };
 
 // Rows times at most kPanelCols columns.
-void multiply_panel(const LinearSources & in, const ggml_tensor * scales, ggml_tensor * node, Range rows, Range cols) {
-    const Int8Kernel & kernel = *int8_kernels().front();
+void multiply_panel(const Int8Kernel & kernel, const LinearSources & in, const ggml_tensor * scales, ggml_tensor * node,
+                    Range rows, Range cols) {
     GemmScratch & scratch = GemmScratch::of_thread();
     const int64_t depth = in.weight->ne[0];
     const int64_t width = round_up(cols.size(), kInt8Cols);
-    auto * packed = scratch.packed.get<int16_t>(width * kInt8MaxDepth);
-    auto * wide = scratch.decoded.get<int16_t>(kInt8Rows * kInt8MaxDepth);
-    auto * sums = scratch.partial.get<int32_t>(rows.size() * width);
+    auto * packed = scratch.packed.get<std::byte>(width * kInt8MaxDepth * kInt8PackedBytes);
+    auto * copies = scratch.decoded.get<std::byte>(kInt8ScratchBytes);
+    auto * sums = scratch.partial.get<int32_t>(round_up(rows.size(), kInt8RowStep) * width);
     float * values = scratch.sums.get<float>(width);
     for (int64_t k = 0; k < depth; k += kInt8MaxDepth) {
         const int64_t part = std::min(kInt8MaxDepth, depth - k);
-        pack_int8(integers_of(in.weight, cols.begin) + k, in.weight->nb[1], cols.size(), part, packed);
+        kernel.pack(integers_of(in.weight, cols.begin) + k, static_cast<int64_t>(in.weight->nb[1]), cols.size(), part,
+                    packed);
         for (int64_t row = rows.begin; row < rows.end; row += kInt8Rows) {
             const int64_t count = std::min(kInt8Rows, rows.end - row);
             int32_t * block = sums + (row - rows.begin) * width;
-            widen_int8(integers_of(in.x, row) + k, in.x->nb[1], count, part, wide);
-            kernel.multiply({wide, count, packed, cols.size(), part, block, width, /*add=*/k > 0});
+            kernel.multiply({.x = integers_of(in.x, row) + k,
+                             .row_stride = static_cast<int64_t>(in.x->nb[1]),
+                             .rows = count,
+                             .packed = packed,
+                             .cols = cols.size(),
+                             .depth = part,
+                             .sums = block,
+                             .sums_stride = width,
+                             .add = k > 0,
+                             .scratch = copies});
             for (int64_t r = 0; r < count && k + part == depth; ++r) {
                 float x_scale = 0.0f;
                 std::memcpy(&x_scale, integers_of(in.x, row + r) + depth, sizeof(x_scale));
@@ -99,11 +108,13 @@ void int8_linear_cpu(ggml_tensor * node, int thread, int num_threads, void * /*u
     const ggml_tensor * scales = node->src[2];
     const int64_t panels = (in.weight->ne[1] + kInt8Cols - 1) / kInt8Cols;
     const int64_t tokens = in.x->ne[1];
+    const Int8Kernel & kernel = int8_kernel(in.weight->ne[0]);
+    const Int8Scope scope(kernel);
     const auto [first_panel, last_panel] = rows_of_thread(panels, thread, num_threads);
     const Range cols{first_panel * kInt8Cols, std::min(last_panel * kInt8Cols, in.weight->ne[1])};
     for (int64_t row = 0; row < tokens; row += kMaxRows) {
         for (int64_t col = cols.begin; col < cols.end && !stopping(); col += kPanelCols) {
-            multiply_panel(in, scales, node, {row, std::min(tokens, row + kMaxRows)},
+            multiply_panel(kernel, in, scales, node, {row, std::min(tokens, row + kMaxRows)},
                            {col, std::min(cols.end, col + kPanelCols)});
         }
     }

@@ -1,0 +1,13 @@
+// What this CPU has, and the operating system allows, of instructions that compilers have no word for.
+#pragma once
+
+namespace ltx {
+
+bool has_avx512_bf16();
+bool has_avx512_vnni();
+bool has_avx_vnni();
+// For this process, from here on.
+bool may_use_amx_bf16();
+bool may_use_amx_int8();
+
+}  // namespace ltx

@@ -2,9 +2,10 @@
 
     python tools/checks/server_kills.py [--kills 50] [--clips 30] [--seed 1]
 
-Clips of one seed are queued, and the worker or the server is ended by SIGKILL at random moments and
-started again, each kind ``--kills`` times. Exit code 1 where a clip is lost, or two have different
-bytes; a job that lost two workers may fail with the code worker_died.
+Clips of one seed are queued; the first is made undisturbed. Then the worker or the server is ended
+by SIGKILL at random moments and started again, each kind ``--kills`` times. Exit code 1 where a
+clip is lost, or one has other bytes than the first; a job that lost two workers may fail with the
+code worker_died.
 """
 
 from __future__ import annotations
@@ -48,7 +49,10 @@ def main() -> int:
 def _run(data: Path, arguments: argparse.Namespace) -> int:
     draw = random.Random(arguments.seed)
     server = start_server(data)
-    ids = _queue(server, arguments.clips)
+    # The first one is made undisturbed; all others have to have its bytes.
+    ids = _queue(server, 1)
+    _wait(server)
+    ids += _queue(server, arguments.clips - 1)
     todo = ["worker", "server"] * arguments.kills
     restarts: list[float] = []
     while todo:
@@ -63,8 +67,7 @@ def _run(data: Path, arguments: argparse.Namespace) -> int:
         start = time.monotonic()
         server = start_server(data)
         restarts.append(time.monotonic() - start)
-    while _unfinished(server):
-        time.sleep(0.5)
+    _wait(server)
     codes, hashes = _ends(server, ids)
     server.stop()
     print(f"{len(ids)} clips, ended as {dict(codes)}, {len(hashes)} different results")
@@ -84,6 +87,11 @@ def _client(server: RunningServer) -> openai.OpenAI:
 def _queue(server: RunningServer, count: int) -> list[str]:
     with _client(server) as client:
         return [client.videos.create(prompt=_PROMPT, extra_body=_CLIP).id for _ in range(count)]
+
+
+def _wait(server: RunningServer) -> None:
+    while _unfinished(server):
+        time.sleep(0.5)
 
 
 def _unfinished(server: RunningServer) -> int:

@@ -94,7 +94,7 @@ function fillForModel() {
   const area = Math.sqrt(width * height);
   const side = (share) => Math.max(1, Math.round((area * Math.sqrt(share)) / 64)) * 64;
   const of = (share) => `${side(share)}x${side(1 / share)}`;
-  const own = ["", `as the model likes it (${size.replace("x", " × ")})`];
+  const own = ["", `as usual (${size.replace("x", " × ")})`];
   const shapes = [
     ["wide", 16 / 9],
     ["square", 1],
@@ -102,7 +102,7 @@ function fillForModel() {
     ["cinema", 21 / 9],
   ].map(([name, share]) => [of(share), `${name} (${of(share).replace("x", " × ")})`]);
   fill($("shape"), facts.has_one_size ? [own] : [own, ...shapes]);
-  const usual = ["", `as usual (${(frames / fps).toFixed(1)} seconds)`];
+  const usual = ["", `as usual (${(frames / fps).toFixed(1)} s)`];
   const lengths = [
     ["1", "a moment (1 second)"],
     ["3", "short (3 seconds)"],

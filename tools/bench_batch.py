@@ -1,8 +1,8 @@
 """Times a batch of demo clips against separate calls of `generate` and against one Python loop.
 
 Prints medians of wall and processor time of each, what the batch adds to the loop for a clip, and
-how long a second run takes that finds 10,000 clips there. Batches go to a folder that holds those
-clips already.
+how long a second run takes that finds 10,000 clips there, and the rate that `estimate` tells from
+the first batch. Batches go to a folder that holds those clips already.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from ltx2cpp.batch.cost import measured_rate
 from ltx2cpp.batch.rows import Row
 from ltx2cpp.batch.tasks import TaskReader
 
@@ -152,6 +153,7 @@ def main() -> None:
         bench = Bench(Path(name), clips, arguments.calls, arguments.threads, arguments.workers)
         # Fills caches of the system, and gives a mark.
         bench.batch()
+        rate = measured_rate(str(bench.out))
         again = [bench.finished(arguments.finished) for _ in range(arguments.rounds)]
         rounds = [(bench.batch(), bench.loop(), bench.calls()) for _ in range(arguments.rounds)]
     batch, loop, calls = (median(each) for each in zip(*rounds, strict=True))
@@ -163,6 +165,12 @@ def main() -> None:
         print(f"batch to {what}: wall {ratios[0]:.3f}, processor {ratios[1]:.3f}")
     added = [1000 * (one - two) / clips for one, two in zip(batch, loop, strict=True)]
     print(f"the batch adds to a clip: wall {added[0]:.1f} ms, processor {added[1]:.1f} ms")
+    predicted = arguments.workers * 3600 / rate.seconds
+    measured = clips * 3600 / batch[0]
+    print(
+        f"clips an hour: {predicted:.0f} by the rate of the first batch, {measured:.0f} measured "
+        f"({predicted / measured:.3f})"
+    )
     wall_s, cpu_s = median(again)
     print(f"{arguments.finished} finished rows: wall {wall_s:.2f} s, processor {cpu_s:.2f} s")
 

@@ -140,7 +140,7 @@ PYTHON_LAYERS = {
     "batch": Layer(
         frozenset({"atomic", "errors", "generation", "machine", "media", "model", "observing"})
         | {"paths", "pipeline", "requests"},
-        ("fsspec", "pyarrow"),
+        ("fsspec", "pyarrow", "ray"),
     ),
     "__main__": Layer(frozenset({"cli"})),
     "": Layer(

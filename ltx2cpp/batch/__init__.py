@@ -2,5 +2,6 @@
 
 From below: `rows` reads tables, `tasks` makes clips to make of them, `planning` settles and orders
 these; `stores` are where clips go, `marks` tell which are there; `maker` makes one, in this process
-or in those of a crew (`crews`, `processes`); `driver` hands them out and counts what failed.
+or in those of a crew (`crews`, `processes`, `ray_crew`); `driver` hands them out and counts what
+failed.
 """

@@ -13,6 +13,7 @@ from ltx2cpp.batch.planning import PlannedTask
 from ltx2cpp.batch.stores import FAILED, Store
 
 _PATIENCE_S = 0.5
+_FIRST_REST_S, _LONGEST_REST_S = 1.0, 30.0
 
 
 @dataclass
@@ -44,6 +45,14 @@ class _Waiting:
     failures: list[Failure] = field(default_factory=list)
 
 
+@dataclass
+class _Rest:
+    """How long a worker is given nothing, after its disk or device failed a task."""
+
+    failures: int = 0
+    until_s: float = 0.0
+
+
 class Driver:
     """Makes all tasks of a batch.
 
@@ -62,6 +71,7 @@ class Driver:
         self._queue: deque[_Waiting] = deque()
         self._large: list[_Waiting] = []
         self._running: dict[int, _Waiting] = {}
+        self._rests: dict[int, _Rest] = {}
 
     def run(self, planned: Sequence[PlannedTask]) -> Count:
         """Make all of them.
@@ -77,6 +87,7 @@ class Driver:
             self._hand_out()
             for outcome in self._crew.outcomes(_PATIENCE_S):
                 waiting = self._running.pop(outcome.worker)
+                self._rest(outcome)
                 if isinstance(outcome.result, Failure):
                     if not self._again(waiting, outcome):
                         self._give_up(waiting)
@@ -90,13 +101,26 @@ class Driver:
         return count
 
     def _hand_out(self) -> None:
+        now_s = time.monotonic()
         for worker in self._crew.free():
+            if worker in self._rests and now_s < self._rests[worker].until_s:
+                continue
             waiting = self._next(worker)
             if waiting is None:
                 continue
             waiting.tries += 1
             self._running[worker] = waiting
             self._crew.give(worker, waiting.planned.task)
+
+    def _rest(self, outcome: Outcome) -> None:
+        """Give a worker nothing for a while whose disk is full, say: it would fail all tasks."""
+        failure = outcome.result
+        if not isinstance(failure, Failure) or failure.trouble is not Trouble.PLACE:
+            self._rests.pop(outcome.worker, None)
+        elif len(self._crew.memory()) > 1:
+            rest = self._rests.setdefault(outcome.worker, _Rest())
+            pause_s = min(_FIRST_REST_S * 2**rest.failures, _LONGEST_REST_S)
+            rest.failures, rest.until_s = rest.failures + 1, time.monotonic() + pause_s
 
     def _next(self, worker: int) -> _Waiting | None:
         """Return what a worker is given: what needs one as large, or the next."""

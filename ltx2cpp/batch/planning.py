@@ -90,7 +90,7 @@ class Planner:
         return self._costs[key]
 
 
-def ordered(planned: Sequence[PlannedTask], workers: int = 1) -> list[PlannedTask]:
+def ordered(planned: Sequence[PlannedTask], *, several: bool = False) -> list[PlannedTask]:
     """Return tasks in the order in which they are made.
 
     Those of one shape follow each other, so that graphs and weights stay, and among them those of
@@ -98,7 +98,7 @@ def ordered(planned: Sequence[PlannedTask], workers: int = 1) -> list[PlannedTas
     first.
     """
     tasks = sorted(planned, key=_place)
-    if workers > 1:
+    if several:
         tail = math.ceil(len(tasks) / _TAIL)
         tasks[-tail:] = sorted(tasks[-tail:], key=lambda each: -each.seconds)
     return tasks

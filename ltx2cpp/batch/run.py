@@ -13,6 +13,7 @@ from ltx2cpp.batch.maker import Maker
 from ltx2cpp.batch.marks import SCHEMA, finished
 from ltx2cpp.batch.planning import PlannedTask, Planner, of_shard, ordered
 from ltx2cpp.batch.processes import ProcessCrew
+from ltx2cpp.batch.ray_crew import RayCrew, import_ray
 from ltx2cpp.batch.rows import BadRow
 from ltx2cpp.batch.stores import MANIFEST, Store, open_store
 from ltx2cpp.batch.tasks import Task
@@ -30,7 +31,9 @@ class BatchOptions:
     Attributes:
         place: folder or address that clips go to.
         model: makes them.
-        workers: processes that make clips; with 1 it is this one.
+        workers: processes that make clips; with 1 it is this one. None for 1, or for as many as a
+            cluster has room for.
+        ray: address of a cluster whose nodes run the workers; None runs them here.
         shard: (which, of how many) shares of the tasks this run makes.
         retries: how often a task is tried again whose worker died or whose disk failed it.
         command: words that start this run again; the manifest keeps them.
@@ -38,7 +41,8 @@ class BatchOptions:
 
     place: str
     model: NamedModel
-    workers: int = 1
+    workers: int | None = None
+    ray: str | None = None
     shard: tuple[int, int] = (1, 1)
     retries: int = 2
     command: str = ""
@@ -74,6 +78,8 @@ class Batch:
 
     def __init__(self, options: BatchOptions, observer: Observer) -> None:
         self._options = options
+        if options.ray is not None:
+            import_ray()
         self._store: Store = open_store(options.place)
         self._store.prepare()
         self._maker = Maker(options.model, self._store, observer)
@@ -94,8 +100,9 @@ class Batch:
         if bad:
             refuse(bad, tell_bad)
         self._write_manifest(tasks)
+        workers = self._options.workers or 1
         return Prepared(
-            ordered(planned, self._options.workers),
+            ordered(planned, several=self._options.ray is not None or workers > 1),
             len(done),
             sum(each.seconds for each in planned),
             sum(each.size_bytes for each in planned),
@@ -108,18 +115,25 @@ class Batch:
             OutputError: the place takes nothing any more.
             Cancelled: an observer asked to stop.
         """
-        workers = min(self._options.workers, len(prepared.planned))
-        if not workers:
+        count = len(prepared.planned)
+        if not count:
             return Count(0)
-        crew: Crew
-        if workers > 1:
-            crew = ProcessCrew(_share(self._options.model, workers), self._store.place, workers)
-        else:
-            crew = OwnCrew(self._maker)
+        crew = self._crew(count)
         try:
             return Driver(self._store, crew, self._options.retries, on_count).run(prepared.planned)
         finally:
             crew.close()
+
+    def _crew(self, count: int) -> Crew:
+        """Return the workers for so many tasks."""
+        options, place = self._options, self._store.place
+        if options.ray is not None:
+            model_id = self._maker.model_id
+            return RayCrew(options.model, model_id, place, options.ray, options.workers, count)
+        workers = min(options.workers or 1, count)
+        if workers > 1:
+            return ProcessCrew(_share(options.model, workers), place, workers)
+        return OwnCrew(self._maker)
 
     def _write_manifest(self, tasks: Sequence[Task]) -> None:
         pipe, model = self._maker.pipe, self._options.model

@@ -32,6 +32,7 @@ class BatchDisplay(Observer):
         self._quiet = quiet
         self._interrupt = Interrupt()
         self._console = Console(stderr=True, highlight=False)
+        self._warned: set[str] = set()
         self._bar: Progress | None = None
         self._last_line_s = time.monotonic()
 
@@ -42,12 +43,18 @@ class BatchDisplay(Observer):
             Cancelled: the user asked to stop.
             BaseException: what ``work`` raised.
         """
-        with logging_to(self.insist, level=level_of(verbose)):
+        with logging_to(self.insist if verbose else self._warn, level=level_of(verbose)):
             try:
                 return run_interruptibly(work, self._interrupt, notice=self.insist)
             finally:
                 if self._bar is not None:
                     self._bar.stop()
+
+    def _warn(self, line: str) -> None:
+        """Print a line, what many clips warn of once."""
+        if line not in self._warned:
+            self._warned.add(line)
+            self.insist(line)
 
     def note(self, line: str) -> None:
         """Print one line, unless asked to be quiet."""

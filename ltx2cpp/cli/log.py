@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 from collections.abc import Callable, Iterator
 
@@ -38,3 +39,13 @@ def logging_to(write: Callable[[str], None], *, level: int) -> Iterator[None]:
 def level_of(verbose: bool) -> int:
     """Give the level that the command line shows: warnings, or everything."""
     return logging.DEBUG if verbose else logging.WARNING
+
+
+class LoggedStream(io.TextIOBase):
+    """Takes what a library prints into the log, for whoever asks to see it."""
+
+    def write(self, text: str) -> int:
+        """Log each line."""
+        for line in filter(None, map(str.strip, text.splitlines())):
+            logging.getLogger("ltx2cpp").debug("%s", line)
+        return len(text)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
 import re
 import shlex
 import sys
@@ -64,10 +66,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers",
         type=int,
-        default=1,
         metavar="N",
         help="processes of this machine, each with the model loaded and its share of the threads; "
-        "more than one uses cores better where clips are small (default: 1)",
+        "more than one uses cores better where clips are small (default: 1; on a cluster: one for "
+        "each GPU, or as many as its processors have room for)",
+    )
+    parser.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="run the workers on a cluster of Ray: its address, auto for the one this machine "
+        "belongs to, local for Ray on this machine alone",
     )
     parser.add_argument(
         "--shard",
@@ -96,18 +104,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Make the clips and print how many."""
     from ltx2cpp.cli.batch_display import BatchDisplay
+    from ltx2cpp.cli.log import LoggedStream
 
     if arguments.retries < 0:
         raise ArgumentError(f"--retries: expected 0 or more, found {arguments.retries}")
-    if not 1 <= arguments.workers <= _MOST_WORKERS:
+    if arguments.workers is not None and not 1 <= arguments.workers <= _MOST_WORKERS:
         raise ArgumentError(f"--workers: expected 1 to {_MOST_WORKERS}, found {arguments.workers}")
     display = BatchDisplay(quiet=arguments.quiet)
     tasks = _tasks(arguments, display)
     take_model_names(arguments)
+    if arguments.ray is not None:
+        # Ray would report its use to its makers.
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
-        there, count = display.run(
-            lambda: _make(arguments, tasks, display), verbose=arguments.verbose
-        )
+        # Ray prints what befalls its nodes.
+        silenced = contextlib.redirect_stdout(LoggedStream())
+        with silenced if arguments.ray is not None else contextlib.nullcontext():
+            there, count = display.run(
+                lambda: _make(arguments, tasks, display), verbose=arguments.verbose
+            )
     except Cancelled as error:
         raise Cancelled(f"interrupted; to go on: {_command()}") from error
     _print_result(arguments, there, count)
@@ -166,6 +181,7 @@ def _make(
         arguments.output,
         named_model(arguments),
         arguments.workers,
+        arguments.ray,
         arguments.shard,
         arguments.retries,
         _command(),

@@ -1,0 +1,321 @@
+"""Batches of the demo on a cluster of Ray with two nodes on this machine, whose parts are killed.
+
+Every row has to end once, with the bytes of a run without Ray. Needs the extra `ray`; with `--s3`
+clips go to a bucket of a server on this machine, and the packages `moto[server]` and `s3fs` are
+needed too. Prints a row of a table for each fault.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ray.cluster_utils import Cluster
+
+from ltx2cpp.batch.stores import open_store
+
+STORE_BYTES = 80 << 20
+PATIENCE_S = 900
+STARTS = 4
+NODE = {"num_cpus": 1, "object_store_memory": STORE_BYTES, "include_dashboard": False}
+COLOURS = ("red", "green", "blue", "yellow")
+# Exit codes: all made, some failed.
+DONE, SOME_FAILED = 0, 5
+
+
+@dataclass
+class Scene:
+    """A table, the digests of its clips, and the cluster that makes them once more.
+
+    Attributes:
+        folder: address that outputs go below.
+        table: of the rows.
+        rows: how many there are.
+        plain: digest of each clip by id, made without Ray.
+        cluster: with one node besides the head.
+        second: that node.
+        full: folder on a full disk, if there is one.
+    """
+
+    folder: str
+    table: Path
+    rows: int
+    plain: dict[str, str]
+    cluster: Cluster
+    second: Any
+    full: str | None = None
+
+    def start(self, out: str, workers: int = 2) -> subprocess.Popen[bytes]:
+        """Start the batch on the cluster."""
+        return batch(self.table, out, "--ray", self.cluster.address, "--workers", str(workers))
+
+
+def batch(table: Path, out: str, *options: str) -> subprocess.Popen[bytes]:
+    """Start a batch."""
+    command = [sys.executable, "-m", "ltx2cpp", "batch", str(table), "-o", out, "-q"]
+    return subprocess.Popen([*command, "--threads", "1", "--no-prompt-cache", *options])
+
+
+def digests(out: str) -> dict[str, str]:
+    """Return the SHA-256 of each clip whose mark is there, by its id."""
+    found = {}
+    for name, data in contents(out, "clips").items():
+        mark = json.loads(data)
+        clip = f"clips/{mark['id']}.mp4"
+        found[mark["id"]] = hashlib.sha256(open_store(out).read([clip])[clip]).hexdigest()
+        if found[mark["id"]] != mark["sha256"]:
+            raise SystemExit(f"{out}: {name} is not the mark of its clip")
+    return found
+
+
+def contents(out: str, folder: str) -> dict[str, bytes]:
+    """Return the JSON files in a folder of an output."""
+    store = open_store(out)
+    return store.read([f"{folder}/{each}" for each in store.names(folder) if ".json" in each])
+
+
+def clips(out: str) -> int:
+    """Return the number of finished clips."""
+    return sum(name.endswith(".json") for name in open_store(out).names("clips"))
+
+
+def wait_until(what: str, holds: Callable[[], Any]) -> Any:
+    """Return what becomes true."""
+    end_s = time.monotonic() + PATIENCE_S
+    while not (found := holds()):
+        if time.monotonic() > end_s:
+            raise SystemExit(f"not within {PATIENCE_S} s: {what}")
+        time.sleep(0.05)
+    return found
+
+
+def wait_for_clips(out: str, count: int) -> None:
+    """Wait until so many clips are there."""
+    wait_until(f"{count} clips in {out}", lambda: clips(out) >= count)
+
+
+def actors(call: str = "") -> list[int]:
+    """Return the processes of our actors that are in a call; their names say which.
+
+    Nodes are children of this process, and actors of nodes.
+    """
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            name = (path / "cmdline").read_bytes().rstrip(b"\0 ").decode()
+            if not name.startswith(f"ray::_Actor{call}"):
+                continue
+            node = parent_of(int(path.name))
+            if parent_of(node) == os.getpid():
+                found.append(int(path.name))
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def parent_of(process: int) -> int:
+    """Return the process that started one."""
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def writing() -> list[int]:
+    """Return the actors that write a clip."""
+    found = []
+    for process in actors(".make"):
+        try:
+            opened = [str(path.readlink()) for path in Path(f"/proc/{process}/fd").iterdir()]
+        except OSError:
+            continue
+        if any("/.ltx2cpp-" in path for path in opened):
+            found.append(process)
+    return found
+
+
+def kill(process: int) -> None:
+    """End a process as no handler can hinder; it may have ended by itself."""
+    try:
+        os.kill(process, signal.SIGKILL)
+    except ProcessLookupError:
+        print(f"{process} had ended", flush=True)
+
+
+def no_fault(scene: Scene, out: str) -> int:
+    """Let the batch run."""
+    return scene.start(out).wait(PATIENCE_S)
+
+
+def workers_killed(scene: Scene, out: str) -> int:
+    """Kill a worker as it opens the model, as it computes and as it writes."""
+    process = scene.start(out)
+    kill(wait_until("an actor opens the model", lambda: actors(".ready"))[0])
+    wait_for_clips(out, 1)
+    kill(wait_until("an actor computes", lambda: sorted(set(actors(".make")) - set(writing())))[0])
+    wait_for_clips(out, scene.rows // 3)
+    kill(wait_until("an actor writes", writing)[0])
+    return process.wait(PATIENCE_S)
+
+
+def node_removed(scene: Scene, out: str) -> int:
+    """Take a node away in the middle; the next fault finds another one."""
+    process = scene.start(out)
+    wait_for_clips(out, scene.rows // 2)
+    scene.cluster.remove_node(scene.second, allow_graceful=False)
+    code = process.wait(PATIENCE_S)
+    scene.second = scene.cluster.add_node(**NODE)
+    return code
+
+
+def driver_killed(scene: Scene, out: str) -> int:
+    """Kill the command in the middle, and start it again."""
+    process = scene.start(out)
+    wait_for_clips(out, scene.rows // 2)
+    process.kill()
+    process.wait()
+    return scene.start(out).wait(PATIENCE_S)
+
+
+def poison(scene: Scene, out: str) -> int:
+    """Kill the one worker whenever it makes the first row, which it begins and ends with."""
+    process = scene.start(out, workers=1)
+    kill(wait_until("an actor computes", lambda: actors(".make"))[0])
+    wait_for_clips(out, scene.rows - 1)
+    while process.poll() is None:
+        for actor in actors(".make"):
+            kill(actor)
+        time.sleep(0.02)
+    return process.wait()
+
+
+def two_drivers(scene: Scene, out: str) -> int:
+    """Start the command twice at once."""
+    both = [scene.start(out, workers=1) for _ in range(2)]
+    return max(process.wait(PATIENCE_S) for process in both)
+
+
+def full_disk(scene: Scene, out: str) -> int:
+    """Have a node whose disk takes no clips; only that of the head is left for them."""
+    if scene.full is None:
+        raise SystemExit("give --full FOLDER, on a disk that is full, and --s3")
+    scene.cluster.remove_node(scene.second)
+    os.environ["TMPDIR"] = scene.full
+    scene.second = scene.cluster.add_node(**NODE)
+    del os.environ["TMPDIR"]
+    return scene.start(out).wait(PATIENCE_S)
+
+
+FAULTS: dict[str, tuple[Callable[[Scene, str], int], int]] = {
+    "none": (no_fault, 0),
+    "workers": (workers_killed, 0),
+    "node": (node_removed, 0),
+    "driver": (driver_killed, 0),
+    "two-drivers": (two_drivers, 0),
+    "poison": (poison, 1),
+    "full-disk": (full_disk, 0),
+}
+
+
+def is_right(scene: Scene, name: str) -> bool:
+    """Run the batch with a fault, print what came of it, and tell whether all is right."""
+    fault, failing = FAULTS[name]
+    out = f"{scene.folder}/{name}"
+    started_s = time.monotonic()
+    code = fault(scene, out)
+    taken_s = time.monotonic() - started_s
+    made = digests(out)
+    failed = [json.loads(data) for data in contents(out, "failed").values()]
+    ended_twice = len(set(made) & {each["id"] for each in failed})
+    differing = sum(scene.plain[each] != digest for each, digest in made.items())
+    tries = "".join(f", after {each['tries']} tries" for each in failed)
+    left = len(open_store(out).names("clips")) - 2 * len(made)
+    print(
+        f"| {name} | {len(made)} | {len(failed)}{tries} | {differing} | {left} | {code} | "
+        f"{taken_s:.0f} s |",
+        flush=True,
+    )
+    right_code = SOME_FAILED if failing else DONE
+    all_ended = len(made) == scene.rows - failing and len(failed) == failing
+    return all_ended and not differing and not ended_twice and code == right_code
+
+
+def start_cluster() -> tuple[Cluster, Any]:
+    """Return a cluster, and its node besides the head."""
+    for _ in range(STARTS - 1):
+        # Ray allows 30 s for the start of a node, which a busy machine may exceed.
+        with contextlib.suppress(Exception):
+            return _two_nodes()
+    return _two_nodes()
+
+
+def _two_nodes() -> tuple[Cluster, Any]:
+    cluster = Cluster(initialize_head=True, head_node_args=NODE)
+    try:
+        return cluster, cluster.add_node(**NODE)
+    except BaseException:
+        cluster.shutdown()
+        raise
+
+
+def start_s3() -> str:
+    """Start a server for this process and its children, and return the address of a bucket."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    _, port = server.get_host_and_port()
+    os.environ.update(
+        AWS_ACCESS_KEY_ID="key",
+        AWS_SECRET_ACCESS_KEY="secret",
+        AWS_DEFAULT_REGION="us-east-1",
+        AWS_ENDPOINT_URL=f"http://127.0.0.1:{port}",
+    )
+    boto3.client("s3").create_bucket(Bucket="bucket")
+    return "s3://bucket/clips"
+
+
+def main() -> None:
+    """Run the batch with each fault and compare."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=40)
+    usual = [name for name in FAULTS if name != "full-disk"]
+    parser.add_argument("--faults", nargs="*", choices=tuple(FAULTS), default=usual)
+    parser.add_argument("--s3", action="store_true", help="clips go to an object store")
+    parser.add_argument("--full", metavar="FOLDER", help="on a full disk, for the fault full-disk")
+    arguments = parser.parse_args()
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    size = {"size": "64x64", "num_frames": 9}
+    rows = [
+        {"prompt": f"a {COLOURS[i % 4]} circle moves right", "id": f"r{i}", "seed": i, **size}
+        for i in range(arguments.rows)
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        table = Path(folder) / "rows.jsonl"
+        table.write_text("\n".join(map(json.dumps, rows)))
+        if batch(table, f"{folder}/plain").wait():
+            raise SystemExit("the batch without Ray failed")
+        plain = digests(f"{folder}/plain")
+        place = start_s3() if arguments.s3 else folder
+        cluster, second = start_cluster()
+        scene = Scene(place, table, len(rows), plain, cluster, second, arguments.full)
+        print(f"{len(rows)} rows, {place}")
+        print("| fault | clips | failed | differ | left behind | exit code | time |", flush=True)
+        right = [is_right(scene, fault) for fault in arguments.faults]
+        cluster.shutdown()
+    if not all(right):
+        raise SystemExit("not as it should be")
+
+
+if __name__ == "__main__":
+    main()

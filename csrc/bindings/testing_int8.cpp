@@ -7,6 +7,7 @@
 #include <iterator>
 #include <memory>
 #include <optional>
+#include <type_traits>
 #include <vector>
 
 #include "bindings/register.h"
@@ -26,7 +27,9 @@ using Integers = py::array_t<int8_t, py::array::c_style | py::array::forcecast>;
 using Optional = std::optional<FloatArray>;
 
 // The loops over vectors and matrix registers, on neither.
+template <uint32_t kFlipped>
 struct PlainVectors {
+    static constexpr uint32_t kFlip = kFlipped;
     struct Lanes {
         int32_t values[kTileCols];
     };
@@ -46,7 +49,8 @@ struct PlainVectors {
         return a;
     }
     static Lanes add_products(Lanes sum, const Lanes & columns, const Lanes & numbers) {
-        const auto * left = reinterpret_cast<const uint8_t *>(&columns);
+        using Number = std::conditional_t<kFlip == 0, int8_t, uint8_t>;
+        const auto * left = reinterpret_cast<const Number *>(&columns);
         const auto * right = reinterpret_cast<const int8_t *>(&numbers);
         for (int i = 0; i < 4 * kTileCols; ++i) {
             sum.values[i / 4] += left[i] * right[i];
@@ -89,17 +93,15 @@ struct PlainTiles {
     }
 };
 
-template <uint32_t kFlip>
 void pack_plainly(const int8_t * weights, int64_t stride, int64_t cols, int64_t depth, std::byte * packed) {
-    pack_tiles(weights, stride, cols, depth, packed, kFlip);
+    pack_tiles(weights, stride, cols, depth, packed, /*flip=*/0);
 }
 
 constexpr Int8Kernel kLoops[] = {
-    {"loops of eight rows", kTileDepth, &pack_plainly<kNoSign>, &multiply_on_vectors<PlainVectors, 8, 2>, nullptr,
-     nullptr},
-    {"loops of six rows", kTileDepth, &pack_plainly<kNoSign>, &multiply_on_vectors<PlainVectors, 6, 1>, nullptr,
-     nullptr},
-    {"loops over tiles", kTileDepth, &pack_plainly<0>, &multiply_on_tiles<PlainTiles>, nullptr, nullptr},
+    vector_kernel<PlainVectors<kNoSign>, 8, 2>("loops of eight rows"),
+    vector_kernel<PlainVectors<kNoSign>, 6, 1>("loops of six rows"),
+    vector_kernel<PlainVectors<0>, 6, 1>("loops with signs"),
+    {"loops over tiles", kTileDepth, &pack_plainly, &multiply_on_tiles<PlainTiles>, nullptr, nullptr},
 };
 
 std::vector<const Int8Kernel *> all_kernels() {

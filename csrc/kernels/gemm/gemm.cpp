@@ -6,7 +6,7 @@
 
 #include "kernels/gemm/gemm_kernels.h"
 #include "kernels/simd.h"
-#include "kernels/x86_features.h"
+#include "kernels/cpu_features.h"
 
 namespace ltx {
 

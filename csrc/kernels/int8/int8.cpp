@@ -7,11 +7,11 @@
 #include <limits>
 #include <vector>
 
+#include "kernels/cpu_features.h"
 #include "kernels/gemm/scratch.h"
 #include "kernels/int8/int8_kernels.h"
 #include "kernels/int8/pairs.h"
 #include "kernels/simd.h"
-#include "kernels/x86_features.h"
 
 namespace ltx {
 
@@ -121,6 +121,9 @@ Kernels find_kernels() {
 #endif
 #if defined(__x86_64__)
     add(__builtin_cpu_supports("avx2"), kInt8Avx2);
+#endif
+#if defined(LTX_INT8_DOTPROD)
+    add(has_neon_dotprod(), kInt8Dotprod);
 #endif
     add(true, kInt8Plain);
     const std::vector<int32_t> want = sums_of_trial(kInt8Plain);

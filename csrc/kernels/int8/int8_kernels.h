@@ -9,6 +9,7 @@ extern const Int8Kernel kInt8Avx2;
 extern const Int8Kernel kInt8AvxVnni;
 extern const Int8Kernel kInt8Avx512Vnni;
 extern const Int8Kernel kInt8Amx;
+extern const Int8Kernel kInt8Dotprod;
 
 void pack_int8_avx512(const int8_t * weights, int64_t stride, int64_t cols, int64_t depth, std::byte * packed);
 

@@ -13,6 +13,7 @@ namespace ltx {
 namespace {
 
 struct Vectors {
+    static constexpr uint32_t kFlip = kNoSign;
     using Lanes = __m512i;
     static Lanes load(const void * from) { return _mm512_load_si512(from); }
     static void store(void * to, Lanes lanes) { _mm512_store_si512(to, lanes); }
@@ -43,7 +44,8 @@ void pack(const int8_t * weights, int64_t stride, int64_t cols, int64_t depth, s
 
 // 8 rows of two sums, two of columns and one of a row: nineteen of 32 registers, and rows come in sixes of eight.
 const Int8Kernel kInt8Avx512Vnni{
-    "avx512_vnni", kTileDepth, &pack<kNoSign>, &multiply_on_vectors<Vectors, 8, kTilesOfPanel>, nullptr, nullptr};
+    "avx512_vnni", kTileDepth, &pack<Vectors::kFlip>, &multiply_on_vectors<Vectors, 8, kTilesOfPanel>,
+    nullptr,       nullptr};
 
 void pack_int8_avx512(const int8_t * weights, int64_t stride, int64_t cols, int64_t depth, std::byte * packed) {
     pack<0>(weights, stride, cols, depth, packed);

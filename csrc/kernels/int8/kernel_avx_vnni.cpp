@@ -11,6 +11,7 @@ namespace ltx {
 namespace {
 
 struct Vectors {
+    static constexpr uint32_t kFlip = kNoSign;
     struct Lanes {
         __m256i low;
         __m256i high;
@@ -35,14 +36,10 @@ struct Vectors {
     }
 };
 
-void pack(const int8_t * weights, int64_t stride, int64_t cols, int64_t depth, std::byte * packed) {
-    pack_tiles(weights, stride, cols, depth, packed, kNoSign);
-}
-
 }  // namespace
 
 // 6 rows of a tile take twelve of 16 registers, its columns two and a row one.
-const Int8Kernel kInt8AvxVnni{"avx_vnni", kTileDepth, &pack, &multiply_on_vectors<Vectors, 6, 1>, nullptr, nullptr};
+const Int8Kernel kInt8AvxVnni = vector_kernel<Vectors, 6, 1>("avx_vnni");
 
 }  // namespace ltx
 

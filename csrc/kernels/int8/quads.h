@@ -47,11 +47,15 @@ inline void pack_tiles(const int8_t * weights, int64_t stride, int64_t cols, int
     }
 }
 
-// Vectors multiply numbers without a sign by ones that have it. Columns are made the former by adding 128, which turns
-// one bit over, and the sums are put right by 128 times those of the rows.
+// x86's vectors multiply numbers without a sign by ones that have it. Columns are made the former by adding 128, which
+// turns one bit over, and the sums are put right by 128 times those of the rows.
 constexpr uint32_t kNoSign = 0x80808080u;
 
-inline int32_t surplus_of(const int8_t * x, int64_t depth) {
+template <typename Vectors>
+int32_t surplus_of(const int8_t * x, int64_t depth) {
+    if constexpr (Vectors::kFlip == 0) {
+        return 0;
+    }
     int32_t sum = 0;
     for (int64_t k = 0; k < depth; ++k) {
         sum += x[k];
@@ -59,7 +63,8 @@ inline int32_t surplus_of(const int8_t * x, int64_t depth) {
     return 128 * sum;
 }
 
-// kRows rows times kTiles tiles that lie side by side. `Vectors` has 32-bit lanes for the columns of a tile.
+// kRows rows times kTiles tiles that lie side by side. `Vectors` has 32-bit lanes for the columns of a tile; kFlip is
+// kNoSign where columns have to be without.
 template <typename Vectors, int kRows, int kTiles>
 void multiply_rows(const Int8Block & in, int64_t row, int64_t col, const int32_t * surplus) {
     using Lanes = typename Vectors::Lanes;
@@ -106,7 +111,7 @@ template <typename Vectors, int kRows, int kTiles>
 void multiply_on_vectors(const Int8Block & in) {
     int32_t surplus[kInt8Rows];
     for (int64_t row = 0; row < in.rows; ++row) {
-        surplus[row] = surplus_of(in.x + row * in.row_stride, in.depth);
+        surplus[row] = surplus_of<Vectors>(in.x + row * in.row_stride, in.depth);
     }
     for (int64_t col = 0; col < in.cols; col += kTiles * kTileCols) {
         int64_t row = 0;
@@ -120,6 +125,17 @@ void multiply_on_vectors(const Int8Block & in) {
             multiply_rows<Vectors, 1, kTiles>(in, row, col, surplus);
         }
     }
+}
+
+template <typename Vectors>
+void pack_for_vectors(const int8_t * weights, int64_t stride, int64_t cols, int64_t depth, std::byte * packed) {
+    pack_tiles(weights, stride, cols, depth, packed, Vectors::kFlip);
+}
+
+template <typename Vectors, int kRows, int kTiles>
+constexpr Int8Kernel vector_kernel(std::string_view name) {
+    return {name,    kTileDepth, &pack_for_vectors<Vectors>, &multiply_on_vectors<Vectors, kRows, kTiles>,
+            nullptr, nullptr};
 }
 
 // Matrix registers: 0 to 3 hold sums of 16 x 16, 4 and 5 rows of X, 6 and 7 columns of W.

@@ -1,9 +1,12 @@
-#include "kernels/x86_features.h"
+#include "kernels/cpu_features.h"
 
 #if defined(__x86_64__) && defined(__linux__)
 #include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
 #endif
 
 namespace ltx {
@@ -83,5 +86,13 @@ bool may_use_amx_int8() {
 }
 
 #endif
+
+bool has_neon_dotprod() {
+#if defined(__aarch64__) && defined(__linux__)
+    return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+#else
+    return false;
+#endif
+}
 
 }  // namespace ltx

@@ -10,4 +10,6 @@ bool has_avx_vnni();
 bool may_use_amx_bf16();
 bool may_use_amx_int8();
 
+bool has_neon_dotprod();
+
 }  // namespace ltx

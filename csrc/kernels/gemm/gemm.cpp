@@ -4,9 +4,9 @@
 #include <atomic>
 #include <bit>
 
+#include "kernels/cpu_features.h"
 #include "kernels/gemm/gemm_kernels.h"
 #include "kernels/simd.h"
-#include "kernels/cpu_features.h"
 
 namespace ltx {
 

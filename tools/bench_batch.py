@@ -1,6 +1,6 @@
 """Times a batch of demo clips against separate calls of `generate` and against one Python loop.
 
-Prints medians of wall and processor time of each, what the batch adds to the loop for a clip, and
+Prints medians of wall and processor time of each, what the batch adds to a clip, and
 how long a second run takes that finds 10,000 clips there, and the rate that `estimate` tells from
 the first batch. Batches go to a folder that holds those clips already.
 """
@@ -18,9 +18,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from ltx2cpp import media
 from ltx2cpp.batch.cost import measured_rate
+from ltx2cpp.batch.maker import Maker
+from ltx2cpp.batch.planning import Planner
 from ltx2cpp.batch.rows import Row
+from ltx2cpp.batch.stores import open_store
 from ltx2cpp.batch.tasks import TaskReader
+from ltx2cpp.observing import Observer
+from ltx2cpp.requests.models import NamedModel
 
 # Wall and processor time in seconds.
 Times = tuple[float, float]
@@ -132,6 +138,31 @@ class Bench:
         return timed("-m", "ltx2cpp", *words, "--no-prompt-cache", *threads)
 
 
+def engine(out: Path, count: int) -> tuple[float, float]:
+    """Return processor times of a clip, through the batch and without it, in turn in one process.
+
+    Args:
+        out: folder of a batch, which the clips go to.
+        count: how many clips are made in each way; the median counts.
+    """
+    # Of one prompt, which either way would encode for the other.
+    same = {"prompt": "a red circle moves right"}
+    rows = [{**row, **same, "id": f"engine-{row['id']}"} for row in rows_of(count + 1)]
+    tasks, _ = TaskReader(Path(), {}).read([Row(i, row) for i, row in enumerate(rows, 1)])
+    maker = Maker(NamedModel("demo", None, {"threads": 1}), open_store(str(out)), Observer())
+    planned, _ = Planner(maker.pipe).plan(tasks)
+    both = []
+    for each in planned:
+        started = time.process_time()
+        maker.make(each.task)
+        made = time.process_time()
+        stream = maker.pipe.stream(each.task.request["prompt"], seed=each.task.request["seed"])
+        media.save_stream(stream, out / "single.mp4")
+        both.append((made - started, time.process_time() - made))
+    # The first clip loads the model.
+    return median(both[1:])
+
+
 def median(times: Sequence[Times]) -> Times:
     """Return the median of each part."""
     wall_s, cpu_s = zip(*times, strict=True)
@@ -144,6 +175,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=100)
     parser.add_argument("--calls", type=int, default=10, help="of generate, which are scaled up")
     parser.add_argument("--finished", type=int, default=10_000)
+    parser.add_argument("--engine", type=int, default=20, help="clips by which that is timed")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--workers", type=int, default=1, help="of the batch")
     parser.add_argument("--threads", help="of all; the batch's for each worker")
@@ -155,6 +187,11 @@ def main() -> None:
         bench.batch()
         rate = measured_rate(str(bench.out))
         again = [bench.finished(arguments.finished) for _ in range(arguments.rounds)]
+        through, without = engine(bench.out, arguments.engine)
+        print(
+            f"a clip takes {through:.3f} s of the processor through the batch, {without:.3f} s "
+            f"without: {1000 * (through - without):.1f} ms"
+        )
         rounds = [(bench.batch(), bench.loop(), bench.calls()) for _ in range(arguments.rounds)]
     batch, loop, calls = (median(each) for each in zip(*rounds, strict=True))
     print(f"{clips} clips     wall s  processor s")
@@ -163,8 +200,6 @@ def main() -> None:
     for what, other in (("calls", calls), ("loop", loop)):
         ratios = [one / two for one, two in zip(batch, other, strict=True)]
         print(f"batch to {what}: wall {ratios[0]:.3f}, processor {ratios[1]:.3f}")
-    added = [1000 * (one - two) / clips for one, two in zip(batch, loop, strict=True)]
-    print(f"the batch adds to a clip: wall {added[0]:.1f} ms, processor {added[1]:.1f} ms")
     predicted = arguments.workers * 3600 / rate.seconds
     measured = clips * 3600 / batch[0]
     print(

@@ -40,9 +40,10 @@ def _stream(request: Request, job_id: str | None) -> Response:
     feed: Feed = request.app.state.feed
     if feed.readers >= _MOST_READERS:
         raise ApiError(429, f"{_MOST_READERS} readers listen already", "too_many_readers")
-    after = None if last is None else int(last)
+    # Fixed before the head of the answer: a client that has it misses nothing from then on.
+    after = service.store.last_event() if last is None else int(last)
     return EventSourceResponse(
-        _events(service, feed, job_id, after),
+        _events(service, feed, job_id, after, is_new=last is None),
         ping=_PING_S,
         headers=_HEADERS,
         send_timeout=_SEND_S,
@@ -50,16 +51,14 @@ def _stream(request: Request, job_id: str | None) -> Response:
 
 
 async def _events(
-    service: Service, feed: Feed, job_id: str | None, after: int | None
+    service: Service, feed: Feed, job_id: str | None, after: int, *, is_new: bool
 ) -> AsyncIterator[bytes]:
     with feed.followed():
-        if after is None:
-            after = service.store.last_event()
-            if job_id is not None:
-                present = await run_in_threadpool(_present, service, job_id, after)
-                yield present.wire
-                if present.is_end:
-                    return
+        if is_new and job_id is not None:
+            present = await run_in_threadpool(_present, service, job_id, after)
+            yield present.wire
+            if present.is_end:
+                return
         while True:
             news, start = feed.news(), feed.start
             events = feed.since(after)

@@ -19,10 +19,10 @@ REQUEST = {"model": "demo", "priority": 0, "prompt": "p", "seed": 1, "size": "1x
 MADE = 40
 
 
-async def _read(service: Service, feed: Feed, after: int | None, most: int) -> list[int]:
+async def _read(service: Service, feed: Feed, after: int, most: int) -> list[int]:
     """Return the numbers of the next events."""
     numbers: list[int] = []
-    stream = _events(service, feed, None, after)
+    stream = _events(service, feed, None, after, is_new=False)
     async for chunk in stream:
         numbers += map(int, re.findall(rb"id: (\d+)\r\nevent: ", chunk))
         if len(numbers) >= most:
@@ -39,7 +39,7 @@ async def _follow(service: Service) -> None:
             service.store.add(new_id(), REQUEST, None, 0)
 
     await asyncio.to_thread(make)
-    now = asyncio.create_task(_read(service, feed, None, MADE))
+    now = asyncio.create_task(_read(service, feed, service.store.last_event(), MADE))
     old = asyncio.create_task(_read(service, feed, 0, 2 * MADE))
     half = asyncio.create_task(_read(service, feed, MADE // 2, MADE))
     await asyncio.sleep(0.05)

@@ -95,10 +95,11 @@ def _use(browser: Any, server: RunningServer, shots: Path | None) -> list[str]:
     page.get_by_label("What happens in it?").fill(_PROMPT)
     page.wait_for_selector("#fit.good")
     page.get_by_text("More settings").click()
-    page.get_by_label("Steps", exact=True).fill("200")
-    page.get_by_role("button", name="Make clip").click()
-    page.get_by_label("Steps", exact=True).fill("")
-    page.get_by_role("button", name="Make clip").click()
+    # The first one takes so long that it is not finished before it is cancelled.
+    for steps, size in (("200", "192x128"), ("", "")):
+        page.get_by_label("Steps", exact=True).fill(steps)
+        page.get_by_label("Exact size").fill(size)
+        page.get_by_role("button", name="Make clip").click()
     page.wait_for_selector("#queue li:nth-child(2)")
     _watch(page)
     _shoot(page, shots, "queue")

@@ -406,7 +406,8 @@ async function listOlder() {
   const page = await read(`/v1/videos?limit=${PAGE}${after}`);
   oldest = page.last_id ?? oldest;
   $("more").hidden = !page.has_more;
-  page.data.forEach(show);
+  // The oldest first, so that those of one second stand in their order.
+  page.data.reverse().forEach(show);
 }
 
 // Events, read from a stream, since the element for them shows no key.
@@ -415,6 +416,11 @@ async function follow() {
   const headers = lastEvent ? { "last-event-id": lastEvent } : {};
   const answer = await ask("/v1/videos/events", { headers });
   $("connection").textContent = "Connected";
+  if (!lastEvent) {
+    // Listed only now: what happens after the list was made comes as an event.
+    oldest = null;
+    await listOlder();
+  }
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
   for (;;) {
@@ -450,7 +456,6 @@ async function start() {
   $("key-form").hidden = true;
   fill($("model"), models.map((each) => [each.id, each.id]));
   fillForModel();
-  await listOlder();
   for (;;) {
     try {
       await follow();

@@ -14,6 +14,7 @@ bundle=$(cd "$1" && pwd)
 kind=${2:-cuda}
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 most_bytes=$((40 << 20))
+level=x86-64-v3
 build=$bundle/build-$kind
 tree=${GGML_TREE:-$(python3 third_party/ggml/fetch_ggml.py)}
 # The machine has another processor; kernels with newer instructions are chosen when it runs.
@@ -35,11 +36,14 @@ if [[ $kind == cuda ]]; then
         -DCUDA_cuda_driver_LIBRARY="$build/any.so")
 fi
 cmake -S . -B "$build" "${options[@]}"
-cmake --build "$build" --parallel "${JOBS:-$(nproc)}" --target ltx2cpp_core ggml
+cmake --build "$build" --parallel "${JOBS:-$(nproc)}" --target ltx2cpp_core ggml "ltx2cpp_ggml_$level"
 rm -rf "$build/carry"
 mkdir -p "$build/carry"
 find "$build" -name 'lib*.a' -not -name '*emulated*' -not -path '*/carry/*' -exec cp {} "$build/carry/" \;
 strip --strip-debug "$build"/carry/*.a
+# ggml's part for the CPU is compiled for each level of processors; the extension there has one.
+find "$build" -path "*ltx2cpp_ggml_$level.dir*" -name '*.o' -exec ar rcs "$build/carry/libggml-cpu.a" {} +
+strip --strip-debug "$build"/carry/libggml-cpu.a
 cp -r "$tree/include" "$build/carry/include"
 tar -C "$build/carry" -cf - . | xz -9e -T2 >"$bundle/archives.tar.xz"
 python3 -m pip download --quiet --no-deps --dest "$bundle" gguf pybind11 'diffusers==0.42.1' importlib-metadata

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from ltx2cpp.cli.commands import COMMANDS
+from ltx2cpp.cli.commands import SUMMARIES, command_module
 from ltx2cpp.cli.streams import lasting_streams
 from ltx2cpp.errors import Error
 from ltx2cpp.printable import without_controls
@@ -18,9 +18,6 @@ EXIT_BUG = 1
 EXIT_USAGE = 2
 EXIT_MEMORY = 4
 EXIT_INTERRUPTED = 130
-
-# Modules of this package that a command may run, for programs that import them beforehand.
-_COMMANDS = tuple(f"commands.{name}" for name in COMMANDS)
 
 # Given back before the last sentence is made, when there is no memory left for it.
 _RESERVE_BYTES = 1 << 20
@@ -38,8 +35,12 @@ class _Parser(argparse.ArgumentParser):
         self.exit(EXIT_USAGE, f"error: {without_controls(message)}; see '{self.prog} --help'\n")
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Build the parser of the whole command line."""
+def build_parser(only: str | None = None) -> argparse.ArgumentParser:
+    """Build the parser of the whole command line.
+
+    Args:
+        only: the command whose options are wanted, the others getting none; default: all.
+    """
     parser = _Parser(
         prog="ltx2cpp-cli",
         description="LTX-2 video and sound generation on your own machine.",
@@ -51,10 +52,14 @@ def build_parser() -> argparse.ArgumentParser:
         "--version", action="store_true", help="print the version and what was built, and stop"
     )
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
-    for name, module in COMMANDS.items():
+    for name, summary in SUMMARIES.items():
+        if only not in (None, name):
+            commands.add_parser(name, help=summary)
+            continue
+        module = command_module(name)
         command = commands.add_parser(
             name,
-            help=module.SUMMARY,
+            help=summary,
             description=module.DESCRIPTION,
             epilog=module.EPILOG,
             formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -98,8 +103,11 @@ def _run_out_of_memory() -> int:
 
 
 def _run(argv: Sequence[str] | None) -> int:
-    parser = build_parser()
-    arguments = parser.parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    # The program itself has no option with a value.
+    command = next((word for word in words if not word.startswith("-")), "")
+    parser = build_parser(only=command)
+    arguments = parser.parse_args(words)
     if arguments.version:
         arguments.run = _print_version
     elif arguments.command is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
 
 import ltx2cpp
 
@@ -30,11 +29,3 @@ def build_in_words() -> dict[str, str]:
         "ggml": facts["ggml"],
         "Python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
     }
-
-
-def version_of(package: str) -> str | None:
-    """Return the version of an installed package, None where there is none."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

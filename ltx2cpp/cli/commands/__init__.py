@@ -4,37 +4,18 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from typing import Protocol
-
-from ltx2cpp.cli.commands import (
-    batch,
-    bench,
-    completion,
-    convert,
-    devices,
-    doctor,
-    download,
-    encode,
-    estimate,
-    generate,
-    inspect,
-    models,
-    plan,
-    serve,
-    upscale,
-)
+from importlib import import_module
+from typing import Protocol, cast
 
 
 class Command(Protocol):
     """What the module of a command holds.
 
     Attributes:
-        SUMMARY: what it does, in the list of commands.
-        DESCRIPTION: the same at length, in its own help.
+        DESCRIPTION: what it does, in its own help.
         EPILOG: examples that end its help; may be empty.
     """
 
-    SUMMARY: str
     DESCRIPTION: str
     EPILOG: str
 
@@ -45,20 +26,26 @@ class Command(Protocol):
         """Carry the command out and print its result."""
 
 
-COMMANDS: Mapping[str, Command] = {
-    "generate": generate,
-    "batch": batch,
-    "estimate": estimate,
-    "encode": encode,
-    "plan": plan,
-    "upscale": upscale,
-    "serve": serve,
-    "inspect": inspect,
-    "download": download,
-    "models": models,
-    "convert": convert,
-    "bench": bench,
-    "devices": devices,
-    "doctor": doctor,
-    "completion": completion,
+# What each command does, in a few words.
+SUMMARIES: Mapping[str, str] = {
+    "generate": "make a clip from a prompt",
+    "batch": "make a clip of each row of a table",
+    "estimate": "how many workers a number of clips takes",
+    "encode": "run the text encoder ahead of the clips",
+    "plan": "show the memory and time that a clip would take",
+    "upscale": "enlarge a clip or latents",
+    "serve": "serve a page and an interface for clips, on this machine",
+    "inspect": "show what a model file or a clip holds",
+    "download": "fetch a model by its name",
+    "models": "list the models that have names, and what is here of them",
+    "convert": "write a model file as GGUF, quantised on request",
+    "bench": "show how fast each phase of a generation is",
+    "devices": "list the devices that can compute",
+    "doctor": "check this machine: what is there, and the demo clip on each device",
+    "completion": "print a script that completes commands and options",
 }
+
+
+def command_module(name: str) -> Command:
+    """Import the module of a command. Together they take longer than many a command itself."""
+    return cast(Command, import_module(f"{__name__}.{name}"))

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from ltx2cpp.batch.tasks import Task
     from ltx2cpp.cli.batch_display import BatchDisplay
 
-SUMMARY = "make a clip of each row of a table"
 
 DESCRIPTION = """\
 Make a clip of each row of a table of prompts: JSON lines, CSV, Parquet, or text with a prompt on

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from ltx2cpp.benchmark import Benchmark, BenchmarkPhase
     from ltx2cpp.cli.display import Display
 
-SUMMARY = "show how fast each phase of a generation is"
 
 DESCRIPTION = """\
 Generate a clip, throw it away, and show how fast each phase was.

@@ -6,8 +6,6 @@ import argparse
 
 from ltx2cpp.cli.completion import SHELLS, commands_of
 
-SUMMARY = "print a script that completes commands and options"
-
 DESCRIPTION = """\
 Print a script that completes commands, options and their values when Tab is pressed.
 

@@ -13,7 +13,6 @@ from ltx2cpp.cli.options.names import add_hub_options, take_names
 if TYPE_CHECKING:
     from ltx2cpp.convert import ConversionReport
 
-SUMMARY = "write a model file as GGUF, quantised on request"
 
 DESCRIPTION = """\
 Write a model file as GGUF, quantised on request.

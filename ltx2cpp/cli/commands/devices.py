@@ -7,8 +7,6 @@ import json
 
 from ltx2cpp.cli.text import spell_bytes
 
-SUMMARY = "list the devices that can compute"
-
 DESCRIPTION = "List the devices that can compute, with their memory and the features in use."
 
 EPILOG = ""

@@ -6,20 +6,20 @@ import argparse
 import contextlib
 import json
 import shutil
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ltx2cpp
 from ltx2cpp.cli.options.common import add_output_options
 from ltx2cpp.cli.text import spell_bytes, spell_seconds
-from ltx2cpp.cli.version import build_in_words, version_of
+from ltx2cpp.cli.version import build_in_words
 from ltx2cpp.errors import BackendError
 from ltx2cpp.printable import without_controls
 
 if TYPE_CHECKING:
     from ltx2cpp.cli.checkup import Verdict
 
-SUMMARY = "check this machine: what is there, and the demo clip on each device"
 
 DESCRIPTION = """\
 Show what is installed and what this machine has, make the demo clip on each device, and compare it
@@ -78,7 +78,7 @@ def _facts() -> dict[str, Any]:
     return {
         "version": ltx2cpp.__version__,
         "build": build_in_words(),
-        "packages": {name: version_of(name) for name in _PACKAGES},
+        "packages": {name: _version_of(name) for name in _PACKAGES},
         "available_memory_bytes": available_bytes(),
         "free_disk_bytes": {what: _free_bytes(folder) for what, folder in _folders().items()},
         "devices": _core.devices(),
@@ -136,3 +136,11 @@ def _in_words(verdict: Verdict) -> str:
             f"by {verdict.picture_error:.2g} of 255 levels"
         )
     return f"{how}, {spell_seconds(verdict.seconds)}"
+
+
+def _version_of(package: str) -> str | None:
+    """Return the version of an installed package, None where there is none."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from ltx2cpp import MemoryPlan
     from ltx2cpp.hub import Download
 
-SUMMARY = "fetch a model by its name"
 
 DESCRIPTION = """\
 Fetch a model by its name, or the files of a repository of the hub.

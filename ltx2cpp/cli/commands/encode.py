@@ -24,7 +24,6 @@ from ltx2cpp.printable import without_controls
 if TYPE_CHECKING:
     from ltx2cpp.observing import Observer
 
-SUMMARY = "run the text encoder ahead of the clips"
 
 DESCRIPTION = """\
 Run the text encoder over prompts, ahead of the clips or on another machine.

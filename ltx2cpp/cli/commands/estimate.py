@@ -21,7 +21,6 @@ from ltx2cpp.errors import ArgumentError
 if TYPE_CHECKING:
     from ltx2cpp.batch.cost import Farm, Rate
 
-SUMMARY = "how many workers a number of clips takes"
 
 DESCRIPTION = """\
 Tell how many workers a number of clips in a time takes, what they cost, and how much room the clips

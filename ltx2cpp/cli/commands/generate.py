@@ -60,7 +60,6 @@ if TYPE_CHECKING:
     from ltx2cpp.output import GenerationOutput, GenerationStream
     from ltx2cpp.values import PromptEmbedding
 
-SUMMARY = "make a clip from a prompt"
 
 DESCRIPTION = """\
 Make a clip from a prompt.

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from ltx2cpp.model.folder_inspection import FolderInspection
     from ltx2cpp.model.inspection import Inspection, LoraSummary
 
-SUMMARY = "show what a model file or a clip holds"
 
 DESCRIPTION = """\
 Show what a file holds.

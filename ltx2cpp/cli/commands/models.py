@@ -15,7 +15,6 @@ from ltx2cpp.errors import ArgumentError, HubError
 if TYPE_CHECKING:
     from ltx2cpp.hub import Hub, ModelStatus
 
-SUMMARY = "list the models that have names, and what is here of them"
 
 DESCRIPTION = """\
 List the models that have names, and what is here of them. Nothing is asked of the network.

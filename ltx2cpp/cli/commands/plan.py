@@ -10,7 +10,6 @@ from ltx2cpp.cli.commands import generate
 if TYPE_CHECKING:
     from ltx2cpp import MemoryPlan
 
-SUMMARY = "show the memory and time that a clip would take"
 
 DESCRIPTION = """\
 Show the memory and the time that a clip would take, phase by phase. Nothing is loaded, and of

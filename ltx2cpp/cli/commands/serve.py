@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from ltx2cpp.requests.models import NamedModel
     from ltx2cpp.server.options import ServerOptions
 
-SUMMARY = "serve a page and an interface for clips, on this machine"
 
 DESCRIPTION = """\
 Serve a page on which clips are made, and the interface of /v1/videos that clients of OpenAI's video

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from ltx2cpp.media import SavedMedia
     from ltx2cpp.values import Audio
 
-SUMMARY = "enlarge a clip or latents"
 
 DESCRIPTION = """\
 Enlarge a clip or latents with a latent upsampler.

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
         VideoCondition as VideoCondition,
         keyframe_positions as keyframe_positions,
     )
+    from ltx2cpp.devices import (
+        Devices as Devices,
+    )
     from ltx2cpp.generation.dfr_layout import (
         dfr_canvas as dfr_canvas,
         dfr_tiles as dfr_tiles,
@@ -75,6 +78,7 @@ _HOMES = {
     "BinnedGuidance": "ltx2cpp.options",
     "ClipOutput": "ltx2cpp.output",
     "Condition": "ltx2cpp.conditioning",
+    "Devices": "ltx2cpp.devices",
     "Extend": "ltx2cpp.conditioning",
     "Foley": "ltx2cpp.conditioning",
     "GenerationOutput": "ltx2cpp.output",

@@ -30,7 +30,7 @@ from ltx2cpp.generation.settle import settle
 from ltx2cpp.generation.unheard import unheard
 from ltx2cpp.hub import fetch_files, fetch_lora, fetch_loras
 from ltx2cpp.machine.process_memory import resident_bytes
-from ltx2cpp.memory.fit import Device, MemoryPolicy
+from ltx2cpp.memory.fit import Machine, MemoryPolicy
 from ltx2cpp.memory.plan import WHOLE, DecodePieces, Keeping, MemoryPlan
 from ltx2cpp.model.files import ModelFiles, as_model_files
 from ltx2cpp.model.lora import Lora
@@ -106,11 +106,11 @@ class LTX2Pipeline:
         self._memory = MemoryPolicy(
             options.get("offload", "auto"),
             options.get("max_memory"),
-            Device(backend.device.name, resident_bytes(), backend.free_bytes),
+            Machine(backend.places, resident_bytes(), backend.free_bytes_by_device()),
         )
-        backend.offload = self._memory.usual.offload
-        self._control = Control(backend.device, self.networks.release)
-        backend.must_stream = self._memory.asks_to_stream
+        backend.settings.offload = self._memory.usual.offload
+        self._control = Control(backend.devices.values(), self.networks.release)
+        backend.settings.must_stream = self._memory.asks_to_stream
         self._previews = Previews(self.models, options.get("preview_cache"))
         self._preset = options.get("preset")
         # Described when a generation first asks; files without a transformer serve other calls.
@@ -148,7 +148,7 @@ class LTX2Pipeline:
 
     @property
     def device(self) -> _core.Device:
-        """Where the networks compute."""
+        """Where the networks compute; with `Devices`, where the transformer does."""
         return self.networks.backend.device
 
     @property
@@ -283,8 +283,8 @@ class LTX2Pipeline:
             needs = self._of_any_length(prompt, arguments)
         else:
             needs = self._prepare(prompt, arguments, outlined=True)
-        peak_flop_per_s, _ = self.networks.backend.peak()
-        return self._memory.plan(needs, self._stored_bytes, _USUAL_SHARE * peak_flop_per_s)
+        rates = self.networks.backend.flop_per_s_by_device(_USUAL_SHARE)
+        return self._memory.plan(needs, self.networks.stored_bytes(), rates)
 
     def _generate(
         self,
@@ -293,7 +293,7 @@ class LTX2Pipeline:
         on_step: Callable[[Step], None] | None,
         journal: str | os.PathLike[str] | None,
     ) -> Clip:
-        self._control = Control(self.networks.backend.device, self.networks.release)
+        self._control = Control(self.networks.backend.devices.values(), self.networks.release)
         with self._control.computing():
             return self._denoise(prompt, arguments, on_step, journal)
 
@@ -384,23 +384,19 @@ class LTX2Pipeline:
             self._model = describe_model(self.networks, self.preset)
         return self._model
 
-    @property
-    def _stored_bytes(self) -> int:
-        return sum(part.size_bytes for part in self.models.components().values())
-
     def _settle_memory(self, needs: PlannedNeeds) -> tuple[Keeping, DecodePieces]:
         """Return how a generation is run.
 
         Raises:
             DeviceMemoryError: it cannot keep to ``max_memory``.
         """
-        memory = self._memory.settle(needs, self._stored_bytes)
+        memory = self._memory.settle(needs, self.networks.stored_bytes())
         if memory is None:
             return self._memory.usual, WHOLE
         backend = self.networks.backend
         if memory.offload != backend.offload:
             self.networks.release()
-            backend.offload = memory.offload
+            backend.settings.offload = memory.offload
         return memory.keeping, memory.pieces
 
     def _keeping(self, needs: PlannedNeeds) -> Keeping:

@@ -58,7 +58,7 @@ _CORE_MODULE = r"ltx2cpp\._core"
 _ARRAYS = ("numpy",)
 _VALUES = frozenset({"errors", "numeric", "paths", "values"})
 _FILES = frozenset({"errors", "checkpoint", "paths"})
-_GENERATION = _VALUES | {"latents", "options", "observing", "machine"}
+_GENERATION = _VALUES | {"devices", "latents", "options", "observing", "machine"}
 _MODEL = _FILES | {"config", "text", "options"}
 
 # A room or a module at the top of the package; "" is the package itself, its public names.
@@ -70,6 +70,7 @@ PYTHON_LAYERS = {
     "atomic": Layer(frozenset({"errors", "paths"})),
     "numeric": Layer(frozenset({"errors"})),
     "options": Layer(frozenset({"errors", "numeric", "paths"})),
+    "devices": Layer(frozenset({"errors"})),
     "observing": Layer(frozenset({"machine"})),
     "values": Layer(frozenset({"errors", "atomic", "checkpoint"}), (*_ARRAYS, "safetensors")),
     "latents": Layer(_VALUES, _ARRAYS),
@@ -91,7 +92,7 @@ PYTHON_LAYERS = {
     # The loop knows no device and no file.
     "sampling": Layer(_VALUES | {"latents", "options", "observing", "conditioning"}, _ARRAYS),
     # Arithmetic on needs; who needs what is asked of the networks above.
-    "memory": Layer(frozenset({"errors", "latents", "machine", "options"})),
+    "memory": Layer(frozenset({"errors", "devices", "latents", "machine", "options"})),
     "networks": Layer(
         _GENERATION | _MODEL | {"atomic", "media", "memory", "model", "printable", "sampling"},
         (*_ARRAYS, "safetensors", _CORE_MODULE),
@@ -138,24 +139,33 @@ PYTHON_LAYERS = {
     ),
     # Beside the server, which it does not know.
     "batch": Layer(
-        frozenset({"atomic", "errors", "generation", "machine", "media", "model", "observing"})
-        | {"paths", "pipeline", "requests"},
+        frozenset({"atomic", "devices", "errors", "generation", "machine", "media", "model"})
+        | {"observing", "paths", "pipeline", "requests"},
         ("fsspec", "pyarrow", "ray"),
     ),
     "__main__": Layer(frozenset({"cli"})),
     "": Layer(
         frozenset(
-            {"conditioning", "generation", "latents", "machine", "memory", "model", "observing"}
+            {"conditioning", "devices", "generation", "latents", "machine", "memory", "model"}
         )
-        | {"options", "output", "pipeline", "values"},
+        | {"observing", "options", "output", "pipeline", "values"},
         (_CORE_MODULE,),
     ),
     # The command line sees what users see, and the lists that its help prints.
     "cli": Layer(
-        frozenset(
-            {"", "atomic", "batch", "benchmark", "convert", "demo", "errors", "generation", "hub"}
-        )
-        | {"journal", "machine", "media", "model", "numeric", "observing", "options", "preview"}
+        frozenset({"", "atomic", "batch", "benchmark", "convert", "demo", "devices", "errors"})
+        | {
+            "generation",
+            "hub",
+            "journal",
+            "machine",
+            "media",
+            "model",
+            "numeric",
+            "observing",
+            "options",
+            "preview",
+        }
         | {"printable", "requests", "server", "values"},
         (*_ARRAYS, "rich", _CORE_MODULE),
     ),

@@ -77,7 +77,7 @@ class Maker:
             "worker": {
                 "host": socket.gethostname(),
                 "process": os.getpid(),
-                "device": self.pipe.device.name,
+                "device": self.pipe.networks.backend.places,
             },
         }
 

@@ -18,6 +18,7 @@ from ltx2cpp.batch.crews import Failure, Outcome, Trouble, attempt
 from ltx2cpp.batch.maker import Made, Maker
 from ltx2cpp.batch.stores import open_store
 from ltx2cpp.batch.tasks import Task
+from ltx2cpp.devices import Devices
 from ltx2cpp.errors import ArgumentError, BackendError, Error
 from ltx2cpp.machine.processors import default_threads
 from ltx2cpp.observing import Observer
@@ -134,7 +135,7 @@ class RayCrew:
         except (OSError, OverflowError, RuntimeError, ValueError) as error:
             raise ArgumentError(f"--ray {address}: cannot be reached: {error}") from error
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        share = _share_of(nodes, threads, on_gpu=model.options.get("device") != "cpu")
+        share = _share_of(nodes, threads, on_gpu=_wants_gpu(model))
         make = self._ray.remote(
             num_gpus=share.gpus, num_cpus=share.threads, max_restarts=-1, max_task_retries=0
         )(_Actor)
@@ -251,6 +252,13 @@ def _share_of(nodes: list[Mapping[str, float]], threads: int | None, *, on_gpu: 
     threads = threads or max(1, int(min(each, default=1)))
     rooms = [node["GPU"] if with_gpu else node["CPU"] // threads for node in usable]
     return _Share(threads, 1 if with_gpu else 0, max(1, int(sum(rooms))))
+
+
+def _wants_gpu(model: NamedModel) -> bool:
+    """Whether any part of the model may be on another device than the CPU."""
+    device = model.options.get("device", "auto")
+    devices = device if isinstance(device, Devices) else Devices.spelled(device)
+    return set(devices.by_part.values()) != {"cpu"}
 
 
 def _knock(address: str) -> None:

@@ -31,7 +31,7 @@ def describe_model(networks: Networks, preset: Preset) -> ModelDefaults:
             "model_version": models.model_version,
             "variant": models.variant,
             "weight_type": backend.weight_type,
-            "device": backend.device.name,
+            "device": backend.places,
             **({"lora_mode": backend.lora_mode} if changed else {}),
         },
         loras=tuple(lora.spec for lora in networks.loras),

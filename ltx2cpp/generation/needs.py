@@ -55,7 +55,10 @@ class PlannedNeeds:
         """Return the needs of all phases, in order, with the clip decoded in pieces."""
         given_bytes = _given_bytes(self.plan)
         needs = [self._ask(phase, pieces) for phase in self.phase_list]
-        return [replace(each, host_bytes=each.host_bytes + given_bytes) for each in needs]
+        return [
+            replace(each, host_bytes=each.host_bytes + given_bytes, device=phase.device)
+            for each, phase in zip(needs, self.phase_list, strict=True)
+        ]
 
     def with_frames(self, num_frames: int) -> PlannedNeeds | None:
         """Return the needs with another number of frames; None where the rest forbids it."""

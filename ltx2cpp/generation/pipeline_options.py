@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import NoneType
 from typing import Any, TypedDict
 
+from ltx2cpp.devices import Devices
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.generation.presets import Preset
 from ltx2cpp.generation.request import check_names
@@ -18,7 +19,8 @@ class PipelineOptions(TypedDict, total=False):
     """How a pipeline runs its model; what is left out takes the default.
 
     Attributes:
-        device: "cpu", "cuda", "cuda:1" or "auto" (default).
+        device: "cpu", "cuda", "cuda:1" or "auto" (default); `Devices` puts each part of the model
+            on one of its own.
         weight_type: "file" (default) computes with the weights as stored; "f32", "f16", "bf16",
             "q8_0", "q6_k", "q5_k" or "q4_k" converts them on load; "int8_convrot" too, and
             multiplies the large matrices as 8-bit integers on the CPU.
@@ -41,12 +43,12 @@ class PipelineOptions(TypedDict, total=False):
             same, and out of the system's cache. "none": nothing until `release`. "auto" (default):
             as "phase", the transformer stays for the next clip where there is room, and "stream"
             where that is needed.
-        max_memory: GiB that this process (with a GPU: its memory) may use at most; a generation
-            that cannot keep to it is refused before it starts.
+        max_memory: GiB that this process (with a GPU: its memory; with several devices: of each)
+            may use at most; a generation that cannot keep to it is refused before it starts.
         preset: what calls leave unset; None takes the defaults of the model found.
     """
 
-    device: str
+    device: str | Devices
     weight_type: str
     threads: int | None
     observer: Observer | None
@@ -62,7 +64,7 @@ class PipelineOptions(TypedDict, total=False):
 
 # What an option may be; what it may say is checked by those who use it.
 _KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
-    "device": ("the name of a device", (str,)),
+    "device": ("the name of a device, or Devices", (str, Devices)),
     "observer": ("an Observer", (Observer, NoneType)),
     "loras": ("a sequence of LoraSpec", (Sequence,)),
     "distilled_lora": ("the path of a LoRA", (str, os.PathLike, NoneType)),

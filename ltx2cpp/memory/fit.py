@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
 from ltx2cpp.errors import ArgumentError, DeviceMemoryError
 from ltx2cpp.latents import TIME_FACTOR
 from ltx2cpp.memory.plan import (
+    CPU,
     GIB,
     USUAL_BYTES,
     DecodePieces,
@@ -67,33 +68,33 @@ class GenerationNeeds(Protocol):
 
 
 @dataclass(frozen=True)
-class Device:
-    """What planning knows of the device.
+class Machine:
+    """What planning knows of the devices.
 
     Attributes:
-        name: "cpu", "cuda:0".
+        places: name of the device, "cpu" or "cuda:0", or which part of the model is on which.
         process_bytes: memory of the process before anything is loaded.
-        free_bytes: tells what the device can still give, 0 where unknown.
+        free_bytes: tells for each device, by its name, what it can still give, 0 where unknown.
     """
 
-    name: str
+    places: str
     process_bytes: int
-    free_bytes: Callable[[], int] = lambda: 0
+    free_bytes: Mapping[str, Callable[[], int]]
 
 
 def fit(
-    needs: GenerationNeeds, offload: OffloadChoice, budget_bytes: int | None, device: Device
+    needs: GenerationNeeds, offload: OffloadChoice, room: Mapping[str, int], machine: Machine
 ) -> MemoryPlan:
-    """Return the plan that changes least and keeps the budget, or else the smallest one.
+    """Return the plan that changes least and keeps the limits, or else the smallest one.
 
     Args:
         needs: what the generation needs.
         offload: what the user chose.
-        budget_bytes: None for no limit.
-        device: the device that runs it.
+        room: bytes that each device may use, by its name; empty for no limit.
+        machine: the devices that run it.
     """
     plan: MemoryPlan | None = None
-    for plan in _plans(needs, offload, budget_bytes, device):
+    for plan in _plans(needs, offload, room, machine):
         if plan.fits:
             return plan
     assert plan is not None
@@ -101,25 +102,24 @@ def fit(
 
 
 def _plans(
-    needs: GenerationNeeds, offload: OffloadChoice, budget_bytes: int | None, device: Device
+    needs: GenerationNeeds, offload: OffloadChoice, room: Mapping[str, int], machine: Machine
 ) -> Iterator[MemoryPlan]:
     """Yield plans until the decode fits, then with ever less kept in memory."""
     candidates = _CANDIDATES[offload]
 
     def make(phases: Sequence[PhaseNeeds], pieces: DecodePieces, keeping: Keeping) -> MemoryPlan:
         return MemoryPlan(
-            device=device.name,
+            device=machine.places,
             offload=keeping.offload,
             keeps_transformer=keeping.keeps_transformer,
             chunk_latents=pieces.chunk_latents,
             tile_latents=pieces.tile_latents,
             tiling=pieces.tiling,
-            budget_bytes=budget_bytes,
+            room=room,
             phases=add_up(
                 phases,
                 keeping,
-                process_bytes=device.process_bytes + _LATER_BYTES,
-                counts_host=device.name == "cpu",
+                process_bytes=machine.process_bytes + _LATER_BYTES,
             ),
         )
 
@@ -162,7 +162,7 @@ def advice_for(
         advice.append("offload 'stream' fits")
     if num_frames is not None:
         advice.append(f"{num_frames} frames fit")
-    if phase.weight_bytes > _LARGE_SHARE * phase.peak_bytes and plan.device == "cpu":
+    if phase.weight_bytes > _LARGE_SHARE * phase.peak_bytes and phase.device == CPU:
         advice.append(
             "a file with the weights in the type they are used in takes "
             f"{phase.weight_bytes / GIB:.2f} GiB less (ltx2cpp-cli convert)"
@@ -177,21 +177,21 @@ class MemoryPolicy:
 
     Args:
         offload: what the user chose.
-        max_memory: limit in GiB, or None.
-        device: name of the device that computes.
+        max_memory: limit of each device in GiB, or None.
+        machine: the devices that compute.
 
     Raises:
         ArgumentError: an unknown mode, or no positive number.
     """
 
-    def __init__(self, offload: str, max_memory: float | None, device: Device) -> None:
+    def __init__(self, offload: str, max_memory: float | None, machine: Machine) -> None:
         if offload not in OFFLOADS:
             raise ArgumentError(
                 f"offload: expected one of {', '.join(OFFLOADS)}, found {offload!r}"
             )
         if max_memory is not None and not 0.0 < max_memory < float("inf"):
             raise ArgumentError(f"max_memory: expected GiB above 0, found {max_memory!r}")
-        self._device = device
+        self._machine = machine
         self._offload = cast(OffloadChoice, offload)
         self._budget_bytes = None if max_memory is None else int(max_memory * GIB)
 
@@ -207,28 +207,31 @@ class MemoryPolicy:
         return self._offload in ("stream", "disk")
 
     def plan(
-        self, needs: GenerationNeeds, stored_bytes: int, flop_per_second: float | None = None
+        self,
+        needs: GenerationNeeds,
+        stored_bytes: Mapping[str, int],
+        flop_per_second: Mapping[str, float] | None = None,
     ) -> MemoryPlan:
         """Return how a generation is run, and what each phase takes then.
 
         Args:
             needs: what the generation needs.
-            stored_bytes: bytes of all weights as stored.
-            flop_per_second: rate of the networks; None leaves times open.
+            stored_bytes: bytes of all weights of each device as stored.
+            flop_per_second: rate of the networks on each device; None leaves times open.
         """
         plan = self._decide(needs, stored_bytes)
         if plan is None:
-            plan = self._fit(needs, self._offload, None)
+            plan = self._fit(needs, self._offload, {})
         elif not plan.fits:
             plan = self._advised(plan, needs)
         return plan if flop_per_second is None else plan.timed(flop_per_second)
 
-    def settle(self, needs: GenerationNeeds, stored_bytes: int) -> MemoryPlan | None:
+    def settle(self, needs: GenerationNeeds, stored_bytes: Mapping[str, int]) -> MemoryPlan | None:
         """Return how a generation is to be run; None leaves everything as it is usual.
 
         Args:
             needs: what the generation needs.
-            stored_bytes: bytes of all weights as stored.
+            stored_bytes: bytes of all weights of each device as stored.
 
         Raises:
             DeviceMemoryError: the budget cannot be kept.
@@ -238,44 +241,50 @@ class MemoryPolicy:
             raise DeviceMemoryError(self._advised(plan, needs).problem)
         return plan
 
-    def _decide(self, needs: GenerationNeeds, stored_bytes: int) -> MemoryPlan | None:
+    def _decide(self, needs: GenerationNeeds, stored_bytes: Mapping[str, int]) -> MemoryPlan | None:
         """Return the plan that a budget, or the memory of the machine, calls for.
 
         Without a budget a plan is only made where the files alone may be too much for the machine;
         what the machine lacks is warned of, and left to its swap.
         """
         if self._budget_bytes is not None:
-            return self._fit(needs, self._offload, self._budget_bytes)
-        free_bytes = self._device.free_bytes()
-        roomy = not free_bytes or stored_bytes + _ROOM_BYTES < free_bytes
+            room = dict.fromkeys(self._machine.free_bytes, self._budget_bytes)
+            return self._fit(needs, self._offload, room)
+        free = {name: tell() for name, tell in self._machine.free_bytes.items()}
+        roomy = all(
+            not size or stored_bytes.get(name, 0) + _ROOM_BYTES < size
+            for name, size in free.items()
+        )
         if (self._offload != "auto" or roomy) and not needs.cut_by_memory:
             return None
-        plan = self._fit(needs, self._offload, free_bytes or USUAL_BYTES)
+        room = {name: size or USUAL_BYTES for name, size in free.items()}
+        plan = self._fit(needs, self._offload, room)
         if not plan.fits:
+            device = plan.largest.device
             logger.warning(
                 "'%s' may need %.1f GiB and the %s has %.1f GiB left",
                 plan.largest.name,
                 plan.largest.peak_bytes / GIB,
-                "machine" if self._device.name == "cpu" else "device",
-                free_bytes / GIB,
+                "machine" if device == CPU else "device",
+                free[device] / GIB,
             )
-        return dataclasses.replace(plan, budget_bytes=None)
+        return dataclasses.replace(plan, room={})
 
     def _fit(
-        self, needs: GenerationNeeds, offload: OffloadChoice, budget_bytes: int | None
+        self, needs: GenerationNeeds, offload: OffloadChoice, room: Mapping[str, int]
     ) -> MemoryPlan:
-        return fit(needs, offload, budget_bytes, self._device)
+        return fit(needs, offload, room, self._machine)
 
     def _advised(self, plan: MemoryPlan, needs: GenerationNeeds) -> MemoryPlan:
         streamed = None
         if plan.offload in ("none", "phase"):
-            streamed = self._fit(needs, "stream", plan.budget_bytes)
+            streamed = self._fit(needs, "stream", plan.room)
 
         def fits(num_frames: int) -> bool:
             smaller = needs.with_frames(num_frames)
             if smaller is None:
                 return False
-            return self._fit(smaller, self._offload, plan.budget_bytes).fits
+            return self._fit(smaller, self._offload, plan.room).fits
 
         num_frames = frames_that_fit(needs.num_frames, fits)
         return dataclasses.replace(plan, advice=advice_for(plan, streamed, num_frames))

@@ -17,6 +17,9 @@ GIB = 1 << 30
 # Taken for the memory of a machine that does not tell.
 USUAL_BYTES = 16 * GIB
 
+# The device that computes in the memory of this process.
+CPU = "cpu"
+
 # The component that may stay loaded between clips.
 TRANSFORMER = "transformer"
 
@@ -96,6 +99,7 @@ class PhaseNeeds:
         host_bytes: arrays of Python and of the core beside the networks.
         flop: operations of the whole phase.
         in_pieces: whether smaller `DecodePieces` would make it smaller.
+        device: name of the device that computes it.
     """
 
     name: str
@@ -104,6 +108,7 @@ class PhaseNeeds:
     host_bytes: int
     flop: float
     in_pieces: bool = False
+    device: str = CPU
 
 
 @dataclass(frozen=True)
@@ -134,7 +139,7 @@ class Keeping:
 
 @dataclass(frozen=True)
 class PhaseMemory:
-    """One line of a memory plan, in bytes.
+    """One line of a memory plan, in bytes of the device that computes it.
 
     Attributes:
         name: as the observer hears it.
@@ -143,10 +148,11 @@ class PhaseMemory:
         compute_bytes: intermediate results and scratch memory.
         state_bytes: kept between the chunks of a clip.
         host_bytes: arrays beside the networks.
-        other_bytes: the process itself, and components that stay loaded from earlier phases.
+        other_bytes: the process itself, and components that stay loaded there from earlier phases.
         flop: operations.
         in_pieces: whether smaller `DecodePieces` would make it smaller.
         seconds: estimated; None where the speed of the machine was not asked for.
+        device: name of the device.
     """
 
     name: str
@@ -159,6 +165,7 @@ class PhaseMemory:
     flop: float
     in_pieces: bool = False
     seconds: float | None = None
+    device: str = CPU
 
     @property
     def peak_bytes(self) -> int:
@@ -178,11 +185,11 @@ class MemoryPlan:
     """What a generation takes, phase by phase, and how it is made to fit.
 
     Attributes:
-        device: name of the device that computes.
+        device: name of the device that computes, or which part of the model is on which.
         offload: "none", "phase", "stream" or "disk".
         keeps_transformer: whether the transformer stays loaded after its phase.
         chunk_latents, tile_latents, tiling: how pictures are decoded; see `DecodePieces`.
-        budget_bytes: what was asked for, or None.
+        room: bytes that each device may use, by its name; empty without a limit.
         phases: one line per phase, in the order of the run.
         advice: what would make it fit, as ends of a sentence; empty where it fits.
     """
@@ -192,7 +199,7 @@ class MemoryPlan:
     keeps_transformer: bool
     chunk_latents: int | None
     tile_latents: int | None
-    budget_bytes: int | None
+    room: Mapping[str, int]
     phases: tuple[PhaseMemory, ...]
     tiling: Tiling | None = None
     advice: tuple[str, ...] = ()
@@ -213,9 +220,17 @@ class MemoryPlan:
         return max((phase.peak_bytes for phase in self.phases), default=0)
 
     @property
+    def peaks(self) -> dict[str, int]:
+        """The highest memory of each device, by its name."""
+        peaks: dict[str, int] = {}
+        for phase in self.phases:
+            peaks[phase.device] = max(peaks.get(phase.device, 0), phase.peak_bytes)
+        return peaks
+
+    @property
     def largest(self) -> PhaseMemory:
-        """The phase with the highest memory."""
-        return max(self.phases, key=lambda phase: phase.peak_bytes)
+        """The phase with the highest memory, or that passes the limit of its device by most."""
+        return max(self.phases, key=lambda phase: phase.peak_bytes - self.room.get(phase.device, 0))
 
     @property
     def seconds(self) -> float | None:
@@ -225,28 +240,29 @@ class MemoryPlan:
 
     @property
     def fits(self) -> bool:
-        """Whether the budget is kept; True without one."""
-        return self.budget_bytes is None or self.peak_bytes <= self.budget_bytes
+        """Whether the limits are kept; True without any."""
+        return all(size <= self.room.get(name, size) for name, size in self.peaks.items())
 
     @property
     def problem(self) -> str | None:
         """One sentence: what does not fit, by how much, and what would; None where all does."""
-        if self.fits or self.budget_bytes is None:
+        if self.fits:
             return None
         phase = self.largest
+        where = f" on {phase.device}" if len(self.peaks) > 1 else ""
         hint = f"; {', or '.join(self.advice)}" if self.advice else ""
         return (
-            f"'{phase.name}' needs {phase.peak_bytes / GIB:.2f} GiB and max_memory allows "
-            f"{self.budget_bytes / GIB:.2f} GiB (with offload {self.offload!r}: weights "
+            f"'{phase.name}' needs {phase.peak_bytes / GIB:.2f} GiB{where} and max_memory allows "
+            f"{self.room[phase.device] / GIB:.2f} GiB (with offload {self.offload!r}: weights "
             f"{(phase.weight_bytes + phase.mapped_bytes) / GIB:.2f}, intermediate results "
             f"{(phase.compute_bytes + phase.state_bytes) / GIB:.2f}, all else "
             f"{(phase.host_bytes + phase.other_bytes) / GIB:.2f} GiB){hint}"
         )
 
-    def timed(self, flop_per_second: float) -> MemoryPlan:
-        """Return the plan with estimated times."""
+    def timed(self, flop_per_second: Mapping[str, float]) -> MemoryPlan:
+        """Return the plan with estimated times, by the rate of each device."""
         phases = tuple(
-            dataclasses.replace(phase, seconds=phase.flop / flop_per_second)
+            dataclasses.replace(phase, seconds=phase.flop / flop_per_second[phase.device])
             for phase in self.phases
         )
         return dataclasses.replace(self, phases=phases)
@@ -254,12 +270,14 @@ class MemoryPlan:
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain JSON types."""
         return {
-            **dataclasses.asdict(self),
+            **{name: each for name, each in dataclasses.asdict(self).items() if name != "room"},
+            "budget_bytes": min(self.room.values(), default=None),
             "phases": [
                 {**dataclasses.asdict(phase), "peak_bytes": phase.peak_bytes}
                 for phase in self.phases
             ],
             "peak_bytes": self.peak_bytes,
+            "peaks": self.peaks,
             "seconds": self.seconds,
             "fits": self.fits,
         }
@@ -270,7 +288,6 @@ def add_up(
     keeping: Keeping,
     *,
     process_bytes: int,
-    counts_host: bool = True,
 ) -> tuple[PhaseMemory, ...]:
     """Return what each phase takes.
 
@@ -278,11 +295,11 @@ def add_up(
         needs: needs of the phases, in the order of the run.
         keeping: which components stay loaded.
         process_bytes: memory of the process before anything is loaded.
-        counts_host: whether the device computes in the memory of this process.
     """
     phases: list[PhaseMemory] = []
-    kept: dict[str, int] = {}
-    scratch = 0
+    # By device: what components keep, and scratch memory.
+    all_kept: dict[str, dict[str, int]] = {need.device: {} for need in needs}
+    scratch: dict[str, int] = {}
     streams = keeping.offload in ("stream", "disk")
     leaving = keeping.leaving([need.component for need in needs])
     for need, leaves in zip(needs, leaving, strict=True):
@@ -293,19 +310,22 @@ def add_up(
         weights = sum(net.own_weight_bytes for net in networks)
         activations = sum(net.activation_bytes for net in networks)
         state = sum(net.state_bytes for net in networks)
-        scratch = max(scratch, *(net.scratch_bytes for net in networks))
+        scratches = (net.scratch_bytes for net in networks)
+        scratch[need.device] = max(scratch.get(need.device, 0), *scratches)
+        kept, counts_host = all_kept[need.device], need.device == CPU
         others = sum(size for component, size in kept.items() if component != need.component)
         phases.append(
             PhaseMemory(
                 name=need.name,
                 weight_bytes=weights,
                 mapped_bytes=mapped,
-                compute_bytes=activations + scratch,
+                compute_bytes=activations + scratch[need.device],
                 state_bytes=state,
                 host_bytes=need.host_bytes if counts_host else 0,
                 other_bytes=others + (process_bytes if counts_host else 0),
                 flop=need.flop,
                 in_pieces=need.in_pieces,
+                device=need.device,
             )
         )
         if leaves:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import logging
 import math
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ltx2cpp import _core
 from ltx2cpp.checkpoint import DType, WeightChange, WeightRef
+from ltx2cpp.devices import PARTS, Devices, Part, spell_parts
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.machine.process_memory import available_bytes
 from ltx2cpp.machine.processors import default_threads
@@ -48,11 +50,26 @@ _MAX_MADE_SHARE = 0.5
 _peaks: dict[tuple[str, int], tuple[float, float]] = {}
 
 
+@dataclasses.dataclass
+class Settings:
+    """What may change between generations, for networks on all devices alike.
+
+    Attributes:
+        lora_mode: how LoRAs are added to the weights.
+        offload: what leaves memory when; a memory plan may change it.
+        must_stream: whether the caller asked for weights to go behind the reader.
+    """
+
+    lora_mode: LoraMode
+    offload: Offload = "phase"
+    must_stream: bool = False
+
+
 class Backend:
     """What all networks of one pipeline share.
 
     Args:
-        device: "cpu", "cuda", "cuda:N" or "auto".
+        device: "cpu", "cuda", "cuda:N" or "auto", for all networks or for each part.
         weight_type: "file" keeps weights as stored; another name converts them on load.
         threads: None takes the cores that this process may use, no more than a quota fills.
         observer: receives the loading phases.
@@ -62,14 +79,13 @@ class Backend:
         ArgumentError: unknown weight type, device, thread count or mode.
 
     Attributes:
-        device: the core's.
-        offload: what leaves memory when; a memory plan may change it between generations.
-        must_stream: whether the caller asked for weights to go behind the reader.
+        device: the core's, of the part that this is the backend of; else of the transformer.
+        settings: what may change between generations.
     """
 
     def __init__(
         self,
-        device: str,
+        device: str | Devices,
         weight_type: str,
         threads: int | None,
         observer: Observer,
@@ -78,20 +94,42 @@ class Backend:
         weight_type = check_weight_type(weight_type)
         if threads is not None and (type(threads) is not int or not 1 <= threads <= 1024):
             raise ArgumentError(f"threads: expected 1 to 1024 or None, found {threads!r}")
-        self.device = _core.Device(device, threads or default_threads())
-        if not self.device.runs_custom_ops:
-            logger.warning(
-                "%s: this build's kernels cannot run there (no hook in its ggml, or built without"
-                " CUDA), so networks use ggml's operations only, which is slower",
-                self.device.name,
-            )
+        devices = device if isinstance(device, Devices) else Devices.spelled(device)
+        self.devices = _opened(devices, threads or default_threads())
+        self.device = self.devices["denoise"]
         self.weight_type = weight_type
-        self.lora_mode: LoraMode = check_lora_mode(lora_mode)
-        self.offload: Offload = "phase"
-        self.must_stream = False
+        self.settings = Settings(check_lora_mode(lora_mode))
         self.observer = observer
         # Loading phase -> components whose weights it loads.
         self._parts: dict[str, tuple[str, ...]] = {}
+
+    def of(self, part: Part) -> Backend:
+        """Return the backend of a part's networks, which shares all but the device."""
+        if self.devices[part] is self.device:
+            return self
+        other = copy.copy(self)
+        other.device = self.devices[part]
+        return other
+
+    @property
+    def lora_mode(self) -> LoraMode:
+        """How LoRAs are added to the weights."""
+        return self.settings.lora_mode
+
+    @property
+    def offload(self) -> Offload:
+        """What leaves memory when."""
+        return self.settings.offload
+
+    @property
+    def must_stream(self) -> bool:
+        """Whether the caller asked for weights to go behind the reader."""
+        return self.settings.must_stream
+
+    @property
+    def places(self) -> str:
+        """The name of the device; with several of them, which part is where."""
+        return spell_parts({part: device.name for part, device in self.devices.items()})
 
     def lazy(self, name: str, parts: Sequence[str], make: Callable[[], N]) -> LazyNetwork[N]:
         """Return a network that is loaded when it is first used.
@@ -160,13 +198,25 @@ class Backend:
         free = {device["name"]: device["free_bytes"] for device in _core.devices()}
         return int(free.get(self.device.name, 0))
 
+    def free_bytes_by_device(self) -> dict[str, Callable[[], int]]:
+        """Return for each device, by its name, what tells what it can still give."""
+        return {device.name: self.of(part).free_bytes for part, device in self.devices.items()}
+
+    def flop_per_s_by_device(self, share: float) -> dict[str, float]:
+        """Return a share of the peak rate of each device, by its name."""
+        parts = {device.name: part for part, device in self.devices.items()}
+        return {name: share * self.of(part).peak()[0] for name, part in parts.items()}
+
     def arithmetic(self) -> dict[str, str]:
         """Return what decides, beside the weights, the last bits of what networks give."""
         features = [
             each["features"] for each in _core.devices() if each["name"] == self.device.name
         ]
+        encoding = self.devices["encode"].name.partition(":")[0]
+        kind = self.device.name.partition(":")[0]
         return {
-            "device": self.device.name.partition(":")[0],
+            "device": kind,
+            **({} if encoding == kind else {"device of the prompt": encoding}),
             "instructions of the device": " ".join(*features),
             "weight_type": self.weight_type,
             "lora_mode": self.lora_mode,
@@ -230,6 +280,32 @@ class Backend:
             # Merged into fewer bits, a small change would be rounded away.
             return DType.Q8_0
         return target
+
+
+def _opened(devices: Devices, threads: int) -> dict[Part, _core.Device]:
+    """Return the devices of all parts, each opened once.
+
+    Raises:
+        ArgumentError: there is no such device.
+    """
+    by_name: dict[str, _core.Device] = {}
+    for part in PARTS:
+        name = devices.by_part[part]
+        if name in by_name:
+            continue
+        try:
+            device = by_name[name] = _core.Device(name, threads)
+        except ArgumentError as error:
+            if len(set(devices.by_part.values())) == 1:
+                raise
+            raise ArgumentError(f"{part}={name}: {error}") from error
+        if not device.runs_custom_ops:
+            logger.warning(
+                "%s: this build's kernels cannot run there (no hook in its ggml, or built without"
+                " CUDA), so networks use ggml's operations only, which is slower",
+                device.name,
+            )
+    return {part: by_name[devices.by_part[part]] for part in PARTS}
 
 
 def _add_change(table: _core.TensorTable, name: str, change: WeightChange) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 from ltx2cpp.errors import Cancelled
@@ -18,16 +18,16 @@ T = TypeVar("T")
 class Control:
     """Ends one generation, also in the middle of a network's call, or lets it wait between two.
 
-    The device is told to stop only while this generation computes, so that what comes after it, and
-    what other devices compute, goes on.
+    Its devices are told to stop only while this generation computes, so that what comes after it,
+    and what other devices compute, goes on.
 
     Args:
-        device: where the generation computes.
+        devices: where the generation computes.
         release: frees the weights of its networks, which their next calls load again.
     """
 
-    def __init__(self, device: _core.Device, release: Callable[[], None]) -> None:
-        self._device, self._release = device, release
+    def __init__(self, devices: Collection[_core.Device], release: Callable[[], None]) -> None:
+        self._devices, self._release = devices, release
         self._lock = threading.Condition()
         self._computes = False
         self._asked = False
@@ -38,7 +38,7 @@ class Control:
         with self._lock:
             self._asked = True
             if self._computes:
-                self._device.set_stopping(True)
+                self._tell_devices(stop=True)
             self._lock.notify_all()
 
     def pause(self) -> None:
@@ -88,7 +88,7 @@ class Control:
             with self._lock:
                 self._computes = False
                 if self._asked:
-                    self._device.set_stopping(False)
+                    self._tell_devices(stop=False)
 
     def computed(self, chunks: Iterator[T]) -> Iterator[T]:
         """Yield what an iterator gives, each step a body of its own."""
@@ -98,6 +98,10 @@ class Control:
             if chunk is None:
                 return
             yield chunk
+
+    def _tell_devices(self, *, stop: bool) -> None:
+        for device in self._devices:
+            device.set_stopping(stop)
 
     def _check(self) -> None:
         if self._asked:

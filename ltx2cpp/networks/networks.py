@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ltx2cpp.devices import Part
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.memory.plan import USUAL_BYTES, Tiling
 from ltx2cpp.model.lora import AdaptedModels, Lora, check_lora_mode
@@ -35,6 +36,17 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 logger = logging.getLogger("ltx2cpp")
+
+# Components -> the part of the model that they belong to; all others encode.
+_PARTS: dict[str, Part] = {
+    "transformer": "denoise",
+    "spatial_upsampler": "denoise",
+    "temporal_upsampler": "denoise",
+    "video_decoder": "decode",
+    "diffusion_decoder": "decode",
+    "audio_decoder": "decode",
+    "vocoder": "decode",
+}
 
 _UPSAMPLERS = ("spatial", "temporal")
 
@@ -82,21 +94,22 @@ class Networks:
         self._take_loras(loras, backend.lora_mode)
         self._all: list[_Releasable] = []
         models = self._models
-        self.prompt_encoder = self._add(PromptEncoder(models, backend, prompt_cache))
-        self.prompt_enhancer = self._add(PromptEnhancer(models, backend, self.prompt_encoder))
+        encode, decode = backend.of("encode"), backend.of("decode")
+        self.prompt_encoder = self._add(PromptEncoder(models, encode, prompt_cache))
+        self.prompt_enhancer = self._add(PromptEnhancer(models, encode, self.prompt_encoder))
         self.transformer = self._add(Transformer(models, backend))
-        self.video_encoder = self._add(VideoEncoder(models, backend))
-        self.video_decoder = self._add(VideoDecoder(models, backend))
-        self.exact_video_decoder = self._add(VideoDecoder(models, backend, weight_type="f32"))
-        self.diffusion_decoder = self._add(DiffusionDecoder(models, backend))
+        self.video_encoder = self._add(VideoEncoder(models, encode))
+        self.video_decoder = self._add(VideoDecoder(models, decode))
+        self.exact_video_decoder = self._add(VideoDecoder(models, decode, weight_type="f32"))
+        self.diffusion_decoder = self._add(DiffusionDecoder(models, decode))
         self.exact_diffusion_decoder = self._add(
-            DiffusionDecoder(models, backend, weight_type="f32")
+            DiffusionDecoder(models, decode, weight_type="f32")
         )
-        self.audio_encoder = self._add(AudioEncoder(models, backend))
-        self.audio_decoder = self._add(AudioDecoder(models, backend))
+        self.audio_encoder = self._add(AudioEncoder(models, encode))
+        self.audio_decoder = self._add(AudioDecoder(models, decode))
         self.spatial_upsampler = self._add(Upsampler("spatial", models, backend))
         self.temporal_upsampler = self._add(Upsampler("temporal", models, backend))
-        self.duration_head = self._add(DurationHead(models, backend))
+        self.duration_head = self._add(DurationHead(models, encode))
 
     def _add(self, network: N) -> N:
         self._all.append(network)
@@ -111,6 +124,14 @@ class Networks:
     def models(self) -> ModelSet:
         """The components of the model files, with the LoRAs that act in all stages."""
         return self._models
+
+    def stored_bytes(self) -> dict[str, int]:
+        """Return the bytes as stored of the weights of each device, by its name."""
+        sizes = {device.name: 0 for device in self.backend.devices.values()}
+        for name, component in self._models.components().items():
+            part = _PARTS.get(name, "encode")
+            sizes[self.backend.devices[part].name] += component.size_bytes
+        return sizes
 
     @property
     def loras(self) -> tuple[Lora, ...]:
@@ -136,7 +157,7 @@ class Networks:
         if mode == self.backend.lora_mode and tuple(loras) == specs:
             return
         self._take_loras(loras, mode)
-        self.backend.lora_mode = mode
+        self.backend.settings.lora_mode = mode
         self.transformer.use(self._models)
         self.prompt_encoder.use(self._models)
         self.prompt_enhancer.use(self._models)
@@ -260,7 +281,7 @@ class Networks:
         """Return the tiles asked for, or those that fit into what the device has left."""
         if not isinstance(asked, str) or asked != AUTO_TILES:
             return asked
-        free_bytes = self.backend.free_bytes() or USUAL_BYTES
+        free_bytes = self.backend.of("decode").free_bytes() or USUAL_BYTES
         return self.diffusion_decoder.tiling_within(np.shape(latent), free_bytes)
 
     def decoder_canvas(self, latent_shape: tuple[int, ...]) -> tuple[int, int, int]:

@@ -45,7 +45,7 @@ class Inspector:
     def __init__(self, models: Sequence[NamedModel]) -> None:
         self._models = {model.name: model for model in models}
         self._pipes: dict[str, LTX2Pipeline] = {}
-        self._rooms: dict[str, int] = {}
+        self._rooms: dict[str, dict[str, int]] = {}
 
     def describe(self) -> Message:
         """Return what there is to know of all models.
@@ -81,12 +81,14 @@ class Inspector:
             plan = pipe.memory_plan(request["prompt"], **arguments_of(request))
         if plan.problem is not None:
             raise DeviceMemoryError(plan.problem)
-        room = self._rooms[request["model"]]
-        if 0 < room < plan.peak_bytes:
-            raise DeviceMemoryError(
-                f"'{plan.largest.name}' needs {plan.peak_bytes / GIB:.2f} GiB and this machine has "
-                f"{room / GIB:.2f} GiB free; ask for a smaller or shorter clip"
-            )
+        rooms = self._rooms[request["model"]]
+        for phase in plan.phases:
+            room = rooms[phase.device]
+            if 0 < room < phase.peak_bytes:
+                raise DeviceMemoryError(
+                    f"'{phase.name}' needs {phase.peak_bytes / GIB:.2f} GiB and this machine has "
+                    f"{room / GIB:.2f} GiB free; ask for a smaller or shorter clip"
+                )
         return {"request": request, "seconds": plan.seconds, "peak_bytes": plan.peak_bytes}
 
     def settings(self, folder: str, file: str) -> Message:
@@ -119,6 +121,7 @@ class Inspector:
         if name not in self._pipes:
             pipe = open_model(self._models[name], Observer())
             # Before a worker takes any of it.
-            self._rooms[name] = pipe.networks.backend.free_bytes()
+            tells = pipe.networks.backend.free_bytes_by_device()
+            self._rooms[name] = {device: tell() for device, tell in tells.items()}
             self._pipes[name] = pipe
         return self._pipes[name]

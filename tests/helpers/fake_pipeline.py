@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ltx2cpp.conditioning import describe
+from ltx2cpp.devices import Devices
 from ltx2cpp.generation.pipelines import find_pipeline
 from ltx2cpp.generation.presets import Preset, find_preset
 from ltx2cpp.observing import Observer, Step
@@ -49,7 +50,7 @@ class FakePipeline:
         self,
         files: FakeFiles,
         *,
-        device: str,
+        device: str | Devices,
         weight_type: str,
         threads: int | None,
         observer: Observer,

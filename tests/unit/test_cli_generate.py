@@ -15,6 +15,7 @@ from helpers.fake_pipeline import FakeStream
 from ltx2cpp import media
 from ltx2cpp.cli.main import main
 from ltx2cpp.conditioning import ImageCondition, ReferenceVideo, Retake, describe
+from ltx2cpp.devices import Devices
 from ltx2cpp.options import Guidance, LoraSpec, ModalityGuidance, Sampling
 from ltx2cpp.values import Audio
 
@@ -108,7 +109,7 @@ def test_generate_passes_every_option_on(tmp_path: Path) -> None:
             "tokenizer": Path("tokenizer.model"),
             "variant": "dev",
         },
-        "device": "cpu",
+        "device": Devices.spelled("cpu"),
         "threads": 3,
         "weight_type": "q8_0",
         "width": 96,

@@ -16,7 +16,7 @@ def test_weights_that_were_named_are_kept(monkeypatch: pytest.MonkeyPatch) -> No
 
     def planned(gib: int) -> Planned:
         phase = PhaseMemory("denoise", 0, gib << 30, 0, 0, 0, 0, 0.0)
-        plan = MemoryPlan("cpu", "phase", True, None, None, None, (phase,))
+        plan = MemoryPlan("cpu", "phase", True, None, None, {}, (phase,))
         return Planned(Download(Hub(), ()), plan)
 
     def refuse(_name: str) -> Planned:

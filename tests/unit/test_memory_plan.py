@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 import pytest
 
+from ltx2cpp.cli.options.memory import table
 from ltx2cpp.errors import DeviceMemoryError
 from ltx2cpp.generation.phases.decode import CONV_SIZES
-from ltx2cpp.memory.fit import Device, MemoryPolicy, advice_for, fit, frames_that_fit
+from ltx2cpp.memory.fit import Machine, MemoryPolicy, advice_for, fit, frames_that_fit
 from ltx2cpp.memory.plan import (
     WHOLE,
     DecodePieces,
@@ -30,6 +31,15 @@ def need(name: str, component: str, *, in_pieces: bool = False, **sizes: int) ->
     return PhaseNeeds(name, component, (network,), MIB, 1e9, in_pieces)
 
 
+def on(device: str, needs: PhaseNeeds) -> PhaseNeeds:
+    return dataclasses.replace(needs, device=device)
+
+
+def machine(free_mib: int = 0, device: str = "cpu") -> Machine:
+    return Machine(device, 16 * MIB, {device: lambda: free_mib * MIB})
+
+
+STORED = {"cpu": 1800 * MIB, "cuda:0": 1800 * MIB}
 TEXT = need("encode prompt", "text encoder", mapped_weight_bytes=800, mapped_part_bytes=100)
 DENOISE = need(
     "denoise",
@@ -67,9 +77,9 @@ def test_stream_counts_the_largest_part_and_what_follows_the_reader() -> None:
 
 
 def test_weights_that_pass_through_slots_take_these_on_the_device() -> None:
-    network = need("denoise", "transformer", own_weight_bytes=1000, slot_bytes=120)
+    network = on("cuda:0", need("denoise", "transformer", own_weight_bytes=1000, slot_bytes=120))
     for offload, weights in (("phase", 1000), ("stream", 120)):
-        (phase,) = add_up([network], Keeping(offload, False), process_bytes=0, counts_host=False)
+        (phase,) = add_up([network], Keeping(offload, False), process_bytes=0)
         assert phase.peak_bytes == weights * MIB
 
 
@@ -81,8 +91,34 @@ def test_a_component_stays_between_its_phases() -> None:
 
 
 def test_a_device_with_its_own_memory_counts_no_host_arrays() -> None:
-    (phase,) = add_up([DENOISE], Keeping("phase", False), process_bytes=MIB, counts_host=False)
+    (phase,) = add_up([on("cuda:0", DENOISE)], Keeping("phase", False), process_bytes=MIB)
     assert (phase.host_bytes, phase.other_bytes) == (0, 0)
+
+
+def test_memory_is_counted_for_each_device() -> None:
+    """What one device keeps takes nothing of another; each has a limit of its own."""
+    phases = [TEXT, on("cuda:0", DENOISE), on("cuda:1", DECODE), on("cpu", DECODE)]
+
+    class Placed(Needs):
+        decode_sizes = (WHOLE,)
+
+        def phases(self, pieces: DecodePieces) -> list[PhaseNeeds]:
+            return phases
+
+    peaks = {"cpu": 40 + 24 + 1 + 800 + 130, "cuda:0": 1065, "cuda:1": 130}
+    places = Machine("many", 40 * MIB, dict.fromkeys(peaks, lambda: 0))
+    for short in (None, *peaks):
+        room = {name: (size - (name == short)) * MIB for name, size in peaks.items()}
+        plan = fit(Placed(), "none", room, places)
+        assert {name: size // MIB for name, size in plan.peaks.items()} == peaks
+        assert plan.fits == (short is None)
+        if short is not None:
+            assert plan.largest.device == short and f"GiB on {short} and" in (plan.problem or "")
+    plan = plan.timed({"cpu": 1e9, "cuda:0": 2e9, "cuda:1": 4e9})
+    assert [phase.seconds for phase in plan.phases] == [1.0, 0.5, 0.25, 1.0]
+    lines = table(plan)
+    assert lines[2].endswith("  cuda:0")
+    assert lines[6].split() == ["all", "on", "cuda:0", "1.12", "GB"]
 
 
 class Needs:
@@ -92,19 +128,22 @@ class Needs:
     cut_by_memory = False
     decode_sizes: Sequence[DecodePieces] = CONV_SIZES
 
+    def __init__(self, device: str = "cpu") -> None:
+        self.device = device
+
     def phases(self, pieces: DecodePieces) -> list[PhaseNeeds]:
         chunk, tile = pieces.chunk_latents, pieces.tile_latents
         activations = 4000 if chunk is None else 300 if tile is None else 10 * tile
         decode = need("decode video", "video decoder", in_pieces=True, activation_bytes=activations)
-        return [TEXT, DENOISE, decode]
+        return [on(self.device, phase) for phase in (TEXT, DENOISE, decode)]
 
     def with_frames(self, num_frames: int) -> Needs | None:
         return None
 
 
 def make_fit(budget_mib: int | None) -> MemoryPlan:
-    budget = None if budget_mib is None else budget_mib * MIB
-    return fit(Needs(), "auto", budget, Device("cpu", 16 * MIB))
+    room = {} if budget_mib is None else {"cpu": budget_mib * MIB}
+    return fit(Needs(), "auto", room, machine())
 
 
 @pytest.mark.parametrize(
@@ -140,7 +179,7 @@ def test_converted_weights_are_named_as_the_cure() -> None:
         def phases(self, pieces: DecodePieces) -> list[PhaseNeeds]:
             return [need("denoise", "transformer", own_weight_bytes=2048)]
 
-    plan = fit(Converted(), "auto", MIB, Device("cpu", 0))
+    plan = fit(Converted(), "auto", {"cpu": MIB}, machine())
     assert any("takes 2.00 GiB less" in advice for advice in advice_for(plan, None, None))
 
 
@@ -152,7 +191,7 @@ def test_frames_that_fit_is_the_largest_valid_number() -> None:
 
 
 def test_a_plan_is_json_with_times() -> None:
-    plan = make_fit(None).timed(2e9)
+    plan = make_fit(None).timed({"cpu": 2e9})
     data = json.loads(json.dumps(plan.to_dict()))
     assert data["seconds"] == pytest.approx(1.5)
     assert data["phases"][1]["peak_bytes"] == plan.phases[1].peak_bytes
@@ -184,9 +223,9 @@ class Tiled(Needs):
 def test_the_memory_of_the_machine_decides_over_tiles(
     free_mib: int, size: int | None, keeps: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    policy = MemoryPolicy("auto", None, Device("cpu", 16 * MIB, lambda: free_mib * MIB))
-    plan, settled = policy.plan(Tiled(), MIB), policy.settle(Tiled(), MIB)
-    assert settled == plan and plan.budget_bytes is None
+    policy = MemoryPolicy("auto", None, machine(free_mib))
+    plan, settled = policy.plan(Tiled(), {}), policy.settle(Tiled(), {})
+    assert settled == plan and not plan.room
     assert plan.tiling == (None if size is None else {"frames": (size, 40)})
     if free_mib != 900:
         assert (plan.offload, plan.keeps_transformer) == ("phase", keeps)
@@ -198,8 +237,8 @@ def test_the_memory_of_the_machine_decides_over_tiles(
 @pytest.mark.parametrize("offload", ["auto", "phase", "none", "stream"])
 @pytest.mark.parametrize("device", ["cpu", "cuda:0"])
 def test_plan_and_run_decide_alike(device: str, offload: str, free_mib: int) -> None:
-    policy = MemoryPolicy(offload, None, Device(device, 16 * MIB, lambda: free_mib * MIB))
-    planned, settled = policy.plan(Needs(), 1800 * MIB), policy.settle(Needs(), 1800 * MIB)
+    policy = MemoryPolicy(offload, None, machine(free_mib, device))
+    planned, settled = policy.plan(Needs(device), STORED), policy.settle(Needs(device), STORED)
     assert planned.problem is None
     if settled is None:
         assert (planned.keeping, planned.pieces) == (policy.usual, DecodePieces())
@@ -209,19 +248,19 @@ def test_plan_and_run_decide_alike(device: str, offload: str, free_mib: int) -> 
 
 
 def test_a_full_machine_is_planned_for(caplog: pytest.LogCaptureFixture) -> None:
-    policy = MemoryPolicy("auto", None, Device("cpu", 16 * MIB, lambda: 900 * MIB))
-    plan = policy.plan(Needs(), 1800 * MIB)
+    policy = MemoryPolicy("auto", None, machine(900))
+    plan = policy.plan(Needs(), STORED)
     assert (plan.offload, plan.peak_bytes <= 900 * MIB) == ("stream", True)
     assert not caplog.text
-    policy = MemoryPolicy("auto", None, Device("cuda:0", 16 * MIB, lambda: 50 * MIB))
-    assert policy.plan(Needs(), 1800 * MIB).offload == "stream"
+    policy = MemoryPolicy("auto", None, machine(50, "cuda:0"))
+    assert policy.plan(Needs("cuda:0"), STORED).offload == "stream"
     assert "the device has 0.0 GiB left" in caplog.text
 
 
 def test_a_budget_that_cannot_be_kept_is_a_problem_of_both() -> None:
-    policy = MemoryPolicy("auto", 0.05, Device("cpu", 16 * MIB))
-    problem = policy.plan(Needs(), 1800 * MIB).problem
+    policy = MemoryPolicy("auto", 0.05, machine())
+    problem = policy.plan(Needs(), STORED).problem
     assert problem is not None
     with pytest.raises(DeviceMemoryError) as raised:
-        policy.settle(Needs(), 1800 * MIB)
+        policy.settle(Needs(), STORED)
     assert str(raised.value) == problem

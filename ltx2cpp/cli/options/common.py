@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from ltx2cpp.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from ltx2cpp.devices import Devices
     from ltx2cpp.options import LoraSpec
 
 T = TypeVar("T")
@@ -43,6 +44,16 @@ def add_frame_rate_option(
         metavar="R",
         help=help_text,
     )
+
+
+def devices(text: str) -> Devices:
+    """Parse the name of a device, or one for each part of the model."""
+    from ltx2cpp.devices import Devices
+
+    try:
+        return Devices.spelled(text)
+    except ArgumentError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("device: ")) from None
 
 
 def frame_count(text: str) -> int | str:

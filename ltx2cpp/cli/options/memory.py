@@ -13,8 +13,10 @@ from ltx2cpp.machine.process_memory import available_bytes
 if TYPE_CHECKING:
     from ltx2cpp import MemoryPlan
 
+_CPU = "cpu"
 _STREAMING = ("stream", "disk")
 _COLUMNS = "{:<24} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}"
+_WIDTH = len(_COLUMNS.format(*[""] * 8))
 _HEADINGS = ("phase", "weights", "mapped", "compute", "host", "other", "peak", "time")
 
 
@@ -54,7 +56,7 @@ def fits(plan: MemoryPlan, *, streams: bool) -> Fit:
         streams: whether weights were asked to be streamed, which is no worse fit then.
     """
     available = _available_bytes(plan)
-    if plan.problem or (available and plan.peak_bytes > available):
+    if plan.problem or (available and plan.peaks.get(_CPU, 0) > available):
         return Fit.NO
     return Fit.STREAMED if plan.offload in _STREAMING and not streams else Fit.WHOLE
 
@@ -66,12 +68,19 @@ def in_words(plan: MemoryPlan) -> str:
     how = ""
     if plan.offload in _STREAMING:
         how = f" with --offload {plan.offload}, which reads the weights again at every step"
-    takes = f"the clip takes {spell_bytes(plan.peak_bytes)} at its peak"
+    takes = f"the clip takes {_peaks(plan)} at its peak"
     available = _available_bytes(plan)
     if not available:
         return f"fits{how}: {takes}"
-    verdict = "fits" if plan.peak_bytes <= available else "does not fit"
+    verdict = "fits" if plan.peaks[_CPU] <= available else "does not fit"
     return f"{verdict}{how}: {takes}, {spell_bytes(available)} are free"
+
+
+def _peaks(plan: MemoryPlan) -> str:
+    """Return the highest memory in words, of each device where there are several."""
+    if len(plan.peaks) < 2:
+        return spell_bytes(plan.peak_bytes)
+    return " and ".join(f"{spell_bytes(size)} of {name}" for name, size in plan.peaks.items())
 
 
 def _available_bytes(plan: MemoryPlan) -> int:
@@ -79,7 +88,7 @@ def _available_bytes(plan: MemoryPlan) -> int:
 
     What a GPU has free is not asked here; a plan of it has the limit in it.
     """
-    return available_bytes() if plan.device == "cpu" else 0
+    return available_bytes() if _CPU in plan.peaks else 0
 
 
 def table(plan: MemoryPlan) -> list[str]:
@@ -95,8 +104,11 @@ def table(plan: MemoryPlan) -> list[str]:
             phase.peak_bytes,
         )
         seconds = "" if phase.seconds is None else spell_seconds(phase.seconds)
-        lines.append(_COLUMNS.format(phase.name, *map(spell_bytes, sizes), seconds))
+        row = _COLUMNS.format(phase.name, *map(spell_bytes, sizes), seconds)
+        lines.append(f"{row:<{_WIDTH}}  {phase.device}" if len(plan.peaks) > 1 else row)
     total = "" if plan.seconds is None else spell_seconds(plan.seconds)
+    for name, size in plan.peaks.items() if len(plan.peaks) > 1 else ():
+        lines.append(_COLUMNS.format(f"all on {name}", *[""] * 5, spell_bytes(size), "").rstrip())
     lines.append(_COLUMNS.format("all", *[""] * 5, spell_bytes(plan.peak_bytes), total))
     how = f"device {plan.device}, offload {plan.offload}"
     if plan.chunk_latents is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ltx2cpp.cli.options.cache import cache_folder, prompt_folder
-from ltx2cpp.cli.options.common import lora
+from ltx2cpp.cli.options.common import devices, lora
 from ltx2cpp.cli.options.names import add_hub_options, take_names
 
 if TYPE_CHECKING:
@@ -67,7 +67,12 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     add_hub_options(parser)
     machine = parser.add_argument_group("machine")
     machine.add_argument(
-        "--device", default="auto", help="cpu, cuda, cuda:1 or auto (default: auto)"
+        "--device",
+        type=devices,
+        default="auto",
+        metavar="DEVICE",
+        help="cpu, cuda, cuda:1 or auto (default: auto); or one for each part of the model, as in "
+        "encode=cpu,denoise=cuda:0,decode=cuda:1",
     )
     machine.add_argument(
         "-t", "--threads", type=int, metavar="N", help="CPU threads (default: cores it may use)"

@@ -20,6 +20,7 @@ class EncodePictures(Phase):
 
     name = "encode pictures"
     component = "video encoder"
+    part = "encode"
 
     @property
     def is_needed(self) -> bool:
@@ -89,6 +90,7 @@ class EncodeSounds(Phase):
 
     name = "encode audio"
     component = "audio encoder"
+    part = "encode"
 
     @property
     def is_needed(self) -> bool:

@@ -43,6 +43,7 @@ class DecodeSound(Phase):
 
     name = "decode audio"
     component = "audio decoder"
+    part = "decode"
     is_deferred = True
 
     @property
@@ -86,6 +87,7 @@ class DecodeVideo(Phase):
     """Video latent to frames, in chunks."""
 
     name = "decode video"
+    part = "decode"
     is_deferred = True
 
     @property

@@ -53,6 +53,7 @@ class Denoise(Phase):
     """
 
     component = TRANSFORMER
+    part = "denoise"
     makes_latents = True
     is_needed = True
 

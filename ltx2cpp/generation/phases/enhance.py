@@ -19,6 +19,7 @@ class EnhancePrompt(Phase):
     """The positive prompt through the language model."""
 
     name = "enhance prompt"
+    part = "encode"
 
     def __init__(self, plan: Plan, networks: Networks) -> None:
         super().__init__(plan, networks)
@@ -40,7 +41,7 @@ class EnhancePrompt(Phase):
 
     def check(self) -> None:
         self._enhancer.check()
-        backend = self._networks.backend
+        backend = self._networks.backend.of(self.part)
         if backend.must_stream:
             backend.check_streaming(self._enhancer.model)
 

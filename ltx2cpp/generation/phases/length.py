@@ -17,6 +17,7 @@ class PredictLength(Phase):
 
     name = "predict duration"
     component = "duration head"
+    part = "encode"
 
     @property
     def is_needed(self) -> bool:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ltx2cpp.devices import Part
 from ltx2cpp.generation.plan import Plan
 from ltx2cpp.journal import Journal
 from ltx2cpp.memory.plan import WHOLE, DecodePieces, PhaseNeeds
@@ -84,6 +85,7 @@ class Phase(ABC):
     Attributes:
         name: as the observer hears it.
         component: the component whose weights it loads; its phases share them.
+        part: what that component belongs to, which decides where it computes.
         is_deferred: whether it waits until its result is asked for.
         makes_latents: whether it turns the latents of the phases before it into new ones, so that
             a journal that has these needs none of the phases up to it.
@@ -91,11 +93,17 @@ class Phase(ABC):
 
     name: str
     component: str
+    part: Part
     is_deferred = False
     makes_latents = False
 
     def __init__(self, plan: Plan, networks: Networks) -> None:
         self._plan, self._networks = plan, networks
+
+    @property
+    def device(self) -> str:
+        """Name of the device that computes it."""
+        return self._networks.backend.devices[self.part].name
 
     @property
     @abstractmethod

@@ -34,6 +34,7 @@ class DoubleFrames(Phase):
     """
 
     component = "temporal upsampler"
+    part = "denoise"
     makes_latents = True
     is_needed = True
 

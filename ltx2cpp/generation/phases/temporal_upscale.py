@@ -19,6 +19,7 @@ class TemporalUpscale(Phase):
 
     name = "upscale frames"
     component = "temporal upsampler"
+    part = "denoise"
     makes_latents = True
 
     @property

@@ -56,6 +56,7 @@ class EncodePrompt(_TextPhase):
 
     name = "encode prompt"
     component = "text encoder"
+    part = "encode"
 
     @property
     def weights(self) -> tuple[Component | None, ...]:
@@ -65,7 +66,7 @@ class EncodePrompt(_TextPhase):
     def check(self) -> None:
         self._encoder.check(audio=self._plan.audio)
         self._counts()
-        backend = self._networks.backend
+        backend = self._networks.backend.of(self.part)
         if backend.must_stream:
             backend.check_streaming(self._networks.models.require("text_encoder"))
 
@@ -100,6 +101,7 @@ class ConnectPrompt(_TextPhase):
 
     name = "connect prompt"
     component = "connectors"
+    part = "encode"
 
     @property
     def weights(self) -> tuple[Component | None, ...]:

@@ -29,6 +29,7 @@ class Upsample(Phase):
 
     name = "upsample"
     component = "spatial upsampler"
+    part = "denoise"
     makes_latents = True
 
     def __init__(self, plan: Plan, networks: Networks, index: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -339,6 +340,11 @@ LoraMode = Literal["auto", "merge", "runtime"]
 
 LORA_MODES: tuple[str, ...] = get_args(LoraMode)
 
+# What does not look like a strength or a stage belongs to the path.
+_LORA = re.compile(
+    r"(.+?)(?::([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|nan|[+-]?inf))?(?:@(\d))?", re.DOTALL
+)
+
 
 @dataclass(frozen=True)
 class LoraSpec:
@@ -367,3 +373,23 @@ class LoraSpec:
             )
         if self.stage is not None and (type(self.stage) is not int or self.stage not in (1, 2)):
             raise ArgumentError(f"lora stage: expected 1, 2 or None, found {self.stage!r}")
+
+    @classmethod
+    def spelled(cls, text: str) -> Self:
+        """Return what a text asks for, PATH[:STRENGTH][@STAGE].
+
+        Raises:
+            ArgumentError: it asks for nothing that there is.
+        """
+        match = _LORA.fullmatch(text)
+        path, strength, stage = match.groups() if match is not None else (text, None, None)
+        return cls(
+            path,
+            1.0 if strength is None else float(strength),
+            None if stage is None else int(stage),
+        )
+
+    def spell(self) -> str:
+        """Return the text that `spelled` reads."""
+        stage = "" if self.stage is None else f"@{self.stage}"
+        return f"{os.fspath(self.path)}:{float(self.strength)!r}{stage}"

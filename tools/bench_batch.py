@@ -21,6 +21,7 @@ from pathlib import Path
 from ltx2cpp import media
 from ltx2cpp.batch.cost import measured_rate
 from ltx2cpp.batch.maker import Maker
+from ltx2cpp.batch.models import Models
 from ltx2cpp.batch.planning import Planner
 from ltx2cpp.batch.rows import Row
 from ltx2cpp.batch.stores import open_store
@@ -149,14 +150,16 @@ def engine(out: Path, count: int) -> tuple[float, float]:
     same = {"prompt": "a red circle moves right"}
     rows = [{**row, **same, "id": f"engine-{row['id']}"} for row in rows_of(count + 1)]
     tasks, _ = TaskReader(Path(), {}).read([Row(i, row) for i, row in enumerate(rows, 1)])
-    maker = Maker(NamedModel("demo", None, {"threads": 1}), open_store(str(out)), Observer())
-    planned, _ = Planner(maker.pipe).plan(tasks)
+    models = Models(NamedModel("demo", None, {"threads": 1}))
+    maker = Maker(models, open_store(str(out)), Observer())
+    pipe = maker.opened.take(tasks[0])
+    planned, _ = Planner(pipe).plan(tasks)
     both = []
     for each in planned:
         started = time.process_time()
         maker.make(each.task)
         made = time.process_time()
-        stream = maker.pipe.stream(each.task.request["prompt"], seed=each.task.request["seed"])
+        stream = pipe.stream(each.task.request["prompt"], seed=each.task.request["seed"])
         media.save_stream(stream, out / "single.mp4")
         both.append((made - started, time.process_time() - made))
     # The first clip loads the model.

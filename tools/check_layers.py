@@ -140,7 +140,7 @@ PYTHON_LAYERS = {
     # Beside the server, which it does not know.
     "batch": Layer(
         frozenset({"atomic", "devices", "errors", "generation", "machine", "media", "model"})
-        | {"observing", "paths", "pipeline", "requests"},
+        | {"observing", "options", "paths", "pipeline", "requests"},
         ("fsspec", "pyarrow", "ray"),
     ),
     "__main__": Layer(frozenset({"cli"})),

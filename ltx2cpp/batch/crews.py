@@ -101,12 +101,13 @@ class OwnCrew:
 
     Args:
         maker: makes the clips.
+        first: a task of the model that is opened first.
     """
 
-    def __init__(self, maker: Maker) -> None:
+    def __init__(self, maker: Maker, first: Task) -> None:
         self._maker = maker
         self._task: Task | None = None
-        self._memory = {0: maker.pipe.networks.backend.free_bytes()}
+        self._memory = {0: maker.opened.take(first).networks.backend.free_bytes()}
 
     def free(self) -> list[int]:
         """Return the one worker, while nothing is handed to it."""
@@ -129,4 +130,4 @@ class OwnCrew:
 
     def close(self) -> None:
         """Free the model."""
-        self._maker.pipe.release()
+        self._maker.opened.close()

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ltx2cpp import media
-from ltx2cpp.batch.marks import clip_name, is_finished, mark_name, mark_of, model_identity
+from ltx2cpp.batch.marks import clip_name, is_finished, mark_name, mark_of
+from ltx2cpp.batch.models import Models, Opened
 from ltx2cpp.batch.stores import FAILED, Store
 from ltx2cpp.batch.tasks import Task
 from ltx2cpp.observing import Observer, PhaseRecord, Step
-from ltx2cpp.pipeline import LTX2Pipeline
 from ltx2cpp.requests.calls import arguments_of
-from ltx2cpp.requests.models import NamedModel, open_model
 
 
 @dataclass(frozen=True)
@@ -33,22 +32,21 @@ class Made:
 
 
 class Maker:
-    """One pipeline and the store that its clips go to.
+    """The pipeline of one model at a time, and the store that its clips go to.
 
     Args:
-        model: opened when the maker is made; its weights when a clip first needs them.
+        models: what rows may ask for; each is opened when a clip first needs it.
         store: where clips go.
         observer: hears of phases, and may end a clip by raising.
 
-    Raises:
-        Error: the model cannot be used.
+    Attributes:
+        opened: the pipeline.
     """
 
-    def __init__(self, model: NamedModel, store: Store, observer: Observer) -> None:
+    def __init__(self, models: Models, store: Store, observer: Observer) -> None:
         self._phases = _Phases(observer)
         self._store = store
-        self.pipe: LTX2Pipeline = open_model(model, self._phases)
-        self.model_id = model_identity(self.pipe)
+        self.opened = Opened(models, self._phases)
 
     def make(self, task: Task) -> Made:
         """Make a clip, put it into the store, and then its mark.
@@ -56,28 +54,29 @@ class Maker:
         Raises:
             Error: it cannot be made.
         """
-        if is_finished(self._store, task, self.model_id):
+        pipe = self.opened.take(task)
+        if is_finished(self._store, task, self.opened.model_id):
             return Made(0.0, 0)
         self._phases.records.clear()
         started = time.perf_counter()
         arguments = arguments_of(task.request)
-        stream = self.pipe.stream(task.request["prompt"], **arguments)
+        stream = pipe.stream(task.request["prompt"], **arguments)
         with self._store.writing(clip_name(task)) as path:
             media.save_stream(stream, path)
-            seconds = time.perf_counter() - started
-            mark = mark_of(task, self.model_id, path, stream.info, self._made(seconds))
+            made = self._made(time.perf_counter() - started, stream.info["device"])
+            mark = mark_of(task, self.opened.model_id, path, stream.info, made)
         self._store.write(mark_name(task), json.dumps(mark, indent=1).encode())
         self._store.remove(f"{FAILED}/{task.id}.json")
-        return Made(seconds, mark["bytes"])
+        return Made(mark["seconds"], mark["bytes"])
 
-    def _made(self, seconds: float) -> dict[str, Any]:
+    def _made(self, seconds: float, device: str) -> dict[str, Any]:
         return {
             "seconds": round(seconds, 3),
             "phases": {each.name: round(each.seconds, 4) for each in self._phases.records},
             "worker": {
                 "host": socket.gethostname(),
                 "process": os.getpid(),
-                "device": self.pipe.networks.backend.places,
+                "device": device,
             },
         }
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ltx2cpp.batch.models import model_order
 from ltx2cpp.batch.rows import BadRow
 from ltx2cpp.batch.tasks import Task
 from ltx2cpp.errors import DeviceMemoryError, Error
@@ -93,21 +94,26 @@ class Planner:
 def ordered(planned: Sequence[PlannedTask], *, several: bool = False) -> list[PlannedTask]:
     """Return tasks in the order in which they are made.
 
-    Those of one shape follow each other, so that graphs and weights stay, and among them those of
-    one prompt, which is then encoded once. With several workers the longest of the last tenth go
-    first.
+    Those of one model with the same LoRAs follow each other, among them those of one shape, so that
+    graphs and weights stay, and among these those of one prompt, which is then encoded once. With
+    several workers the longest of the last tenth go first, as far as they are of one model.
     """
     tasks = sorted(planned, key=_place)
     if several:
         tail = math.ceil(len(tasks) / _TAIL)
-        tasks[-tail:] = sorted(tasks[-tail:], key=lambda each: -each.seconds)
+        tasks[-tail:] = sorted(tasks[-tail:], key=_place_at_end)
     return tasks
 
 
 def _place(planned: PlannedTask) -> tuple[Any, ...]:
     request = planned.task.request
     shape = (request["width"], request["height"], request["num_frames"])
-    return (*shape, request.get("pipeline") or "", request["prompt"], planned.task.line)
+    kind = (*shape, request.get("pipeline") or "")
+    return (model_order(planned.task), *kind, request["prompt"], planned.task.line)
+
+
+def _place_at_end(planned: PlannedTask) -> tuple[Any, ...]:
+    return model_order(planned.task), -planned.seconds
 
 
 def of_shard(tasks: Sequence[Task], index: int, count: int) -> list[Task]:

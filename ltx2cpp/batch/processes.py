@@ -13,11 +13,11 @@ from typing import Any
 
 from ltx2cpp.batch.crews import Failure, Outcome, Trouble, attempt
 from ltx2cpp.batch.maker import Maker
+from ltx2cpp.batch.models import Models
 from ltx2cpp.batch.stores import open_store
 from ltx2cpp.batch.tasks import Task
 from ltx2cpp.errors import BackendError, Error
 from ltx2cpp.observing import Observer
-from ltx2cpp.requests.models import NamedModel
 
 # Threads of the core do not survive a fork.
 _SPAWN = multiprocessing.get_context("spawn")
@@ -47,18 +47,19 @@ class ProcessCrew:
     """Some processes; one that dies is started again.
 
     Args:
-        model: what each of them opens; ``threads`` are those of one worker.
+        models: what they may open; ``threads`` are those of one worker.
+        first: a task of the model that each opens first.
         place: of the store.
         count: how many there are.
     """
 
-    def __init__(self, model: NamedModel, place: str, count: int) -> None:
-        self._model, self._place = model, place
+    def __init__(self, models: Models, first: Task, place: str, count: int) -> None:
+        self._given = models, first, place
         self._workers = [self._started() for _ in range(count)]
 
     def _started(self) -> _Worker:
         ours, theirs = _SPAWN.Pipe()
-        process = _SPAWN.Process(target=_work, args=(theirs, self._model, self._place), daemon=True)
+        process = _SPAWN.Process(target=_work, args=(theirs, *self._given), daemon=True)
         process.start()
         theirs.close()
         return _Worker(process, ours)
@@ -137,17 +138,18 @@ class ProcessCrew:
             worker.process.join()
 
 
-def _work(connection: Connection, model: NamedModel, place: str) -> None:
+def _work(connection: Connection, models: Models, first: Task, place: str) -> None:
     """Make clips until the other end is gone; the main function of the process."""
     # The process that started this one is interrupted, and ends it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(EOFError, OSError):
         try:
-            maker = Maker(model, open_store(place), Observer())
+            maker = Maker(models, open_store(place), Observer())
+            free_bytes = maker.opened.take(first).networks.backend.free_bytes()
         except Error as error:
             connection.send(error)
             return
-        connection.send(maker.pipe.networks.backend.free_bytes())
+        connection.send(free_bytes)
         while True:
             connection.send(attempt(maker.make, connection.recv()))
 

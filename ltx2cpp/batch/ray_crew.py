@@ -11,11 +11,12 @@ import logging
 import socket
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from ltx2cpp.batch.crews import Failure, Outcome, Trouble, attempt
 from ltx2cpp.batch.maker import Made, Maker
+from ltx2cpp.batch.models import Models
 from ltx2cpp.batch.stores import open_store
 from ltx2cpp.batch.tasks import Task
 from ltx2cpp.devices import Devices
@@ -35,28 +36,28 @@ _REFUSALS = 8
 class _Actor:
     """What runs in the process of an actor."""
 
-    def __init__(self, model: NamedModel, model_id: str, place: str) -> None:
-        self._model, self._model_id, self._place = model, model_id, place
+    def __init__(self, models: Models, place: str) -> None:
+        self._models, self._place = models, place
         self._maker: Maker | None = None
 
-    def ready(self) -> int | Error:
-        """Open the model, and return the bytes that may be used, or why it cannot be opened."""
+    def ready(self, task: Task) -> int | Error:
+        """Open the model of a task, and return the bytes that may be used, or why it cannot be."""
         try:
-            maker = Maker(self._model, open_store(self._place), Observer())
+            self._maker = self._maker or Maker(self._models, open_store(self._place), Observer())
+            pipe = self._maker.opened.take(task)
         except Error as error:
             return error
-        if maker.model_id != self._model_id:
+        if self._maker.opened.model_id != task.model_id:
             return ArgumentError(
                 f"--ray: {socket.gethostname()} has another version of ltx2cpp or of the model "
                 "than this machine"
             )
-        self._maker = maker
-        return maker.pipe.networks.backend.free_bytes()
+        return pipe.networks.backend.free_bytes()
 
     def make(self, task: Task) -> Made | Failure | Error:
         """Make a clip, or return why it was not made, or why none can be."""
-        # The process may have been started again since it was ready.
-        if self._maker is None and isinstance(error := self.ready(), Error):
+        # The process may have been started again since it was ready, and have had other tasks.
+        if isinstance(error := self.ready(task), Error):
             return error
         assert self._maker is not None
         return attempt(self._maker.make, task)
@@ -102,8 +103,8 @@ class RayCrew:
     """Actors of a cluster.
 
     Args:
-        model: what each of them opens; its files have the same paths on all nodes.
-        model_id: of these files here, see `ltx2cpp.batch.marks.model_identity`.
+        models: what they may open; files have the same paths on all nodes.
+        first: a task of the model that each opens first.
         place: of the store, which all nodes reach.
         address: of the cluster, as Ray takes it; "local" starts one on this machine.
         count: how many actors there are; None for as many as the cluster has room for now.
@@ -115,15 +116,15 @@ class RayCrew:
 
     def __init__(
         self,
-        model: NamedModel,
-        model_id: str,
+        models: Models,
+        first: Task,
         place: str,
         address: str,
         count: int | None,
         most: int,
     ) -> None:
         self._ray = import_ray()
-        threads = model.options.get("threads")
+        threads = models.usual.options.get("threads")
         own: dict[str, Any] = {}
         if address == LOCAL:
             count = min(count or 1, most)
@@ -135,13 +136,13 @@ class RayCrew:
         except (OSError, OverflowError, RuntimeError, ValueError) as error:
             raise ArgumentError(f"--ray {address}: cannot be reached: {error}") from error
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        share = _share_of(nodes, threads, on_gpu=_wants_gpu(model))
+        share = _share_of(nodes, threads, on_gpu=_wants_gpu(models.usual))
         make = self._ray.remote(
             num_gpus=share.gpus, num_cpus=share.threads, max_restarts=-1, max_task_retries=0
         )(_Actor)
-        model = replace(model, options={**model.options, "threads": share.threads})
+        self._first = first
         self._workers = [
-            _Worker(make.remote(model, model_id, place))
+            _Worker(make.remote(models.with_threads(share.threads), place))
             for _ in range(min(count or share.workers, most))
         ]
 
@@ -172,7 +173,7 @@ class RayCrew:
         now_s = time.monotonic()
         for worker in self._workers:
             if worker.memory is None and worker.answer is None and now_s >= worker.ask_at_s:
-                worker.answer = worker.actor.ready.remote()
+                worker.answer = worker.actor.ready.remote(self._first)
         asked = {w.answer: index for index, w in enumerate(self._workers) if w.answer is not None}
         if not asked:
             time.sleep(patience_s)

@@ -5,23 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ltx2cpp.batch.crews import Crew, OwnCrew
 from ltx2cpp.batch.driver import Count, Driver
 from ltx2cpp.batch.maker import Maker
 from ltx2cpp.batch.marks import SCHEMA, finished
+from ltx2cpp.batch.models import Models, asked_by, by_model
 from ltx2cpp.batch.planning import PlannedTask, Planner, of_shard, ordered
 from ltx2cpp.batch.processes import ProcessCrew
 from ltx2cpp.batch.ray_crew import RayCrew, import_ray
 from ltx2cpp.batch.rows import BadRow
 from ltx2cpp.batch.stores import MANIFEST, Store, open_store
 from ltx2cpp.batch.tasks import Task
-from ltx2cpp.errors import ArgumentError
+from ltx2cpp.errors import ArgumentError, Error
 from ltx2cpp.generation.describe import package_version
 from ltx2cpp.machine.processors import default_threads
 from ltx2cpp.observing import Observer
-from ltx2cpp.requests.models import NamedModel
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class BatchOptions:
 
     Attributes:
         place: folder or address that clips go to.
-        model: makes them.
+        models: make them.
         workers: processes that make clips; with 1 it is this one. None for 1, or for as many as a
             cluster has room for.
         ray: address of a cluster whose nodes run the workers; None runs them here.
@@ -40,7 +40,7 @@ class BatchOptions:
     """
 
     place: str
-    model: NamedModel
+    models: Models
     workers: int | None = None
     ray: str | None = None
     shard: tuple[int, int] = (1, 1)
@@ -65,15 +65,25 @@ class Prepared:
     size_bytes: float
 
 
+@dataclass
+class _Looked:
+    """What came of looking at the tasks of one model after the other."""
+
+    planned: list[PlannedTask] = field(default_factory=list)
+    bad: list[BadRow] = field(default_factory=list)
+    there: int = 0
+    models: list[dict[str, str]] = field(default_factory=list)
+
+
 class Batch:
-    """A batch and the pipeline that plans it, and makes it where there are no other workers.
+    """A batch and the pipelines that plan it, and make it where there are no other workers.
 
     Args:
         options: how it runs.
         observer: hears of phases, and may end all by raising.
 
     Raises:
-        Error: the model cannot be used, or the place cannot be written to.
+        Error: the place cannot be written to.
     """
 
     def __init__(self, options: BatchOptions, observer: Observer) -> None:
@@ -82,7 +92,7 @@ class Batch:
             import_ray()
         self._store: Store = open_store(options.place)
         self._store.prepare()
-        self._maker = Maker(options.model, self._store, observer)
+        self._maker = Maker(options.models, self._store, observer)
 
     def prepare(self, tasks: Sequence[Task], tell_bad: Callable[[BadRow], None]) -> Prepared:
         """Plan what is not there yet.
@@ -93,20 +103,47 @@ class Batch:
 
         Raises:
             ArgumentError: some cannot be made; nothing has been computed then.
+            Error: the model of the command cannot be used.
         """
-        share = of_shard(tasks, *self._options.shard)
-        done = finished(self._store, share, self._maker.model_id)
-        planned, bad = Planner(self._maker.pipe).plan([t for t in share if t.id not in done])
-        if bad:
-            refuse(bad, tell_bad)
-        self._write_manifest(tasks)
-        workers = self._options.workers or 1
+        looked = _Looked()
+        for group in by_model(of_shard(tasks, *self._options.shard)):
+            self._look(group, looked)
+        if looked.bad:
+            refuse(sorted(looked.bad, key=lambda row: row.line), tell_bad)
+        self._write_manifest(tasks, looked.models)
+        workers, planned = self._options.workers or 1, looked.planned
         return Prepared(
             ordered(planned, several=self._options.ray is not None or workers > 1),
-            len(done),
+            looked.there,
             sum(each.seconds for each in planned),
             sum(each.size_bytes for each in planned),
         )
+
+    def _look(self, tasks: Sequence[Task], looked: _Looked) -> None:
+        """Plan those tasks of one model with the same LoRAs that are not there yet."""
+        model, loras = asked = asked_by(tasks[0])
+        try:
+            pipe = self._maker.opened.take(tasks[0])
+        except Error as error:
+            if not model and loras is None:
+                raise
+            looked.bad += [BadRow(task.line, str(error)) for task in tasks]
+            return
+        model_id = self._maker.opened.model_id
+        looked.models.append(
+            {
+                "name": self._options.models.of(asked).name,
+                "id": model_id,
+                "preset": pipe.preset.name,
+                "version": str(pipe.models.version),
+            }
+        )
+        done = finished(self._store, tasks, model_id)
+        missing = [replace(task, model_id=model_id) for task in tasks if task.id not in done]
+        planned, bad = Planner(pipe).plan(missing)
+        looked.planned += planned
+        looked.bad += bad
+        looked.there += len(done)
 
     def run(self, prepared: Prepared, on_count: Callable[[Count], None]) -> Count:
         """Make all that is planned.
@@ -118,48 +155,41 @@ class Batch:
         count = len(prepared.planned)
         if not count:
             return Count(0)
-        crew = self._crew(count)
+        crew = self._crew(prepared.planned[0].task, count)
         try:
             return Driver(self._store, crew, self._options.retries, on_count).run(prepared.planned)
         finally:
             crew.close()
 
-    def _crew(self, count: int) -> Crew:
-        """Return the workers for so many tasks."""
+    def _crew(self, first: Task, count: int) -> Crew:
+        """Return the workers for so many tasks, the first of which they get ready for."""
         options, place = self._options, self._store.place
-        if options.ray is not None:
-            model_id = self._maker.model_id
-            return RayCrew(options.model, model_id, place, options.ray, options.workers, count)
         workers = min(options.workers or 1, count)
-        if workers > 1:
-            return ProcessCrew(_share(options.model, workers), place, workers)
-        return OwnCrew(self._maker)
+        if options.ray is None and workers == 1:
+            return OwnCrew(self._maker, first)
+        self._maker.opened.close()
+        if options.ray is not None:
+            return RayCrew(options.models, first, place, options.ray, options.workers, count)
+        return ProcessCrew(_share(options.models, workers), first, place, workers)
 
-    def _write_manifest(self, tasks: Sequence[Task]) -> None:
-        pipe, model = self._maker.pipe, self._options.model
+    def _write_manifest(self, tasks: Sequence[Task], models: Sequence[dict[str, str]]) -> None:
         digest = hashlib.sha256("\n".join(sorted(t.row_sha256 for t in tasks)).encode())
         manifest = {
             "schema": SCHEMA,
             "ltx2cpp": package_version(),
             "command": self._options.command,
-            "model": {
-                "name": model.name,
-                "id": self._maker.model_id,
-                "preset": pipe.preset.name,
-                "version": str(pipe.models.version),
-            },
+            "models": list(models),
             "rows": len(tasks),
             "rows_sha256": digest.hexdigest(),
         }
         self._store.write(MANIFEST, json.dumps(manifest, indent=1).encode())
 
 
-def _share(model: NamedModel, workers: int) -> NamedModel:
-    """Return a model whose pipeline takes its share of the processors, unless told how many."""
-    if model.options.get("threads") is not None:
-        return model
-    threads = max(1, default_threads() // workers)
-    return replace(model, options={**model.options, "threads": threads})
+def _share(models: Models, workers: int) -> Models:
+    """Return models whose pipelines take their share of the processors, unless told how many."""
+    if models.usual.options.get("threads") is not None:
+        return models
+    return models.with_threads(max(1, default_threads() // workers))
 
 
 def refuse(bad: Sequence[BadRow], tell: Callable[[BadRow], None]) -> None:

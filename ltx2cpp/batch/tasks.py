@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ltx2cpp.batch.rows import BadRow, Row
 from ltx2cpp.errors import ArgumentError
+from ltx2cpp.options import LoraSpec
 from ltx2cpp.paths import is_file
 from ltx2cpp.requests.fields import (
     CLIP,
@@ -27,7 +29,15 @@ from ltx2cpp.requests.kinds import HEAD_BYTES, TAKEN, kind_of
 _ID = Field("Name of the clip's files.", pattern=r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SEEDS = Field("How many clips, of the seed and those that follow it.", "integer", 1, 10_000)
 _SEED_LIST = Field("Seeds, a clip of each.", "integers")
-_FIELDS: Mapping[str, Field] = {**CLIP, **FURTHER, "id": _ID, "seeds": _SEEDS}
+_MODEL = Field("What makes the clip: the path or the name of a model.", least=1)
+_FIELDS: Mapping[str, Field] = {
+    **CLIP,
+    **FURTHER,
+    "id": _ID,
+    "seeds": _SEEDS,
+    "model": _MODEL,
+}
+_LORAS = "loras"
 _FILES = {"input_reference": ("picture", "video"), "audio_reference": ("sound",)}
 # Names of Python's arguments and of the parameters in clips -> those of fields.
 _ALIASES = {
@@ -37,7 +47,7 @@ _ALIASES = {
     "images": "input_reference",
     "audio_condition": "audio_reference",
 }
-COLUMNS = tuple(dict.fromkeys((*_FIELDS, *_FILES, *_ALIASES)))
+COLUMNS = tuple(dict.fromkeys((*_FIELDS, _LORAS, *_FILES, *_ALIASES)))
 # What the command line may set for all rows.
 DEFAULTS: Mapping[str, Field] = {
     name: field for name, field in {**CLIP, **FURTHER}.items() if name != "prompt"
@@ -56,12 +66,14 @@ class Task:
         line: of the row that asks for it.
         request: see `ltx2cpp.requests.fields`, with its inputs by absolute paths.
         row_sha256: of all in the request that decides the clip, files by their content.
+        model_id: of the model that makes it; empty before it is planned.
     """
 
     id: str
     line: int
     request: dict[str, Any]
     row_sha256: str
+    model_id: str = ""
 
 
 class TaskReader:
@@ -104,11 +116,14 @@ class TaskReader:
         """
         values = self._named(row.values)
         given = {name: values.pop(name) for name in _FILES if name in values}
+        loras = values.pop(_LORAS, None)
         seeds = values.pop("seed", None)
         several = isinstance(seeds, list) or (isinstance(seeds, str) and "," in seeds)
         if not several and seeds is not None:
             values["seed"] = seeds
         request = with_size(read_fields(values, _FIELDS))
+        if loras is not None:
+            request[_LORAS] = _loras(loras)
         inputs, digests = self._inputs(given)
         name, count = request.pop("id", None), request.pop("seeds", None)
         if several:
@@ -126,6 +141,7 @@ class TaskReader:
         request = {**request, "operation": "create", "inputs": placed(inputs, request)}
         base = _digest({**request, "inputs": [{**i, "file": d} for i, d in _with(inputs, digests)]})
         name = name or base[:_ID_DIGITS]
+        request = {**request, **self._found(request)}
         if each_seed:
             return [
                 Task(
@@ -152,12 +168,28 @@ class TaskReader:
             if field in named:
                 raise FieldError(name, f"is the same as {field}; give one of them")
             named[field] = value
-        unknown = set(named) - set(_FIELDS) - set(_FILES)
+        unknown = set(named) - set(_FIELDS) - set(_FILES) - {_LORAS}
         if unknown:
             read_fields({name: named[name] for name in unknown}, dict.fromkeys(COLUMNS, _ID))
         replaced = {alternative for name in named for alternative in _INSTEAD.get(name, ())}
         kept = {name: v for name, v in self._defaults.items() if name not in replaced}
         return {**kept, **named}
+
+    def _found(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Return model and LoRAs by their paths, where they are files here and no names."""
+        found: dict[str, Any] = {}
+        if "model" in request:
+            found["model"] = self._path_of(request["model"])
+        if _LORAS in request:
+            specs = [LoraSpec.spelled(text) for text in request[_LORAS]]
+            found[_LORAS] = [
+                replace(spec, path=self._path_of(str(spec.path))).spell() for spec in specs
+            ]
+        return found
+
+    def _path_of(self, name: str) -> str:
+        path = self._folder / name
+        return str(path) if os.path.lexists(path) else name
 
     def _inputs(self, given: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
         """Return the files of a row, and their digests.
@@ -231,6 +263,21 @@ def _paths(column: str, value: Any) -> list[str]:
     if not isinstance(paths, list) or not all(isinstance(p, str) and p for p in paths):
         raise FieldError(column, f"expected a path or a list of paths, found {value!r:.60}")
     return paths
+
+
+def _loras(value: Any) -> list[str]:
+    """Return the LoRAs of a cell, PATH[:STRENGTH][@STAGE] each.
+
+    Raises:
+        FieldError: it holds something else.
+    """
+    texts = _paths(_LORAS, value)
+    for text in texts:
+        try:
+            LoraSpec.spelled(text)
+        except ArgumentError as error:
+            raise FieldError(_LORAS, str(error)) from error
+    return texts
 
 
 def _digest(value: Mapping[str, Any]) -> str:

@@ -8,12 +8,17 @@ import shutil
 from pathlib import Path
 
 import pytest
+from helpers.lora_writers import write_lora
 
 from ltx2cpp import LTX2Pipeline
+from ltx2cpp.batch import models
 from ltx2cpp.batch.processes import ProcessCrew
 from ltx2cpp.batch.tasks import Task
 from ltx2cpp.cli.main import main
+from ltx2cpp.demo import demo_files
 from ltx2cpp.errors import NonFiniteError
+from ltx2cpp.observing import Observer
+from ltx2cpp.requests.models import NamedModel
 
 PROMPTS = ("a red circle moves right on a blue background", "a green square on a black background")
 
@@ -54,7 +59,7 @@ def test_clips_are_those_of_single_calls(finished: Path, tmp_path: Path) -> None
     assert mark["parameters"]["seed"] == 4 and mark["parameters"]["prompt"] == PROMPTS[0]
     assert mark["phases"]["decode video"] > 0 and mark["worker"]["device"] == "cpu"
     manifest = json.loads((finished / "out" / "manifest.json").read_text())
-    assert manifest["rows"] == 3 and manifest["model"]["id"] == mark["model_id"]
+    assert manifest["rows"] == 3 and manifest["models"][0]["id"] == mark["model_id"]
     assert len(list((finished / "out" / "clips").iterdir())) == 6
     assert not list((finished / "out" / "failed").iterdir())
 
@@ -77,6 +82,47 @@ def test_a_second_run_makes_what_is_missing(
     assert (out / "clips" / "red-s4.mp4").read_bytes() == kept
     assert run(finished / "table.jsonl", out, "--no-prompt-cache") == 0
     assert json.loads(capsys.readouterr().out)["made"] == 0
+
+
+def test_rows_have_models_and_loras_of_their_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each model is opened once to plan, and once by the worker; a row that lacks its is named."""
+    opened: list[str] = []
+    open_model = models.open_model
+
+    def counted(model: NamedModel, observer: Observer) -> LTX2Pipeline:
+        opened.append(model.name)
+        return open_model(model, observer)
+
+    monkeypatch.setattr(models, "open_model", counted)
+    files = demo_files()
+    assert files.checkpoint is not None
+    (tmp_path / "other.gguf").symlink_to(files.checkpoint)
+    write_lora(tmp_path / "l.safetensors", Path(files.checkpoint), rank=1, seed=1)
+    table, out = tmp_path / "t.jsonl", tmp_path / "out"
+    small = {"width": 64, "height": 64, "num_frames": 1, "num_inference_steps": 1, "seed": 1}
+    small |= {"prompt": PROMPTS[0], "generate_sound": False}
+    rows: list[dict[str, object]] = [
+        {**small, "id": "other", "model": "other.gguf"},
+        {**small, "id": "usual"},
+        {**small, "id": "changed", "model": "other.gguf", "loras": "l.safetensors:5"},
+        {**small, "id": "again"},
+    ]
+    options = ("--text-encoder", str(files.text_encoder), "--model", str(files.checkpoint))
+    write(table, *rows, {**small, "model": "nowhere.gguf"})
+    assert run(table, out, *options) == 2
+    assert f"{table}, line 5: " in capsys.readouterr().err
+    opened.clear()
+    write(table, *rows)
+    assert run(table, out, *options) == 0
+    assert opened == ["demo-distilled", "other"] * 2
+    marks = {path.stem: json.loads(path.read_text()) for path in (out / "clips").glob("*.json")}
+    assert len({mark["model_id"] for mark in marks.values()}) == 2
+    assert marks["other"]["sha256"] == marks["usual"]["sha256"] != marks["changed"]["sha256"]
+    assert marks["changed"]["parameters"]["loras"][0]["file"] == "l.safetensors"
+    assert run(table, out, *options) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["there"] == 4
 
 
 def test_a_mark_of_another_row_or_model_does_not_count(

@@ -13,6 +13,7 @@ import pytest
 from ltx2cpp.batch import ray_crew
 from ltx2cpp.batch.crews import Failure, Trouble
 from ltx2cpp.batch.maker import Made
+from ltx2cpp.batch.models import Models
 from ltx2cpp.batch.ray_crew import RayCrew
 from ltx2cpp.batch.tasks import Task
 from ltx2cpp.cli.main import main
@@ -20,7 +21,7 @@ from ltx2cpp.errors import ArgumentError, BackendError
 from ltx2cpp.requests.models import NamedModel
 
 TASK = Task("a", 1, {"prompt": "a"}, "0" * 64)
-MODEL = NamedModel("demo", None, {"device": "cpu", "threads": None})
+MODELS = Models(NamedModel("demo", None, {"device": "cpu", "threads": None}))
 
 
 class RayError(Exception):
@@ -95,7 +96,7 @@ def crew_of(
     ray = Ray(answers, list(nodes) or [{"CPU": 1}])
     monkeypatch.setitem(sys.modules, "ray", ray)
     monkeypatch.setattr(ray_crew, "_FIRST_PAUSE_S", 0.0)
-    return ray, RayCrew(MODEL, "id", "out", address, count, 100)
+    return ray, RayCrew(MODELS, TASK, "out", address, count, 100)
 
 
 def test_a_worker_that_ends_fails_its_task_and_is_asked_again(
@@ -161,7 +162,7 @@ def test_each_worker_has_a_gpu_or_the_processors_of_a_node(
     assert (share.threads, share.gpus, share.workers) == (threads, gpus, workers)
     ray, _ = crew_of(monkeypatch, [], *nodes, count=None)
     assert ray.options["max_restarts"] == -1 and ray.options["max_task_retries"] == 0
-    assert {arguments[1:] for arguments in ray.actors} == {("id", "out")}
+    assert {arguments[1:] for arguments in ray.actors} == {("out",)}
 
 
 def test_ray_is_asked_for_before_anything_is_made(

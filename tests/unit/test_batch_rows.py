@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,30 @@ def test_the_order_keeps_shapes_and_prompts_together() -> None:
     tasks = [planned("b"), planned("a", width=96), planned("a"), planned("c", width=96)]
     order = [(each.task.request["width"], each.task.id) for each in ordered(tasks)]
     assert order == [(64, "a"), (64, "b"), (96, "a"), (96, "c")]
+
+
+def test_the_order_opens_each_model_once(tmp_path: Path) -> None:
+    (tmp_path / "own.gguf").touch()
+    loras: list[Any] = ["x.safetensors:0.5@1", None, '["x.safetensors:0.5@1"]', [], None, []]
+    models = ["own.gguf", "name", "own.gguf", "name", "own.gguf", None]
+    rows = [
+        {"prompt": f"{i}", "model": model, "loras": lora}
+        for i, (model, lora) in enumerate(zip(models, loras, strict=True))
+    ]
+    rows = [{name: each for name, each in row.items() if each is not None} for row in rows]
+    tasks, bad = tasks_of(*rows, folder=tmp_path)
+    assert not bad and tasks[0].request["loras"] == tasks[2].request["loras"]
+    sizes = {"width": 64, "height": 64, "num_frames": 9}
+    all_planned = [
+        PlannedTask(replace(task, request={**task.request, **sizes}), seconds, 1.0)
+        for seconds, task in enumerate(tasks)
+    ]
+    for several in (False, True):
+        order = [each.task.line - 1 for each in ordered(all_planned * 3, several=several)]
+        assert order[::3] == [5, 4, 0, 2, 1, 3]
+    _, bad = tasks_of({"prompt": "a", "loras": "x:999"}, {"prompt": "a", "loras": 3})
+    assert [row.reason.partition(":")[0] for row in bad] == ["loras", "loras"]
+    assert "lora strength: expected -100 to 100" in bad[0].reason
 
 
 def test_shards_divide_the_tasks() -> None:

@@ -13,18 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ltx2cpp.cli.options.cache import add_cache_option
-from ltx2cpp.cli.options.models import (
-    add_lora_options,
-    add_memory_options,
-    add_model_options,
-    named_model,
-    take_model_names,
-)
+from ltx2cpp.cli.options.models import add_lora_options, add_memory_options, add_model_options
+from ltx2cpp.cli.options.row_models import models_of
 from ltx2cpp.cli.options.rows import add_default_options, defaults_of
 from ltx2cpp.errors import ArgumentError, Cancelled, RowsFailed
 
 if TYPE_CHECKING:
     from ltx2cpp.batch.driver import Count
+    from ltx2cpp.batch.models import Models
     from ltx2cpp.batch.rows import BadRow
     from ltx2cpp.batch.tasks import Task
     from ltx2cpp.cli.batch_display import BatchDisplay
@@ -44,7 +40,8 @@ examples:
   ltx2cpp-cli batch prompts.csv -o clips --shard $SLURM_ARRAY_TASK_ID/16
 
 columns: prompt, id, seed (one, or a list), seeds (how many), input_reference (pictures or clips
-that it shows), reference_frames, audio_reference, and all that can be given as defaults below.
+that it shows), reference_frames, audio_reference, model and loras (instead of --model and --lora),
+and all that can be given as defaults below.
 docs/scale.md has more."""
 
 _MOST_TOLD = 20
@@ -111,7 +108,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise ArgumentError(f"--workers: expected 1 to {_MOST_WORKERS}, found {arguments.workers}")
     display = BatchDisplay(quiet=arguments.quiet)
     tasks = _tasks(arguments, display)
-    take_model_names(arguments)
+    models = models_of(arguments, tasks, _Telling(arguments.rows, display))
     if arguments.ray is not None:
         # Ray would report its use to its makers.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -120,7 +117,7 @@ def run(arguments: argparse.Namespace) -> None:
         silenced = contextlib.redirect_stdout(LoggedStream())
         with silenced if arguments.ray is not None else contextlib.nullcontext():
             there, count = display.run(
-                lambda: _make(arguments, tasks, display), verbose=arguments.verbose
+                lambda: _make(arguments, tasks, models, display), verbose=arguments.verbose
             )
     except Cancelled as error:
         raise Cancelled(f"interrupted; to go on: {_command()}") from error
@@ -170,7 +167,7 @@ class _Telling:
 
 
 def _make(
-    arguments: argparse.Namespace, tasks: list[Task], display: BatchDisplay
+    arguments: argparse.Namespace, tasks: list[Task], models: Models, display: BatchDisplay
 ) -> tuple[int, Count]:
     """Make what is not there, and return how many clips were, with what came of the others."""
     from ltx2cpp.batch.run import Batch, BatchOptions
@@ -178,7 +175,7 @@ def _make(
 
     options = BatchOptions(
         arguments.output,
-        named_model(arguments),
+        models,
         arguments.workers,
         arguments.ray,
         arguments.shard,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Callable
 from fractions import Fraction
 from typing import TYPE_CHECKING, TypeVar
@@ -15,11 +14,6 @@ if TYPE_CHECKING:
     from ltx2cpp.options import LoraSpec
 
 T = TypeVar("T")
-
-# What does not look like a strength or a stage belongs to the path.
-_LORA = re.compile(
-    r"(.+?)(?::([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|nan|[+-]?inf))?(?:@(\d))?", re.DOTALL
-)
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
@@ -97,13 +91,7 @@ def lora(text: str) -> LoraSpec:
     """Parse a path that a colon and a number may follow, and an at sign and a stage."""
     from ltx2cpp.options import LoraSpec
 
-    match = _LORA.fullmatch(text)
-    path, strength, stage = match.groups() if match is not None else (text, None, None)
     try:
-        return LoraSpec(
-            path,
-            1.0 if strength is None else float(strength),
-            None if stage is None else int(stage),
-        )
+        return LoraSpec.spelled(text)
     except ArgumentError as error:
         raise argparse.ArgumentTypeError(str(error)) from None

@@ -28,7 +28,7 @@ from ltx2cpp.generation.request import ClipArguments, GenerationArguments, asks_
 from ltx2cpp.generation.run import Run
 from ltx2cpp.generation.settle import settle
 from ltx2cpp.generation.unheard import unheard
-from ltx2cpp.hub import fetch_files, fetch_lora, fetch_loras
+from ltx2cpp.hub import fetch_enhancer, fetch_files, fetch_lora, fetch_loras
 from ltx2cpp.machine.process_memory import resident_bytes
 from ltx2cpp.memory.fit import Machine, MemoryPolicy
 from ltx2cpp.memory.plan import WHOLE, DecodePieces, Keeping, MemoryPlan
@@ -94,8 +94,10 @@ class LTX2Pipeline:
         )
         distilled_lora = options.get("distilled_lora")
         observer = backend.observer
+        # Until the prompt enhancer that a name may also mean has been asked for.
+        self._named: ModelFiles | None = as_model_files(files)
         self.networks = Networks(
-            resolve(fetch_files(as_model_files(files), observer)),
+            resolve(fetch_files(self._named, observer)),
             backend,
             loras=fetch_loras(options.get("loras", ()), observer),
             distilled_lora=None
@@ -272,17 +274,15 @@ class LTX2Pipeline:
         """Return what a generation takes in each phase, and how it keeps to ``max_memory``.
 
         Nothing is loaded, freed or computed, and of given clips no more than the first frame is
-        decoded. Arguments are those of ``__call__``; with ``num_frames="auto"`` it is the plan of
-        the longest clip that the prompt could ask for.
+        decoded. Only a prompt enhancer that comes with the name of the model is fetched, once.
+        Arguments are those of ``__call__``; with ``num_frames="auto"`` it is the plan of the
+        longest clip that the prompt could ask for.
 
         Raises:
             ArgumentError, ShapeError, UnsupportedError: as the generation itself would.
         """
         warn_of_lora_tags(prompt, arguments.get("negative_prompt"))
-        if asks_for_length(arguments):
-            needs = self._of_any_length(prompt, arguments)
-        else:
-            needs = self._prepare(prompt, arguments, outlined=True)
+        needs = self._outlined(prompt, arguments)
         rates = self.networks.backend.flop_per_s_by_device(_USUAL_SHARE)
         return self._memory.plan(needs, self.networks.stored_bytes(), rates)
 
@@ -360,11 +360,20 @@ class LTX2Pipeline:
                 "prompts; give a model (--model, --text-encoder)"
             )
         with unheard():
-            if asks_for_length(arguments):
-                needs = self._of_any_length(prompt, arguments)
-            else:
-                needs = self._prepare(prompt, arguments, outlined=True)
+            needs = self._outlined(prompt, arguments)
         return enhanced_prompt(needs, self._keeping, self._control)
+
+    def _outlined(
+        self, prompt: str | PromptEmbedding, arguments: GenerationArguments
+    ) -> PlannedNeeds:
+        """Settle and check a generation that is planned: the longest that it may become."""
+        if self._named is not None and asks_for_enhancement(arguments):
+            if path := fetch_enhancer(self._named, self.networks.backend.observer):
+                self.networks.take_enhancer(path)
+            self._named = None
+        if asks_for_length(arguments):
+            return self._of_any_length(prompt, arguments)
+        return self._prepare(prompt, arguments, outlined=True)
 
     def _of_any_length(
         self, prompt: str | PromptEmbedding, arguments: GenerationArguments

@@ -6,7 +6,7 @@ The only room that reaches the network, and only for names that it is given.
 from __future__ import annotations
 
 from ltx2cpp.hub.download import Download, Hub
-from ltx2cpp.hub.given import fetch_files, fetch_lora, fetch_loras
+from ltx2cpp.hub.given import fetch_enhancer, fetch_files, fetch_lora, fetch_loras
 from ltx2cpp.hub.library import Library, LocalFile, ModelStatus
 from ltx2cpp.hub.names import TableName, parse_name
 from ltx2cpp.hub.present import Addition
@@ -23,6 +23,7 @@ __all__ = [
     "Row",
     "TableName",
     "Wanted",
+    "fetch_enhancer",
     "fetch_files",
     "fetch_lora",
     "fetch_loras",

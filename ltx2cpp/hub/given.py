@@ -16,7 +16,7 @@ from ltx2cpp.model.files import ModelFiles
 from ltx2cpp.observing import Observer
 from ltx2cpp.options import LoraSpec
 
-_CHECKPOINT = "checkpoint"
+_CHECKPOINT, _ENHANCER = "checkpoint", "prompt_enhancer"
 
 
 def fetch_files(files: ModelFiles, observer: Observer | None = None) -> ModelFiles:
@@ -68,6 +68,20 @@ def fetch_lora(lora: Path | None, observer: Observer | None = None) -> Path | No
     if lora is None or not _is_name(lora):
         return lora
     return Hub().find({"distilled_lora": lora}).fetch(observer).get("distilled_lora", lora)
+
+
+def fetch_enhancer(files: ModelFiles, observer: Observer | None = None) -> Path | None:
+    """Return the model that writes prompts out for one that was named; as `fetch_files`.
+
+    Returns:
+        its path; None where the files name one, or the table has none for them.
+    """
+    if files.prompt_enhancer is not None or not _is_name(files.checkpoint):
+        return None
+    given = {_CHECKPOINT: os.fspath(files.checkpoint or "")}
+    download = Hub().find(given, enhance=True)
+    wanted = tuple(each for each in download.wanted if each.role == _ENHANCER)
+    return replace(download, wanted=wanted).fetch(observer).get(_ENHANCER)
 
 
 def _is_name(value: object) -> bool:

@@ -125,6 +125,13 @@ class AdaptedModels:
             self._adapted[specs] = self._attach(specs)
         return self._adapted[specs]
 
+    def take_enhancer(self, enhancer: ModelSet) -> None:
+        """Take the prompt enhancer of another model set; all other components stay."""
+        self._adapted = {
+            specs: models.with_enhancer(enhancer) for specs, models in self._adapted.items()
+        }
+        self.bare = self._adapted[()]
+
     def changes_text(self, spec: LoraSpec) -> bool:
         """Return whether a LoRA changes more than the transformer."""
         return any(component != "transformer" for component, _ in self._match(spec).changes)

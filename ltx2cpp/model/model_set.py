@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,6 +91,14 @@ class ModelSet:
         if value is None:
             raise CheckpointError(self.why_missing(component))
         return value
+
+    def with_enhancer(self, enhancer: ModelSet) -> ModelSet:
+        """Return the model with the prompt enhancer of another set."""
+        return replace(
+            self,
+            prompt_enhancer=enhancer.prompt_enhancer,
+            enhancer_tokenizer_source=enhancer.enhancer_tokenizer_source,
+        )
 
     def open_enhancer_tokenizer(self) -> Tokenizer:
         """Read the tokenizer of the prompt enhancer.

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from ltx2cpp.devices import Part
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.memory.plan import USUAL_BYTES, Tiling
+from ltx2cpp.model.files import ModelFiles
 from ltx2cpp.model.lora import AdaptedModels, Lora, check_lora_mode
 from ltx2cpp.model.model_set import ModelSet
+from ltx2cpp.model.resolve import resolve
 from ltx2cpp.networks.audio import AudioDecoder, AudioEncoder
 from ltx2cpp.networks.backend import Backend
 from ltx2cpp.networks.diffusion import (
@@ -90,7 +92,7 @@ class Networks:
     ) -> None:
         self.backend = backend
         self.distilled_lora = distilled_lora
-        self._adapted = AdaptedModels(models)
+        self._models, self._adapted = models, AdaptedModels(models)
         self._take_loras(loras, backend.lora_mode)
         self._all: list[_Releasable] = []
         models = self._models
@@ -160,6 +162,17 @@ class Networks:
         self.backend.settings.lora_mode = mode
         self.transformer.use(self._models)
         self.prompt_encoder.use(self._models)
+        self.prompt_enhancer.use(self._models)
+
+    def take_enhancer(self, path: Path) -> None:
+        """Have prompts written out by a language model of its own.
+
+        Raises:
+            CheckpointError, ConfigError, UnsupportedError: the file or folder holds none.
+        """
+        enhancer = resolve(ModelFiles(prompt_enhancer=path))
+        self._adapted.take_enhancer(enhancer)
+        self._models = self._models.with_enhancer(enhancer)
         self.prompt_enhancer.use(self._models)
 
     def with_loras(self, loras: tuple[LoraSpec, ...]) -> ModelSet:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from ltx2cpp.errors import CheckpointError
@@ -74,13 +75,15 @@ def read_pieces(payload: bytes, where: str) -> list[Piece]:
 
 def write_model(pieces: Sequence[Piece]) -> bytes:
     """Return a BPE model with Gemma's normalisation: spaces escaped, text otherwise untouched."""
+    # A vocabulary has a quarter of a million pieces, so what all of them share is made once.
+    piece_tag, text_tag = _tag(_PIECES, _BYTES), _tag(_TEXT, _BYTES)
+    score_tag, packed = _tag(_SCORE, _FIXED32), struct.Struct("<f").pack
+    kinds = {kind: _field(_TYPE, int(kind)) for kind in PieceType} | {PieceType.NORMAL: b""}
     out = bytearray()
-    for piece in pieces:
-        text = piece.text.encode("utf-8")
-        body = _field(_TEXT, text) + _tag(_SCORE, _FIXED32) + struct.pack("<f", piece.score)
-        if piece.kind is not PieceType.NORMAL:
-            body += _field(_TYPE, int(piece.kind))
-        out += _field(_PIECES, body)
+    for text, score, kind in pieces:
+        raw = text.encode("utf-8")
+        body = text_tag + _encode_varint(len(raw)) + raw + score_tag + packed(score) + kinds[kind]
+        out += piece_tag + _encode_varint(len(body)) + body
     trainer = _field(_MODEL_TYPE, _BPE)
     if any(piece.kind is PieceType.BYTE for piece in pieces):
         trainer += _field(_BYTE_FALLBACK, 1)
@@ -154,6 +157,7 @@ def _field(field: int, value: int | bytes) -> bytes:
     return _tag(field, _BYTES) + _encode_varint(len(value)) + value
 
 
+@lru_cache(maxsize=256)
 def _encode_varint(value: int) -> bytes:
     out = bytearray()
     while value >= 0x80:

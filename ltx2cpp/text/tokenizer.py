@@ -36,6 +36,7 @@ _BOS = "<bos>"
 _SPACE = "\u2581"  # how pieces spell a space
 _MAX_CHARACTERS = 1 << 20
 # A piece that is one byte, and pieces that order a text and are no part of it.
+_KINDS = {int(kind): kind for kind in PieceType}
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 _MARK = re.compile(
     r"<(?:bos|eos|pad|unk|mask|unused\d+|\w+_of_\w+|\w+_soft_token|\|\w+\|?|\w+\|)>|\[multimodal\]"
@@ -432,12 +433,10 @@ def _bos_id(metadata: Mapping[str, Any], tokens: Sequence[str], where: str) -> i
 
 
 def _kind(number: int, where: str) -> PieceType:
-    try:
-        return PieceType(number)
-    except ValueError as error:
-        raise CheckpointError(
-            f"{where}: tokenizer.ggml.token_type holds {number}, expected 1 to 6"
-        ) from error
+    kind = _KINDS.get(number)
+    if kind is None:
+        raise CheckpointError(f"{where}: tokenizer.ggml.token_type holds {number}, expected 1 to 6")
+    return kind
 
 
 def _piece(token: str, score: float, number: int, where: str) -> Piece:

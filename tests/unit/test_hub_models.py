@@ -26,6 +26,7 @@ from ltx2cpp.convert import convert
 from ltx2cpp.errors import ConfigError, HubError
 from ltx2cpp.hub import Hub, fetch_lora, fetch_loras
 from ltx2cpp.hub.table import USER_TABLE, packaged_rows
+from ltx2cpp.networks.enhancer import PromptEnhancer
 
 TINY = "ltx-2.3-tiny.safetensors"
 DIT = "model.diffusion_model."
@@ -414,6 +415,43 @@ def test_a_dry_run_of_every_name(
         assert writer in [(each.role, each.title) for each in wanted]
 
 
+def test_what_writes_prompts_out_is_fetched_when_it_is_asked_for(
+    stub: StubHub,
+    fixture_a: Path,
+    fixture_c: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By the name of a model whose own text encoder cannot write."""
+    monkeypatch.setattr(PromptEnhancer, "write", lambda *_: "A boat drifts.")
+    add_gemma(stub, fixture_a)
+    stub.add("tiny/c", {path.name: path for path in fixture_c.glob("*.safetensors")})
+    rows = {
+        "transformer": ("tiny/c", "ltx-2.5-tiny-transformer.safetensors"),
+        "text_encoder": ("tiny/c", "gemma4-tiny-with-proj.safetensors"),
+        "video_vae": ("tiny/c", "ltx-2.5-tiny-video-vae-conv.safetensors"),
+        "prompt_enhancer": ("tiny/gemma", "*"),
+    }
+    name_rows(tmp_path, ["tiny-distilled"], rows)
+    table = tmp_path / "hub" / USER_TABLE
+    *others, writer = json.loads(table.read_text())
+    table.write_text(json.dumps([*others, writer | {"when": "enhance"}]))
+    with LTX2Pipeline("tiny-distilled", device="cpu", threads=1) as pipe:
+        pipe("a boat", **CALL)
+        assert not any("tiny/gemma" in request.path for request in stub.requests)
+        transformer = pipe.models.transformer
+        info = pipe("a boat", enhance_prompt=True, **CALL).info
+        assert info["enhanced_prompt"] == "A boat drifts."
+        assert pipe.models.transformer is transformer
+        stub.forget()
+        # Once is enough, also where the LoRAs change.
+        pipe.set_loras([], "merge")
+        assert pipe.memory_plan("a boat", enhance_prompt=True, **CALL).phases[0].name == (
+            "enhance prompt"
+        )
+        assert not stub.requests
+
+
 def test_a_remote_plan_reads_headers_alone(stub: StubHub, tmp_path: Path) -> None:
     """Of files as large as the released ones."""
     config = {"config": json.dumps(released_config("2.3")), "model_version": "2.3.0"}
@@ -471,6 +509,9 @@ def test_smaller_weights_are_taken_where_the_usual_ones_do_not_fit(
     assert main([*words, "-m", "tiny:q8_0", "--max-memory", "0.01", "-o", "a.png"]) == 4
     said = capsys.readouterr().err
     assert "tiny:q8_0 (13 MB) does not fit" in said and "a smaller one: tiny:q4_k_m (13" in said
+    # Headers of files that both have are read once.
+    asked = [(each.path, each.headers.get("Range")) for each in stub.file_requests]
+    assert len(asked) == len(set(asked)) > 3
     assert main([*words, "-m", "tiny", "--steps", "1", "-o", "a.png"]) == 0
     said = capsys.readouterr().err
     assert "memory: tiny:q8_0 (13 MB) fits with --offload stream, which reads" in said

@@ -204,15 +204,23 @@ def _only(name: object, paths: dict[str, Path]) -> Path:
     return next(iter(paths.values()))
 
 
-def _look_up(arguments: argparse.Namespace, attributes: tuple[str, ...]) -> Download | None:
-    """Return what the names among the arguments mean; None where there are paths alone."""
+def _look_up(
+    arguments: argparse.Namespace, attributes: tuple[str, ...], hub: Hub | None = None
+) -> Download | None:
+    """Return what the names among the arguments mean; None where there are paths alone.
+
+    Args:
+        arguments: parsed.
+        attributes: those that hold a path or a name.
+        hub: one that has been asked before, and keeps the headers that it has read.
+    """
     if not _has_names(arguments, attributes):
         return None
     from ltx2cpp.generation.pipelines import PIPELINES
 
     pipeline = PIPELINES.get(getattr(arguments, "pipeline", None) or "")
     two_stage = getattr(arguments, "two_stage", None)
-    download = open_hub(arguments).find(
+    download = (hub or open_hub(arguments)).find(
         _given(arguments, attributes),
         two_stage=bool(two_stage) or (pipeline is not None and pipeline.two_stage),
         temporal=bool(getattr(arguments, "temporal_upscale", False)),
@@ -267,7 +275,7 @@ def _choose(
     def plan_smaller(name: str) -> Planned:
         changed = copy.copy(arguments)
         changed.model = Path(name)
-        smaller = _look_up(changed, attributes)
+        smaller = _look_up(changed, attributes, download.hub)
         assert smaller is not None
         return planned(smaller)
 

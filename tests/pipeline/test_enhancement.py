@@ -12,8 +12,11 @@ import numpy as np
 import pytest
 from helpers.fake_core import Recorder
 
-from ltx2cpp import ImageCondition, LTX2Pipeline, ModelFiles, PromptEmbedding
+from ltx2cpp import ImageCondition, LTX2Pipeline, ModelFiles, PromptEmbedding, Step
+from ltx2cpp.cli.display import Display
+from ltx2cpp.cli.main import main
 from ltx2cpp.errors import ArgumentError, UnsupportedError
+from ltx2cpp.media.parameters import read_parameters
 from ltx2cpp.networks import enhancer
 from ltx2cpp.networks.enhancer import PromptEnhancer
 from ltx2cpp.text.enhancing import WRITING
@@ -131,6 +134,36 @@ def test_pictures_are_not_looked_at(
         "enhance_prompt: the prompt is written out from its words alone; pictures and clips are "
         "not looked at"
     ]
+
+
+def test_a_stopped_command_goes_on_with_the_words_it_wrote(
+    fixture_a: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = ("-m", "ltx-2.3-tiny.safetensors", "--text-encoder", "gemma-3-tiny")
+    files = tuple(word if word[0] == "-" else str(fixture_a / word) for word in files)
+    clip = ("-W", "64", "-H", "64", "--num-frames", "9", "--no-audio", "--steps", "2")
+
+    def generate(*words: str) -> int:
+        options = (*files, *clip, "--variant", "distilled", "--device", "cpu", "--threads", "1")
+        return main(["generate", *words, *options, "--resume", "kept", "-o", "a.safetensors"])
+
+    with monkeypatch.context() as first:
+        first.setattr(PromptEnhancer, "write", lambda *_: "A boat drifts.")
+        step = Display.step
+
+        def stop(self: Display, at: Step) -> None:
+            self._interrupt.ask()
+            step(self, at)
+
+        first.setattr(Display, "step", stop)
+        assert generate("a boat", "--enhance") == 130
+    # Nothing is written again, whether it is asked for or left out.
+    monkeypatch.setattr(PromptEnhancer, "write", lambda *_: pytest.fail("written again"))
+    for words in (("a boat", "--enhance"), ()):
+        assert generate(*words) == 0
+        info = read_parameters("a.safetensors")
+        assert (info["prompt"], info["enhanced_prompt"]) == ("a boat", "A boat drifts.")
+        Path("a.safetensors").unlink()
 
 
 def test_a_plan_counts_what_is_kept(pipe: LTX2Pipeline) -> None:

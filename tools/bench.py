@@ -6,6 +6,7 @@
     python tools/bench.py diffusion-decode --size 256x256x17 --check
     python tools/bench.py audio-decode --seconds 2
     python tools/bench.py enhance --sides "transformers bf16" "ltx2cpp bf16"
+    python tools/bench.py guidance --processes 2 --rounds 7
     python tools/bench.py loading
     python tools/bench.py transformer --profile --weights bf16
     python tools/bench.py machine
@@ -21,6 +22,9 @@ where the CPU has no BF16 instructions (torch needs them); `--frames-per-tile` s
 
 `enhance` writes text with Gemma 3 at the dimensions of the 12B model, on the weight types named,
 each side in a process of its own; with the whole vocabulary each in bfloat16 takes 5 GB.
+
+`guidance` is of ours alone: the passes of a step by one process, and shared by several that have
+the threads of one together.
 
 `loading` is of ours alone: from the start of an interpreter to the first step of a transformer of
 48 blocks in q8_0, 20 GB of zeros that take no room on the disk.
@@ -63,6 +67,7 @@ from ltx2cpp.networks.cost import (
     video_decoder_flop,
     vocoder_flop,
 )
+from ltx2cpp.sampling.guidance import Call as Pass
 
 _TEXT_ROWS = 1024
 _ON_LOAD = "int8_convrot"
@@ -86,11 +91,13 @@ class Benchmark:
         attention_flop: those of them between queries, keys and values, where there are any.
         sides: name -> function that opens a side and returns its call; those of diffusers are
             named so.
+        base: how the names of those begin that the others are compared with.
     """
 
     flop: float
     sides: Mapping[str, Callable[[], Call]]
     attention_flop: float = 0.0
+    base: str = "diffusers"
 
 
 @dataclass(frozen=True)
@@ -120,6 +127,19 @@ def our_transformer(
         velocity = pipe.velocity(video, audio)
         assert velocity.video is not None and velocity.audio is not None
         return {"video": velocity.video, "audio": velocity.audio}
+
+    return OurCall(pipe, run)
+
+
+def our_passes(
+    path: Path, video: Modality, audio: Modality, passes: int, device: str, threads: int
+) -> Call:
+    """The passes of a step, which differ in nothing."""
+    pipe = LTX2Pipeline(ModelFiles(transformer=path), device=device, threads=threads)
+
+    def run() -> Arrays:
+        answers = pipe.networks.transformer.velocities([Pass(video, audio)] * passes)
+        return {f"pass {index}": each.video for index, each in enumerate(answers)}
 
     return OurCall(pipe, run)
 
@@ -184,6 +204,23 @@ def transformer(options: argparse.Namespace) -> Benchmark:
         )
     shape = (config, len(video.latent), len(audio.latent), _TEXT_ROWS)
     return Benchmark(transformer_flop(*shape), sides, transformer_attention_flop(*shape))
+
+
+def guidance(options: argparse.Namespace) -> Benchmark:
+    path = random_file(options.folder, "transformer", options.blocks)
+    files = ModelFiles(transformer=path)
+    config = resolve(files).require("transformer").config
+    streams = make_inputs(files, options.grid, options.audio_tokens, seed=0)
+    side = partial(our_passes, converted(path, options.weights), *streams, options.passes)
+    sides: dict[str, Callable[[], Call]] = {
+        f"{count} process{'es' if count > 1 else ''}": partial(
+            side, "+".join(["cpu"] * count), options.threads
+        )
+        for count in (1, options.processes)
+    }
+    tokens = (len(each.latent) for each in streams)
+    flop = options.passes * transformer_flop(config, *tokens, _TEXT_ROWS)
+    return Benchmark(flop, sides, base="1 process")
 
 
 def video_decode(options: argparse.Namespace) -> Benchmark:
@@ -299,7 +336,7 @@ def time_sides(benchmark: Benchmark, options: argparse.Namespace) -> None:
     # A check has run each side once.
     seconds = alternate(calls, options.rounds, warm=options.check)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
-    bases = [name for name in calls if name.startswith("diffusers")]
+    bases = [name for name in calls if name.startswith(benchmark.base)]
     peak = machine.measure_peak(options.threads, with_torch=not options.ours)
     print(f"work       {benchmark.flop / 1e9:.0f} GFLOP, {options.rounds} rounds in turn")
     print(f"peak       {peak}\n")
@@ -401,6 +438,14 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--audio-tokens", type=int, default=26)
     command.add_argument("--weights", nargs="+", choices=_WEIGHTS, default=_WEIGHTS)
     command.set_defaults(make=transformer)
+    command = commands.add_parser("guidance", parents=[common])
+    command.add_argument("--blocks", type=int, default=2)
+    command.add_argument("--grid", type=partial(_numbers, separator=","), default=(4, 16, 16))
+    command.add_argument("--audio-tokens", type=int, default=26)
+    command.add_argument("--weights", choices=_WEIGHTS[:-1], default="q8_0")
+    command.add_argument("--passes", type=int, default=2)
+    command.add_argument("--processes", type=int, default=2)
+    command.set_defaults(make=guidance)
     command = commands.add_parser("video-decode", parents=[common])
     command.add_argument("--size", type=partial(_numbers, separator="x"), default=(256, 256, 17))
     command.set_defaults(make=video_decode)

@@ -70,6 +70,13 @@ void register_devices(py::module_ & module) {
             "Ends timing; returns the number of nodes and the seconds of each operation.")
         .def("set_stopping", &Backend::set_stopping, py::arg("stop"),
              "While set, what is loaded or computed here ends with Cancelled within a fraction of a second.")
+        .def_property_readonly(
+            "is_stopping",
+            [](const Backend & self) {
+                const WorkingFor working(self.stop_request());
+                return stopping();
+            },
+            "Whether what computes here is to end, or the process.")
         .def_property_readonly("runs_custom_ops", &Backend::runs_custom_ops,
                                "Whether the project's own kernels run here; else graphs use ggml's operations only.");
 

@@ -56,8 +56,12 @@ class PlannedNeeds:
         given_bytes = _given_bytes(self.plan)
         needs = [self._ask(phase, pieces) for phase in self.phase_list]
         return [
-            replace(each, host_bytes=each.host_bytes + given_bytes, device=phase.device)
+            row
             for each, phase in zip(needs, self.phase_list, strict=True)
+            for row in placed(
+                replace(each, host_bytes=each.host_bytes + given_bytes, device=phase.device),
+                phase.shared_with,
+            )
         ]
 
     def with_frames(self, num_frames: int) -> PlannedNeeds | None:
@@ -78,6 +82,25 @@ class PlannedNeeds:
         if not needs.in_pieces:
             self._asked[phase.name] = needs
         return needs
+
+
+def placed(needs: PhaseNeeds, shared_with: Sequence[str]) -> list[PhaseNeeds]:
+    """Return the needs of a phase on each of its devices, with those of the processes there.
+
+    Devices of their own take their share of the work; processes of one device share it.
+    """
+    names = [needs.device, *shared_with]
+    return [
+        replace(
+            needs,
+            name=needs.name if name == needs.device else f"{needs.name} on {name}",
+            networks=tuple(net.times(names.count(name)) for net in needs.networks),
+            host_bytes=names.count(name) * needs.host_bytes,
+            flop=needs.flop / len(set(names)) if name == needs.device else 0.0,
+            device=name,
+        )
+        for name in dict.fromkeys(names)
+    ]
 
 
 def _given_bytes(plan: Plan) -> int:

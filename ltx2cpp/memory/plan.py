@@ -86,6 +86,19 @@ class NetworkNeeds:
             own_weight_bytes=min(self.slot_bytes, own) if self.slot_bytes else own,
         )
 
+    def times(self, count: int) -> NetworkNeeds:
+        """Return the needs of so many processes, which share the pages of mapped files."""
+        return NetworkNeeds(
+            own_weight_bytes=count * self.own_weight_bytes,
+            mapped_weight_bytes=self.mapped_weight_bytes,
+            mapped_part_bytes=self.mapped_part_bytes,
+            slot_bytes=count * self.slot_bytes,
+            activation_bytes=count * self.activation_bytes,
+            scratch_bytes=count * self.scratch_bytes,
+            output_bytes=count * self.output_bytes,
+            state_bytes=count * self.state_bytes,
+        )
+
 
 @dataclass(frozen=True)
 class PhaseNeeds:
@@ -301,8 +314,8 @@ def add_up(
     all_kept: dict[str, dict[str, int]] = {need.device: {} for need in needs}
     scratch: dict[str, int] = {}
     streams = keeping.offload in ("stream", "disk")
-    leaving = keeping.leaving([need.component for need in needs])
-    for need, leaves in zip(needs, leaving, strict=True):
+    last_use = {(need.device, need.component): index for index, need in enumerate(needs)}
+    for index, need in enumerate(needs):
         networks = [net.streamed() if streams else net for net in need.networks]
         pages = [net.mapped_weight_bytes for net in networks]
         # Networks of a phase run in turn: where pages leave, only one of them has any in memory.
@@ -328,7 +341,8 @@ def add_up(
                 device=need.device,
             )
         )
-        if leaves:
+        is_last = index == last_use[need.device, need.component]
+        if is_last and not keeping.keeps(need.component):
             kept.pop(need.component, None)
         else:
             left = 0 if streams else mapped

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from ltx2cpp.devices import PARTS, Devices, Part, spell_parts
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.machine.process_memory import available_bytes
 from ltx2cpp.machine.processors import default_threads
+from ltx2cpp.memory.plan import CPU
 from ltx2cpp.model.lora import check_lora_mode
 from ltx2cpp.model.quantization import target_dtype
 from ltx2cpp.networks.finite import check_finite
@@ -81,6 +83,8 @@ class Backend:
     Attributes:
         device: the core's, of the part that this is the backend of; else of the transformer.
         settings: what may change between generations.
+        threads: of the CPU, for all processes together.
+        guidance: names of the devices of further processes that share the passes of guidance.
     """
 
     def __init__(
@@ -95,7 +99,8 @@ class Backend:
         if threads is not None and (type(threads) is not int or not 1 <= threads <= 1024):
             raise ArgumentError(f"threads: expected 1 to 1024 or None, found {threads!r}")
         devices = device if isinstance(device, Devices) else Devices.spelled(device)
-        self.devices = _opened(devices, threads or default_threads())
+        self.threads = threads or default_threads()
+        self.devices, self.guidance = _opened(devices, self.threads)
         self.device = self.devices["denoise"]
         self.weight_type = weight_type
         self.settings = Settings(check_lora_mode(lora_mode))
@@ -129,7 +134,8 @@ class Backend:
     @property
     def places(self) -> str:
         """The name of the device; with several of them, which part is where."""
-        return spell_parts({part: device.name for part, device in self.devices.items()})
+        names = {part: device.name for part, device in self.devices.items()}
+        return spell_parts(names, self.guidance)
 
     def lazy(self, name: str, parts: Sequence[str], make: Callable[[], N]) -> LazyNetwork[N]:
         """Return a network that is loaded when it is first used.
@@ -193,19 +199,21 @@ class Backend:
 
     def free_bytes(self) -> int:
         """Return what the device, or the machine for the CPU, can still give; 0 where unknown."""
-        if self.device.name == "cpu":
-            return available_bytes()
-        free = {device["name"]: device["free_bytes"] for device in _core.devices()}
-        return int(free.get(self.device.name, 0))
+        return _free_bytes(self.device.name)
 
     def free_bytes_by_device(self) -> dict[str, Callable[[], int]]:
         """Return for each device, by its name, what tells what it can still give."""
-        return {device.name: self.of(part).free_bytes for part, device in self.devices.items()}
+        further = {name: functools.partial(_free_bytes, name) for name in self.guidance}
+        own = {device.name: self.of(part).free_bytes for part, device in self.devices.items()}
+        return {**further, **own}
 
     def flop_per_s_by_device(self, share: float) -> dict[str, float]:
         """Return a share of the peak rate of each device, by its name."""
-        parts = {device.name: part for part, device in self.devices.items()}
-        return {name: share * self.of(part).peak()[0] for name, part in parts.items()}
+        # One that denoises on a part of the threads has others beside it that have the rest.
+        return {
+            device.name: share * self.of(part).peak()[0] * self.threads / device.threads
+            for part, device in self.devices.items()
+        }
 
     def arithmetic(self) -> dict[str, str]:
         """Return what decides, beside the weights, the last bits of what networks give."""
@@ -282,30 +290,53 @@ class Backend:
         return target
 
 
-def _opened(devices: Devices, threads: int) -> dict[Part, _core.Device]:
-    """Return the devices of all parts, each opened once.
+def _opened(devices: Devices, threads: int) -> tuple[dict[Part, _core.Device], tuple[str, ...]]:
+    """Return the devices of all parts, each opened once, and names of those of other processes.
 
     Raises:
-        ArgumentError: there is no such device.
+        ArgumentError: there is no such device, or passes would be computed on several kinds.
     """
     by_name: dict[str, _core.Device] = {}
-    for part in PARTS:
-        name = devices.by_part[part]
-        if name in by_name:
-            continue
+
+    def opened(part: Part, name: str) -> _core.Device:
         try:
-            device = by_name[name] = _core.Device(name, threads)
+            return by_name.setdefault(name, by_name.get(name) or _core.Device(name, threads))
         except ArgumentError as error:
-            if len(set(devices.by_part.values())) == 1:
+            if str(devices) == name:
                 raise
             raise ArgumentError(f"{part}={name}: {error}") from error
+
+    parts = {part: opened(part, devices.by_part[part]) for part in PARTS}
+    for device in by_name.values():
         if not device.runs_custom_ops:
             logger.warning(
                 "%s: this build's kernels cannot run there (no hook in its ggml, or built without"
                 " CUDA), so networks use ggml's operations only, which is slower",
                 device.name,
             )
-    return {part: by_name[devices.by_part[part]] for part in PARTS}
+    guidance = tuple(opened("denoise", name).name for name in devices.guidance)
+    names = (parts["denoise"].name, *guidance)
+    if len({name.partition(":")[0] for name in names}) > 1:
+        raise ArgumentError(
+            f"device: the passes of a step are computed on devices of one kind, found "
+            f"{' and '.join(names)}"
+        )
+    if guidance and names[0] == CPU:
+        parts["denoise"] = _core.Device(CPU, share_of_threads(threads, guidance))
+    return parts, guidance
+
+
+def share_of_threads(threads: int, guidance: Sequence[str]) -> int:
+    """Return how many of the CPU's threads each process has that computes passes there."""
+    return max(1, threads // (1 + len(guidance)))
+
+
+def _free_bytes(name: str) -> int:
+    """Return what a device, or the machine for the CPU, can still give; 0 where unknown."""
+    if name == CPU:
+        return available_bytes()
+    free = {device["name"]: device["free_bytes"] for device in _core.devices()}
+    return int(free.get(name, 0))
 
 
 def _add_change(table: _core.TensorTable, name: str, change: WeightChange) -> None:

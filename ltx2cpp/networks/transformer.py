@@ -9,7 +9,9 @@ from ltx2cpp import _core
 from ltx2cpp.errors import ArgumentError, ShapeError
 from ltx2cpp.memory.plan import NetworkNeeds
 from ltx2cpp.networks.backend import Backend, config_dict
+from ltx2cpp.networks.pass_processes import PassProcesses
 from ltx2cpp.networks.probes import matching_probes
+from ltx2cpp.sampling.guidance import Call
 from ltx2cpp.values import FloatArray, Modality, PromptEmbedding, Velocity
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ class Transformer:
     def __init__(self, models: ModelSet, backend: Backend) -> None:
         self._models, self._backend = models, backend
         self._streams: frozenset[str] = frozenset()
+        self._processes: PassProcesses | None = None
         self._network = backend.lazy(
             "transformer", ["transformer"], lambda: self._claim(self._models, self._streams)
         )
@@ -74,7 +77,45 @@ class Transformer:
             probes=result["probes"],
         )
 
+    def open_processes(self) -> None:
+        """Start the processes that share the passes of a step, where there are to be any."""
+        backend = self._backend
+        if backend.guidance and not self._processes:
+            self._processes = PassProcesses(backend, self._models, self._streams)
+
+    def velocities(self, calls: Sequence[Call]) -> list[Velocity]:
+        """Run the network for each pass of a step; see `Networks.velocity`.
+
+        Other processes take their share of several passes, where devices for them were given.
+
+        Raises:
+            BackendError: one of them ended.
+        """
+        if len(calls) > 1:
+            first = calls[0]
+            self._add(_names(video=first.video is not None, audio=first.audio is not None))
+            self.open_processes()
+            if self._processes is not None:
+                try:
+                    return self._processes.compute(calls, self.velocity_of)
+                except BaseException:
+                    self._end_processes()
+                    raise
+        return [self.velocity_of(call) for call in calls]
+
+    def velocity_of(self, call: Call) -> Velocity:
+        """Run the network for one pass, here."""
+        return self.velocity(
+            call.video, call.audio, stg_blocks=call.stg_blocks, isolate=call.isolate
+        )
+
+    def _end_processes(self) -> None:
+        if self._processes is not None:
+            self._processes.close()
+            self._processes = None
+
     def release(self) -> None:
+        self._end_processes()
         self._network.release()
         self._streams = frozenset()
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ltx2cpp.conditioning import LatentState
 from ltx2cpp.observing import Step
 from ltx2cpp.options import BinnedGuidance, Guidance, ModalityGuidance
-from ltx2cpp.sampling.guidance import Pass, combine, passes_needed
+from ltx2cpp.sampling.guidance import Call, Pass, combine, passes_needed
 from ltx2cpp.sampling.reuse import Reuse
 from ltx2cpp.sampling.samplers import EulerSampler, Query, Sampler, Walk, denoised_from_velocity
 from ltx2cpp.values import FloatArray, Modality, PromptEmbedding, Velocity
@@ -26,6 +26,18 @@ class VelocityCall(Protocol):
         stg_blocks: tuple[int, ...] = (),
         isolate: bool = False,
     ) -> Velocity: ...
+
+
+# Answers the passes of one estimate, in their order.
+Velocities = Callable[[Sequence[Call]], Sequence[Velocity]]
+
+
+def in_turn(velocity: VelocityCall) -> Velocities:
+    """Return what calls the transformer for one pass after the other."""
+    return lambda calls: [
+        velocity(call.video, call.audio, stg_blocks=call.stg_blocks, isolate=call.isolate)
+        for call in calls
+    ]
 
 
 class Answers(Protocol):
@@ -88,7 +100,7 @@ class _Stream:
 
 
 def denoise(
-    velocity: VelocityCall,
+    velocities: Velocities,
     video: LatentState | None,
     audio: LatentState | None,
     prompt: PromptEmbedding,
@@ -104,7 +116,7 @@ def denoise(
     """Walk both streams down the noise levels.
 
     Args:
-        velocity: the network.
+        velocities: the network, asked for all passes of an estimate at once.
         video: starting state, noise included, or None to run the audio stream alone.
         audio: the same, or None to run the video stream alone.
         prompt: contexts of the prompt.
@@ -133,7 +145,7 @@ def denoise(
         due = [stream for stream in streams if stream.due(query)]
         if due and not _forecast(reuse, streams, query):
             if not _recall(answers, due):
-                _estimate(velocity, streams, due, prompt, negative, query.sigma, guidance)
+                _estimate(velocities, streams, due, prompt, negative, query.sigma, guidance)
                 if answers is not None:
                     answers.keep({stream.name: stream.estimate for stream in due})
             if reuse is not None:
@@ -184,7 +196,7 @@ def _take(known: Mapping[str, FloatArray], streams: list[_Stream]) -> None:
 
 
 def _estimate(
-    velocity: VelocityCall,
+    velocities: Velocities,
     streams: list[_Stream],
     due: list[_Stream],
     prompt: PromptEmbedding,
@@ -195,23 +207,24 @@ def _estimate(
     """Set ``last`` of the due streams to the guided and blended estimate at ``sigma``."""
     estimates: dict[str, dict[Pass, FloatArray]] = {stream.name: {} for stream in due}
     strengths = {stream.name: stream.guidance.at(sigma) for stream in due}
-    for kind in passes_needed(strengths.values(), both_present=len(streams) > 1):
+    kinds = passes_needed(strengths.values(), both_present=len(streams) > 1)
+    calls = []
+    for kind in kinds:
         context = prompt
         if kind is Pass.UNCONDITIONAL:
             assert negative is not None
             context = negative
         inputs = {stream.name: stream.modality(context, sigma) for stream in streams}
-        result = velocity(
-            inputs.get("video"),
-            inputs.get("audio"),
-            stg_blocks=guidance.stg_blocks if kind is Pass.PERTURBED else (),
-            isolate=kind is Pass.ISOLATED,
-        )
+        stg_blocks = guidance.stg_blocks if kind is Pass.PERTURBED else ()
+        isolate = kind is Pass.ISOLATED
+        calls.append(Call(inputs.get("video"), inputs.get("audio"), stg_blocks, isolate))
+    for kind, call, result in zip(kinds, calls, velocities(calls), strict=True):
         for stream in due:
-            flow = result.video if stream.name == "video" else result.audio
-            assert flow is not None
+            flow: FloatArray | None = getattr(result, stream.name)
+            modality: Modality | None = getattr(call, stream.name)
+            assert flow is not None and modality is not None
             estimates[stream.name][kind] = denoised_from_velocity(
-                stream.state.latent, flow, inputs[stream.name].timesteps
+                stream.state.latent, flow, modality.timesteps
             )
     for stream in due:
         stream.last = stream.state.blend(combine(estimates[stream.name], strengths[stream.name]))

@@ -8,12 +8,13 @@ Source: Lightricks LTX-2, ltx_core guiders.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
 
 from ltx2cpp.options import ModalityGuidance
-from ltx2cpp.values import FloatArray
+from ltx2cpp.values import FloatArray, Modality
 
 
 class Pass(Enum):
@@ -23,6 +24,22 @@ class Pass(Enum):
     UNCONDITIONAL = "unconditional"  # the negative prompt
     PERTURBED = "perturbed"  # the prompt, self-attention of some blocks passed through (STG)
     ISOLATED = "isolated"  # the prompt, without the attentions between the streams
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """What a pass asks of the transformer, as arguments of `LTX2Pipeline.velocity`.
+
+    Attributes:
+        video, audio: the streams; an absent one is None.
+        stg_blocks: blocks whose self-attention is passed through.
+        isolate: whether the attentions between the streams are left out.
+    """
+
+    video: Modality | None
+    audio: Modality | None
+    stg_blocks: tuple[int, ...] = ()
+    isolate: bool = False
 
 
 def passes_needed(streams: Iterable[ModalityGuidance], both_present: bool = True) -> list[Pass]:

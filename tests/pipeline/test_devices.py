@@ -19,6 +19,9 @@ def test_a_text_puts_parts_on_devices() -> None:
     placed = Devices.spelled("decode=cuda:1,encode=cpu")
     assert placed == Devices("cpu", "auto", "cuda:1")
     assert Devices.spelled(str(placed)) == placed
+    several = Devices.spelled("encode=cpu,denoise=cuda:0+cuda:1")
+    assert several == Devices("cpu", "cuda:0", guidance=("cuda:1",))
+    assert Devices.spelled(str(several)) == several and str(Devices.spelled("a+b")) == "a+b"
     assert Devices.spelled("cpu") == Devices("cpu", "cpu", "cpu") and str(Devices()) == "auto"
 
 
@@ -30,6 +33,7 @@ def test_a_text_puts_parts_on_devices() -> None:
         ("encode=cpu,encode=cuda", r"encode is given twice"),
         ("encode=", r"expected the name of a device to encode on, found ''"),
         ("encode=cpu=1", r"expected the name of a device to encode on, found 'cpu=1'"),
+        ("encode=cpu+cpu", r"expected the name of a device to encode on, found 'cpu\+cpu'"),
         ("encode=tpu:7", r"encode=tpu:7: device 'tpu:7' is not one of this build and machine: "),
     ],
 )

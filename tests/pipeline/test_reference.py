@@ -39,7 +39,7 @@ from ltx2cpp.latents import (
     unpack_video,
     video_positions,
 )
-from ltx2cpp.sampling.denoising import denoise
+from ltx2cpp.sampling.denoising import denoise, in_turn
 from ltx2cpp.sampling.schedulers import DISTILLED_STAGE_2_SIGMAS, ltx2_sigmas
 
 GRID = (3, 2, 3)
@@ -126,7 +126,7 @@ def test_held_first_frame(
     video = LatentState.empty(18, 16, video_positions(*GRID, 24.0)).hold_frames(image, 0)
     audio = LatentState.empty(AUDIO_FRAMES, 32, audio_positions(AUDIO_FRAMES))
     video, after = denoise(
-        pipe.velocity,
+        in_turn(pipe.velocity),
         video.noised(video_noise),
         audio.noised(audio_noise),
         contexts,
@@ -151,7 +151,7 @@ def test_second_stage(
     audio = LatentState.empty(AUDIO_FRAMES, 32, audio_positions(AUDIO_FRAMES))
     audio = replace(audio, latent=pack_audio(golden["t2v.audio.latent"][0]))
     video, after = denoise(
-        pipe.velocity,
+        in_turn(pipe.velocity),
         video.noised(golden["stage2.video.noise"][0], float(sigmas[0])),
         audio.noised(golden["stage2.audio.noise"][0], float(sigmas[0])),
         contexts,

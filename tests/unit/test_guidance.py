@@ -13,7 +13,7 @@ from ltx2cpp.latents import audio_positions, video_positions
 from ltx2cpp.observing import Step
 from ltx2cpp.options import BinnedGuidance, Guidance, ModalityGuidance
 from ltx2cpp.sampling.choice import SamplerChoice
-from ltx2cpp.sampling.denoising import denoise
+from ltx2cpp.sampling.denoising import denoise, in_turn
 from ltx2cpp.sampling.guidance import Pass, combine, passes_needed
 from ltx2cpp.sampling.schedulers import distilled_sigmas, ltx2_sigmas
 from ltx2cpp.values import FloatArray, Modality, PromptEmbedding, Velocity
@@ -127,7 +127,7 @@ def test_unguided_loop_calls_once_a_step_with_the_levels() -> None:
     network, steps = Recorder(), list[Step]()
     sigmas = distilled_sigmas()
     denoise(
-        network,
+        in_turn(network),
         *starts(),
         prompt(0.0),
         None,
@@ -144,7 +144,7 @@ def test_unguided_loop_calls_once_a_step_with_the_levels() -> None:
 def test_velocity_towards_zero_arrives_there() -> None:
     # v = x at every level means x0 = x - t x; one step from sigma 1 lands on 0.
     video, audio = denoise(
-        Recorder(),
+        in_turn(Recorder()),
         *starts(),
         prompt(0.0),
         None,
@@ -159,7 +159,7 @@ def test_velocity_towards_zero_arrives_there() -> None:
 def test_guided_loop_runs_the_passes_with_their_switches() -> None:
     network = Recorder()
     denoise(
-        network,
+        in_turn(network),
         *starts(),
         prompt(0.0),
         prompt(5.0),
@@ -180,7 +180,7 @@ def test_skipped_steps_reuse_the_last_estimate() -> None:
     network = Recorder()
     skipping = ModalityGuidance(skip_step=1)
     denoise(
-        network,
+        in_turn(network),
         *starts(),
         prompt(0.0),
         None,
@@ -190,7 +190,7 @@ def test_skipped_steps_reuse_the_last_estimate() -> None:
     assert len(network.calls) == 2
     one_skips = Recorder()
     denoise(
-        one_skips,
+        in_turn(one_skips),
         *starts(),
         prompt(0.0),
         None,
@@ -203,7 +203,7 @@ def test_skipped_steps_reuse_the_last_estimate() -> None:
 def test_video_alone_passes_no_audio() -> None:
     network = Recorder()
     video, audio = denoise(
-        network,
+        in_turn(network),
         starts()[0],
         None,
         prompt(0.0),
@@ -223,7 +223,13 @@ def test_held_tokens_stay_and_are_told_to_the_network() -> None:
     image = np.full((2, 4), 7.0, np.float32)
     held = LatentState.empty(6, 4, video.positions).hold_frames(image, 0).noised(video.latent)
     result, _ = denoise(
-        network, held, audio, prompt(0.0), None, sigmas=distilled_sigmas(), guidance=Guidance()
+        in_turn(network),
+        held,
+        audio,
+        prompt(0.0),
+        None,
+        sigmas=distilled_sigmas(),
+        guidance=Guidance(),
     )
     np.testing.assert_array_equal(result.latent[:2], 7.0)
     assert (
@@ -239,7 +245,13 @@ def test_frozen_stream_has_level_zero() -> None:
     frozen = LatentState.empty(5, 2, audio.positions).hold_frames(audio.latent, 0)
     frozen = frozen.noised(np.zeros((5, 2), np.float32), noise_scale=0.0)
     _, after = denoise(
-        network, video, frozen, prompt(0.0), None, sigmas=ltx2_sigmas(3), guidance=Guidance()
+        in_turn(network),
+        video,
+        frozen,
+        prompt(0.0),
+        None,
+        sigmas=ltx2_sigmas(3),
+        guidance=Guidance(),
     )
     assert after is not None
     np.testing.assert_array_equal(after.latent, audio.latent)
@@ -255,7 +267,7 @@ def test_what_a_callback_raises_ends_the_loop() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         denoise(
-            network,
+            in_turn(network),
             *starts(),
             prompt(0.0),
             None,
@@ -299,7 +311,7 @@ def test_only_the_calls_that_are_needed_are_made(
 ) -> None:
     network, steps = Recorder(), list[Step]()
     denoise(
-        network,
+        in_turn(network),
         *starts(),
         prompt(0.0),
         prompt(5.0),
@@ -319,7 +331,7 @@ def test_binned_guidance_changes_with_the_level() -> None:
     levels = (1.0, 0.51, 0.5, 0.31, 0.3, 0.01)
     assert [binned.at(level) for level in levels] == [FULL, FULL, CFG, CFG, OFF, OFF]
     denoise(
-        network,
+        in_turn(network),
         *starts(),
         prompt(0.0),
         prompt(5.0),

@@ -10,6 +10,7 @@ import pytest
 
 from ltx2cpp.cli.options.memory import table
 from ltx2cpp.errors import DeviceMemoryError
+from ltx2cpp.generation.needs import placed
 from ltx2cpp.generation.phases.decode import CONV_SIZES
 from ltx2cpp.memory.fit import Machine, MemoryPolicy, advice_for, fit, frames_that_fit
 from ltx2cpp.memory.plan import (
@@ -119,6 +120,23 @@ def test_memory_is_counted_for_each_device() -> None:
     lines = table(plan)
     assert lines[2].endswith("  cuda:0")
     assert lines[6].split() == ["all", "on", "cuda:0", "1.12", "GB"]
+
+
+def test_processes_that_share_passes_are_counted_where_they_are() -> None:
+    """Those of one device share the pages of files, those of others take as much there."""
+    rows = placed(on("cpu", DENOISE), ("cpu",))
+    (phase,) = add_up(rows, Keeping("phase", False), process_bytes=0)
+    assert phase.peak_bytes == (1000 + 2 * (10 + 50 + 5 + 1)) * MIB and phase.flop == 1e9
+    rows = placed(on("cuda:0", DENOISE), ("cuda:1", "cuda:1"))
+    decode = on("cuda:1", DECODE)
+    phases = add_up([*rows, decode], Keeping("phase", True), process_bytes=0)
+    assert [(phase.name, phase.device) for phase in phases] == [
+        ("denoise", "cuda:0"),
+        ("denoise on cuda:1", "cuda:1"),
+        ("decode video", "cuda:1"),
+    ]
+    assert [phase.peak_bytes // MIB for phase in phases] == [1065, 1130, 130 + 10 + 1120]
+    assert [phase.flop for phase in phases] == [5e8, 0.0, 1e9]
 
 
 class Needs:

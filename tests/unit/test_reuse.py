@@ -15,7 +15,7 @@ from ltx2cpp.errors import ArgumentError
 from ltx2cpp.latents import audio_positions, video_positions
 from ltx2cpp.options import CACHE_MODES, CacheMode
 from ltx2cpp.sampling.choice import SamplerChoice
-from ltx2cpp.sampling.denoising import denoise
+from ltx2cpp.sampling.denoising import denoise, in_turn
 from ltx2cpp.sampling.reuse import Reuse
 from ltx2cpp.sampling.samplers import SAMPLERS
 from ltx2cpp.sampling.schedulers import ltx2_sigmas
@@ -54,7 +54,7 @@ def run(
     context = np.zeros((4, 3), np.float32)
     network = CurvedNetwork()
     finals = denoise(
-        network,
+        in_turn(network),
         *states,
         PromptEmbedding(context, context),
         PromptEmbedding(context + 1.0, context + 1.0),

@@ -72,7 +72,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         default="auto",
         metavar="DEVICE",
         help="cpu, cuda, cuda:1 or auto (default: auto); or one for each part of the model, as in "
-        "encode=cpu,denoise=cuda:0,decode=cuda:1",
+        "encode=cpu,denoise=cuda:0,decode=cuda:1; several with + between share the passes of "
+        "guidance, a process each, as in denoise=cuda:0+cuda:1",
     )
     machine.add_argument(
         "-t", "--threads", type=int, metavar="N", help="CPU threads (default: cores it may use)"

@@ -108,9 +108,17 @@ class Denoise(Phase):
             flop * network_calls(plan, self._stage),
         )
 
+    @property
+    def shared_with(self) -> tuple[str, ...]:
+        guides = network_calls(self._plan, self._stage) > self.units
+        return self._networks.backend.guidance if guides else ()
+
     def open(self) -> None:
         self._networks.transformer.use(self._models())
-        self._networks.transformer.open(video=self._plan.video, audio=self._has_sound)
+        transformer = self._networks.transformer
+        transformer.open(video=self._plan.video, audio=self._has_sound)
+        if self.shared_with:
+            transformer.open_processes()
 
     def run(self, state: State) -> State:
         done = self._denoised(state)
@@ -123,7 +131,7 @@ class Denoise(Phase):
         cache = stage.step_cache
         reuse = None if cache is None else Reuse(cache, stage.sigmas)
         video, audio = denoise(
-            self._networks.transformer.velocity,
+            self._networks.transformer.velocities,
             video,
             audio,
             state.context(plan.prompt),

@@ -106,6 +106,11 @@ class Phase(ABC):
         return self._networks.backend.devices[self.part].name
 
     @property
+    def shared_with(self) -> tuple[str, ...]:
+        """Names of the devices of other processes that compute a part of it."""
+        return ()
+
+    @property
     @abstractmethod
     def is_needed(self) -> bool:
         """Whether the plan has anything for it to do."""

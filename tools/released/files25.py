@@ -22,8 +22,21 @@ _ITEM_BYTES = {"U8": 1, "BF16": 2, "F32": 4}
 _VERSION = {"model_version": "2.5.0"}
 
 
-def write_holes(path: Path, tensors: Layout, metadata: Mapping[str, str] | None = None) -> Path:
-    """Write a safetensors file of full length whose weights take no room on the disk."""
+def write_holes(
+    path: Path,
+    tensors: Layout,
+    metadata: Mapping[str, str] | None = None,
+    *,
+    size_bytes: int = 0,
+) -> Path:
+    """Write a safetensors file of full length whose weights take no room on the disk.
+
+    Args:
+        path: the file.
+        tensors: name -> (dtype, shape).
+        metadata: strings for the header.
+        size_bytes: what the file has at least; the header is filled up with spaces.
+    """
     header: dict[str, object] = {} if metadata is None else {"__metadata__": metadata}
     position = 0
     for name, (dtype, shape) in tensors.items():
@@ -32,7 +45,7 @@ def write_holes(path: Path, tensors: Layout, metadata: Mapping[str, str] | None 
         position = end
     raw = json.dumps(header).encode()
     # As publishers do it; weights at other places could not be read where they are mapped.
-    raw += b" " * (-len(raw) % 8)
+    raw += b" " * max(-len(raw) % 8, size_bytes - 8 - len(raw) - position)
     with path.open("wb") as stream:
         stream.write(struct.pack("<Q", len(raw)) + raw)
         stream.truncate(8 + len(raw) + position)

@@ -168,7 +168,8 @@ def advice_for(
             f"{phase.weight_bytes / GIB:.2f} GiB less (ltx2cpp-cli convert)"
         )
     elif phase.weight_bytes + phase.mapped_bytes > _LARGE_SHARE * phase.peak_bytes:
-        advice.append("a q4_k file takes less (ltx2cpp-cli convert --type q4_k)")
+        # What a plan is made of does not say how many bits the weights have now.
+        advice.append("weights of more bits take less as q4_k (ltx2cpp-cli convert --type q4_k)")
     return tuple(advice)
 
 

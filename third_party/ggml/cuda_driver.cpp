@@ -13,12 +13,12 @@ void * in_driver(const char * name) {
     return driver == nullptr ? nullptr : ::dlsym(driver, name);
 }
 
-} // namespace
+}  // namespace
 
-#define LTX_FROM_DRIVER(name, parameters, arguments)                                                                   \
-    extern "C" CUresult CUDAAPI name parameters {                                                                      \
-        static const auto function = reinterpret_cast<decltype(&name)>(in_driver(#name));                              \
-        return function == nullptr ? CUDA_ERROR_NOT_INITIALIZED : function arguments;                                  \
+#define LTX_FROM_DRIVER(name, parameters, arguments)                                      \
+    extern "C" CUresult CUDAAPI name parameters {                                         \
+        static const auto function = reinterpret_cast<decltype(&name)>(in_driver(#name)); \
+        return function == nullptr ? CUDA_ERROR_NOT_INITIALIZED : function arguments;     \
     }
 
 LTX_FROM_DRIVER(cuDeviceGet, (CUdevice * device, int ordinal), (device, ordinal))
@@ -32,16 +32,14 @@ LTX_FROM_DRIVER(cuMemCreate,
                  unsigned long long flags),
                 (memory, size, properties, flags))
 LTX_FROM_DRIVER(cuMemGetAllocationGranularity,
-                (size_t * granularity, const CUmemAllocationProp * properties,
-                 CUmemAllocationGranularity_flags option),
+                (size_t * granularity, const CUmemAllocationProp * properties, CUmemAllocationGranularity_flags option),
                 (granularity, properties, option))
 LTX_FROM_DRIVER(cuMemMap,
                 (CUdeviceptr address, size_t size, size_t offset, CUmemGenericAllocationHandle memory,
                  unsigned long long flags),
                 (address, size, offset, memory, flags))
 LTX_FROM_DRIVER(cuMemRelease, (CUmemGenericAllocationHandle memory), (memory))
-LTX_FROM_DRIVER(cuMemSetAccess,
-                (CUdeviceptr address, size_t size, const CUmemAccessDesc * access, size_t count),
+LTX_FROM_DRIVER(cuMemSetAccess, (CUdeviceptr address, size_t size, const CUmemAccessDesc * access, size_t count),
                 (address, size, access, count))
 LTX_FROM_DRIVER(cuMemUnmap, (CUdeviceptr address, size_t size), (address, size))
 

@@ -97,7 +97,7 @@ PYTHON_LAYERS = {
         _GENERATION | _MODEL | {"atomic", "media", "memory", "model", "printable", "sampling"},
         (*_ARRAYS, "safetensors", _CORE_MODULE),
     ),
-    # The only room that reaches the network; what it asks for is named by the user.
+    # Reaches the network for models alone; what it asks for is named by the user.
     "hub": Layer(
         _FILES | {"atomic", "model", "observing", "options"}, (*_ARRAYS, "huggingface_hub")
     ),
@@ -128,13 +128,14 @@ PYTHON_LAYERS = {
         frozenset({"conditioning", "errors", "generation", "latents", "media", "model"})
         | {"observing", "options", "pipeline"}
     ),
-    # Its worker and its inspector use the pipeline, all else knows jobs and their words.
+    # Its worker and its inspector use the pipeline, all else knows jobs and their words. A worker
+    # on another machine reaches the server that the user names.
     "server": Layer(
         frozenset({"atomic", "demo", "errors", "generation", "media", "memory"})
         | {"observing", "output", "pipeline", "preview", "printable", "requests", "values"},
         (
             *(*_ARRAYS, "PIL", "prometheus_client", "python_multipart", "sse_starlette"),
-            *("starlette", "uvicorn", "h11"),
+            *("starlette", "uvicorn", "h11", "urllib3"),
         ),
     ),
     # Beside the server, which it does not know.

@@ -10,29 +10,11 @@ from typing import Any
 
 from ltx2cpp.batch.stores import CLIPS, Store
 from ltx2cpp.batch.tasks import Task
-from ltx2cpp.generation.describe import package_version
-from ltx2cpp.model.identity import weights_identity
-from ltx2cpp.pipeline import LTX2Pipeline
 
 SCHEMA = 1
 _BLOCK = 1 << 20
 # Marks that are read at a time.
 _READ_AT_ONCE = 2000
-
-
-def model_identity(pipe: LTX2Pipeline) -> str:
-    """Return what tells a model from others: its weights and LoRAs, and the types it computes in.
-
-    Devices differ in the last bits of their numbers, and are not in it: one batch may be made on
-    several kinds of them. Marks say which made a clip.
-    """
-    backend = pipe.networks.backend
-    return weights_identity(
-        pipe.models.components(),
-        ltx2cpp=package_version(),
-        weight_type=backend.weight_type,
-        lora_mode=backend.lora_mode,
-    ).hex()
 
 
 def clip_name(task: Task) -> str:
@@ -52,7 +34,7 @@ def mark_of(
 
     Args:
         task: what it was made for.
-        model_id: of `model_identity`.
+        model_id: of `ltx2cpp.requests.models.model_identity`.
         clip: its file.
         info: all values that it was made with.
         made: by whom and in what time.

@@ -7,12 +7,11 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
-from ltx2cpp.batch.marks import model_identity
 from ltx2cpp.batch.tasks import Task
 from ltx2cpp.observing import Observer
 from ltx2cpp.options import LoraSpec
 from ltx2cpp.pipeline import LTX2Pipeline
-from ltx2cpp.requests.models import NamedModel, open_model
+from ltx2cpp.requests.models import NamedModel, model_identity, open_model
 
 # What a row names, "" for the model of the command, and its LoRAs, None for those of the command.
 Asked = tuple[str, tuple[str, ...] | None]

@@ -1,6 +1,6 @@
 """Models by name: found on the hub, checked, fetched and kept where other programs keep theirs.
 
-The only room that reaches the network, and only for names that it is given.
+The only room that reaches the network for models, and only for names that it is given.
 """
 
 from __future__ import annotations

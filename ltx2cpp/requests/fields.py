@@ -212,20 +212,30 @@ def read_fields(
     Raises:
         FieldError: one is unknown, missing, or has a wrong value.
     """
+    read = read_values(values, fields, required=required)
+    return {NAMES.get(name, name): value for name, value in read.items()}
+
+
+def read_values(
+    values: Mapping[str, Any], fields: Mapping[str, Field], *, required: Sequence[str]
+) -> dict[str, Any]:
+    """Return the values of fields by their own names; what is None counts as left out.
+
+    Raises:
+        FieldError: one is unknown, missing, or has a wrong value.
+    """
     for name in values:
         if name not in fields:
             near = difflib.get_close_matches(name, fields, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise FieldError(name[:64], f"is no field of this request{hint}", "unknown_field")
-    request = {
-        NAMES.get(name, name): fields[name].read(name, value)
-        for name, value in values.items()
-        if value is not None
+    read = {
+        name: fields[name].read(name, value) for name, value in values.items() if value is not None
     }
     for name in required:
-        if name not in request:
+        if name not in read:
             raise FieldError(name, "is missing", "missing_field")
-    return request
+    return read
 
 
 def with_size(request: dict[str, Any]) -> dict[str, Any]:

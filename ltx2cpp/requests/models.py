@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ltx2cpp.errors import ArgumentError
+from ltx2cpp.generation.describe import package_version
 from ltx2cpp.model.files import ModelFiles
+from ltx2cpp.model.identity import weights_identity
 from ltx2cpp.observing import Observer
 from ltx2cpp.options import LoraSpec
 from ltx2cpp.pipeline import LTX2Pipeline
@@ -63,3 +66,37 @@ def use_loras(model: NamedModel, pipe: LTX2Pipeline, chosen: str | None) -> None
             raise ArgumentError(f"loras: {model.name} has no {name!r:.80}; {known}")
         loras.append(LoraSpec(model.offered[name], float(strength or 1.0)))
     pipe.set_loras(loras)
+
+
+def model_identity(pipe: LTX2Pipeline) -> str:
+    """Return what tells a model from others: its weights and LoRAs, and the types it computes in.
+
+    Devices differ in the last bits of their numbers, and are not in it: the clips of one batch or
+    server may be made on several kinds of them.
+    """
+    backend = pipe.networks.backend
+    return weights_identity(
+        pipe.models.components(),
+        ltx2cpp=package_version(),
+        weight_type=backend.weight_type,
+        lora_mode=backend.lora_mode,
+    ).hex()
+
+
+def offer_identity(model: NamedModel, pipe: LTX2Pipeline) -> str:
+    """Return what tells what requests may ask of a model from other offers: LoRAs by name too.
+
+    Args:
+        model: it.
+        pipe: its pipeline, which is left with no LoRA that a request would have to name.
+
+    Raises:
+        Error: a LoRA cannot be used.
+    """
+    use_loras(model, pipe, None)
+    digest = hashlib.sha256(model_identity(pipe).encode())
+    for name in sorted(model.offered):
+        use_loras(model, pipe, name)
+        digest.update(f"\n{name} {model_identity(pipe)}".encode())
+    use_loras(model, pipe, None)
+    return digest.hexdigest()

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ltx2cpp.generation.describe import package_version
+from ltx2cpp.server.claims import WORKER_ENDPOINTS
 from ltx2cpp.server.failures import NEVER_RETRY, ApiError
 from ltx2cpp.server.feed import Feed
 from ltx2cpp.server.metrics import Numbers, Timed
@@ -43,6 +44,7 @@ def make_app(service: Service, port: int) -> Starlette:
         hosts=allowed_hosts(options.host, port, options.allowed_hosts),
         origins=options.allowed_origins,
         api_key=options.api_key,
+        worker_key=options.worker_key,
     )
     feed = Feed(service.store)
     numbers = Numbers(service, feed)
@@ -65,7 +67,7 @@ def make_app(service: Service, port: int) -> Starlette:
 def _routes() -> list[Route]:
     routes = [
         Route(each.path, each.handler, methods=[each.method], name=each.handler.__name__)
-        for each in ENDPOINTS
+        for each in (*ENDPOINTS, *WORKER_ENDPOINTS)
     ]
     return [
         *routes,
@@ -75,8 +77,9 @@ def _routes() -> list[Route]:
     ]
 
 
-def _description(_request: Request) -> Response:
-    return JSONResponse(describe_interface(package_version()))
+def _description(request: Request) -> Response:
+    has_workers = request.app.state.service.options.worker_key is not None
+    return JSONResponse(describe_interface(package_version(), has_workers=has_workers))
 
 
 def _refused(_request: Request, error: Exception) -> Response:

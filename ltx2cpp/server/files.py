@@ -11,6 +11,8 @@ from ltx2cpp.atomic import atomic_file, remove_abandoned
 
 OUTPUT, THUMBNAIL, SHEET = "output.mp4", "thumbnail.webp", "spritesheet.jpg"
 PREVIEW, LATENTS, JOURNAL = "preview.webp", "latents.safetensors", "journal"
+# What an attempt makes, the clip last.
+MADE = (THUMBNAIL, SHEET, LATENTS, OUTPUT)
 _RESULT = "result.json"
 # Of an answer that is asked for by name.
 VARIANTS = {
@@ -52,7 +54,7 @@ def take_over(folder: Path, attempt: int) -> None:
 
     What an earlier call did before the disk or the store failed it stays done.
     """
-    for name in (THUMBNAIL, SHEET, OUTPUT):
+    for name in MADE:
         part = folder / part_of(attempt, name)
         if part.exists() or not (folder / name).exists():
             part.replace(folder / name)
@@ -65,7 +67,7 @@ def take_over(folder: Path, attempt: int) -> None:
 
 def remove_parts(folder: Path) -> None:
     """Remove what attempts left that did not end."""
-    for name in (THUMBNAIL, SHEET, OUTPUT):
+    for name in MADE:
         for path in folder.glob(f"*-{name}"):
             path.unlink(missing_ok=True)
     remove_abandoned(folder)

@@ -19,16 +19,16 @@ from ltx2cpp.observing import Observer
 from ltx2cpp.pipeline import LTX2Pipeline
 from ltx2cpp.requests.calls import INPUTS, arguments_of, settled
 from ltx2cpp.requests.fields import CLIP, FieldError
-from ltx2cpp.requests.models import NamedModel, open_model, use_loras
+from ltx2cpp.requests.models import NamedModel, offer_identity, open_model, use_loras
 from ltx2cpp.server.link import Message, answer, receive, spell_error
 from ltx2cpp.server.models import describe_model
 from ltx2cpp.server.options import GIB
 
 
-def inspect(connection: Connection, models: Sequence[NamedModel]) -> None:
+def inspect(connection: Connection, models: Sequence[NamedModel], makes_clips: bool) -> None:
     """Answer questions until the server is gone; the main function of the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    inspector = Inspector(models)
+    inspector = Inspector(models, makes_clips)
     with contextlib.suppress(EOFError, OSError):
         while True:
             method, values = receive(connection)
@@ -40,10 +40,16 @@ def inspect(connection: Connection, models: Sequence[NamedModel]) -> None:
 
 
 class Inspector:
-    """The questions that the process answers, a method each."""
+    """The questions that the process answers, a method each.
 
-    def __init__(self, models: Sequence[NamedModel]) -> None:
+    Args:
+        models: what requests may name.
+        makes_clips: whether clips are made on this machine too, and have to fit into its memory.
+    """
+
+    def __init__(self, models: Sequence[NamedModel], makes_clips: bool) -> None:
         self._models = {model.name: model for model in models}
+        self._makes_clips = makes_clips
         self._pipes: dict[str, LTX2Pipeline] = {}
         self._rooms: dict[str, dict[str, int]] = {}
 
@@ -61,6 +67,15 @@ class Inspector:
                 describe_model(model, self._pipe(name)) for name, model in self._models.items()
             ]
         }
+
+    def identify(self) -> Message:
+        """Return what tells each model from others.
+
+        Raises:
+            Error: a file cannot be read.
+        """
+        offers = self._models.items()
+        return {"models": {name: offer_identity(each, self._pipe(name)) for name, each in offers}}
 
     def check(self, request: dict[str, Any], folder: str) -> Message:
         """Return a request settled, and what making it would take.
@@ -83,7 +98,7 @@ class Inspector:
             raise DeviceMemoryError(plan.problem)
         rooms = self._rooms[request["model"]]
         for phase in plan.phases:
-            room = rooms[phase.device]
+            room = rooms[phase.device] if self._makes_clips else 0
             if 0 < room < phase.peak_bytes:
                 raise DeviceMemoryError(
                     f"'{phase.name}' needs {phase.peak_bytes / GIB:.2f} GiB and this machine has "

@@ -62,6 +62,8 @@ class Job:
         request: what is to be made; see `ltx2cpp.server.requests`.
         created_at, started_at, finished_at, expires_at: seconds of Unix time, or None.
         attempt: how often a worker took it; tells answers of an earlier worker apart.
+        holder: the worker on another machine that took it last and the claim it did so by, as
+            NAME/CLAIM; None for the server's own.
         deaths: how many workers died over it.
         phase: what its worker does, as observers hear it.
         step, steps: of the denoising phase; 0 outside.
@@ -85,6 +87,7 @@ class Job:
     finished_at: int | None
     expires_at: int | None
     attempt: int
+    holder: str | None
     deaths: int
     phase: str
     step: int

@@ -1,16 +1,23 @@
-"""Calls between two processes of the server: JSON over a pipe, one question and one answer."""
+"""Calls between two processes: JSON over a pipe, one question and one answer."""
 
 from __future__ import annotations
 
 import json
 import threading
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Protocol
 
 from ltx2cpp import errors
 from ltx2cpp.errors import Error
 
 Message = dict[str, Any]
+
+
+class Calls(Protocol):
+    """What a worker asks by: `Link` in the server's own, `RemoteLink` on other machines."""
+
+    def call(self, method: str, **values: Any) -> Message:
+        """Call a method of `Coordinator` and return its answer."""
 
 
 class Link:

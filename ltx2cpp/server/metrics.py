@@ -66,15 +66,18 @@ class Numbers(Collector):
             service.options.max_storage_bytes,
         )
         yield GaugeMetricFamily("ltx2cpp_event_readers", "Open event streams.", self._feed.readers)
-        yield CounterMetricFamily(
-            "ltx2cpp_worker_starts", "Worker processes started.", service.worker.starts
+        yield GaugeMetricFamily(
+            "ltx2cpp_jobs_elsewhere", "Jobs with workers on other machines.", len(service.leases)
         )
-        loaded = GaugeMetricFamily(
-            "ltx2cpp_model_loaded", "Whether the worker holds a model.", labels=["model"]
-        )
-        for name in service.models:
-            loaded.add_metric([name], int(name == service.worker.loaded))
-        yield loaded
+        starts = 0 if service.worker is None else service.worker.starts
+        yield CounterMetricFamily("ltx2cpp_worker_starts", "Worker processes started.", starts)
+        if service.worker is not None:
+            loaded = GaugeMetricFamily(
+                "ltx2cpp_model_loaded", "Whether the worker holds a model.", labels=["model"]
+            )
+            for name in service.models:
+                loaded.add_metric([name], int(name == service.worker.loaded))
+            yield loaded
 
 
 class Timed:

@@ -8,27 +8,37 @@ from http import HTTPStatus
 from typing import Any
 
 from ltx2cpp.requests.fields import Field
-from ltx2cpp.server.jobs import ID_PATTERN, State
+from ltx2cpp.server.claims import WORKER_ENDPOINTS
+from ltx2cpp.server.jobs import ID_PATTERN, Order, State
 from ltx2cpp.server.routes import ENDPOINTS, Endpoint
 
 _ALWAYS = (400, 401, 403, 500, 503)
 _TEXT, _NUMBER, _WHOLE = {"type": "string"}, {"type": "number"}, {"type": "integer"}
 _FLAG = {"type": "boolean"}
+_FILE = "application/octet-stream"
 _PARAMETER = re.compile(r"\{(\w+)\}")
 
 
-def describe_interface(version: str) -> dict[str, Any]:
-    """Return the OpenAPI document."""
+def describe_interface(version: str, *, has_workers: bool) -> dict[str, Any]:
+    """Return the OpenAPI document.
+
+    Args:
+        version: of ltx2cpp.
+        has_workers: whether workers of other machines are answered.
+    """
     paths: dict[str, dict[str, Any]] = {}
-    for endpoint in ENDPOINTS:
+    for endpoint in (*ENDPOINTS, *(WORKER_ENDPOINTS if has_workers else ())):
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
+    keys = {"key": {"type": "http", "scheme": "bearer"}}
+    if has_workers:
+        keys["worker_key"] = keys["key"]
     return {
         "openapi": "3.1.0",
         "info": {"title": "ltx2cpp", "version": version},
         "paths": paths,
         "components": {
             "schemas": _schemas(),
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": keys,
         },
         "security": [{}, {"key": []}],
     }
@@ -42,7 +52,11 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
         "parameters": _parameters(endpoint),
         "responses": _responses(endpoint),
     }
-    if endpoint.fields is not None:
+    if endpoint in WORKER_ENDPOINTS:
+        operation["security"] = [{"worker_key": []}]
+    if endpoint.taken == _FILE:
+        operation["requestBody"] = {"required": True, "content": {_FILE: {"schema": {}}}}
+    elif endpoint.fields is not None:
         operation["requestBody"] = {"required": True, "content": _bodies(endpoint)}
     return operation
 
@@ -60,10 +74,16 @@ def _parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
 def _bodies(endpoint: Endpoint) -> dict[str, Any]:
     assert endpoint.fields is not None
     plain = {name: _schema(field) for name, field in endpoint.fields.items()}
+    for name, field in endpoint.maps.items():
+        plain[name] = {
+            "description": field.about,
+            "type": "object",
+            "additionalProperties": {**_schema(field), "description": ""},
+        }
     kinds: dict[str, Mapping[str, Any]] = {
         "multipart/form-data": {
             "type": "string",
-            "contentMediaType": "application/octet-stream",
+            "contentMediaType": _FILE,
         },
         "application/json": {"$ref": "#/components/schemas/Reference"},
     }
@@ -77,6 +97,7 @@ def _bodies(endpoint: Endpoint) -> dict[str, Any]:
             }
         }
         for kind, file in kinds.items()
+        if endpoint.taken in (None, kind)
     }
 
 
@@ -95,10 +116,10 @@ def _responses(endpoint: Endpoint) -> dict[str, Any]:
         schema = {"$ref": f"#/components/schemas/{endpoint.answer}"}
         answers = {"application/json": {"schema": schema}}
     responses = {"200": {"description": "Done.", "content": answers}}
-    if endpoint.path.endswith("/preview"):
+    if endpoint.answer == "image/webp":
         responses["204"] = {"description": "There is no preview yet."}
         responses["304"] = {"description": "The preview is the one that the client has."}
-    if endpoint.answer == "application/octet-stream":
+    if endpoint.answer == _FILE:
         responses["206"] = {"description": "A part of it.", "content": answers}
         responses["416"] = {"description": "It has no such part."}
     error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
@@ -178,6 +199,7 @@ def _schemas() -> dict[str, Any]:
         ),
         "Settings": {"type": "object", "properties": {"prompt": _TEXT}, "required": ["prompt"]},
         "Error": _object({"error": _object(error)}),
+        **_worker_schemas(),
         "Reference": {
             "description": "A file as a data address, or a video made here by its id.",
             "anyOf": [
@@ -185,4 +207,16 @@ def _schemas() -> dict[str, Any]:
                 for name, value in (("image_url", address), ("id", _TEXT))
             ],
         },
+    }
+
+
+def _worker_schemas() -> dict[str, Any]:
+    claimed = {"attempt": _WHOLE, "model": _TEXT, "request": {"type": "object"}}
+    return {
+        "Claimed": {
+            "description": "A job; without it, none came in time.",
+            **_object({"job": _maybe(_TEXT)}),
+            "properties": {"job": _maybe(_TEXT), **claimed},
+        },
+        "Told": _object({"order": {"enum": [None, *(order.value for order in Order)]}}),
     }

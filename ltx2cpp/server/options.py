@@ -21,6 +21,8 @@ class ServerOptions:
         host: address to listen at.
         port: 0 takes a free one.
         api_key: what clients must show; None only at a loopback address.
+        worker_key: what workers on other machines must show; None answers none of them.
+        makes_clips: whether this machine has a worker of its own.
         allowed_hosts: further names that requests may call the server by, as host or host:port.
         allowed_origins: pages elsewhere whose scripts may use the interface, as scheme://host:port.
         queue_limit: jobs that may wait.
@@ -34,6 +36,8 @@ class ServerOptions:
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     api_key: str | None = None
+    worker_key: str | None = None
+    makes_clips: bool = True
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     queue_limit: int = 64

@@ -165,7 +165,9 @@ class InspectorProcess:
     def _start(self) -> None:
         ours, theirs = _SPAWN.Pipe()
         self._process = _SPAWN.Process(
-            target=inspect, args=(theirs, self._options.models), daemon=True
+            target=inspect,
+            args=(theirs, self._options.models, self._options.makes_clips),
+            daemon=True,
         )
         self._process.start()
         theirs.close()

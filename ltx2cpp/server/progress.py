@@ -8,7 +8,7 @@ from typing import Any
 
 from ltx2cpp.memory.plan import MemoryPlan
 from ltx2cpp.observing import Observer, Step
-from ltx2cpp.server.link import Link, Message
+from ltx2cpp.server.link import Calls, Message
 
 _REPORT_EVERY_S = 0.2
 # What opening files and writing the clip take beside the phases of a plan.
@@ -38,7 +38,7 @@ class Progress(Observer):
         token: the job that is at work and its attempt, as the server knows them.
     """
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Calls) -> None:
         self._link = link
         self.token: Message = NO_JOB
         self._order = threading.Event()

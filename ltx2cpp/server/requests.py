@@ -34,7 +34,7 @@ def read_fields(
     Raises:
         ApiError: one is unknown, missing, or has a wrong value.
     """
-    with _answered():
+    with answered():
         return fields.read_fields(values, known, required=required)
 
 
@@ -54,7 +54,7 @@ def complete(
             "model_not_found",
             "model",
         )
-    with _answered():
+    with answered():
         return {
             **fields.with_size(request),
             "operation": operation,
@@ -66,7 +66,7 @@ def complete(
 
 
 @contextlib.contextmanager
-def _answered() -> Iterator[None]:
+def answered() -> Iterator[None]:
     """Turn what is wrong with a field into the answer."""
     try:
         yield

@@ -38,6 +38,8 @@ class Endpoint:
         fields: fields of the body; None where there is none.
         required: those that may not be left out.
         files: fields of the body that hold files.
+        maps: fields of the body that hold an object; what each of its values is.
+        taken: media type of a body that is a JSON object or a file alone.
         refusals: statuses beside those that any route may answer with.
     """
 
@@ -49,6 +51,8 @@ class Endpoint:
     fields: Mapping[str, Field] | None = None
     required: Sequence[str] = ("prompt",)
     files: Sequence[str] = ()
+    maps: Mapping[str, Field] = field(default_factory=dict)
+    taken: str | None = None
     refusals: Sequence[int] = ()
 
 

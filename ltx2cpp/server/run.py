@@ -7,13 +7,13 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import uvicorn
 
-from ltx2cpp.errors import ArgumentError, OutputError
+from ltx2cpp.errors import ArgumentError
 from ltx2cpp.server.app import make_app
 from ltx2cpp.server.options import ServerOptions
+from ltx2cpp.server.ownership import owned
 from ltx2cpp.server.protocol import PatientProtocol
 from ltx2cpp.server.security import is_loopback
 from ltx2cpp.server.service import Service
@@ -41,7 +41,17 @@ def serve(options: ServerOptions, on_ready: Callable[[str], None]) -> None:
             f"host: {options.host} is reached from other machines, for which clients need a key; "
             "give --api-key-file FILE, or set LTX2CPP_API_KEY"
         )
-    with _owned(options.data), _listening(options.host, options.port) as listener:
+    if options.worker_key is None and not options.makes_clips:
+        raise ArgumentError(
+            "a server without a worker of its own needs workers on other machines, and they a key; "
+            "give --worker-key-file FILE, or set LTX2CPP_WORKER_KEY"
+        )
+    if options.worker_key is not None and options.worker_key == options.api_key:
+        raise ArgumentError(
+            "workers and clients have the same key, so that every client could be a worker; give "
+            "workers one of their own"
+        )
+    with owned(options.data, "server"), _listening(options.host, options.port) as listener:
         port = listener.getsockname()[1]
         service = Service(options)
         try:
@@ -95,25 +105,3 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
         yield listener
     finally:
         listener.close()
-
-
-@contextlib.contextmanager
-def _owned(data: Path) -> Iterator[None]:
-    """Keep other servers out of a data folder."""
-    try:
-        data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = (data / "lock").open("a")
-    except OSError as error:
-        raise OutputError(f"{data}: cannot be used as the data folder: {error.strerror}") from error
-    with file:
-        try:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ImportError:
-            pass
-        except OSError:
-            raise ArgumentError(
-                f"{data}: another server uses this data folder; give another one as --data"
-            ) from None
-        yield

@@ -43,6 +43,7 @@ _STEPS = (
     ) STRICT;
     CREATE INDEX events_by_job ON events (job, seq);
     """,
+    "ALTER TABLE jobs ADD COLUMN holder TEXT",
 )
 
 

@@ -16,6 +16,8 @@ _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 # Reached without a key: the page, which asks for one, and the sign of life.
 _OPEN_PATHS = ("/health", "/")
 _OPEN_FOLDER = "/page/"
+# Of workers alone, which have a key of their own; nothing is there without one.
+WORKER_FOLDER = "/internal/"
 _HEADERS = {
     "content-security-policy": (
         "default-src 'self'; img-src 'self' blob:; media-src 'self' blob:; object-src 'none'; "
@@ -63,13 +65,20 @@ class Guard:
         hosts: what the header Host may say.
         origins: other sites that may use the interface.
         api_key: what clients must show, or None.
+        worker_key: what workers of other machines must show; None lets none in.
     """
 
     def __init__(
-        self, app: ASGIApp, hosts: frozenset[str], origins: Sequence[str], api_key: str | None
+        self,
+        app: ASGIApp,
+        hosts: frozenset[str],
+        origins: Sequence[str],
+        api_key: str | None,
+        worker_key: str | None,
     ) -> None:
         self._app, self._hosts, self._origins = app, hosts, frozenset(origins)
         self._key = None if api_key is None else api_key.encode()
+        self._worker_key = None if worker_key is None else worker_key.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -120,18 +129,32 @@ class Guard:
             raise ApiError(403, "sec-fetch-site: another site asked for this", "origin")
 
     def _check_key(self, path: str, headers: Headers) -> None:
-        if self._key is None or path in _OPEN_PATHS or path.startswith(_OPEN_FOLDER):
-            return
-        scheme, _, shown = headers.get("authorization", "").partition(" ")
-        matches = hmac.compare_digest(shown.strip().encode("latin-1", "replace"), self._key)
-        if scheme.lower() != "bearer" or not matches:
-            raise ApiError(
-                401,
-                "authorization: expected 'Bearer KEY' with the key that this server was started "
-                "with",
-                "invalid_api_key",
-                headers={"www-authenticate": "Bearer"},
-            )
+        if path.startswith(WORKER_FOLDER):
+            if self._worker_key is None:
+                raise ApiError(
+                    404,
+                    "this server answers no workers; it was started without --worker-key-file",
+                    "not_found",
+                )
+            if "origin" in headers:
+                raise ApiError(403, "origin: no page speaks for a worker", "origin")
+            _compare(headers, self._worker_key, "key of its workers")
+        elif self._key is not None and not (path in _OPEN_PATHS or path.startswith(_OPEN_FOLDER)):
+            _compare(headers, self._key, "key")
+
+
+def _compare(headers: Headers, key: bytes, what: str) -> None:
+    """Refuse a request that does not show a key; takes the same time for every wrong one."""
+    scheme, _, shown = headers.get("authorization", "").partition(" ")
+    matches = hmac.compare_digest(shown.strip().encode("latin-1", "replace"), key)
+    if scheme.lower() != "bearer" or not matches:
+        raise ApiError(
+            401,
+            f"authorization: expected 'Bearer KEY' with the {what} that this server was started "
+            "with",
+            "invalid_api_key",
+            headers={"www-authenticate": "Bearer"},
+        )
 
 
 def _preflight() -> Response:

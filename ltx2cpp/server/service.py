@@ -13,6 +13,7 @@ from ltx2cpp.server.failures import NEVER_RETRY, ApiError, not_found
 from ltx2cpp.server.files import OUTPUT, folder_bytes
 from ltx2cpp.server.housekeeping import Housekeeping
 from ltx2cpp.server.jobs import Job, Order, State, is_id, new_id
+from ltx2cpp.server.leases import Leases
 from ltx2cpp.server.options import ServerOptions
 from ltx2cpp.server.processes import InspectorProcess, WorkerProcess
 from ltx2cpp.server.store import Store
@@ -35,6 +36,8 @@ class Service:
     Attributes:
         options: as given.
         models: what there is to know of each model, by its name.
+        identities: what tells each model from others, by its name; of a server that answers
+            workers on other machines.
     """
 
     def __init__(self, options: ServerOptions) -> None:
@@ -49,14 +52,21 @@ class Service:
         self.inspector = InspectorProcess(options)
         try:
             described = self.inspector.call("describe")["models"]
+            # What workers elsewhere must have the like of; reads of all weights a little.
+            identify = options.worker_key is not None
+            self.identities = self.inspector.call("identify")["models"] if identify else {}
         except BaseException:
             self.inspector.stop()
             self.store.close()
             raise
         self.models: dict[str, dict[str, Any]] = {each["name"]: each for each in described}
-        self.coordinator.recover()
-        self.worker = WorkerProcess(self.coordinator, options)
-        self.worker.start()
+        self.coordinator.recover(has_others=options.worker_key is not None)
+        self.leases = Leases(self.coordinator)
+        self.leases.adopt(self.store.jobs_in(State.RUNNING))
+        self.leases.start()
+        self.worker = WorkerProcess(self.coordinator, options) if options.makes_clips else None
+        if self.worker is not None:
+            self.worker.start()
         self._housekeeping = Housekeeping(self.store, options.max_storage_bytes, self.delete)
         self._housekeeping.start()
 
@@ -64,7 +74,9 @@ class Service:
         """End all processes; running jobs go on when a server starts again."""
         self._housekeeping.stop()
         self.coordinator.close()
-        self.worker.stop()
+        self.leases.stop()
+        if self.worker is not None:
+            self.worker.stop()
         self.inspector.stop()
         self.store.close()
 

@@ -210,11 +210,13 @@ class Store:
             )
             return self._told(writer, job_id)
 
-    def claim(self, models: Sequence[str], loaded: str | None, patience: int) -> Job | None:
+    def claim(
+        self, models: Sequence[str], loaded: str | None, patience: int, holder: str | None = None
+    ) -> Job | None:
         """Give the next job to a worker: the first of the queue that it can make.
 
         A job of the loaded model goes before others of the same priority, until ``patience`` jobs
-        have overtaken the first one.
+        have overtaken the first one. ``holder`` is kept with the job.
         """
         marks = ", ".join("?" * len(models))
         with self._transaction() as writer:
@@ -240,9 +242,9 @@ class Store:
                 if same and overtaken < patience:
                     chosen = same[0]
             writer.execute(
-                "UPDATE jobs SET state = ?, attempt = attempt + 1, phase = '', step = 0, "
-                "started_at = COALESCE(started_at, ?) WHERE id = ?",
-                (State.RUNNING.value, int(time.time()), chosen["id"]),
+                "UPDATE jobs SET state = ?, attempt = attempt + 1, holder = ?, phase = '', "
+                "step = 0, started_at = COALESCE(started_at, ?) WHERE id = ?",
+                (State.RUNNING.value, holder, int(time.time()), chosen["id"]),
             )
             return self._told(writer, chosen["id"])
 

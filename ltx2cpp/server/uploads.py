@@ -112,8 +112,7 @@ async def read_body(request: Request, folder: Path, file_fields: tuple[str, ...]
     if kind == "multipart/form-data":
         return await _read_form(request, parameters.get("boundary", ""), folder, file_fields)
     if kind == "application/json":
-        data = b"".join([chunk async for chunk in _chunks(request, _MOST_JSON)])
-        body = Body(_parse_json(data))
+        body = Body(await _read_object(request))
         _take_addresses(body, folder, file_fields)
         return body
     raise ApiError(
@@ -121,6 +120,26 @@ async def read_body(request: Request, folder: Path, file_fields: tuple[str, ...]
         f"content-type: expected multipart/form-data or application/json, found {kind!r:.60}",
         "unsupported_value",
     )
+
+
+async def read_json(request: Request) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        ApiError: as of `read_body`.
+    """
+    kind, _ = _content_type(request.headers.get("content-type", ""))
+    if kind != "application/json":
+        raise ApiError(
+            415,
+            f"content-type: expected application/json, found {kind!r:.60}",
+            "unsupported_value",
+        )
+    return await _read_object(request)
+
+
+async def _read_object(request: Request) -> dict[str, Any]:
+    return _parse_json(b"".join([chunk async for chunk in body_chunks(request, _MOST_JSON)]))
 
 
 def too_large(message: str) -> ApiError:
@@ -138,8 +157,12 @@ def _content_type(header: str) -> tuple[str, dict[str, str]]:
     }
 
 
-async def _chunks(request: Request, most: int) -> AsyncIterator[bytes]:
-    """Yield the body while it keeps to a number of bytes and to a pace."""
+async def body_chunks(request: Request, most: int) -> AsyncIterator[bytes]:
+    """Yield the body while it keeps to a number of bytes and to a pace.
+
+    Raises:
+        ApiError: it does not, or ends early.
+    """
     total, stream = 0, request.stream()
     while True:
         try:
@@ -219,7 +242,7 @@ async def _read_form(
         if not boundary:
             raise ApiError(400, "content-type: a form needs a boundary", "invalid_body")
         parser = MultipartParser(boundary.encode("latin-1"), form.callbacks())
-        async for chunk in _chunks(request, _MOST_BODY):
+        async for chunk in body_chunks(request, _MOST_BODY):
             parser.write(chunk)
         parser.finalize()
         if not form.ended:

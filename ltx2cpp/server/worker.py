@@ -1,4 +1,4 @@
-"""The process that makes clips: it asks for jobs, reports, and is told nothing unasked."""
+"""What makes clips: it asks for jobs, reports, and is told nothing unasked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from ltx2cpp import media
-from ltx2cpp.errors import ArgumentError, Error, OutputError
+from ltx2cpp.errors import ArgumentError, Cancelled, Error, OutputError
 from ltx2cpp.generation.request import GenerationArguments
 from ltx2cpp.observing import Step
 from ltx2cpp.output import GenerationStream
@@ -24,6 +24,7 @@ from ltx2cpp.pipeline import LTX2Pipeline
 from ltx2cpp.preview import save_preview
 from ltx2cpp.requests.calls import arguments_of
 from ltx2cpp.requests.models import NamedModel, open_model, use_loras
+from ltx2cpp.server.coordinator import LEAVE
 from ltx2cpp.server.files import (
     JOURNAL,
     LATENTS,
@@ -33,7 +34,7 @@ from ltx2cpp.server.files import (
     THUMBNAIL,
     part_of,
 )
-from ltx2cpp.server.link import Link, Message
+from ltx2cpp.server.link import Calls, Link, Message
 from ltx2cpp.server.progress import NO_JOB, Progress, Stopped
 from ltx2cpp.server.samples import SampledClip
 
@@ -47,7 +48,7 @@ _NICE = 5
 
 
 def work(connection: Connection, models: Sequence[NamedModel], idle_unload_s: float | None) -> None:
-    """Make clips until the server is gone; the main function of the process.
+    """Make clips until the server is gone; the main function of the server's own worker.
 
     Args:
         connection: to the server, which answers as `Coordinator` does.
@@ -58,14 +59,18 @@ def work(connection: Connection, models: Sequence[NamedModel], idle_unload_s: fl
     if hasattr(os, "nice"):
         os.nice(_NICE)
     worker = Worker(Link(connection), models, idle_unload_s)
-    logger.addHandler(_Passing(worker.log))
+    logger.addHandler(WarningsTo(worker.log))
     logger.propagate = False
     with contextlib.suppress(EOFError, OSError):
         worker.run()
 
 
-class _Passing(logging.Handler):
-    """Passes warnings on as sentences."""
+class WarningsTo(logging.Handler):
+    """Passes warnings on as sentences.
+
+    Args:
+        write: takes them.
+    """
 
     def __init__(self, write: Callable[[str], object]) -> None:
         super().__init__(logging.WARNING)
@@ -85,7 +90,7 @@ class Worker:
     """
 
     def __init__(
-        self, link: Link, models: Sequence[NamedModel], idle_unload_s: float | None
+        self, link: Calls, models: Sequence[NamedModel], idle_unload_s: float | None
     ) -> None:
         self._link, self._idle_unload_s = link, idle_unload_s
         self._models = {model.name: model for model in models}
@@ -93,7 +98,7 @@ class Worker:
         self._loaded: tuple[str, LTX2Pipeline] | None = None
 
     def run(self) -> None:
-        """Work until the other end of the link is gone."""
+        """Work until the other end of the link is gone, or the link raises `Cancelled`."""
         idle_since = time.monotonic()
         idle_s = math.inf if self._idle_unload_s is None else self._idle_unload_s
         while True:
@@ -125,6 +130,8 @@ class Worker:
             report = {"method": "stopped", "order": stopped.order}
             if stopped.order == "pause":
                 self._unload()
+        except Cancelled:
+            report = {"method": "stopped", "order": LEAVE}
         except Error as error:
             report = {"method": "fail", "kind": type(error).__name__, "message": str(error)}
         except MemoryError:
@@ -157,7 +164,7 @@ class Worker:
         arguments = arguments_of(request)
         self._progress.weigh(pipe.memory_plan(request["prompt"], **arguments))
         stream = self._denoised(pipe, request["prompt"], arguments)
-        media.save_latents(LATENTS, stream.video_latent, stream.audio_latent)
+        media.save_latents(part_of(attempt, LATENTS), stream.video_latent, stream.audio_latent)
         clip = SampledClip(stream)
         saved = media.save_stream(clip, part_of(attempt, OUTPUT))
         clip.save(Path(part_of(attempt, THUMBNAIL)), Path(part_of(attempt, SHEET)))

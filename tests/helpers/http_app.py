@@ -16,6 +16,7 @@ from ltx2cpp.server.options import ServerOptions
 from ltx2cpp.server.service import Service
 
 PORT = 8225
+DEMO_IDENTITY = "d" * 64
 HOST = f"127.0.0.1:{PORT}"
 
 
@@ -28,6 +29,8 @@ class _Inspector:
     def call(self, method: str, **values: Any) -> dict[str, Any]:
         if method == "describe":
             return {"models": [{"name": "demo"}]}
+        if method == "identify":
+            return {"models": {"demo": DEMO_IDENTITY}}
         return {"request": {"size": "96x64", "seconds": "1", **values["request"]}}
 
     def stop(self) -> None:
@@ -79,9 +82,9 @@ async def ask(
     scope = {
         "type": "http",
         "method": method,
-        "path": path,
+        "path": path.partition("?")[0],
         "raw_path": path.encode(),
-        "query_string": b"",
+        "query_string": path.partition("?")[2].encode(),
         "headers": [
             (name.replace("_", "-").encode(), value.encode()) for name, value in names.items()
         ],

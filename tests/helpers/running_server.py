@@ -14,6 +14,7 @@ import openai
 
 import ltx2cpp
 
+WORKER_KEY = "barley"
 _START_S = 60
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import openai
 import pytest
 from helpers.lora_writers import write_lora
-from helpers.running_server import RunningServer, start_server
+from helpers.running_server import WORKER_KEY, RunningServer, start_server
 
 from ltx2cpp.demo import demo_files
 
@@ -20,9 +20,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     lora, checkpoint = folder / "wild.safetensors", demo_files().checkpoint
     assert checkpoint is not None
     write_lora(lora, Path(checkpoint), rank=2, seed=1)
-    running = start_server(
-        folder / "data", "--also-serve", "again=demo", "--offer-lora", f"wild={lora}"
-    )
+    options = ("--also-serve", "again=demo", "--offer-lora", f"wild={lora}")
+    running = start_server(folder / "data", *options, LTX2CPP_WORKER_KEY=WORKER_KEY)
     yield running
     assert running.stop() == 0
 

@@ -14,12 +14,13 @@ from starlette.responses import JSONResponse
 
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.server import uploads
+from ltx2cpp.server.claims import WORKER_ENDPOINTS
 from ltx2cpp.server.options import ServerOptions
 from ltx2cpp.server.run import serve
-from ltx2cpp.server.security import Guard, allowed_hosts, is_loopback
+from ltx2cpp.server.security import WORKER_FOLDER, Guard, allowed_hosts, is_loopback
 from ltx2cpp.server.service import Service
 
-KEY = "sesame"
+KEY, WORKER_KEY = "sesame", "barley"
 SITE = "https://studio.example"
 CLIP = {"prompt": "a red circle"}
 
@@ -31,13 +32,16 @@ def service(tmp_path: Path) -> Iterator[Service]:
         yield made
 
 
-def ask_guard(method: str, path: str = "/v1/videos", **headers: str) -> tuple[int, Any, Any]:
+def ask_guard(
+    method: str, path: str = "/v1/videos", worker_key: str | None = WORKER_KEY, **headers: str
+) -> tuple[int, Any, Any]:
     """Ask a guarded application that answers everything."""
     guard = Guard(
         JSONResponse({"reached": True}),
         allowed_hosts("127.0.0.1", 8225, ["studio.lan"]),
         origins=[SITE],
         api_key=KEY,
+        worker_key=worker_key,
     )
     return asyncio.run(ask(guard, method, path, **headers))
 
@@ -65,6 +69,29 @@ def test_the_key_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -
     assert ask_guard("GET", authorization="Bearer x")[0] == 401
     assert ask_guard("GET", authorization=f"bearer {KEY}")[0] == 200
     assert compared == [(b"x", KEY.encode()), (KEY.encode(), KEY.encode())]
+
+
+def test_workers_have_a_key_of_their_own() -> None:
+    """That opens nothing else, and without which nothing is there."""
+    assert all(endpoint.path.startswith(WORKER_FOLDER) for endpoint in WORKER_ENDPOINTS)
+    path, shown = f"{WORKER_FOLDER}claim", {"authorization": f"Bearer {WORKER_KEY}"}
+    assert ask_guard("POST", path, **shown)[0] == 200
+    assert ask_guard("POST", path, authorization=f"Bearer {KEY}")[0] == 401
+    assert ask_guard("POST", path)[0] == 401
+    assert ask_guard("POST", "/v1/videos", **shown)[0] == 401
+    for key in (KEY, WORKER_KEY, "None", ""):
+        answer = ask_guard("POST", path, None, authorization=f"Bearer {key}")
+        assert (answer[0], answer[2]["error"]["code"]) == (404, "not_found")
+    assert ask_guard("POST", path, **shown, host="rebound.example")[0] == 403
+    assert ask_guard("POST", path, **shown, origin=SITE)[0] == 403
+
+
+def test_one_key_for_both_is_refused(tmp_path: Path) -> None:
+    options = ServerOptions(tmp_path / "data", (), api_key=KEY, worker_key=KEY)
+    with pytest.raises(ArgumentError, match="one of their own"):
+        serve(options, lambda address: None)
+    with pytest.raises(ArgumentError, match="needs workers"):
+        serve(ServerOptions(tmp_path / "data", (), makes_clips=False), lambda address: None)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "studio.lan", ""])

@@ -13,7 +13,7 @@ import pytest
 
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.server.coordinator import Coordinator, without_folders
-from ltx2cpp.server.files import OUTPUT, SHEET, THUMBNAIL, part_of, write_result
+from ltx2cpp.server.files import MADE, OUTPUT, part_of, write_result
 from ltx2cpp.server.housekeeping import Housekeeping
 from ltx2cpp.server.jobs import Job, Order, State, new_id
 from ltx2cpp.server.store import Store
@@ -84,10 +84,10 @@ def test_a_clip_that_was_taken_over_is_committed_after_a_crash(
     folder = coordinator.folder_of(job.id)
     folder.mkdir()
     (folder / OUTPUT).write_bytes(b"clip")
-    for name in (THUMBNAIL, SHEET, OUTPUT):
+    for name in MADE:
         (folder / part_of(attempt + 1, name)).write_bytes(b"half")
     write_result(folder, {"num_frames": 9})
-    coordinator.recover()
+    coordinator.recover(has_others=False)
     kept = store.job(job.id)
     assert kept is not None and kept.result is not None
     assert (kept.state, kept.result["num_frames"]) == (State.COMPLETED, 9)
@@ -104,7 +104,7 @@ def test_what_was_running_is_queued_again(store: Store, coordinator: Coordinator
         store.ask(running, order)
     stray = coordinator.folder_of(new_id())
     stray.mkdir()
-    coordinator.recover()
+    coordinator.recover(has_others=False)
     states = [kept.state for job in jobs if (kept := store.job(job.id)) is not None]
     assert states == [State.QUEUED, State.PAUSED, State.CANCELLED]
     assert not stray.exists()

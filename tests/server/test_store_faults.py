@@ -16,7 +16,7 @@ import pytest
 from helpers.http_app import ask_app, service_without_processes
 
 from ltx2cpp.server import files, store
-from ltx2cpp.server.files import OUTPUT, SHEET, THUMBNAIL, part_of
+from ltx2cpp.server.files import MADE, OUTPUT, part_of
 from ltx2cpp.server.jobs import State
 from ltx2cpp.server.processes import WorkerProcess
 from ltx2cpp.server.service import Service
@@ -43,7 +43,7 @@ def submit(service: Service) -> str:
 def claim(service: Service) -> dict[str, Any]:
     """Take the next job and write its files."""
     claimed = service.coordinator.claim(["demo"], None, wait_s=0)
-    for name in (THUMBNAIL, SHEET, OUTPUT):
+    for name in MADE:
         Path(claimed["folder"], part_of(claimed["attempt"], name)).write_bytes(name.encode())
     return {"job": claimed["job"], "attempt": claimed["attempt"]}
 

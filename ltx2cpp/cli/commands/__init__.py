@@ -35,6 +35,7 @@ SUMMARIES: Mapping[str, str] = {
     "plan": "show the memory and time that a clip would take",
     "upscale": "enlarge a clip or latents",
     "serve": "serve a page and an interface for clips, on this machine",
+    "worker": "make clips for a server on another machine",
     "inspect": "show what a model file or a clip holds",
     "download": "fetch a model by its name",
     "models": "list the models that have names, and what is here of them",

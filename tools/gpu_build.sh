@@ -72,16 +72,6 @@ lt=$(first_of "${library/libcublas.so/libcublasLt.so}")
 [[ -n "$lt" ]] || fail "no libcublasLt.so beside $library"
 options+=(-DCUDA_cublas_LIBRARY="$library" -DCUDA_cublasLt_LIBRARY="$lt" -DCMAKE_INSTALL_RPATH="$(dirname "$library")"
     -DCMAKE_BUILD_RPATH="$(dirname "$library")")
-driver=$(first_of "$toolkit"/lib64/stubs/libcuda.so /usr/local/nvidia/lib64/libcuda.so{,.1} \
-    /usr/lib/x86_64-linux-gnu/libcuda.so{,.1})
-if [[ -z "$driver" ]]; then
-    # Its functions are found when the extension is loaded. Without any, ggml would take a pool of memory that recorded
-    # graphs do not outlive.
-    driver=$out/stub/libcuda.so
-    mkdir -p "$out/stub"
-    echo | g++ -shared -Wl,-soname,libcuda.so.1 -xc++ - -o "$driver"
-fi
-options+=(-DCUDA_cuda_driver_LIBRARY="$driver")
 command -v ninja >/dev/null && options+=(-G Ninja)
 cmake -S "$root" -B "$out/cmake" "${options[@]}"
 cmake --build "$out/cmake" --target _core --parallel "$(nproc)"

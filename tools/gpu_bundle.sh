@@ -27,13 +27,12 @@ if [[ $kind == cuda ]]; then
     python3 -m pip install --quiet --no-deps --target "$build/packages" 'nvidia-cublas==13.1.*'
     mkdir -p "$build/cublas"
     find "$build/packages" -name 'cublas*.h' -exec ln -sf {} "$build/cublas/" \;
-    # Archives link nothing, so any file will do for the libraries; with a driver ggml keeps its pool of virtual memory.
+    # Archives link nothing, so any file will do for the libraries.
     touch "$build/any.so"
     # Uncompressed code is packed far better by xz, all of it at once.
     options+=(-DLTX2CPP_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES="${ARCHITECTURES:-90-real}" -DGGML_CUDA_COMPRESSION_MODE=none
         -DCMAKE_CUDA_FLAGS="-isystem $build/cublas" -DCUDA_cublas_LIBRARY="$build/any.so"
-        -DCUDA_cublasLt_LIBRARY="$build/any.so"
-        -DCUDA_cuda_driver_LIBRARY="$build/any.so")
+        -DCUDA_cublasLt_LIBRARY="$build/any.so")
 fi
 cmake -S . -B "$build" "${options[@]}"
 cmake --build "$build" --parallel "${JOBS:-$(nproc)}" --target ltx2cpp_core ggml "ltx2cpp_ggml_$level"

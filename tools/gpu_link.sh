@@ -39,9 +39,6 @@ if [[ -e "$out/archives/libggml-cuda.a" ]]; then
         path=$(library "$name")
         libraries+=("$path" "-Wl,-rpath,$(dirname "$path")")
     done
-    # Calls into the driver are found when the extension is loaded; this only names it.
-    echo | g++ -shared -Wl,-soname,libcuda.so.1 -xc++ - -o "$out/objects/libcuda.so"
-    libraries+=(-Wl,--no-as-needed "$out/objects/libcuda.so")
 fi
 read -ra includes <<<"$(python3 -m pybind11 --includes)"
 flags=(-O2 -std=c++20 -fPIC -fvisibility=hidden -fvisibility-inlines-hidden -DLTX2CPP_TESTING=1 -DLTX2CPP_EMULATED_CUDA=0

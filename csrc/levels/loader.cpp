@@ -6,10 +6,12 @@
 
 #include <Python.h>
 #include <dlfcn.h>
+#include <unistd.h>
 
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "base/cpuid.h"
 
@@ -17,21 +19,30 @@ namespace {
 
 using Init = PyObject * (*)();
 
-// The operating system has to keep the wide registers too, which __builtin_cpu_supports includes.
-std::string_view best_level() {
-    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !__builtin_cpu_supports("bmi2") ||
-        !ltx::has_f16c()) {
-        return "x86-64-v2";
+// The levels that this processor runs, the best first.
+std::vector<std::string> levels_of_processor() {
+    // The operating system has to keep the wide registers too, which __builtin_cpu_supports includes.
+    const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") &&
+                    ltx::has_f16c();
+    const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512cd") &&
+                    __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+                    __builtin_cpu_supports("avx512bw");
+    const bool v4_vnni = v4 && __builtin_cpu_supports("avx512vnni");
+    const std::pair<const char *, bool> levels[] = {
+        {"x86-64-v4-bf16", v4_vnni && __builtin_cpu_supports("avx512bf16")},
+        {"x86-64-v4-vnni", v4_vnni},
+        {"x86-64-v4", v4},
+        {"x86-64-v3-vnni", v3 && ltx::has_avx_vnni()},
+        {"x86-64-v3", v3},
+        {"x86-64-v2", true},
+    };
+    std::vector<std::string> names;
+    for (const auto & [name, supported] : levels) {
+        if (supported) {
+            names.emplace_back(name);
+        }
     }
-    if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512cd") ||
-        !__builtin_cpu_supports("avx512vl") || !__builtin_cpu_supports("avx512dq") ||
-        !__builtin_cpu_supports("avx512bw")) {
-        return ltx::has_avx_vnni() ? "x86-64-v3-vnni" : "x86-64-v3";
-    }
-    if (!__builtin_cpu_supports("avx512vnni")) {
-        return "x86-64-v4";
-    }
-    return __builtin_cpu_supports("avx512bf16") ? "x86-64-v4-bf16" : "x86-64-v4-vnni";
+    return names;
 }
 
 // What the lowest level needs and this processor lacks, by name; empty: nothing.
@@ -54,7 +65,19 @@ std::string lacking_instructions() {
 // Where this module was loaded from.
 std::string own_path() {
     Dl_info info{};
-    return ::dladdr(reinterpret_cast<void *>(&best_level), &info) ? info.dli_fname : "";
+    return ::dladdr(reinterpret_cast<void *>(&levels_of_processor), &info) ? info.dli_fname : "";
+}
+
+// The part of the best level that is installed; empty: none is for this processor.
+std::string best_part(const std::string & own, size_t end_of_name) {
+    for (const std::string & level : levels_of_processor()) {
+        std::string path = own;
+        path.insert(end_of_name, "_" + level);
+        if (::access(path.c_str(), F_OK) == 0) {
+            return path;
+        }
+    }
+    return {};
 }
 
 PyObject * import_error(const std::string & message) {
@@ -71,12 +94,17 @@ PyMODINIT_FUNC PyInit__core() {
         return import_error("this processor lacks instructions that ltx2cpp and numpy need: " + names +
                             "; both run on x86-64-v2 and later, which is every processor since Nehalem and Bulldozer");
     }
-    std::string path = own_path();
-    const size_t name = path.rfind(kName);
+    const std::string own = own_path();
+    const size_t name = own.rfind(kName);
     if (name == std::string::npos) {
         return import_error("the dynamic linker does not say where ltx2cpp lies");
     }
-    path.insert(name + kName.size(), "_" + std::string(best_level()));
+    const std::string path = best_part(own, name + kName.size());
+    if (path.empty()) {
+        return import_error(
+            "this package of ltx2cpp has no part for this processor; packages with CUDA need AVX2, FMA, "
+            "F16C and BMI2 (Haswell, Zen and later), and the one for the CPU does not");
+    }
     void * library = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
     if (!library) {
         return import_error("the part of ltx2cpp for this processor could not be loaded (" + std::string(::dlerror()) +

@@ -4,6 +4,7 @@
 
 #include <mutex>
 #include <new>
+#include <string_view>
 #include <utility>
 
 namespace ltx {
@@ -24,6 +25,15 @@ Route & route() {
     return *kept;
 }
 
+// The lines of ggml's that users of a working machine meet, in words that say what follows from them.
+std::string in_plain_words(std::string line) {
+    constexpr std::string_view kNoGpu = "ggml_cuda_init: failed to initialize CUDA: ";
+    if (!line.starts_with(kNoGpu)) {
+        return line;
+    }
+    return "no NVIDIA GPU can be used (" + line.substr(kNoGpu.size()) + "), so the CPU computes";
+}
+
 void hand_on(ggml_log_level level, const char * text) {
     Route & to = route();
     std::string complete;
@@ -38,7 +48,7 @@ void hand_on(ggml_log_level level, const char * text) {
             return;
         }
         to.line.pop_back();
-        complete = std::exchange(to.line, {});
+        complete = in_plain_words(std::exchange(to.line, {}));
     }
     // What ggml calls an error is a warning: a failure that matters comes back as an exception of its own.
     to.log(level == GGML_LOG_LEVEL_WARN || level == GGML_LOG_LEVEL_ERROR, complete);

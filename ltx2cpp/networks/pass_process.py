@@ -29,9 +29,11 @@ def main() -> None:
     os.dup2(2, 1)
     questions: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(os.fdopen(0, "rb"), questions), daemon=True).start()
+    if (setup := questions.get()) is None:
+        return
     failure: Exception | None = None
     try:
-        transformer = _open(questions.get())
+        transformer = _open(setup)
     except (Error, MemoryError) as error:
         failure = error
     while (calls := questions.get()) is not None:

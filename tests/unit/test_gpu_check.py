@@ -53,13 +53,13 @@ def programs(tmp_path: Path) -> Path:
 
 
 def test_build_for_a_named_architecture_succeeds(tmp_path: Path, programs: Path) -> None:
-    """And links with the driver, real or not: pools of memory have to outlive recorded graphs."""
+    """With virtual memory: recorded graphs do not outlive the other pool of ggml."""
     code, _, error = run(
         "gpu_build.sh", tmp_path / "ggml", tmp_path / "out", path=programs, ARCHITECTURES="90"
     )
     assert code == 0, error
     called = (tmp_path / "called").read_text()
-    assert "-DCMAKE_CUDA_ARCHITECTURES=90" in called and "-DCUDA_cuda_driver_LIBRARY=" in called
+    assert "-DCMAKE_CUDA_ARCHITECTURES=90" in called
     assert "NO_VMM" not in called
     assert f"-DCUDA_cublasLt_LIBRARY={tmp_path}/cuda/lib64/libcublasLt.so" in called
 

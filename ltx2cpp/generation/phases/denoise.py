@@ -110,7 +110,8 @@ class Denoise(Phase):
 
     @property
     def shared_with(self) -> tuple[str, ...]:
-        guides = network_calls(self._plan, self._stage) > self.units
+        plan, stage = self._plan, self._stage
+        guides = any(_calls_at(plan, stage, float(sigma)) > 1 for sigma in stage.sigmas[:-1])
         return self._networks.backend.guidance if guides else ()
 
     def open(self) -> None:

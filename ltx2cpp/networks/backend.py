@@ -209,10 +209,11 @@ class Backend:
 
     def flop_per_s_by_device(self, share: float) -> dict[str, float]:
         """Return a share of the peak rate of each device, by its name."""
+        backends = {device.name: self.of(part) for part, device in self.devices.items()}
         # One that denoises on a part of the threads has others beside it that have the rest.
         return {
-            device.name: share * self.of(part).peak()[0] * self.threads / device.threads
-            for part, device in self.devices.items()
+            name: share * each.peak()[0] * self.threads / each.device.threads
+            for name, each in backends.items()
         }
 
     def arithmetic(self) -> dict[str, str]:

@@ -46,7 +46,7 @@ void register_devices(py::module_ & module) {
                  return open_device(name, threads.value_or(0));
              }),
              py::arg("name") = "auto", py::arg("threads") = py::none(),
-             "Opens 'cpu', 'cuda', 'cuda:N' or 'auto'; threads None takes the physical cores.")
+             "Opens 'cpu', 'cuda', 'cuda:N', 'vulkan:N' or 'auto'; threads None takes the physical cores.")
         .def_property_readonly("name", &Backend::name)
         .def_property_readonly("threads", &Backend::threads)
         .def(

@@ -2,6 +2,7 @@
 #include "base/error.h"
 
 #include <new>
+#include <system_error>
 
 #include "bindings/register.h"
 
@@ -44,6 +45,8 @@ void register_errors(py::module_ &) {
             raise("Cancelled", e.what());
         } catch (const Error & e) {
             raise("Error", e.what());
+        } catch (const std::system_error & e) {  // of a driver while something is copied, or of the system
+            raise("BackendError", e.what());
         } catch (const std::bad_alloc &) {
             raise("DeviceMemoryError", "the machine has not enough free memory for this step");
         }

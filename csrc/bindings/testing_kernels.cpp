@@ -242,7 +242,7 @@ void register_testing_kernels(py::module_ & module) {
         "open_device",
         [](const std::string & name, int threads, bool custom_ops, const std::set<std::string> & missing_ops,
            std::optional<size_t> weight_slots, bool bf16, const std::set<std::string> & missing_types,
-           bool emulates_cuda) {
+           bool emulates_cuda, size_t operand_alignment, std::optional<size_t> largest_binding) {
             DeviceTraits traits = emulates_cuda ? emulated_cuda() : DeviceTraits{};
             for (const std::string & type : missing_types) {
                 traits.missing_types.insert(ggml_type_of(parse_dtype(type)).value());
@@ -251,14 +251,18 @@ void register_testing_kernels(py::module_ & module) {
             traits.missing_ops.insert(missing_ops.begin(), missing_ops.end());
             traits.weight_slots = weight_slots;
             traits.bf16 = bf16;
+            traits.operand_alignment = operand_alignment;
+            traits.largest_binding = largest_binding;
             return open_device(name, threads, traits);
         },
         py::arg("name") = "cpu", py::arg("threads") = 1, py::kw_only(), py::arg("custom_ops") = true,
         py::arg("missing_ops") = std::set<std::string>{}, py::arg("weight_slots") = py::none(), py::arg("bf16") = true,
         py::arg("missing_types") = std::set<std::string>{}, py::arg("emulated_cuda") = false,
+        py::arg("operand_alignment") = 0, py::arg("largest_binding") = py::none(),
         "A device without any or some kernels of our own, one through whose slots streamed weights pass as on a GPU,\n"
-        "a CPU with vectors and without BF16 instructions, a device that computes with no weights of some types, or\n"
-        "one that runs the CUDA kernels.");
+        "a CPU with vectors and without BF16 instructions, a device that computes with no weights of some types, one\n"
+        "that runs the CUDA kernels, one whose products take aligned operands only, or one\n"
+        "whose operations take no tensor of more bytes.");
 }
 
 }  // namespace ltx::bindings

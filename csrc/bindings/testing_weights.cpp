@@ -31,7 +31,7 @@ LoadedMatrix load_matrix(const TensorTable & table, const std::string & name, in
                 .wide_type = GGML_TYPE_BF16,
                 .direct_conv = false,
                 .multiplies = any,
-                .looks_up = any,
+                .looks_up = [](ggml_type, int64_t, int64_t) { return true; },
                 .threads = threads});
     HostTensor values{shape, std::vector<float>(static_cast<size_t>(element_count(shape)))};
     if (tensor->type == GGML_TYPE_F32) {

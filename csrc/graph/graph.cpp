@@ -21,13 +21,11 @@ constexpr size_t kMaxNodesOfLayer = 4096;
 
 }  // namespace
 
-Graph::Graph(ProbeSet probes, OpForm form, Products products, StockAttention stock_attention)
+Graph::Graph(ProbeSet probes, GraphTarget target)
     : ctx_(ggml_tensor_overhead() * kMaxNodes + ggml_graph_overhead_custom(kMaxNodes, /*grads=*/false)),
       graph_(ggml_new_graph_custom(ctx_.get(), kMaxNodes, /*grads=*/false)),
       wanted_(std::move(probes)),
-      form_(form),
-      products_(products),
-      stock_attention_(stock_attention) {}
+      target_(std::move(target)) {}
 
 void Graph::check_room() const {
     const size_t left = ggml_get_mem_size(ctx()) - ggml_used_mem(ctx());

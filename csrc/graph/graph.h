@@ -30,6 +30,18 @@ enum class Products { Stock, Own, Device };
 // pairs, where the device has no such node.
 enum class StockAttention { Node, Products };
 
+// What a graph is built for.
+struct GraphTarget {
+    OpForm form = OpForm::Fused;
+    // Own operations that are composed where the others are fused, by name (kernels/registry.h): the device lacks them.
+    std::set<std::string, std::less<>> lacking = {};
+    Products products = Products::Stock;
+    StockAttention stock_attention = StockAttention::Node;
+    // Operands of ggml's products begin at a multiple of so many bytes, without gaps in a row or between rows; 0 where
+    // the device takes any (graph/product.h).
+    size_t operand_alignment = 0;
+};
+
 // Whether nothing is computed for a node.
 bool is_view(const ggml_tensor * node);
 
@@ -40,17 +52,19 @@ bool is_view(const ggml_tensor * node);
 // layers, throw UnsupportedError when it runs out.
 class Graph {
 public:
-    Graph(ProbeSet probes, OpForm form, Products products = Products::Stock,
-          StockAttention stock_attention = StockAttention::Node);
+    Graph(ProbeSet probes, GraphTarget target);
 
     Graph(const Graph &) = delete;
     Graph & operator=(const Graph &) = delete;
 
     ggml_context * ctx() const { return ctx_.get(); }
-    OpForm form() const { return form_; }
-    bool own_products() const { return products_ != Products::Stock; }
-    bool on_cpu() const { return products_ != Products::Device; }
-    StockAttention stock_attention() const { return stock_attention_; }
+    OpForm form() const { return target_.form; }
+    // Whether an own operation is one node.
+    bool fuses(std::string_view op) const { return target_.form == OpForm::Fused && !target_.lacking.contains(op); }
+    bool own_products() const { return target_.products != Products::Stock; }
+    bool on_cpu() const { return target_.products != Products::Device; }
+    StockAttention stock_attention() const { return target_.stock_attention; }
+    size_t operand_alignment() const { return target_.operand_alignment; }
 
     // Declares an input that is filled before each run. `ne` innermost first.
     ggml_tensor * input(std::string_view name, ggml_type type, std::array<int64_t, 4> ne);
@@ -128,9 +142,7 @@ private:
     ggml_cgraph * graph_ = nullptr;
     ProbeSet wanted_;
     std::vector<std::string> offered_;
-    OpForm form_;
-    Products products_;
-    StockAttention stock_attention_;
+    GraphTarget target_;
     std::string prefix_;
     std::vector<int> segment_ends_;
     std::map<std::string, ggml_tensor *, std::less<>> inputs_;

@@ -165,7 +165,7 @@ private:
     const std::vector<std::string> & offered_probes() {
         if (offered_.empty()) {
             declare();
-            Graph graph({}, OpForm::Fused);
+            Graph graph({}, GraphTarget{});
             draft(graph);
             offered_ = graph.offered();
         }
@@ -174,15 +174,16 @@ private:
 
     LoadTarget target() const {
         const Backend & device = backend();
-        return {streams_to_device_ ? device.host_buffer_type() : device.buffer_type(),
-                device.is_cpu(),
-                device.fast_half_type(),
-                device.wide_type(),
-                device.runs_int8_products(),
-                device.runs_direct_conv(),
-                [&device](ggml_type type, int64_t columns) { return device.multiplies(type, columns); },
-                [&device](ggml_type type, int64_t columns) { return device.looks_up(type, columns); },
-                device.threads()};
+        return {
+            streams_to_device_ ? device.host_buffer_type() : device.buffer_type(),
+            device.is_cpu(),
+            device.fast_half_type(),
+            device.wide_type(),
+            device.runs_int8_products(),
+            device.runs_direct_conv(),
+            [&device](ggml_type type, int64_t columns) { return device.multiplies(type, columns); },
+            [&device](ggml_type type, int64_t columns, int64_t rows) { return device.looks_up(type, columns, rows); },
+            device.threads()};
     }
 
     // Before the runner, which may refer to weights to the end.

@@ -5,6 +5,8 @@
 #include <numeric>
 #include <vector>
 
+#include "nn/embedding.h"
+
 namespace ltx {
 
 namespace {
@@ -51,6 +53,12 @@ void set_positions(Runner & runner, const TokenSpan & span, int64_t window) {
     }
 }
 
+void set_embedded(Runner & runner, const char * name, const ggml_tensor * table, std::span<const int32_t> ids) {
+    if (table && is_on_host(table)) {
+        runner.set(name, embedded_rows(table, ids));
+    }
+}
+
 }  // namespace
 
 Gemma3Inputs inputs_of(Graph & graph, const Gemma3 & gemma, const TokenSpan & span) {
@@ -67,6 +75,7 @@ Gemma4Inputs inputs_of(Graph & graph, const Gemma4 & gemma, const TokenSpan & sp
 
 void set_inputs(Runner & runner, const Gemma3 & gemma, std::span<const int32_t> ids, const TokenSpan & span) {
     runner.set("ids", ids.data(), ids.size_bytes());
+    set_embedded(runner, "embed_tokens", gemma.embed_tokens, ids);
     set_positions(runner, span, gemma.config.sliding_window);
 }
 
@@ -77,6 +86,8 @@ void set_inputs(Runner & runner, const Gemma4 & gemma, std::span<const int32_t> 
         std::replace(embedded.begin(), embedded.end(), placeholder, config.pad_id);
     }
     runner.set("ids", embedded);
+    set_embedded(runner, "embed_tokens", gemma.embed_tokens, embedded);
+    set_embedded(runner, "embed_tokens_per_layer", gemma.embed_tokens_per_layer, embedded);
     set_positions(runner, span, config.sliding_window);
     set_bytes(runner, "local_divisors", rope_divisors(config.local));
     set_bytes(runner, "global_divisors", rope_divisors(config.global));

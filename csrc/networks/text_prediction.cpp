@@ -72,6 +72,12 @@ std::unique_ptr<TokenCache> TextEncoderNetwork::open_cache(int64_t capacity) {
 void TextEncoderNetwork::build_prediction(Graph & graph, const TokenCache & cache, const TokenSpan & span) const {
     std::visit(
         [&](const auto & gemma) {
+            if (is_on_host(gemma.embed_tokens)) {
+                throw UnsupportedError(
+                    "the text encoder writes with its table of ", ggml_nbytes(gemma.embed_tokens) >> 20,
+                    " MiB, and device '", backend().name(),
+                    "' takes no tensor that large; use another device for prompts that are written out");
+            }
             auto in = inputs_of(graph, gemma, span);
             in.kept = {cache.layers(), span.keys};
             gemma.build(graph, in, [&](int64_t index, ggml_tensor * state) {

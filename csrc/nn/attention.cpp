@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "graph/not_finite.h"
+#include "graph/product.h"
 #include "kernels/gemm/gemm.h"
 #include "ops/attention/attention.h"
 #include "ops/mark_not_finite/mark_not_finite.h"
@@ -74,7 +75,8 @@ ggml_tensor * Attention::build(Graph & graph, const AttentionInputs & in, const 
 }
 
 bool attends_in_bf16(const Graph & graph, ggml_type activations, int64_t head_dim) {
-    return graph.own_products() && activations == GGML_TYPE_BF16 && head_dim % kGemmDepth == 0;
+    return graph.own_products() && graph.fuses("attention") && activations == GGML_TYPE_BF16 &&
+           head_dim % kGemmDepth == 0;
 }
 
 namespace {
@@ -88,11 +90,11 @@ ggml_tensor * sees_any(ggml_context * ctx, ggml_tensor * mask) {
 
 // The definition of the result from products and a softmax: q, k, v as ggml's node takes them, [head_dim, rows, heads]
 // -> [head_dim, heads, tokens]. Holds the weights of all pairs.
-ggml_tensor * attend_by_products(ggml_context * ctx, ggml_tensor * q, ggml_tensor * k, ggml_tensor * v,
-                                 ggml_tensor * mask, float scale) {
-    constexpr float kHidden = -1e30f;                // finite: a row of nothing but minus infinities would become NaN
-    ggml_tensor * logits = ggml_mul_mat(ctx, k, q);  // ne: [keys, tokens, heads]
-    ggml_prec_set_acc(logits, GGML_PREC_F32);
+ggml_tensor * attend_by_products(Graph & graph, ggml_tensor * q, ggml_tensor * k, ggml_tensor * v, ggml_tensor * mask,
+                                 float scale) {
+    ggml_context * ctx = graph.ctx();
+    constexpr float kHidden = -1e30f;             // finite: a row of nothing but minus infinities would become NaN
+    ggml_tensor * logits = product(graph, k, q);  // ne: [keys, tokens, heads]
     ggml_tensor * sees = nullptr;
     if (mask) {
         mask = ggml_cast(ctx, mask, GGML_TYPE_F32);
@@ -101,8 +103,7 @@ ggml_tensor * attend_by_products(ggml_context * ctx, ggml_tensor * q, ggml_tenso
     }
     ggml_tensor * weights = ggml_soft_max_ext(ctx, logits, mask, scale, /*max_bias=*/0.0f);
     ggml_tensor * columns = ggml_cont(ctx, ggml_transpose(ctx, v));  // ne: [keys, head_dim, heads]
-    ggml_tensor * o = ggml_mul_mat(ctx, columns, weights);           // ne: [head_dim, tokens, heads]
-    ggml_prec_set_acc(o, GGML_PREC_F32);
+    ggml_tensor * o = product(graph, columns, weights);              // ne: [head_dim, tokens, heads]
     return ggml_cont(ctx, ggml_permute(ctx, sees ? ggml_mul(ctx, o, sees) : o, 0, 2, 1, 3));
 }
 
@@ -125,10 +126,9 @@ ggml_tensor * attend(Graph & graph, const HeadInputs & in) {
     ggml_tensor * k = ggml_permute(ctx, all_k, 0, 2, 1, 3);  // ne: [head_dim, context_tokens, heads]
     ggml_tensor * v = ggml_permute(ctx, all_v, 0, 2, 1, 3);  // ne: [head_dim, context_tokens, heads]
     // ne: [head_dim, heads, tokens], as ggml returns it
-    ggml_tensor * o =
-        graph.stock_attention() == StockAttention::Node
-            ? ggml_flash_attn_ext(ctx, q, k, v, in.mask, in.scale, /*max_bias=*/0.0f, /*logit_softcap=*/0.0f)
-            : attend_by_products(ctx, q, k, v, in.mask, in.scale);
+    ggml_tensor * o = graph.stock_attention() == StockAttention::Node
+                          ? attention_node(graph, q, k, v, in.mask, in.scale)
+                          : attend_by_products(graph, q, k, v, in.mask, in.scale);
     const AttentionOperands operands = in.new_k ? AttentionOperands{in.q, in.new_k, in.new_v, /*mask=*/nullptr}
                                                 : AttentionOperands{in.q, all_k, all_v, in.mask};
     o = mark_not_finite(graph, o, operands);

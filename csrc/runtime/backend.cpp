@@ -2,16 +2,17 @@
 
 #include <algorithm>
 #include <chrono>
+#include <system_error>
 #include <utility>
 
 #include "base/error.h"
 #include "base/stopping.h"
 #include "ggml-cpu.h"
 #include "graph/graph.h"
+#include "graph/product.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/registry.h"
 #include "ops/conv3d/conv3d.h"
-#include "runtime/devices.h"
 #if LTX2CPP_CUDA
 #include "kernels/cuda/cuda_op.h"
 #endif
@@ -66,22 +67,25 @@ bool install_custom_ops([[maybe_unused]] ggml_backend_dev_t device) {
 std::shared_ptr<Backend> Backend::open(const std::string & name, int threads, Warn warn, const DeviceTraits & traits) {
     ggml_backend_dev_t device = find_device(name);
     std::shared_ptr<Backend> backend(new Backend());
-    backend->handle_.reset(ggml_backend_dev_init(device, nullptr));
-    if (!backend->handle_) {
-        throw BackendError("device '", device_name(device), "' could not be initialised");
-    }
-    backend->warn_ = std::move(warn);
     backend->name_ = device_name(device);
+    backend->handle_ = open_handle(device);
+    backend->warn_ = std::move(warn);
     backend->buffer_type_ =
         traits.buffer_type ? traits.buffer_type : ggml_backend_get_default_buffer_type(backend->handle());
     backend->is_cpu_ = is_cpu_device(device);
-    backend->runs_custom_ops_ = (backend->is_cpu_ || install_custom_ops(device)) && traits.custom_ops;
+    backend->is_cuda_ = install_custom_ops(device);
+    backend->runs_custom_ops_ = (backend->is_cpu_ || backend->is_cuda_) && traits.custom_ops;
+    // ggml's Vulkan binds operands where they lie, and a driver may do anything with an address it does not allow.
+    const bool binds_operands = backend->name_.starts_with("vulkan");
+    backend->operand_alignment_ =
+        binds_operands ? ggml_backend_buft_get_alignment(backend->buffer_type_) : traits.operand_alignment;
     backend->missing_ops_ = traits.missing_ops;
     backend->missing_types_ = traits.missing_types;
+    backend->largest_binding_ = traits.largest_binding;
     backend->exchange_kernel_ = traits.exchange_kernel;
     backend->scratch_bytes_ = traits.scratch_bytes;
 #if LTX2CPP_CUDA
-    if (!backend->is_cpu_) {
+    if (backend->is_cuda_) {
         backend->scratch_bytes_ = &cuda_scratch_bytes;
     }
 #endif
@@ -120,9 +124,9 @@ bool Backend::multiplies(ggml_type type, int64_t columns) const {
     return !missing_types_.contains(type) && supports(ggml_mul_mat(ctx.get(), weight, x));
 }
 
-bool Backend::looks_up(ggml_type type, int64_t columns) const {
+bool Backend::looks_up(ggml_type type, int64_t columns, int64_t rows) const {
     const Context ctx = make_probe_context();
-    ggml_tensor * table = ggml_new_tensor_2d(ctx.get(), type, columns, 1);
+    ggml_tensor * table = ggml_new_tensor_2d(ctx.get(), type, columns, rows);
     ggml_tensor * row = ggml_new_tensor_1d(ctx.get(), GGML_TYPE_I32, 1);
     return !missing_types_.contains(type) && supports(ggml_get_rows(ctx.get(), table, row));
 }
@@ -142,8 +146,14 @@ StockAttention Backend::stock_attention() const {
 }
 
 bool Backend::supports(const ggml_tensor * node) const {
+    if (largest_binding_ && std::ranges::any_of(node->src, [&](const ggml_tensor * source) {
+            return source && ggml_nbytes(source) > *largest_binding_;
+        })) {
+        return false;
+    }
     const CustomOp * own = custom_op_of(node);
-    return !missing_ops_.contains(own ? own->name : ggml_op_desc(node)) && ggml_backend_supports_op(handle(), node);
+    return !missing_ops_.contains(own ? own->name : ggml_op_desc(node)) &&
+           has_aligned_operands(node, operand_alignment_) && ggml_backend_supports_op(handle(), node);
 }
 
 void Backend::exchange_kernels(ggml_cgraph * graph) const {
@@ -164,8 +174,8 @@ void Backend::warn_of_missing(std::string_view operation) {
     // Without the lock, which others may wait for while they hold what `warn_` needs.
     if (warn_) {
         warn_(name_ + ": no kernel of ours computes '" + std::string(operation) +
-              "' there (an older device, or its types or layout), so networks that use it are built from ggml's "
-              "operations only, which is slower");
+              "' there (an older device, or its types or layout), so it is built from ggml's operations, which is "
+              "slower");
     }
 }
 
@@ -189,7 +199,7 @@ size_t Backend::scratch_bytes(ggml_cgraph * graph) const {
 
 void Backend::reserve_scratch([[maybe_unused]] ggml_cgraph * graph) {
 #if LTX2CPP_CUDA
-    if (is_cpu_) {
+    if (!is_cuda_) {
         return;
     }
     const std::lock_guard lock(mutex_);
@@ -233,7 +243,12 @@ void Backend::compute_unlocked(ggml_cgraph * graph) {
     const WorkingFor working(stop_);
     check_stopping();
     report_failures_to(&failure_);
-    const ggml_status status = ggml_backend_graph_compute(handle(), graph);
+    ggml_status status = GGML_STATUS_FAILED;
+    try {
+        status = ggml_backend_graph_compute(handle(), graph);
+    } catch (const std::system_error & e) {  // of ggml's Vulkan, where the driver fails
+        throw BackendError("device '", name_, "' failed: ", e.what(), "; start the program anew to use it again");
+    }
     if (failure_.is_set()) {
 #if LTX2CPP_CUDA
         drop_recorded_graphs(handle());

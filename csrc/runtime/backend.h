@@ -18,6 +18,7 @@
 #include "ggml-cpp.h"
 #include "graph/graph.h"
 #include "runtime/cpu_threads.h"
+#include "runtime/devices.h"
 
 namespace ltx {
 
@@ -40,6 +41,8 @@ struct DeviceTraits {
     std::set<ggml_type> missing_types;                 // as if it computed with no weights of these types
     std::optional<bool> own_products;                  // nothing: by the device
     std::optional<size_t> weight_slots;                // nothing: by the device
+    size_t operand_alignment = 0;                      // of a device that takes any; see Graph
+    std::optional<size_t> largest_binding;             // as if no operation took a larger tensor
     bool bf16 = true;                                  // false: as a CPU with vectors and without BF16 instructions
     ggml_backend_buffer_type_t buffer_type = nullptr;  // of its memory; null: the device's own
     // Gives a custom node a kernel in place of the CPU's; what depends on the CPU is as on a GPU then.
@@ -91,9 +94,12 @@ public:
     // How the device computes attention that is none of our operations.
     StockAttention stock_attention() const;
 
-    // Whether the device multiplies a matrix of this type with this many columns, or looks up its rows.
+    // What operands of ggml's products have to be a multiple of; see Graph.
+    size_t operand_alignment() const { return operand_alignment_; }
+
+    // Whether the device multiplies a matrix of this type with this many columns, or looks up rows of a table.
     bool multiplies(ggml_type type, int64_t columns) const;
-    bool looks_up(ggml_type type, int64_t columns) const;
+    bool looks_up(ggml_type type, int64_t columns, int64_t rows) const;
 
     // Whether the device computes this node.
     bool supports(const ggml_tensor * node) const;
@@ -101,7 +107,7 @@ public:
     // Readies the custom nodes of a graph that the device supports.
     void exchange_kernels(ggml_cgraph * graph) const;
 
-    // Warns, the first time for each operation, that graphs with it are built from ggml's operations.
+    // Warns, the first time for each operation, that it is built from ggml's.
     void warn_of_missing(std::string_view operation);
 
     // Memory that computing a graph takes beside weights and results. A device keeps the largest it ever took.
@@ -133,7 +139,7 @@ private:
     CpuThreads & cpu_threads();
     void compute_timed(ggml_cgraph * graph);
 
-    ggml_backend_ptr handle_;
+    DeviceHandle handle_;
     StopRequest stop_ = false;
     std::unique_ptr<CpuThreads> cpu_threads_;
     KernelFailure failure_;  // of other devices
@@ -149,6 +155,9 @@ private:
     std::string name_;
     ggml_backend_buffer_type_t buffer_type_ = nullptr;
     bool is_cpu_ = true;
+    bool is_cuda_ = false;
+    size_t operand_alignment_ = 0;
+    std::optional<size_t> largest_binding_;
     bool runs_custom_ops_ = true;
     bool runs_direct_conv_ = false;
     bool own_products_ = false;

@@ -14,6 +14,9 @@ BuildFacts build_facts() {
     if (LTX2CPP_CUDA) {
         facts.backends.push_back("cuda");
     }
+    if (LTX2CPP_VULKAN) {
+        facts.backends.push_back("vulkan");
+    }
     facts.ggml = ggml_version();
     return facts;
 }

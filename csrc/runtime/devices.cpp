@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <fstream>
 #include <set>
+#include <system_error>
 #include <thread>
 
 #include "base/error.h"
@@ -49,6 +50,27 @@ std::string device_name(ggml_backend_dev_t device) {
     std::string name = lower(ggml_backend_dev_name(device));
     const size_t digits = name.find_first_of("0123456789");
     return digits == std::string::npos ? name : name.substr(0, digits) + ":" + name.substr(digits);
+}
+
+void DeviceFree::operator()(ggml_backend_t handle) const {
+    try {
+        ggml_backend_free(handle);
+    } catch (const std::system_error &) {
+        // Of ggml's Vulkan, which waits for the device first. What lost it was thrown before.
+    }
+}
+
+DeviceHandle open_handle(ggml_backend_dev_t device) {
+    DeviceHandle handle;
+    try {
+        handle.reset(ggml_backend_dev_init(device, nullptr));
+    } catch (const std::exception & e) {  // of ggml's Vulkan
+        throw BackendError("device '", device_name(device), "' could not be initialised: ", e.what());
+    }
+    if (!handle) {
+        throw BackendError("device '", device_name(device), "' could not be initialised");
+    }
+    return handle;
 }
 
 bool is_cpu_device(ggml_backend_dev_t device) {

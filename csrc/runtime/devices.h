@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -10,7 +11,7 @@
 namespace ltx {
 
 struct DeviceDescription {
-    std::string name;         // "cpu", "cuda:0"
+    std::string name;         // "cpu", "cuda:0", "vulkan:0"
     std::string description;  // marketing name
     size_t free_bytes;
     size_t total_bytes;
@@ -19,11 +20,21 @@ struct DeviceDescription {
 
 std::vector<DeviceDescription> list_devices();
 
-// `name` is "cpu", "cuda", "cuda:N" or "auto" (the first GPU, else the CPU), in any case. Throws ArgumentError.
+// `name` is "cpu", "cuda", "cuda:N", "vulkan:N" or "auto" (the first GPU, else the CPU), in any case. Throws
+// ArgumentError.
 ggml_backend_dev_t find_device(const std::string & name);
 
 // "cuda:0" for what ggml calls "CUDA0".
 std::string device_name(ggml_backend_dev_t device);
+
+// Frees also what is left of a device that was lost.
+struct DeviceFree {
+    void operator()(ggml_backend_t handle) const;
+};
+using DeviceHandle = std::unique_ptr<ggml_backend, DeviceFree>;
+
+// Throws BackendError where the driver refuses.
+DeviceHandle open_handle(ggml_backend_dev_t device);
 
 bool is_cpu_device(ggml_backend_dev_t device);
 

@@ -109,16 +109,14 @@ void Runner::place(Prepared & prepared) {
 }
 
 Runner::Prepared Runner::build_supported(const RunOptions & options, const std::function<void(Graph &)> & build) const {
-    const OpForm form = backend_->runs_custom_ops() ? options.form : OpForm::Composed;
+    GraphTarget target{
+        .form = backend_->runs_custom_ops() ? options.form : OpForm::Composed,
+        .stock_attention = backend_->stock_attention(),
+        .operand_alignment = backend_->operand_alignment(),
+    };
+    target.products = target.form == OpForm::Fused ? backend_->products() : Products::Stock;
     Prepared prepared;
-    const ggml_tensor * lacking = rebuild(prepared, options, form, build);
-    if (lacking && lacking->op == GGML_OP_CUSTOM && form == OpForm::Fused) {
-        const CustomOp * own = custom_op_of(lacking);
-        backend_->warn_of_missing(own ? own->name : ggml_op_desc(lacking));
-        lacking = rebuild(prepared, options, OpForm::Composed, build);
-    }
-    if (lacking) {
-        throw UnsupportedError("device '", backend_->name(), "' cannot compute ", ggml_op_desc(lacking));
+    while (!rebuild(prepared, options, target, build)) {
     }
     return prepared;
 }
@@ -137,20 +135,30 @@ void Runner::set_residency(std::unique_ptr<Residency> residency) {
     prepared_.clear();
 }
 
-const ggml_tensor * Runner::rebuild(Prepared & into, const RunOptions & options, OpForm form,
-                                    const std::function<void(Graph &)> & build) const {
-    const Products products = form == OpForm::Fused ? backend_->products() : Products::Stock;
-    into.graph = std::make_unique<Graph>(options.probes, form, products, backend_->stock_attention());
+bool Runner::rebuild(Prepared & into, const RunOptions & options, GraphTarget & target,
+                     const std::function<void(Graph &)> & build) const {
+    into.graph = std::make_unique<Graph>(options.probes, target);
     build(*into.graph);
     into.compute_graph = into.graph->finish();
+    const size_t known = target.lacking.size();
     for (int i = 0; i < ggml_graph_n_nodes(into.compute_graph); ++i) {
         const ggml_tensor * node = ggml_graph_node(into.compute_graph, i);
-        if (!backend_->supports(node)) {
-            return node;
+        if (backend_->supports(node)) {
+            continue;
         }
+        const CustomOp * own = custom_op_of(node);
+        if (!own || !into.graph->fuses(own->name)) {
+            throw UnsupportedError("device '", backend_->name(), "' cannot compute ",
+                                   own ? own->name : std::string_view(ggml_op_desc(node)));
+        }
+        target.lacking.emplace(own->name);
+        backend_->warn_of_missing(own->name);
+    }
+    if (target.lacking.size() > known) {
+        return false;
     }
     backend_->exchange_kernels(into.compute_graph);
-    return nullptr;
+    return true;
 }
 
 void Runner::set(std::string_view input, const void * values, size_t size_bytes) {

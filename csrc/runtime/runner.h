@@ -26,10 +26,9 @@ public:
     explicit Runner(std::shared_ptr<Backend> backend);
 
     // Builds the graph by `build` unless one of the last few was made under the same key and options, as passes of
-    // guidance alternate. The key must say everything the build depends on (shapes, switches, state). A device that
-    // cannot run fused operations gets their composed form, for which `build` may be called a second time; the device
-    // warns of it. Throws UnsupportedError when the device lacks an operation, DeviceMemoryError when the activations
-    // do not fit.
+    // guidance alternate. The key must say everything the build depends on (shapes, switches, state). Operations of
+    // ours that the device cannot run it gets composed, for which `build` may be called again; the device warns of it.
+    // Throws UnsupportedError when the device lacks an operation, DeviceMemoryError when the activations do not fit.
     void prepare(const std::string & key, const RunOptions & options, const std::function<void(Graph &)> & build);
 
     // Tells what prepare() with these arguments would allocate and compute() read. Allocates nothing and leaves the
@@ -74,9 +73,10 @@ private:
     // Builds in the form that the device can run. Throws UnsupportedError.
     Prepared build_supported(const RunOptions & options, const std::function<void(Graph &)> & build) const;
 
-    // Builds in the given form; returns a node that the device cannot compute, or null.
-    const ggml_tensor * rebuild(Prepared & into, const RunOptions & options, OpForm form,
-                                const std::function<void(Graph &)> & build) const;
+    // Builds for the given target; adds the own operations that the device cannot compute to it. Throws
+    // UnsupportedError where it cannot compute one of ggml's, or one that is composed already.
+    bool rebuild(Prepared & into, const RunOptions & options, GraphTarget & target,
+                 const std::function<void(Graph &)> & build) const;
 
     // Places a new graph's tensors; forgets the others where the buffer moves for it. Throws DeviceMemoryError.
     void place(Prepared & prepared);

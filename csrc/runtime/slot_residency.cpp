@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <system_error>
 
 #include "base/error.h"
 
@@ -77,11 +78,11 @@ SlotResidency::SlotResidency(std::shared_ptr<Backend> backend, size_t slots)
     if (!properties.caps.events) {
         return;
     }
-    copier_.reset(ggml_backend_dev_init(device, nullptr));
+    copier_ = open_handle(device);
     for (size_t i = 0; i < slots_; ++i) {
         filled_.emplace_back(ggml_backend_event_new(device));
     }
-    if (!copier_ || std::ranges::any_of(filled_, [](const Event & event) { return !event; })) {
+    if (std::ranges::any_of(filled_, [](const Event & event) { return !event; })) {
         throw BackendError("device '", backend_->name(), "' gives no second stream for weights");
     }
 }
@@ -92,7 +93,11 @@ SlotResidency::~SlotResidency() {
 
 void SlotResidency::return_to_host() {
     if (copier_) {
-        ggml_backend_synchronize(copier_.get());
+        try {
+            ggml_backend_synchronize(copier_.get());
+        } catch (const std::system_error &) {
+            // A device that was lost, which was thrown before, copies no more.
+        }
     }
     for (const auto & [weight, origin] : origins_) {
         movable(weight)->buffer = origin.buffer;

@@ -73,7 +73,7 @@ private:
     void start_next();
 
     std::shared_ptr<Backend> backend_;
-    ggml_backend_ptr copier_;
+    DeviceHandle copier_;
     size_t slots_;
     std::map<const ggml_tensor *, Origin> origins_;  // of the weights that lie on the device now
     ggml_backend_buffer_ptr staying_;

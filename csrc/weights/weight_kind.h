@@ -12,7 +12,8 @@ enum class WeightKind {
     Matrix,  // left operand of products: the target type, else as stored; bfloat16 where that is fp8, f64, no type
              // that the device multiplies, quantised with a scale beside it, or one that takes no changed values
              // (can_encode). I8 is such a type unless its rows are rotated and the caller takes them so.
-    Rows,    // the same for a matrix whose rows are looked up
+    Rows,    // the same for a matrix whose rows are looked up; one of more rows than the device binds stays in host
+             // memory (is_on_host), where nn/embedding.h reads it
     Vector,  // norms, biases, modulation tables: always F32
     // Convolution kernels (out, in, k...): F32 when stored or asked for so, else 16 bits. Repacked into one matrix per
     // tap, ne [in, out, taps]; or, 16 bits where the device takes them so, in the order of the file, ne [in * taps,
@@ -46,6 +47,13 @@ inline bool is_kernel(WeightKind kind) {
     return kind == WeightKind::Kernel || kind == WeightKind::TransposedKernel;
 }
 
+// Set in ggml_tensor::flags, whose low bits ggml uses, of tables that stay in host memory.
+inline constexpr int32_t kOnHostFlag = 1 << 17;
+
+inline bool is_on_host(const ggml_tensor * weight) {
+    return (weight->flags & kOnHostFlag) != 0;
+}
+
 // What loading needs to know of the device.
 struct LoadTarget {
     ggml_backend_buffer_type_t buffer_type;
@@ -54,9 +62,10 @@ struct LoadTarget {
     ggml_type wide_type;  // the one for others: activations are rounded to it, and may pass what F16 holds
     bool int8_products;   // rotated rows are multiplied as integers (ops/int8_linear)
     bool direct_conv;     // BF16 convolution kernels are used in the order of the file
-    // Whether the device multiplies a matrix of this type and this many columns, or looks up rows of it.
+    // Whether the device multiplies a matrix of this type and this many columns, or looks up rows of a table of so many
+    // columns and rows.
     std::function<bool(ggml_type, int64_t)> multiplies;
-    std::function<bool(ggml_type, int64_t)> looks_up;
+    std::function<bool(ggml_type, int64_t, int64_t)> looks_up;
     int threads;
 };
 

@@ -154,7 +154,10 @@ ggml_type WeightStore::matrix_type(const Claim & claim, const LoadTarget & targe
         return target.half_type;
     }
     const int64_t columns = claim.tensor->ne[0];
-    const auto & computes = claim.kind == WeightKind::Rows ? target.looks_up : target.multiplies;
+    const auto computes = [&](ggml_type held, int64_t width) {
+        return claim.kind == WeightKind::Rows ? target.looks_up(held, width, /*rows=*/1)
+                                              : target.multiplies(held, width);
+    };
     const bool whole = columns % ggml_blck_size(type) == 0;
     // Blocks made anew lose as much again as the file has lost; a type that was asked for may do so.
     const bool scaled = !source.is_plain() && !source.target && ggml_is_quantized(type);
@@ -212,9 +215,13 @@ void WeightStore::lay_out(const LoadTarget & target) {
         if (direct) {
             ne = {ne[0] * ne[2], ne[1], 1, 1};
         }
+        const bool on_host = claim.kind == WeightKind::Rows && !target.looks_up(type, tensor->ne[0], tensor->ne[1]);
+        if (on_host) {
+            tensor->flags |= kOnHostFlag;
+        }
         // Files of odd header lengths are copied.
         const bool aligned = source.offset % alignment_of(type) == 0;
-        const bool in_place = target.zero_copy && aligned && claim.keeps_values(type) && !claim.is_part &&
+        const bool in_place = (target.zero_copy || on_host) && aligned && claim.keeps_values(type) && !claim.is_part &&
                               (!is_conv(claim.kind) || direct) && !is_kernel(claim.kind);
         if (claim.kind == WeightKind::Grouped && !in_place && !ggml_is_quantized(type)) {
             ne = {ne[0] / claim.groups, ne[1], claim.groups, 1};
@@ -246,10 +253,10 @@ void WeightStore::map_in_place() {
     }
 }
 
-std::vector<ggml_tensor *> WeightStore::unplaced() const {
+std::vector<ggml_tensor *> WeightStore::unplaced(bool on_host) const {
     std::vector<ggml_tensor *> tensors;
     for (ggml_tensor * t = ggml_get_first_tensor(ctx_.get()); t; t = ggml_get_next_tensor(ctx_.get(), t)) {
-        if (!t->data) {
+        if (!t->data && is_on_host(t) == on_host) {
             tensors.push_back(t);
         }
     }
@@ -262,8 +269,12 @@ void WeightStore::declare(const LoadTarget & target) {
     }
     lay_out(target);
     map_in_place();
+    // Before the others are counted, because no device has to have room for them.
+    if (const auto tables = unplaced(/*on_host=*/true); !tables.empty()) {
+        buffers_.push_back(place_nowhere(tables, GGML_BACKEND_BUFFER_USAGE_WEIGHTS));
+    }
     own_bytes_ = ggml_backend_alloc_ctx_tensors_from_buft_size(ctx_.get(), target.buffer_type);
-    buffers_.push_back(place_nowhere(unplaced(), GGML_BACKEND_BUFFER_USAGE_WEIGHTS));
+    buffers_.push_back(place_nowhere(unplaced(/*on_host=*/false), GGML_BACKEND_BUFFER_USAGE_WEIGHTS));
     declared_ = true;
 }
 
@@ -280,9 +291,16 @@ void WeightStore::load(const LoadTarget & target) {
     buffers_.clear();
     declared_ = false;
     map_in_place();
+    if (const auto tables = unplaced(/*on_host=*/true); !tables.empty()) {
+        buffers_.push_back(place_on(ggml_backend_cpu_buffer_type(), tables, GGML_BACKEND_BUFFER_USAGE_WEIGHTS));
+        if (!buffers_.back()) {
+            throw DeviceMemoryError(owner_, ": the tables that stay in host memory do not fit there");
+        }
+    }
     own_bytes_ = ggml_backend_alloc_ctx_tensors_from_buft_size(ctx_.get(), target.buffer_type);
     if (own_bytes_ > 0) {
-        buffers_.push_back(place_on(target.buffer_type, unplaced(), GGML_BACKEND_BUFFER_USAGE_WEIGHTS));
+        buffers_.push_back(
+            place_on(target.buffer_type, unplaced(/*on_host=*/false), GGML_BACKEND_BUFFER_USAGE_WEIGHTS));
         if (!buffers_.back()) {
             throw DeviceMemoryError(owner_, ": the weights do not fit into the memory of the device");
         }

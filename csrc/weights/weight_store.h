@@ -145,7 +145,7 @@ private:
     void lay_out_stacks();
     void map_in_place();
     void place_parts() const;
-    std::vector<ggml_tensor *> unplaced() const;
+    std::vector<ggml_tensor *> unplaced(bool on_host) const;
     static std::optional<MergedChanges> merged_changes(const Claim & claim, int threads);
     static void decode_rows(const Claim & claim, const std::optional<MergedChanges> & changes, int64_t first,
                             std::span<float> values, int64_t count);

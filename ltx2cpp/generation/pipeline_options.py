@@ -19,8 +19,8 @@ class PipelineOptions(TypedDict, total=False):
     """How a pipeline runs its model; what is left out takes the default.
 
     Attributes:
-        device: "cpu", "cuda", "cuda:1" or "auto" (default); `Devices` puts each part of the model
-            on one of its own.
+        device: "cpu", "cuda", "cuda:1", "vulkan:0" or "auto" (default); `Devices` puts each part of
+            the model on one of its own.
         weight_type: "file" (default) computes with the weights as stored; "f32", "f16", "bf16",
             "q8_0", "q6_k", "q5_k" or "q4_k" converts them on load; "int8_convrot" too, and
             multiplies the large matrices as 8-bit integers on the CPU.

@@ -71,7 +71,7 @@ class Backend:
     """What all networks of one pipeline share.
 
     Args:
-        device: "cpu", "cuda", "cuda:N" or "auto", for all networks or for each part.
+        device: "cpu", "cuda", "cuda:N", "vulkan:N" or "auto", for all networks or for each part.
         weight_type: "file" keeps weights as stored; another name converts them on load.
         threads: None takes the cores that this process may use, no more than a quota fills.
         observer: receives the loading phases.
@@ -311,8 +311,8 @@ def _opened(devices: Devices, threads: int) -> tuple[dict[Part, _core.Device], t
     for device in by_name.values():
         if not device.runs_custom_ops:
             logger.warning(
-                "%s: this build's kernels cannot run there (no hook in its ggml, or built without"
-                " CUDA), so networks use ggml's operations only, which is slower",
+                "%s: this build's kernels cannot run there (Vulkan, no hook in its ggml, or"
+                " built without CUDA), so networks use ggml's operations only, which is slower",
                 device.name,
             )
     guidance = tuple(opened("denoise", name).name for name in devices.guidance)

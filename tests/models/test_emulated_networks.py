@@ -175,6 +175,25 @@ def test_networks(
         compare(f"{name} {index}", got, want, tolerance)
 
 
+def test_what_a_device_lacks_is_composed_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_network, tolerance = NETWORKS["transformer 2.3"]
+    results = []
+    for missing in (set(), {"attention"}, {"linear"}):
+        folder = tmp_path / " ".join(missing)
+        folder.mkdir(exist_ok=True)
+        device = testing.open_device("cpu", 1, emulated_cuda=True, missing_ops=missing)
+        device.start_profile()
+        results.append(open_network(folder, device, "bf16", monkeypatch)())
+        assert device.take_profile().keys() & {"attention", "linear", "modulate"} == (
+            {"attention", "linear", "modulate"} - missing
+        )
+    for result in results[1:]:
+        for want, got in zip(results[0], result, strict=True):
+            compare("transformer", got, want, tolerance)
+
+
 def test_a_transformer_with_attention_by_warpgroups(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

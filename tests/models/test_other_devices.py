@@ -18,12 +18,13 @@ import tolerances
 from harness import compare
 from helpers import transformer_cases
 from helpers.numpy_diffusion_decoder import decoder_shapes
-from helpers.text_cases import CONNECTOR, random_ids, random_tensors, table
+from helpers.text_cases import CONNECTOR, GEMMA, random_ids, random_tensors, table
 from helpers.transformer_cases import make_modality, random_weights, write_weights
 from helpers.transformer_configs import TINY_20, TINY_23
 from test_diffusion_decoder_tiles import DECODER
 
 from ltx2cpp import _core
+from ltx2cpp.errors import UnsupportedError
 
 testing: Any = getattr(_core, "_testing", None)
 pytestmark = pytest.mark.skipif(
@@ -54,6 +55,13 @@ def open_transformer(folder: Path, device: Any, base: Any) -> Opened:
 def open_text_encoder(folder: Path, monkeypatch: pytest.MonkeyPatch, device: Any) -> Opened:
     monkeypatch.setattr(test_gemma3, "DEVICE", device)
     network, _, _ = test_gemma3.encoder(folder)
+    return network, lambda: list(network.encode(random_ids(9)))
+
+
+def open_large_table(folder: Path, monkeypatch: pytest.MonkeyPatch, device: Any) -> Opened:
+    """Open a text encoder whose table is larger than any other tensor."""
+    monkeypatch.setattr(test_gemma3, "DEVICE", device)
+    network, _, _ = test_gemma3.encoder(folder, dataclasses.replace(GEMMA, vocab_size=1000))
     return network, lambda: list(network.encode(random_ids(9)))
 
 
@@ -88,7 +96,7 @@ def test_stock_operations_decode_the_same(replicate: bool, tmp_path: Path) -> No
         return [features, network.frames(features, noise, replicate=replicate)]
 
     own = decode("own", _core.Device("cpu", 2))
-    stock = decode("stock", testing.open_device("cpu", 2, custom_ops=False))
+    stock = decode("stock", testing.open_device("cpu", 2, custom_ops=False, operand_alignment=256))
     for name, got, want in zip(("features", "frames"), stock, own, strict=True):
         compare(name, got, want, tolerances.VIDEO_F32)
 
@@ -97,8 +105,9 @@ def test_stock_operations_decode_the_same(replicate: bool, tmp_path: Path) -> No
 def test_stock_operations_give_the_same(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Also where operands of products have to begin at multiples of 256 bytes, without gaps."""
     _, run = NETWORKS[name](tmp_path, monkeypatch, _core.Device("cpu", 1))
-    device = testing.open_device("cpu", 1, custom_ops=False)
+    device = testing.open_device("cpu", 1, custom_ops=False, operand_alignment=256)
     assert not device.runs_custom_ops
     other = tmp_path / "other"
     other.mkdir()
@@ -115,6 +124,7 @@ def test_a_missing_kernel_is_said_once_and_gives_the_same(
     wanted = run()
     assert not caplog.records
     device = testing.open_device("cpu", 1, missing_ops={"norm_split_rope"})
+    device.start_profile()
     for folder in ("first", "second"):
         (tmp_path / folder).mkdir()
         _, run_composed = NETWORKS[name](tmp_path / folder, monkeypatch, device)
@@ -123,6 +133,23 @@ def test_a_missing_kernel_is_said_once_and_gives_the_same(
     (record,) = caplog.records
     assert record.name == "ltx2cpp" and record.levelname == "WARNING"
     assert record.getMessage().startswith("cpu: no kernel of ours computes 'norm_split_rope' there")
+    # Every other operation stays ours.
+    assert {"modulate", "gated_residual", "bias_gelu"} < device.take_profile().keys()
+
+
+def test_a_table_larger_than_a_binding_is_read_on_the_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, run = open_large_table(tmp_path, monkeypatch, _core.Device("cpu", 1))
+    other = tmp_path / "other"
+    other.mkdir()
+    device = testing.open_device("cpu", 1, largest_binding=100_000)
+    network, run_on_host = open_large_table(other, monkeypatch, device)
+    for got, want in zip(run_on_host(), run(), strict=True):
+        np.testing.assert_array_equal(got, want)
+    cache = network.open_cache(9)
+    with pytest.raises(UnsupportedError, match="device 'cpu' takes no tensor that large"):
+        network.predict(cache, random_ids(9))
 
 
 @pytest.mark.parametrize("name", NETWORKS)

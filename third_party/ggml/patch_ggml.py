@@ -1,7 +1,7 @@
 """Our edits to ggml, as insertions at anchors that must occur exactly once.
 
 An insertion carries no line of ggml except a short anchor, needs neither git nor patch, and either fits or stops the
-build. Four edits are made:
+build. Five edits are made:
 
 - ggml's CUDA backend learns to run ``GGML_OP_CUSTOM`` nodes through a function that the application registers (on the
   CPU backend such nodes run as they are). The function gets the backend context, the current stream, the device and
@@ -9,6 +9,8 @@ build. Four edits are made:
 - where the build leaves kernels out (``LTX2CPP_LEFT_OUT``, kernels/cuda/left_out.cu), the backend says so when it is
   asked, and fuses no product into the kernels for single rows and no sums or products of several operands, which are
   left out.
+- the Vulkan backend computes with F32 operands as they are. It would round them to F16, which ends at 65504, in products
+  and in attention wherever the device has F16 arithmetic or matrix units; those stay for 16-bit and quantised weights.
 - a CPU thread that waits for the others at a barrier yields its core after about 50 us. Where another program shares
   the cores, the thread waited for may not be running at all, and spinning only keeps it from that.
 - loads of 4 and 8 bytes from blocks of 2-byte alignment (IQ3_XXS, Q1_0, IQ1_S) and from scales at multiples of 4
@@ -37,6 +39,7 @@ class Insertion:
 
 CUDA = "src/ggml-cuda/ggml-cuda.cu"
 BROADCAST = "src/ggml-cuda/binbcast.cu"
+VULKAN = "src/ggml-vulkan/ggml-vulkan.cpp"
 CPU = "src/ggml-cpu/ggml-cpu.c"
 CPU_HEADER = "src/ggml-cpu/ggml-cpu-impl.h"
 TILED = "src/ggml-cpu/tiled/tiled.cpp"
@@ -115,6 +118,39 @@ bool ltx_has_stock_kernel(const struct ggml_tensor * node);
         after=False,
     ),
     Insertion(BROADCAST, "void ggml_cuda_op_repeat_back(", "#endif\n", after=False),
+    Insertion(
+        VULKAN,
+        "        device->fp16 = !force_disable_f16 && fp16_storage && fp16_compute;\n",
+        """        // inserted by ltx2cpp: F32 operands are computed with as they are
+        device->fp16 = false;
+        coopmat2_support = false;
+""",
+        after=True,
+    ),
+    Insertion(
+        VULKAN,
+        "    if (path == FA_COOPMAT1 && device->architecture == vk_device_architecture::NVIDIA_TURING) {\n",
+        """    if (k_type == GGML_TYPE_F32) {
+        path = FA_SCALAR;
+    }
+""",
+        after=False,
+    ),
+    Insertion(
+        VULKAN,
+        "        cm1_create({GGML_TYPE_F32, GGML_TYPE_F32, false, false}, tc_mm,",
+        """        // inserted by ltx2cpp: without matrix units, which have no F32, in tiles that need none
+        const uint32_t ltx_rows = device->subgroup_size == 8 ? 8 : 32;
+        const std::vector<vk_tile_config> ltx_tiles = {
+            {{subgroup_size_32, 32, 32, 16, ltx_rows, 32, 2, 2, 2, 1, subgroup_size_8}, {32, 32, 1}, s_align},
+            {{128, 64, 64, 16, mm_warp_8, 32, 2, 4, 2, 1, mm_warp_8}, {64, 64, 1}, m_align},
+        };
+        create_mm_pipelines({GGML_TYPE_F32, GGML_TYPE_F32, false, false}, ltx_tiles, "ltx_matmul_f32",
+            matmul_f32_f32_fp32_len, matmul_f32_f32_fp32_data, sizeof(vk_mat_mat_push_constants), 3, cm1_spec);
+        if (false)
+""",
+        after=False,
+    ),
     Insertion(
         CPU,
         "    while (atomic_load_explicit(&tp->n_barrier_passed, memory_order_relaxed) == n_passed) {\n",

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What takes longer than .ci/run: the core under sanitizers, mutated files, and processors older than this one. Goes on after a
+# What takes longer than .ci/run: the core under sanitizers, mutated files, processors older than this one, and Vulkan. Goes on after a
 # step that fails, and ends with its names and exit code 1.
 # Usage: tools/checks/all.sh [FILES]      FILES: how many mutated files are read (default: 200000)
 # Installs the Debian packages it needs; everything else it makes stays below build/checks.
@@ -34,7 +34,7 @@ packages() {
   [ "$(id -u)" -eq 0 ] || root=(sudo)
   "${root[@]}" apt-get update -qq
   "${root[@]}" apt-get install -y -qq --no-install-recommends \
-    build-essential ccache chromium cmake git python3-dev python3-venv qemu-user-static > /dev/null
+    build-essential ccache chromium cmake debootstrap git python3-dev python3-venv qemu-user-static > /dev/null
 }
 
 # install NAME SETTINGS...: installs the checkout into an environment of its own, built with these definitions of CMake.
@@ -111,6 +111,7 @@ step "tests under sanitizers" sanitized_tests
 step "mutated files under sanitizers" sanitized_files
 step "installation for any processor" install portable LTX2CPP_NATIVE=OFF
 step "older processors" old_processors
+step "Vulkan" tools/checks/vulkan.sh
 
 printf '\n== finished in %d s\n' $SECONDS
 if [ ${#failed[@]} -ne 0 ]; then

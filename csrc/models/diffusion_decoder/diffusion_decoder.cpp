@@ -138,7 +138,7 @@ ggml_tensor * WindowBlock::queries_keys_values(Graph & graph, ggml_tensor * x, c
 
 int64_t WindowBlock::heads_at_once(const Graph & graph, const ggml_tensor * x) const {
     const int64_t heads = channels / head_dim;
-    if (graph.form() == OpForm::Composed) {
+    if (!graph.fuses("window_attention")) {
         return heads;  // attention is many nodes then
     }
     const int64_t bytes = 3 * head_dim * cells_of(x) * static_cast<int64_t>(sizeof(float));

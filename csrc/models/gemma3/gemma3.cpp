@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "nn/attention.h"
+#include "nn/embedding.h"
 
 namespace ltx {
 
@@ -149,8 +150,7 @@ Gemma3 Gemma3::load(const Scope & scope, const Gemma3Config & config) {
 
 void Gemma3::build(Graph & graph, const Gemma3Inputs & in, const StateVisitor & visit) const {
     ggml_context * ctx = graph.ctx();
-    // The look-up returns F32 for any weight type.
-    ggml_tensor * x = ggml_scale(ctx, ggml_get_rows(ctx, embed_tokens, in.ids), config.embedding_scale);
+    ggml_tensor * x = ggml_scale(ctx, embed(graph, "embed_tokens", embed_tokens, in.ids), config.embedding_scale);
     visit(0, graph.probe("embed_tokens", x));
     for (int64_t i = 0; i < config.num_layers; ++i) {
         const auto scope = graph.scope("layers." + std::to_string(i));

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "nn/attention.h"
+#include "nn/embedding.h"
 
 namespace ltx {
 
@@ -250,15 +251,14 @@ ggml_tensor * Gemma4::per_layer_inputs(Graph & graph, const Gemma4Inputs & in, g
     ggml_tensor * projected = ggml_scale(ctx, per_layer_model_projection->build(graph, x),
                                          1.0f / std::sqrt(static_cast<float>(config.hidden_size)));
     projected = rms(graph, split(projected), per_layer_projection_norm, config.rms_norm_eps);
-    ggml_tensor * embedded =
-        ggml_scale(ctx, ggml_get_rows(ctx, embed_tokens_per_layer, in.ids), std::sqrt(static_cast<float>(width)));
+    ggml_tensor * embedded = ggml_scale(ctx, embed(graph, "embed_tokens_per_layer", embed_tokens_per_layer, in.ids),
+                                        std::sqrt(static_cast<float>(width)));
     return ggml_scale(ctx, ggml_add(ctx, projected, split(embedded)), std::sqrt(0.5f));
 }
 
 void Gemma4::build(Graph & graph, const Gemma4Inputs & in, const StateVisitor & visit) const {
     ggml_context * ctx = graph.ctx();
-    // The look-up returns F32 for any weight type.
-    ggml_tensor * x = ggml_scale(ctx, ggml_get_rows(ctx, embed_tokens, in.ids), config.embedding_scale);
+    ggml_tensor * x = ggml_scale(ctx, embed(graph, "embed_tokens", embed_tokens, in.ids), config.embedding_scale);
     visit(0, graph.probe("embed_tokens", x));
     ggml_tensor * inputs = config.per_layer_width > 0 ? per_layer_inputs(graph, in, x) : nullptr;
     Gemma4Keys local_keys;

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "graph/product.h"
 #include "ops/stock_product/stock_product.h"
 
 namespace ltx {
@@ -106,8 +107,8 @@ void FeatureAccumulator::add(int64_t index, ggml_tensor * state) {
         }
         ggml_tensor * w = projection.weight;
         w = ggml_view_2d(ctx, w, w->ne[0], w->ne[1], w->nb[1], w->nb[2] * static_cast<size_t>(index));
-        ggml_tensor * product = stock_product(graph_, w, x);  // ne: [width, tokens]
-        sums_[i] = sums_[i] ? ggml_add(ctx, sums_[i], product) : product;
+        ggml_tensor * y = stock_product(graph_, w, x);  // ne: [width, tokens]
+        sums_[i] = sums_[i] ? ggml_add(ctx, sums_[i], y) : y;
         // Settles that this sum is taken now; left to the order of the results, the second projection would be computed
         // after the whole of the first, and every state kept until then.
         graph_.side_effect(sums_[i]);
@@ -123,7 +124,7 @@ std::vector<ggml_tensor *> FeatureAccumulator::finish() {
         if (!y) {
             ggml_tensor * x = ggml_reshape_2d(ctx, interleaved_, projection.weight->ne[0], tokens_);
             y = x->type == GGML_TYPE_F32 ? stock_product(graph_, projection.weight, x)
-                                         : ggml_mul_mat(ctx, projection.weight, x);  // ne: [width, tokens]
+                                         : product(graph_, projection.weight, x);  // ne: [width, tokens]
         }
         if (projection.factor != 1.0f) {
             y = ggml_scale(ctx, y, projection.factor);

@@ -1,5 +1,6 @@
 #include "models/transformer/model.h"
 
+#include "graph/product.h"
 #include "nn/timestep.h"
 #include "ops/modulate/modulate.h"
 
@@ -85,7 +86,7 @@ StreamHead::Entry StreamHead::build_entry(Graph & graph, const std::string & str
     if (shape.marked && keyframes_embedding) {
         ggml_tensor * embedding = ggml_reshape_2d(graph.ctx(), keyframes_embedding, 1, config.width());
         ggml_tensor * marks = input("keyframes", 1, shape.tokens);  // 1 or 0 per token
-        entry.x = ggml_add(graph.ctx(), entry.x, ggml_mul_mat(graph.ctx(), embedding, marks));
+        entry.x = ggml_add(graph.ctx(), entry.x, product(graph, embedding, marks));
     }
     StreamContext & context = entry.context;
     if (caption_projection) {

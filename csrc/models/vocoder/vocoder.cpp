@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "graph/not_finite.h"
+#include "graph/product.h"
 
 namespace ltx {
 
@@ -33,9 +34,10 @@ ggml_tensor * continue_edges(ggml_context * ctx, ggml_tensor * planar, int64_t c
     return ggml_concat(ctx, ggml_concat(ctx, first, planar, 0), last, 0);
 }
 
-ggml_tensor * resample(ggml_context * ctx, ggml_tensor * planar, ggml_tensor * taps) {
+ggml_tensor * resample(Graph & graph, ggml_tensor * planar, ggml_tensor * taps) {
+    ggml_context * ctx = graph.ctx();
     ggml_tensor * frames = cut_frames(ctx, continue_edges(ctx, planar, kResamplerReach), taps->ne[0], 1);
-    ggml_tensor * phases = ggml_mul_mat(ctx, taps, frames);  // ne: [ratio, n, channels]
+    ggml_tensor * phases = product(graph, taps, frames);  // ne: [ratio, n, channels]
     return ggml_reshape_2d(ctx, phases, planar->ne[0] * taps->ne[1], planar->ne[1]);
 }
 
@@ -82,13 +84,13 @@ ggml_tensor * BandwidthExtension::log_mel(Graph & graph, ggml_tensor * planar) c
     ggml_tensor * frames =
         cut_frames(ctx, ggml_pad_ext(ctx, planar, before, 0, 0, 0, 0, 0, 0, 0), config.n_fft, config.hop_length);
     ggml_tensor * basis = ggml_reshape_2d(ctx, forward_basis, config.n_fft, 2 * bins);
-    ggml_tensor * power = ggml_sqr(ctx, ggml_mul_mat(ctx, basis, frames));  // ne: [2 * bins, frames, channels]
+    ggml_tensor * power = ggml_sqr(ctx, product(graph, basis, frames));  // ne: [2 * bins, frames, channels]
     const auto half = [&](int64_t first) {
         return ggml_view_3d(ctx, power, bins, power->ne[1], channels, power->nb[1], power->nb[2],
                             static_cast<size_t>(first) * power->nb[0]);
     };
     ggml_tensor * magnitude = ggml_sqrt(ctx, ggml_add(ctx, half(0), half(bins)));
-    ggml_tensor * mel = ggml_mul_mat(ctx, mel_basis, magnitude);  // ne: [mel_bins, frames, channels]
+    ggml_tensor * mel = product(graph, mel_basis, magnitude);  // ne: [mel_bins, frames, channels]
     mel = ggml_log(ctx, clamp_finite(ctx, mel, kMelFloor, std::numeric_limits<float>::infinity()));
     mel = graph.probe("mel_stft", ggml_cont(ctx, ggml_permute(ctx, mel, 0, 2, 1, 3)));
     return ggml_reshape_2d(ctx, mel, config.mel_bins * channels, mel->ne[2]);
@@ -103,7 +105,7 @@ ggml_tensor * BandwidthExtension::build(Graph & graph, ggml_tensor * wave, ggml_
         const auto scope = graph.scope("bwe_generator");
         residual = generator.build(graph, mel);
     }
-    ggml_tensor * skip = ggml_cont(ctx, ggml_transpose(ctx, resample(ctx, planar, resampler)));
+    ggml_tensor * skip = ggml_cont(ctx, ggml_transpose(ctx, resample(graph, planar, resampler)));
     skip = graph.probe("resampler", skip);
     return clamp_finite(ctx, ggml_add(ctx, residual, skip), -1.0f, 1.0f);  // ne: [channels, n * ratio]
 }

@@ -23,7 +23,7 @@ ggml_tensor * bias_gelu(Graph & graph, ggml_tensor * x, ggml_tensor * bias) {
     if (bias) {
         expect_rows("bias_gelu", "bias", bias, GGML_TYPE_F32, {x->ne[0], 1, 1, 1});
     }
-    if (graph.form() == OpForm::Composed) {
+    if (!graph.fuses("bias_gelu")) {
         return bias_gelu_composed(graph.ctx(), x, bias);
     }
     return custom_node(graph, GGML_TYPE_F32, {x->ne[0], x->ne[1], 1, 1}, {x, bias}, &bias_gelu_cpu);

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "graph/not_finite.h"
+#include "graph/product.h"
 
 namespace ltx {
 
@@ -45,8 +46,9 @@ ggml_tensor * add_to(ggml_context * ctx, ggml_tensor * sum, ggml_tensor * term) 
     return sum ? (term ? ggml_add(ctx, sum, term) : sum) : term;
 }
 
-ggml_tensor * conv_composed(ggml_context * ctx, ggml_tensor * x, ggml_tensor * weight, ggml_tensor * bias,
+ggml_tensor * conv_composed(Graph & graph, ggml_tensor * x, ggml_tensor * weight, ggml_tensor * bias,
                             const ConvOptions & o, std::array<int64_t, 4> ne, ggml_tensor * residual) {
+    ggml_context * ctx = graph.ctx();
     x = activate(ctx, x, o.activation, o.value);
     if (o.repeat > 1) {
         x = ggml_interpolate(ctx, x, x->ne[0], x->ne[1] * o.repeat, x->ne[2] * o.repeat, 1, GGML_SCALE_MODE_NEAREST);
@@ -59,14 +61,15 @@ ggml_tensor * conv_composed(ggml_context * ctx, ggml_tensor * x, ggml_tensor * w
         const auto stride = static_cast<size_t>(o.stride);
         ggml_tensor * window =
             ggml_view_3d(ctx, x, x->ne[0], ne[1], ne[2], x->nb[1] * stride, x->nb[2] * stride, offset);
-        sum = add_to(ctx, sum, ggml_mul_mat(ctx, matrix_of(ctx, weight, tap), ggml_cont(ctx, window)));
+        sum = add_to(ctx, sum, product(graph, matrix_of(ctx, weight, tap), ggml_cont(ctx, window)));
     }
     return add_to(ctx, add_to(ctx, sum, bias), residual);
 }
 
 // The positions of one phase read the taps that are equal to it modulo the stride, from neighbouring inputs.
-ggml_tensor * conv_transpose_composed(ggml_context * ctx, ggml_tensor * x, ggml_tensor * weight, ggml_tensor * bias,
+ggml_tensor * conv_transpose_composed(Graph & graph, ggml_tensor * x, ggml_tensor * weight, ggml_tensor * bias,
                                       int32_t stride) {
+    ggml_context * ctx = graph.ctx();
     const int64_t taps = weight->ne[2];
     const int64_t cut = (taps - stride) / 2;
     const int64_t width = x->ne[1];
@@ -79,7 +82,7 @@ ggml_tensor * conv_transpose_composed(ggml_context * ctx, ggml_tensor * x, ggml_
             const int64_t first = margin + (phase + cut - tap) / stride;
             ggml_tensor * window =
                 ggml_view_2d(ctx, x, x->ne[0], width, x->nb[1], static_cast<size_t>(first) * x->nb[1]);
-            sum = add_to(ctx, sum, ggml_mul_mat(ctx, matrix_of(ctx, weight, tap), window));
+            sum = add_to(ctx, sum, product(graph, matrix_of(ctx, weight, tap), window));
         }
         sum = ggml_reshape_3d(ctx, add_to(ctx, sum, bias), weight->ne[0], 1, width);
         phases = phases ? ggml_concat(ctx, phases, sum, 1) : sum;
@@ -108,8 +111,8 @@ ggml_tensor * conv(Graph & graph, ggml_tensor * x, ggml_tensor * weight, ggml_te
             throw ShapeError("conv: residual must be contiguous");
         }
     }
-    if (graph.form() == OpForm::Composed) {
-        return conv_composed(graph.ctx(), x, weight, bias, o, ne, residual);
+    if (!graph.fuses("conv")) {
+        return conv_composed(graph, x, weight, bias, o, ne, residual);
     }
     const ConvConstants constants{o.kernel_width, o.stride,     o.dilation, o.pad_left,      o.pad_top,
                                   o.repeat,       o.activation, o.value,    bias != nullptr, residual != nullptr};
@@ -122,9 +125,9 @@ ggml_tensor * conv_transpose(Graph & graph, ggml_tensor * x, ggml_tensor * weigh
     if (stride < 1 || weight->ne[2] < stride || (weight->ne[2] - stride) % 2 != 0 || x->ne[2] != 1) {
         throw ShapeError("conv_transpose: ", weight->ne[2], " taps do not fit a stride of ", stride, " over one row");
     }
-    if (graph.form() == OpForm::Composed) {
+    if (!graph.fuses("conv_transpose")) {
         ggml_tensor * activated = activate(graph.ctx(), x, activation, value);
-        return conv_transpose_composed(graph.ctx(), activated, weight, bias, stride);
+        return conv_transpose_composed(graph, activated, weight, bias, stride);
     }
     const ConvTransposeConstants constants{stride, activation, value, bias != nullptr};
     return custom_node_with(graph, GGML_TYPE_F32, {weight->ne[0], x->ne[1] * stride, 1, 1}, {x, weight, bias},

@@ -1,5 +1,6 @@
 #include "ops/conv3d/conv3d.h"
 
+#include "graph/product.h"
 #include "kernels/gemm/gemm.h"
 
 namespace ltx {
@@ -32,13 +33,14 @@ ggml_tensor * conv3d(Graph & graph, const ConvKernel & kernel, ggml_tensor * pad
     const int64_t width = padded->ne[1] - 2;
     const int64_t height = padded->ne[2] - 2;
     const int64_t frames = padded->ne[3] - taps / 9 + 1;
-    if (kernel.is_direct() && graph.form() == OpForm::Fused) {
+    if (kernel.is_direct() && graph.fuses("conv3d_direct")) {
         return custom_node_with(graph, GGML_TYPE_F32, {out, width, height, frames},
                                 {kernel.weight, kernel.bias, padded, residual.earlier, residual.frames},
                                 &conv3d_direct_cpu,
                                 DirectConvConstants{static_cast<int32_t>(taps), piece_set(residual)});
     }
-    if (graph.own_products() && kernel.weight->type == GGML_TYPE_BF16 && kernel.in_channels() % kTappedChannels == 0) {
+    if (graph.own_products() && graph.fuses("conv3d_tapped") && kernel.weight->type == GGML_TYPE_BF16 &&
+        kernel.in_channels() % kTappedChannels == 0) {
         return custom_node_with(graph, GGML_TYPE_F32, {out, width, height, frames},
                                 {kernel.weight, kernel.bias, padded, residual.earlier, residual.frames},
                                 &conv3d_tapped_cpu, TappedConvConstants{piece_set(residual)});
@@ -52,10 +54,10 @@ ggml_tensor * conv3d(Graph & graph, const ConvKernel & kernel, ggml_tensor * pad
         ggml_tensor * window = ggml_view_2d(ctx, padded, matrices->ne[0], rows, padded->nb[1], shift * padded->nb[1]);
         ggml_tensor * matrix =
             ggml_view_2d(ctx, matrices, matrices->ne[0], out, matrices->nb[1], tap * matrices->nb[2]);
-        ggml_tensor * product = ggml_mul_mat(ctx, matrix, window);
-        sums = sums ? ggml_add(ctx, sums, product) : product;
+        ggml_tensor * sum = product(graph, matrix, window);
+        sums = sums ? ggml_add(ctx, sums, sum) : sum;
     }
-    if (graph.form() == OpForm::Fused) {
+    if (graph.fuses("conv3d_finish")) {
         return custom_node_with(graph, GGML_TYPE_F32, {out, width, height, frames},
                                 {sums, kernel.bias, residual.earlier, residual.frames}, &conv3d_finish_cpu,
                                 ConvFinishConstants{static_cast<int32_t>(row_pitch),

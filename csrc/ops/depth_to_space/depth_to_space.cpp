@@ -42,7 +42,7 @@ ggml_tensor * shuffle(Graph & graph, ggml_tensor * x, const DepthToSpaceConstant
 ggml_tensor * depth_to_space(Graph & graph, ggml_tensor * x, SpaceTimeFactor factor, Packing packing, bool drop_first,
                              const FramePieces & shortcut) {
     const DepthToSpaceConstants params{factor, packing, drop_first, piece_set(shortcut)};
-    if (graph.form() == OpForm::Fused) {
+    if (graph.fuses("depth_to_space")) {
         return custom_node_with(graph, GGML_TYPE_F32,
                                 {x->ne[0] / factor.product(), x->ne[1] * factor.width, x->ne[2] * factor.height,
                                  x->ne[3] * factor.time - params.drop_first},

@@ -41,7 +41,7 @@ ggml_tensor * space_to_depth(Graph & graph, ggml_tensor * x, SpaceTimeFactor fac
     const SpaceToDepthConstants params{factor, packing, lead};
     const std::array<int64_t, 4> ne{x->ne[0] * factor.product(), x->ne[1] / factor.width, x->ne[2] / factor.height,
                                     x->ne[3] / factor.time};
-    if (graph.form() == OpForm::Fused) {
+    if (graph.fuses("space_to_depth")) {
         return custom_node_with(graph, GGML_TYPE_F32, ne, {x, shortcut}, &space_to_depth_cpu, params);
     }
     ggml_tensor * result = shuffle(graph, x, params);

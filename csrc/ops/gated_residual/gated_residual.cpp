@@ -22,7 +22,7 @@ ggml_tensor * gated_residual(Graph & graph, ggml_tensor * x, ggml_tensor * branc
     expect_rows("gated_residual", "x", x, GGML_TYPE_F32, {width, tokens, 1, 1});
     expect_rows("gated_residual", "branch", branch, GGML_TYPE_F32, {width, tokens, 1, 1});
     expect_row_table("gated_residual", "gate", gate, rows, width, tokens);
-    if (graph.form() == OpForm::Composed) {
+    if (!graph.fuses("gated_residual")) {
         return gated_residual_composed(graph.ctx(), x, branch, gate, rows);
     }
     return custom_node(graph, GGML_TYPE_F32, {width, tokens, 1, 1}, {x, branch, gate, rows}, &gated_residual_cpu);

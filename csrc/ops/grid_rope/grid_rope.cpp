@@ -79,7 +79,7 @@ ggml_tensor * norm_grid_rope(Graph & graph, ggml_tensor * qkv, ggml_tensor * q_w
         throw ShapeError("norm_grid_rope: rows of ", qkv->ne[0], " do not divide into three times heads of ", head_dim,
                          " elements, a multiple of 8");
     }
-    if (graph.form() == OpForm::Composed) {
+    if (!graph.fuses("norm_grid_rope")) {
         return norm_grid_rope_composed(graph, qkv, q_weight, k_weight, scale, eps);
     }
     return custom_node_in_place_with(graph, {qkv, q_weight, k_weight}, &norm_grid_rope_cpu,

@@ -35,7 +35,7 @@ ggml_tensor * group_norm_silu(Graph & graph, ggml_tensor * x, ggml_tensor * weig
         throw ShapeError("group_norm_silu: x and residual must be without gaps, and ", groups, " groups must divide ",
                          ne[0], " channels");
     }
-    if (graph.form() == OpForm::Composed) {
+    if (!graph.fuses("group_statistics") || !graph.fuses("group_norm_silu")) {
         return group_norm_silu_composed(graph.ctx(), x, weight, bias, groups, eps, residual);
     }
     ggml_tensor * statistics =

@@ -1,5 +1,6 @@
 #include "ops/linear/linear.h"
 
+#include "graph/product.h"
 #include "kernels/gemm/gemm.h"
 #include "ops/bias_gelu/bias_gelu.h"
 #include "ops/gated_residual/gated_residual.h"
@@ -36,7 +37,7 @@ bool multiplies_rounded(const Graph & graph, const ggml_tensor * weight) {
 // The definition of the result.
 ggml_tensor * linear_composed(Graph & graph, ggml_tensor * weight, ggml_tensor * x, const LinearEpilogue & epilogue) {
     if (x->type == GGML_TYPE_BF16 && multiplies_rounded(graph, weight)) {
-        return apply_epilogue(graph, ggml_mul_mat(graph.ctx(), weight, x), epilogue);
+        return apply_epilogue(graph, product(graph, weight, x), epilogue);
     }
     if (x->type != GGML_TYPE_F32) {
         x = ggml_cast(graph.ctx(), x, GGML_TYPE_F32);
@@ -69,8 +70,8 @@ ggml_type activation_type(const ggml_tensor * weight) {
 }
 
 bool rounds_for(const Graph & graph, const ggml_tensor * weight, int64_t tokens) {
-    return graph.own_products() && tokens >= kMinTokens && is_decoded(weight->type) &&
-           weight->ne[0] % kGemmDepth == 0 && weight->ne[2] * weight->ne[3] == 1;
+    return graph.own_products() && graph.fuses("linear") && graph.fuses("round_rows") && tokens >= kMinTokens &&
+           is_decoded(weight->type) && weight->ne[0] % kGemmDepth == 0 && weight->ne[2] * weight->ne[3] == 1;
 }
 
 ggml_tensor * round_rows(Graph & graph, ggml_tensor * x) {

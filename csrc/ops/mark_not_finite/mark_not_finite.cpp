@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "graph/not_finite.h"
+#include "graph/product.h"
 
 namespace ltx {
 
@@ -20,7 +21,8 @@ ggml_tensor * is_positive(ggml_context * ctx, ggml_tensor * x, float scale, floa
 }
 
 // The flags of all keys that a query sees: F32 [heads of k, tokens], or one row for all queries.
-ggml_tensor * seen_flags(ggml_context * ctx, const AttentionOperands & in) {
+ggml_tensor * seen_flags(Graph & graph, const AttentionOperands & in) {
+    ggml_context * ctx = graph.ctx();
     constexpr float kAboveLowestHalf = 65505.0f;
     ggml_tensor * flags = key_flags(ctx, in);
     if (!in.mask) {
@@ -28,15 +30,16 @@ ggml_tensor * seen_flags(ggml_context * ctx, const AttentionOperands & in) {
     }
     ggml_tensor * bad = ggml_scale_bias(ctx, is_positive(ctx, flags, 1.0f, 1.0f), -1.0f, 1.0f);
     ggml_tensor * visible = is_positive(ctx, ggml_cast(ctx, in.mask, GGML_TYPE_F32), 1.0f, kAboveLowestHalf);
-    ggml_tensor * seen = ggml_mul_mat(ctx, bad, visible);  // ne: [heads of k, tokens], the number of bad keys
+    ggml_tensor * seen = product(graph, bad, visible);  // ne: [heads of k, tokens], the number of bad keys
     ggml_tensor * log = ggml_log(ctx, is_positive(ctx, seen, -1.0f, 0.5f));
     return ggml_sub(ctx, log, log);
 }
 
 // The definition of the result, from stock operations.
-ggml_tensor * mark_not_finite_composed(ggml_context * ctx, ggml_tensor * result, const AttentionOperands & in) {
+ggml_tensor * mark_not_finite_composed(Graph & graph, ggml_tensor * result, const AttentionOperands & in) {
+    ggml_context * ctx = graph.ctx();
     const int64_t kv_heads = in.k->ne[1];
-    ggml_tensor * flags = seen_flags(ctx, in);
+    ggml_tensor * flags = seen_flags(graph, in);
     flags = ggml_reshape_4d(ctx, flags, 1, 1, kv_heads, ggml_nelements(flags) / kv_heads);
     ggml_tensor * y = ggml_add(ctx, result, row_flags(ctx, in.q));
     y = ggml_reshape_4d(ctx, y, result->ne[0], result->ne[1] / kv_heads, kv_heads, result->ne[2]);
@@ -54,10 +57,10 @@ ggml_tensor * mark_not_finite(Graph & graph, ggml_tensor * result, const Attenti
     if (in.mask) {
         expect_rows("mark_not_finite", "mask", in.mask, GGML_TYPE_F16, {in.k->ne[2], in.q->ne[2], 1, 1});
     }
-    if (graph.form() == OpForm::Fused && graph.on_cpu()) {
+    if (graph.fuses("mark_not_finite") && graph.on_cpu()) {
         return custom_node_in_place(graph, {result, in.q, in.k, in.v, in.mask}, &mark_not_finite_cpu);
     }
-    return mark_not_finite_composed(graph.ctx(), result, in);
+    return mark_not_finite_composed(graph, result, in);
 }
 
 }  // namespace ltx

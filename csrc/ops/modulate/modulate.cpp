@@ -29,7 +29,7 @@ ggml_tensor * modulate(Graph & graph, ggml_tensor * x, ggml_tensor * scale, ggml
     expect_rows("modulate", "x", x, GGML_TYPE_F32, {width, tokens, 1, 1});
     expect_row_table("modulate", "scale", scale, rows, width, tokens);
     expect_row_table("modulate", "shift", shift, rows, width, tokens);
-    if (graph.form() == OpForm::Composed) {
+    if (!graph.fuses("modulate")) {
         ggml_tensor * y = modulate_composed(graph.ctx(), x, scale, shift, rows, norm, eps);
         return rounded ? ggml_cast(graph.ctx(), y, GGML_TYPE_BF16) : y;
     }

@@ -52,7 +52,7 @@ ggml_tensor * pad_frames_composed(Graph & graph, const FramePieces & pieces, con
 }  // namespace
 
 ggml_tensor * pad_frames(Graph & graph, const FramePieces & pieces, const PadOptions & options) {
-    if (graph.form() == OpForm::Composed) {
+    if (!graph.fuses("pad_frames")) {
         return pad_frames_composed(graph, pieces, options);
     }
     const ggml_tensor * any = pieces.frames ? pieces.frames : pieces.earlier;

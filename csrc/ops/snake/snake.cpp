@@ -59,7 +59,7 @@ ggml_tensor * antialiased_snake(Graph & graph, ggml_tensor * x, ggml_tensor * al
     if (!ggml_is_contiguous(x)) {
         throw ShapeError("antialiased_snake: x must be contiguous");
     }
-    if (graph.form() == OpForm::Composed) {
+    if (!graph.fuses("antialiased_snake")) {
         return snake_composed(graph.ctx(), x, alpha, beta, up, down);
     }
     return custom_node(graph, GGML_TYPE_F32, {x->ne[0], x->ne[1], 1, 1}, {x, alpha, beta, up, down},

@@ -35,7 +35,7 @@ ggml_tensor * norm_split_rope_composed(Graph & graph, ggml_tensor * x, ggml_tens
 }  // namespace
 
 RopeTables shared_rope_tables(Graph & graph, const RopeTables & tables) {
-    if (!tables.rows || graph.form() != OpForm::Composed) {
+    if (!tables.rows || graph.fuses("norm_split_rope")) {
         return tables;
     }
     ggml_context * ctx = graph.ctx();
@@ -75,7 +75,7 @@ ggml_tensor * norm_split_rope(Graph & graph, ggml_tensor * x, ggml_tensor * weig
             }
         }
     }
-    if (graph.form() == OpForm::Composed) {
+    if (!graph.fuses("norm_split_rope")) {
         ggml_tensor * y = norm_split_rope_composed(graph, x, weight, rope, num_heads, eps);
         return type == GGML_TYPE_F32 ? y : ggml_cast(graph.ctx(), y, type);
     }

@@ -2,6 +2,7 @@
 
 #include "ggml-cpu.h"
 #include "graph/not_finite.h"
+#include "graph/product.h"
 
 namespace ltx {
 
@@ -40,7 +41,7 @@ ggml_tensor * stock_product_composed(Graph & graph, ggml_tensor * weight, ggml_t
     ggml_tensor * length = ggml_sqrt(ctx, ggml_sum_rows(ctx, ggml_sqr(ctx, x)));  // ne: [1, tokens]
     ggml_tensor * factor =
         clamp_finite(ctx, ggml_scale(ctx, length, 1.0f / limit), 1.0f, std::numeric_limits<float>::infinity());
-    return ggml_mul(ctx, ggml_mul_mat(ctx, weight, ggml_div(ctx, x, factor)), factor);
+    return ggml_mul(ctx, product(graph, weight, ggml_div(ctx, x, factor)), factor);
 }
 
 }  // namespace
@@ -49,16 +50,14 @@ ggml_tensor * stock_product(Graph & graph, ggml_tensor * weight, ggml_tensor * x
     expect_rows("stock_product", "x", x, GGML_TYPE_F32, {weight->ne[0], kAny, 1, 1});
     const ggml_type type = row_type(weight->type);
     if (holds_any_row(type)) {
-        return ggml_mul_mat(graph.ctx(), weight, x);
+        return product(graph, weight, x);
     }
-    if (graph.form() == OpForm::Fused && graph.on_cpu()) {
+    if (graph.fuses("fit_rows") && graph.fuses("rescale_rows") && graph.on_cpu()) {
         return fitted_product(graph, weight, x, type);
     }
     if (graph.form() == OpForm::Fused && weight->type == GGML_TYPE_F16 && x->ne[1] > kFewTokens) {
-        // A GPU sums in F16 unless it is told not to, and then takes F32 rows as well.
-        ggml_tensor * y = ggml_mul_mat(graph.ctx(), weight, x);
-        ggml_prec_set_acc(y, GGML_PREC_F32);
-        return y;
+        // A GPU that is told to sum in F32 takes F32 rows as well.
+        return product(graph, weight, x);
     }
     return stock_product_composed(graph, weight, x);
 }

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "graph/product.h"
 #include "ops/window_attention/window_attention.h"
 
 namespace ltx {
@@ -240,8 +241,8 @@ ggml_tensor * attend(Graph & graph, ggml_tensor * qkv, int64_t head_dim, const T
         ctx, by.masks, ggml_view_1d(ctx, by.of_tile, count, static_cast<size_t>(first) * by.of_tile->nb[0]));
     mask = ggml_reshape_4d(ctx, mask, keys, queries, 1, count);
     // ne: [keys, queries, heads, count]
-    ggml_tensor * weights = ggml_soft_max_ext(ctx, ggml_mul_mat(ctx, k, q), mask, /*scale=*/1.0f, /*max_bias=*/0.0f);
-    ggml_tensor * seen = ggml_permute(ctx, ggml_mul_mat(ctx, v, weights), 0, 2, 1, 3);
+    ggml_tensor * weights = ggml_soft_max_ext(ctx, product(graph, k, q), mask, /*scale=*/1.0f, /*max_bias=*/0.0f);
+    ggml_tensor * seen = ggml_permute(ctx, product(graph, v, weights), 0, 2, 1, 3);
     return ggml_reshape_2d(ctx, ggml_cont(ctx, seen), channels, queries * count);
 }
 

@@ -17,7 +17,7 @@ ggml_tensor * window_attention(Graph & graph, ggml_tensor * qkv, int64_t head_di
                          " does not fit into a grid of ", qkv->ne[3], " x ", qkv->ne[2], " x ", qkv->ne[1]);
     }
     const int32_t margin = centred ? window.width / 2 : 0;
-    if (graph.form() == OpForm::Composed) {
+    if (!graph.fuses("window_attention")) {
         return window_attention_composed(graph, qkv, head_dim, window, margin);
     }
     ggml_tensor * all = custom_node_in_place_with(

@@ -71,7 +71,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         type=devices,
         default="auto",
         metavar="DEVICE",
-        help="cpu, cuda, cuda:1 or auto (default: auto); or one for each part of the model, as in "
+        help="cpu, cuda, cuda:1, vulkan:0 or auto (default: auto); or one for each part, as in "
         "encode=cpu,denoise=cuda:0,decode=cuda:1; several with + between share the passes of "
         "guidance, a process each, as in denoise=cuda:0+cuda:1",
     )

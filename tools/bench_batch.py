@@ -4,8 +4,8 @@ Prints medians of wall and processor time of each, what the batch adds to a clip
 how long a second run takes that finds 10,000 clips there. Batches go to a folder that holds those
 clips already.
 
-`--estimate` instead compares the clips an hour that `ltx2cpp-cli estimate` predicts, from the plan
-and from the batches so far, with those of the next batch.
+`--estimate` instead compares the clips an hour that `ltx2cpp-cli estimate` predicts, from what the
+clips of a batch took and from the plan, with those of the whole batch, start and planning included.
 """
 
 from __future__ import annotations
@@ -184,20 +184,22 @@ def engine(out: Path, count: int) -> tuple[float, float]:
 
 def cost_model(bench: Bench, clips: int, rounds: int) -> None:
     """Print clips an hour as predicted and as measured, batch after batch."""
-    planned = bench.predicted()
-    bench.batch()
     ratios: list[tuple[float, float]] = []
-    print("clips an hour: measured, by the batches before (ratio), by the plan (ratio)")
-    for _ in range(rounds):
-        predicted = bench.predicted("--measured", str(bench.out))
+    print("clips an hour: measured, by the clips' times (ratio), by the plan (ratio)")
+    for number in range(rounds):
+        # Each in a folder of its own: what else a machine does changes from one to the next.
+        bench.out = bench.out.with_name(f"out-{number}")
+        planned = bench.predicted()
         measured = clips * 3600 / bench.batch()[0]
+        predicted = bench.predicted("--measured", str(bench.out))
         ratios.append((predicted / measured, planned / measured))
-        by_batch, by_plan = ratios[-1]
+        by_times, by_plan = ratios[-1]
         print(
-            f"  {measured:6.0f}  {predicted:6.0f} ({by_batch:.3f})  {planned:6.0f} ({by_plan:.3f})"
+            f"  {measured:6.0f}  {predicted:6.0f} ({by_times:.3f})  {planned:6.0f} ({by_plan:.3f})",
+            flush=True,
         )
-    by_batch, by_plan = median(ratios)
-    print(f"medians of the ratios: {by_batch:.3f} by the batches before, {by_plan:.3f} by the plan")
+    by_times, by_plan = median(ratios)
+    print(f"medians of the ratios: {by_times:.3f} by the clips' times, {by_plan:.3f} by the plan")
 
 
 def median(times: Sequence[Times]) -> Times:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ltx2cpp.batch.stores import CLIPS, open_store
@@ -74,7 +73,9 @@ def farm(clips: float, period_s: float, rate: Rate, use: float = USUAL_USE) -> F
 
 
 def measured_rate(place: str) -> Rate:
-    """Return the median of what the marks of a batch tell; of many, of the first thousand.
+    """Return the mean of what the marks of a batch tell; of many, of the first thousand.
+
+    Clips add up, so a few that took long count as they did.
 
     Raises:
         ArgumentError: there are none.
@@ -90,7 +91,7 @@ def measured_rate(place: str) -> Rate:
             sizes.append(size)
     if not seconds:
         raise ArgumentError(f"{place}: holds no marks of finished clips in {CLIPS}/")
-    return Rate(_median(seconds), _median(sizes))
+    return Rate(statistics.fmean(seconds), statistics.fmean(sizes))
 
 
 def _told(data: bytes) -> tuple[float, float]:
@@ -100,7 +101,3 @@ def _told(data: bytes) -> tuple[float, float]:
         return float(mark["seconds"]), float(mark["bytes"])
     except (ValueError, LookupError, TypeError, RecursionError):
         return 0.0, 0.0
-
-
-def _median(values: Sequence[float]) -> float:
-    return float(statistics.median(values))

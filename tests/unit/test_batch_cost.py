@@ -23,14 +23,14 @@ def test_the_rate_may_be_that_of_a_batch(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "clips").mkdir()
-    for index, seconds in enumerate((3.0, 4.0, 50.0)):
+    for index, seconds in enumerate((3.0, 4.0, 8.0)):
         mark = {"seconds": seconds, "bytes": 1000}
         (tmp_path / "clips" / f"{index}.json").write_text(json.dumps(mark))
     (tmp_path / "clips" / "cut.json").write_text("{")
     command = ["estimate", "--clips", "86400", "--use", "1", "--json"]
     assert main([*command, "--measured", str(tmp_path)]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["workers"] == pytest.approx(4.0) and told["bytes_per_day"] == 86_400_000
+    assert told["workers"] == pytest.approx(5.0) and told["bytes_per_day"] == 86_400_000
     assert main([*command, "--measured", str(tmp_path / "none")]) == 2
     assert "holds no marks" in capsys.readouterr().err
 

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ltx2cpp.server.feed import Feed
 from ltx2cpp.server.jobs import State
+from ltx2cpp.server.security import WORKER_FOLDER
 from ltx2cpp.server.service import Service
 
 _BOUNDS_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
@@ -95,7 +96,9 @@ class Timed:
         start = time.perf_counter()
 
         async def send_timed(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            # How long a worker waits for a job says nothing.
+            is_timed = scope["path"] != f"{WORKER_FOLDER}claim"
+            if message["type"] == "http.response.start" and is_timed:
                 self._numbers.note(scope["method"], time.perf_counter() - start)
             await send(message)
 

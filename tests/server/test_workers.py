@@ -432,9 +432,10 @@ def test_the_command_says_what_is_missing(
     command = ["worker", "--server", "studio", "--data", str(tmp_path)]
     assert main(command) == 2
     assert "LTX2CPP_WORKER_KEY" in capsys.readouterr().err
-    monkeypatch.setenv("LTX2CPP_WORKER_KEY", KEY)
-    assert main(command) == 2
-    assert "expected an address" in capsys.readouterr().err
+    for key, sentence in (("k\u00e9y", "ASCII alone"), (KEY, "expected an address")):
+        monkeypatch.setenv("LTX2CPP_WORKER_KEY", key)
+        assert main(command) == 2
+        assert sentence in capsys.readouterr().err
 
 
 def test_a_real_clip_has_the_bytes_of_the_servers_own(

@@ -111,16 +111,25 @@ def key_of(option: str, file: Path | None, variable: str) -> str | None:
     """Return a key that was given by file or by the environment, None without one.
 
     Raises:
-        ArgumentError: the file cannot be read, or holds none.
+        ArgumentError: the file cannot be read, or holds none that a header can carry.
     """
     if file is None:
-        return os.environ.get(variable) or None
-    try:
-        key = file.read_text(encoding="utf-8").partition("\n")[0].strip()
-    except (OSError, ValueError) as error:
-        raise ArgumentError(f"{option} {file}: cannot be read: {error}") from error
-    if not key:
-        raise ArgumentError(f"{option} {file}: its first line is empty")
+        key, source = os.environ.get(variable, ""), variable
+        if not key:
+            return None
+    else:
+        source = f"{option} {file}"
+        try:
+            key = file.read_text(encoding="utf-8").partition("\n")[0].strip()
+        except (OSError, ValueError) as error:
+            raise ArgumentError(f"{source}: cannot be read: {error}") from error
+        if not key:
+            raise ArgumentError(f"{source}: its first line is empty")
+    if not (key.isascii() and key.isprintable()):
+        raise ArgumentError(
+            f"{source}: a key goes into a header, so that it may have letters and signs of ASCII "
+            "alone"
+        )
     return key
 
 

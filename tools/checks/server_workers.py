@@ -3,11 +3,12 @@
     python tools/checks/server_workers.py [--clips 100] [--workers 3] [--kills 15] [--seed 1]
 
 The server makes no clips itself. A few clips are made undisturbed; then ``--clips`` of the same
-seeds are queued while workers and server are ended by SIGKILL at random moments, ``--kills`` times
-each, and started again. One worker is stopped for longer than a job stays with a silent one, and
-goes on then; one claim is answered to somebody who speaks of it only after that time. Exit code 1
-where a clip is lost or ends twice, one has other bytes than that of its seed, or the late one is
-not refused; a job that lost two workers may fail with the code worker_died.
+seeds are queued while workers and server are ended by SIGKILL at random moments, once after each
+clip, ``--kills`` times each, and started again. One worker is stopped for longer than a job stays
+with a silent one, and goes on then; one claim is answered to somebody who speaks of it only after
+that time. Exit code 1 where a clip is lost or ends twice, one has other bytes than that of its
+seed, or the late one is not refused; a job that lost two workers may fail with the code
+worker_died.
 """
 
 from __future__ import annotations
@@ -162,7 +163,9 @@ def _run(folder: Path, arguments: argparse.Namespace) -> int:
     restarts: list[float] = []
     todo = ["worker", "server"] * arguments.kills
     while todo:
-        time.sleep(draw.uniform(0.1, 3.0))
+        # On a slow machine a pace by the clock would let no clip end.
+        _wait(server, fewer_than=_unfinished(server))
+        time.sleep(draw.uniform(0.0, 3.0))
         if todo.pop() == "worker":
             crew.kill(draw.randrange(1, arguments.workers))
             continue
@@ -215,12 +218,17 @@ def _queue(server: RunningServer, seeds: Any) -> list[str]:
         ]
 
 
-def _wait(server: RunningServer) -> None:
+def _wait(server: RunningServer, fewer_than: int = 1) -> None:
+    """Wait until fewer clips than so many are unfinished."""
+    while _unfinished(server) >= max(fewer_than, 1):
+        time.sleep(0.5)
+
+
+def _unfinished(server: RunningServer) -> int:
     with server.client() as client:
-        while any(
+        return sum(
             video.status in ("queued", "in_progress") for video in client.videos.list(limit=100)
-        ):
-            time.sleep(0.5)
+        )
 
 
 def _digest(server: RunningServer, job_id: str) -> str:

@@ -1,6 +1,7 @@
 #include "base/parallel.h"
 #include "bindings/arrays.h"
 #include "bindings/register.h"
+#include "kernels/int8/int8.h"
 #include "kernels/rotation.h"
 #include "weights/pack.h"
 #include "weights/values.h"
@@ -81,6 +82,26 @@ void rotate(Values & values, int64_t group) {
     rotate_groups(group, numbers);
 }
 
+py::tuple round_rows(const FloatArray & values) {
+    if (values.ndim() != 2) {
+        throw ShapeError("round_rows takes a matrix (rows, columns), got ", view_of(values).shape);
+    }
+    const int64_t rows = values.shape(0);
+    const int64_t columns = values.shape(1);
+    py::array_t<int8_t> integers({rows, columns});
+    py::array_t<float> scales(rows);
+    const float * source = values.data();
+    int8_t * rounded = integers.mutable_data();
+    float * scale = scales.mutable_data();
+    {
+        const py::gil_scoped_release release;
+        for (int64_t row = 0; row < rows; ++row) {
+            scale[row] = round_to_int8(source + row * columns, columns, rounded + row * columns);
+        }
+    }
+    return py::make_tuple(integers, scales);
+}
+
 }  // namespace
 
 void register_quantize(py::module_ & module) {
@@ -95,6 +116,10 @@ void register_quantize(py::module_ & module) {
                "TensorTable.add_scales. `where` names file and weight in messages.");
     module.def("rotate", &rotate, py::arg("values").noconvert(), py::arg("group"),
                "Rotates groups of values, in place, as ConvRot does; twice gives back the values.");
+    module.def(
+        "round_rows", &round_rows, py::arg("values"),
+        "Rounds float32 rows (rows, columns) to integers of -127 to 127; returns them (int8) and the scale of each\n"
+        "row, which is NaN, and the integers zeros, where a value is not finite.");
 }
 
 }  // namespace ltx::bindings

@@ -25,8 +25,9 @@ _LAYER = {
     "ffn_down": "mlp.down_proj",
     "post_ffw_norm": "post_feedforward_layernorm",
 }
-# The second is a factor of the weights (NVFP4), the third is not needed for them.
-_KINDS = ("weight", "scale", "input_scale")
+# The second is a factor of the weights (NVFP4), the third is not needed for them; the last two are
+# of rotated INT8, which llama.cpp does not have.
+_KINDS = ("weight", "scale", "input_scale", "weight_scale", "comfy_quant")
 # Of Gemma 4, without an ending in its own files.
 _SCALAR, _CANONICAL_SCALAR = "layer_output_scale.weight", "layer_scalar"
 _TOP_NAMES = {canonical: name for name, canonical in _TOP.items()}

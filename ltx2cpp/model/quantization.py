@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from enum import Enum
 
 from ltx2cpp.checkpoint.tensors import DType
-from ltx2cpp.errors import ArgumentError, UnsupportedError
+from ltx2cpp.errors import ArgumentError
 from ltx2cpp.options import spell_type
 
 
@@ -133,7 +133,7 @@ _QUANTIZED: dict[Recipe, dict[WeightClass, DType]] = {
 }
 
 # Columns of a row that are rotated together, and the fewest that are: short rows lose too much.
-_ROTATION_GROUP = 256
+ROTATION_GROUP = 256
 _MIN_ROTATED_COLUMNS = 1024
 
 _ALIASES = {"q5_k": Recipe.Q5_K_M, "q4_k": Recipe.Q4_K_M}
@@ -159,22 +159,6 @@ def parse_recipe(text: str | Recipe) -> Recipe:
         raise ArgumentError(
             f"type: unknown weight type {text!r}; expected one of {names}"
         ) from error
-
-
-def parse_file_recipe(text: str | Recipe) -> Recipe:
-    """Return the recipe of a file to write; see `parse_recipe`.
-
-    Raises:
-        ArgumentError: unknown.
-        UnsupportedError: GGUF files have no such type.
-    """
-    recipe = parse_recipe(text)
-    if recipe is Recipe.INT8_CONVROT:
-        raise UnsupportedError(
-            f"type: {recipe} is a type that weights are loaded as (--weight-type, weight_type=), "
-            "and GGUF files have none such; take q8_0, which is as large"
-        )
-    return recipe
 
 
 def weight_class(name: str, shape: Sequence[int]) -> WeightClass:
@@ -228,8 +212,9 @@ def target_dtype(
     target = _QUANTIZED[recipe].get(kind, half)
     if target is DType.I8:
         columns = shape[-1]
-        rotates = columns >= _MIN_ROTATED_COLUMNS and columns % _ROTATION_GROUP == 0
-        return DType.I8 if rotates else half
+        rotates = columns >= _MIN_ROTATED_COLUMNS and columns % ROTATION_GROUP == 0
+        # Scales are named after the ending.
+        return DType.I8 if rotates and name.endswith(".weight") else half
     for candidate in (target, DType.Q8_0):
         if target.is_quantized and shape[-1] % candidate.block_elements == 0:
             return candidate

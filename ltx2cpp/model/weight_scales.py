@@ -6,6 +6,7 @@ INT8), fp8 and INT8 as compressors of language models write them, NVFP4 of llama
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -43,6 +44,7 @@ _GGUF_SCALE = ".scale"
 _HEADER_KEY = "_quantization_metadata"
 
 _FP8 = (DType.F8_E4M3, DType.F8_E5M2)
+_ROTATED_FORMAT = "int8_tensorwise"
 # ComfyUI's name of a format -> element types that its weights have.
 _FORMATS: dict[str, tuple[DType, ...]] = {
     "float8_e4m3fn": _FP8,
@@ -52,7 +54,7 @@ _FORMATS: dict[str, tuple[DType, ...]] = {
     "mxfp8": _FP8,
     "hybrid_mxfp8": _FP8,
     "nvfp4": (DType.F4_E2M1,),
-    "int8_tensorwise": (DType.I8,),
+    _ROTATED_FORMAT: (DType.I8,),
     "int8_blockwise": (DType.I8,),
 }
 _NO_FORMAT: Mapping[str, Any] = {}
@@ -172,6 +174,18 @@ def stored_type(weight: WeightRef) -> str:
         return str(dtype)
     whole_rows = scales.rows == 1 and scales.info.shape[1] == 1
     return f"{dtype} by {'row' if whole_rows else 'block'}"
+
+
+def rotation_names(weight: str) -> tuple[str, str]:
+    """Return the names of the scales of a rotated weight "NAME.weight", and of its format."""
+    stem = weight.removesuffix(".weight")
+    return f"{stem}.weight_scale", f"{stem}.comfy_quant"
+
+
+def describe_rotation(group: int) -> bytes:
+    """Return the format of INT8 by rows that are rotated by groups of columns, as it is stored."""
+    fields = {"format": _ROTATED_FORMAT, "convrot": True, "convrot_groupsize": group}
+    return json.dumps(fields).encode()
 
 
 def _split(name: str, tensors: Mapping[str, TensorInfo]) -> tuple[str, str | None]:

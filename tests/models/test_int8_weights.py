@@ -15,11 +15,12 @@ from safetensors.numpy import save_file
 from test_stored_types import CONFIG, check, component, expected, velocities, write
 
 from ltx2cpp import _core
-from ltx2cpp.checkpoint import DType, LowRankPair, open_checkpoint
-from ltx2cpp.convert import convert
+from ltx2cpp.checkpoint import DType, LowRankPair, open_checkpoint, read_array, read_bytes
+from ltx2cpp.convert import convert, encoding
 from ltx2cpp.errors import CheckpointError, UnsupportedError
 from ltx2cpp.model import quantization
 from ltx2cpp.model.components import Component
+from ltx2cpp.model.inspection import inspect_file
 from ltx2cpp.networks.backend import Backend
 
 _NAME = "transformer_blocks.0.ff.net.2.weight"
@@ -119,11 +120,90 @@ def test_short_rows_and_other_weights_keep_16_bits(monkeypatch: pytest.MonkeyPat
     assert chosen("model.embed_tokens.weight", 262208, 3840) is DType.Q8_0
 
 
-def test_no_file_is_written_in_it(weights: dict[str, Floats], tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["f32", "int8 rotated", "int8 rows"])
+def test_a_converted_file_holds_the_integers_of_loading(
+    kind: str, weights: dict[str, Floats], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, values = stored(tmp_path, kind, weights)
+    # Pieces of several rows, and a last one of fewer.
+    monkeypatch.setattr(encoding, "_PIECE_ELEMENTS", 100 * 256)
+    converted = convert(path, tmp_path / "eight.gguf", "int8_convrot", threads=2).path
+    (summary,) = inspect_file(converted).components
+    assert (summary.dtypes["int8 rotated"], summary.problem) == (28, "")
+    before, after = component(path), component(converted)
+    assert set(after.tensors) == set(before.tensors)
+    got = velocities(after, "int8_convrot")
+    for stream, velocity in velocities(before, "int8_convrot").items():
+        np.testing.assert_array_equal(got[stream], velocity)
+    ref = after.tensors[_NAME]
+    assert ref.scales is not None
+    integers, scales = read_array(ref.info), read_array(ref.scales.info)
+    if kind == "int8 rotated":
+        source = before.tensors[_NAME]
+        assert source.scales is not None
+        assert ref.rotation == source.rotation
+        np.testing.assert_array_equal(integers, read_array(source.info))
+        np.testing.assert_array_equal(scales, read_array(source.scales.info))
+    else:
+        assert ref.rotation == 256
+        turned = (values[_NAME].reshape(-1, 256) @ rotation(256)).reshape(integers.shape)
+        largest = np.abs(turned).max(axis=1, keepdims=True)
+        np.testing.assert_allclose(scales, largest / 127, rtol=1e-5)
+        assert np.abs(integers - turned / scales).max() < 0.501
+
+
+def test_a_converted_file_becomes_other_types_again(
+    weights: dict[str, Floats], tmp_path: Path
+) -> None:
     path, _ = stored(tmp_path, "f32", weights)
-    with pytest.raises(UnsupportedError, match=r"int8_convrot .* weight_type"):
+    eight = convert(path, tmp_path / "eight.gguf", "int8_convrot").path
+    again = convert(eight, tmp_path / "again.gguf", "int8_convrot")
+    assert again.path.read_bytes().count(b"int8_tensorwise") == 28
+    copies = open_checkpoint(again.path).tensors
+    for name, info in open_checkpoint(eight).tensors.items():
+        assert read_bytes(copies[name]) == read_bytes(info), name
+    plain = component(convert(eight, tmp_path / "plain.gguf", "f32").path)
+    assert all(ref.is_plain for ref in plain.tensors.values())
+    want = velocities(component(eight), "f32")
+    for stream, velocity in velocities(plain).items():
+        np.testing.assert_array_equal(velocity, want[stream])
+
+
+def test_what_is_written_beside_integers_is_needed(
+    weights: dict[str, Floats], tmp_path: Path
+) -> None:
+    path, _ = stored(tmp_path, "f32", weights)
+    eight = convert(path, tmp_path / "eight.gguf", "int8_convrot").path
+    data = eight.read_bytes()
+    # Of a format that is not read, rotated by no group that there is, and without scales.
+    for old, new, sentence in (
+        (b"int8_tensorwise", b"int4_tensorwise", "quantised as 'int4_tensorwise'"),
+        (b'groupsize": 256', b'groupsize": 128', "rotated by groups of 128"),
+        (b"to_q.weight_scale", b"to_q.weight_scele", "INT8 or NVFP4 without scales"),
+    ):
+        eight.write_bytes(data.replace(old, new, 1))
+        with pytest.raises((CheckpointError, UnsupportedError), match=sentence):
+            component(eight)
+
+
+def test_values_that_are_not_finite_are_not_written(
+    weights: dict[str, Floats], tmp_path: Path
+) -> None:
+    damaged = {**weights, _NAME: weights[_NAME].copy()}
+    damaged[_NAME][3, 5] = np.inf
+    path, _ = stored(tmp_path, "f32", damaged)
+    with pytest.raises(CheckpointError, match=rf"'{_NAME}' holds values that are not finite"):
         convert(path, tmp_path / "out.gguf", "int8_convrot")
     assert not (tmp_path / "out.gguf").exists()
+
+
+def rotation(group: int) -> Floats:
+    """Return the matrix by which groups of columns are rotated, by its definition."""
+    four = np.float32([[1, 1, 1, -1], [1, 1, -1, 1], [1, -1, 1, 1], [-1, 1, 1, 1]]) / 2
+    matrix = np.ones((1, 1), np.float32)
+    while len(matrix) < group:
+        matrix = np.kron(matrix, four)
+    return matrix
 
 
 def stored(folder: Path, kind: str, weights: dict[str, Floats]) -> tuple[Path, dict[str, Floats]]:

@@ -19,7 +19,7 @@ from synthetic.checkpoints import random_values, to_bfloat16, write_checkpoint
 
 from ltx2cpp import _core
 from ltx2cpp.checkpoint import DType, open_checkpoint, read_array, read_bytes
-from ltx2cpp.convert import conversion as module, convert, describe_types
+from ltx2cpp.convert import conversion as module, convert, describe_types, encoding
 from ltx2cpp.errors import (
     ArgumentError,
     Cancelled,
@@ -116,7 +116,7 @@ def test_convert_does_not_depend_on_pieces_and_threads(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int
 ) -> None:
     whole = convert(model, tmp_path / "whole.gguf", "q4_k_m").path.read_bytes()
-    monkeypatch.setattr(module, "_PIECE_ELEMENTS", 256)
+    monkeypatch.setattr(encoding, "_PIECE_ELEMENTS", 256)
     report = convert(model, tmp_path / "pieces.gguf", "q4_k_m", threads=threads)
     assert report.path.read_bytes() == whole
 
@@ -380,7 +380,7 @@ def test_convert_notices_a_source_that_was_cut_after_opening(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Small pieces, so that the last ones have not been read when the first is reported.
-    monkeypatch.setattr(module, "_PIECE_ELEMENTS", 256)
+    monkeypatch.setattr(encoding, "_PIECE_ELEMENTS", 256)
     before = sorted(tmp_path.iterdir())
 
     def cut(done: int, total: int) -> None:

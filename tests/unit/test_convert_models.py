@@ -15,8 +15,9 @@ from helpers.checkpoint_writers import write_safetensors
 from synthetic.checkpoints import write_checkpoint
 
 from ltx2cpp.checkpoint import DType, open_checkpoint, read_array, read_bytes
-from ltx2cpp.convert import convert
+from ltx2cpp.convert import convert, encoding
 from ltx2cpp.errors import CheckpointError, UnsupportedError
+from ltx2cpp.model import quantization
 from ltx2cpp.model.files import ModelFiles
 from ltx2cpp.model.model_set import ModelSet
 from ltx2cpp.model.quantization import Recipe, target_dtype
@@ -98,6 +99,21 @@ def test_text_encoder_loads_back_in_the_form_of_llama_cpp(
             np.testing.assert_array_equal(read_array(weight.info), read_array(info) + 1)
     names = set(open_checkpoint(report.path).tensors)
     assert {"token_embd.weight", "output_norm.weight", "blk.7.post_ffw_norm.weight"} <= names
+
+
+def test_text_encoder_of_rotated_integers_loads_back(
+    fixture_a: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantization, "_MIN_ROTATED_COLUMNS", 16)
+    for module in (quantization, encoding):
+        monkeypatch.setattr(module, "ROTATION_GROUP", 16)
+    report = convert(fixture_a / "gemma-3-tiny", tmp_path / "out.gguf", "int8_convrot")
+    encoder = resolve(ModelFiles(text_encoder=report.path)).require("text_encoder")
+    rotated = {name for name, weight in encoder.tensors.items() if weight.rotation == 16}
+    assert {f"layers.7.mlp.{part}_proj.weight" for part in ("gate", "up", "down")} <= rotated
+    assert {"blk.7.ffn_up.weight_scale", "blk.7.ffn_up.comfy_quant"} <= set(
+        open_checkpoint(report.path).tensors
+    )
 
 
 @pytest.mark.parametrize("container", ["tokenizer.model", "tokenizer.json"])

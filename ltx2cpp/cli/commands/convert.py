@@ -23,7 +23,7 @@ harm keep a wider type; docs/formats.md has the rules."""
 EPILOG = """examples:
   ltx2cpp-cli convert ltx-2.3-22b-distilled.safetensors ltx-2.3-q8_0.gguf --type q8_0"""
 
-TYPES = ("f32", "f16", "bf16", "q8_0", "q6_k", "q5_k_m", "q4_k_m")
+TYPES = ("f32", "f16", "bf16", "q8_0", "q6_k", "q5_k_m", "q4_k_m", "int8_convrot")
 
 
 def _recipe_word(word: str) -> str:

@@ -4,6 +4,9 @@ namespace ltx {
 
 namespace {
 
+// Up to so many rows ggml's Vulkan has kernels of their own, which take no BF16.
+constexpr int64_t kFewRows = 8;
+
 bool begins_aligned(const ggml_tensor * x, size_t alignment) {
     return x->view_offs % alignment == 0;
 }
@@ -26,6 +29,9 @@ ggml_tensor * aligned(Graph & graph, ggml_tensor * x) {
 }  // namespace
 
 ggml_tensor * product(Graph & graph, ggml_tensor * matrix, ggml_tensor * x) {
+    if (graph.operand_alignment() > 0 && x->type == GGML_TYPE_BF16 && x->ne[1] <= kFewRows) {
+        x = ggml_cast(graph.ctx(), x, GGML_TYPE_F32);
+    }
     ggml_tensor * y = ggml_mul_mat(graph.ctx(), operand(graph, matrix), operand(graph, x));
     ggml_prec_set_acc(y, GGML_PREC_F32);
     return y;
@@ -44,8 +50,10 @@ bool has_aligned_operands(const ggml_tensor * node, size_t alignment) {
         return true;
     }
     if (node->op == GGML_OP_MUL_MAT) {
-        return begins_aligned(node->src[0], alignment) && is_dense(node->src[0]) &&
-               begins_aligned(node->src[1], alignment) && is_dense(node->src[1]);
+        const ggml_tensor * matrix = node->src[0];
+        const ggml_tensor * x = node->src[1];
+        return begins_aligned(matrix, alignment) && is_dense(matrix) && begins_aligned(x, alignment) && is_dense(x) &&
+               (x->type != GGML_TYPE_BF16 || x->ne[1] > kFewRows);
     }
     return node->op != GGML_OP_FLASH_ATTN_EXT ||
            (begins_aligned(node->src[0], alignment) && begins_aligned(node->src[1], alignment) &&

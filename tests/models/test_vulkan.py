@@ -92,19 +92,26 @@ def test_networks_give_what_the_cpu_gives(
         np.testing.assert_array_equal(streamed, resident)
 
 
-def test_a_clip_is_decoded_as_on_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+# In BF16 the first convolutions have few rows, for which ggml's kernels take no such activations.
+@pytest.mark.parametrize(
+    ("weight_type", "tolerance"),
+    [("f32", tolerances.VIDEO_F32), ("bf16", tolerances.VIDEO_BF16)],
+)
+def test_a_clip_is_decoded_as_on_the_cpu(
+    weight_type: str, tolerance: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Windows of convolutions over three channels begin between the alignments of the device."""
     config = video_cases.TINY_23
-    latent = video_cases.random_latent(config, 2, 2, 3)
+    latent = video_cases.random_latent(config, 2, 1, 1)
 
     def decode(folder: str, device: Any) -> Any:
         (tmp_path / folder).mkdir()
         monkeypatch.setattr(video_cases, "DEVICE", device)
-        network, _ = video_cases.open_decoder(tmp_path / folder, config)
+        network, _ = video_cases.open_decoder(tmp_path / folder, config, target=weight_type)
         return network.decode(latent, 2)
 
     wanted = decode("cpu", _core.Device("cpu", 1))
-    compare("frames", decode("vulkan", _core.Device(NAME)), wanted, tolerances.VIDEO_F32)
+    compare("frames", decode("vulkan", _core.Device(NAME)), wanted, tolerance)
 
 
 def test_a_table_larger_than_the_largest_buffer_is_read_on_the_host(

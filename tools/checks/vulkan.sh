@@ -60,6 +60,10 @@ step "shaders and ggml's backend" "time cmake --build $build --target ggml-vulka
 step "build" "cmake --build $build; du -h ltx2cpp/_core*-linux-gnu.so"
 step "devices" "python -m ltx2cpp devices | grep -A1 vulkan:0"
 step "tests" "pytest -q --figures tests/models/test_vulkan.py"
+step "validation layers" "set -o pipefail
+  VK_INSTANCE_LAYERS=VK_LAYER_KHRONOS_validation pytest -s -q tests/models/test_vulkan.py \
+    -k 'decoded and f32 or connector' 2>&1 | tee $build/validation.log | tail -1
+  ! grep -o 'VUID-[A-Za-z0-9-]*' $build/validation.log"
 step "without a loader" 'devices=$(python -m ltx2cpp devices); ! grep vulkan <<< "$devices"' /usr/lib/x86_64-linux-gnu/libvulkan.so.1
 if [ -e "$fixtures/../check_stages.py" ]; then
   for type in f32 bf16; do

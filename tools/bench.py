@@ -114,7 +114,7 @@ class OurCall:
 def our_transformer(
     path: Path, weights: str, video: Modality, audio: Modality, threads: int
 ) -> Call:
-    """Call the transformer with weights of a type; one that no file has is made on load."""
+    """Call the transformer with weights of a type; integers are held where they are asked for."""
     on_load = weights == _ON_LOAD
     pipe = LTX2Pipeline(
         ModelFiles(transformer=path if on_load else converted(path, weights)),

@@ -6,6 +6,7 @@
 #include <limits>
 #include <vector>
 
+#include "base/error.h"
 #include "base/parallel.h"
 #include "kernels/gemm/gemm.h"
 #include "runtime/runner.h"
@@ -71,8 +72,7 @@ double kernel_peak(const GemmKernel & kernel, int threads) {
     return flop / fastest_seconds([&] { parallel_for(threads, threads, multiply); });
 }
 
-double graph_peak(const std::shared_ptr<Backend> & backend) {
-    const int64_t side = backend->is_cpu() ? kCpuSide : kDeviceSide;
+double product_rate(const std::shared_ptr<Backend> & backend, int64_t side) {
     Runner runner(backend);
     runner.prepare("product", {}, [&](Graph & graph) {
         ggml_tensor * weights = graph.input("weights", backend->fast_half_type(), {side, side, 1, 1});
@@ -85,14 +85,30 @@ double graph_peak(const std::shared_ptr<Backend> & backend) {
     return 2.0 * length * length * length / fastest_seconds([&] { runner.compute(); });
 }
 
-double copy_peak(const std::shared_ptr<Backend> & backend) {
+double graph_peak(const std::shared_ptr<Backend> & backend) {
+    // A device that computes on the CPU would take minutes for what fills a card.
+    constexpr double kLeastOfCards = 1e11;
+    const double rate = product_rate(backend, kCpuSide);
+    return backend->is_cpu() || rate < kLeastOfCards ? rate : product_rate(backend, kDeviceSide);
+}
+
+double copy_rate(const std::shared_ptr<Backend> & backend, int64_t elements) {
     Runner runner(backend);
     runner.prepare("copy", {}, [&](Graph & graph) {
-        ggml_tensor * x = graph.input("x", GGML_TYPE_F32, {1024, kCopyElements / 1024, 1, 1});
+        ggml_tensor * x = graph.input("x", GGML_TYPE_F32, {1024, elements / 1024, 1, 1});
         graph.output("y", ggml_dup(graph.ctx(), x));
     });
-    runner.set("x", std::vector<float>(kCopyElements));
-    return 2.0 * sizeof(float) * kCopyElements / fastest_seconds([&] { runner.compute(); });
+    runner.set("x", std::vector<float>(static_cast<size_t>(elements)));
+    return 2.0 * sizeof(float) * static_cast<double>(elements) / fastest_seconds([&] { runner.compute(); });
+}
+
+double copy_peak(const std::shared_ptr<Backend> & backend) {
+    try {
+        return copy_rate(backend, kCopyElements);
+    } catch (const UnsupportedError &) {
+        // Every device of Vulkan takes tensors of 128 MiB, and some no larger ones.
+        return copy_rate(backend, kCopyElements / 4);
+    }
 }
 
 }  // namespace

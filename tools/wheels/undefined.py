@@ -22,7 +22,8 @@ class Symbol:
 
     Args:
         module: name of the module inside the wheel.
-        library: as versions call it, such as "GLIBC"; empty where no version is asked for.
+        library: as versions call it, such as "GLIBC", or the whole version where it has no number,
+            such as "libcudart.so.13"; empty where no version is asked for.
         version: empty where the version is no number.
     """
 
@@ -53,9 +54,12 @@ def undefined(module: str, data: bytes) -> Iterator[Symbol]:
         number = asked.get_symbol(index)["ndx"] if asked else None
         # Names stand for the first two numbers, which mean that no version is asked for.
         entry = needed.get_version(number) if needed and isinstance(number, int) else None
-        library, _, version = entry[1].name.rpartition("_") if entry else ("", "", "")
-        numbers = tuple(map(int, version.split("."))) if version[:1].isdigit() else ()
-        yield Symbol(module, symbol.name, library, numbers)
+        name = entry[1].name if entry else ""
+        library, _, version = name.rpartition("_")
+        if version[:1].isdigit():
+            yield Symbol(module, symbol.name, library, tuple(map(int, version.split("."))))
+        else:
+            yield Symbol(module, symbol.name, name, ())
 
 
 def symbols_of(wheel: Path) -> list[Symbol]:

@@ -23,6 +23,10 @@ EXIT_INTERRUPTED = 130
 _RESERVE_BYTES = 1 << 20
 _NO_MEMORY = "the machine has not enough memory for this; try a smaller clip or --weight-type q8_0"
 
+# The modules of all commands, for programs that import them beforehand; a command line imports its
+# own only.
+_COMMANDS = tuple(f"commands.{name}" for name in SUMMARIES)
+
 _EXIT_CODES = """exit codes:
   0 done, 1 a bug, 2 bad argument or output, 3 model file, 4 memory, 5 some rows of a batch failed,
   130 interrupted"""

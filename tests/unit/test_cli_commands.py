@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from ltx2cpp import media
-from ltx2cpp.cli.main import main
+from ltx2cpp.cli.main import _COMMANDS, main
 from ltx2cpp.cli.text import spell_bytes, spell_count, spell_seconds
 from ltx2cpp.model.inspection import ComponentSummary, Inspection
 from ltx2cpp.values import Audio, PromptEmbedding
@@ -80,6 +81,12 @@ def test_help_does_not_wait_for_libraries_that_it_does_not_use() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines()[-2:] == ["False", "[]"]
+
+
+def test_the_modules_of_commands_can_be_imported_beforehand() -> None:
+    """As programs do that then limit the memory of a command."""
+    for name in _COMMANDS:
+        assert callable(importlib.import_module(f"ltx2cpp.cli.{name}").run)
 
 
 def test_inspect_shows_the_parameters_of_a_clip(

@@ -215,7 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for python in options.pythons:
         try:
             rows.append(workshop.make(Path(shutil.which(python) or python)))
-        except (OSError, StepError) as error:
+        except (OSError, StepError, subprocess.CalledProcessError) as error:
             print(f"{python}: {error}", file=sys.stderr)
             rows.append(Row(python, demo="failed"))
             failed = True

@@ -150,7 +150,6 @@ class Away:
         link = RemoteLink(wire, data / "worker", {"demo": DEMO_IDENTITY}, self._check)
         self.worker = Clips(link, during)
         self._thread = threading.Thread(target=self._work)
-        self._thread.start()
 
     def start(self, port: int = 0) -> None:
         """Serve, at the port of before where there was one."""
@@ -170,9 +169,17 @@ class Away:
         self._server.should_exit = self._server.force_exit = True
         self._serving.join()
 
+    def work(self) -> None:
+        """Start the worker, which may call for this object at once."""
+        self._thread.start()
+
+    def end(self) -> None:
+        """Have the worker end."""
+        self._ended.set()
+
     def close(self) -> None:
         """End worker and server."""
-        self._ended.set()
+        self.end()
         self._thread.join()
         self.stop()
 
@@ -226,6 +233,7 @@ def test_a_clip_comes_from_elsewhere(service: Service, tmp_path: Path) -> None:
         away.wait(lambda: preview.exists() and preview.read_bytes() == b"preview")
 
     away = Away(service, tmp_path, look)
+    away.work()
     try:
         address = f"data:image/png;base64,{base64.b64encode(PICTURE).decode()}"
         # Asked for while the worker waits for its claim's answer.
@@ -254,6 +262,7 @@ def test_a_server_that_is_started_anew_gets_the_clip(service: Service, tmp_path:
 
     job_id = submit(service)
     away = Away(service, tmp_path, stop)
+    away.work()
     try:
         assert away.wait_for(job_id, State.COMPLETED).attempt == 1
     finally:
@@ -282,6 +291,7 @@ def test_orders_reach_the_worker(service: Service, tmp_path: Path) -> None:
             time.sleep(0.01)
 
     away = Away(service, tmp_path, ask_to_stop)
+    away.work()
     try:
         away.wait_for(job_ids[2], State.COMPLETED)
     finally:
@@ -292,12 +302,19 @@ def test_orders_reach_the_worker(service: Service, tmp_path: Path) -> None:
 
 def test_a_worker_that_ends_gives_its_job_back(service: Service, tmp_path: Path) -> None:
     job_id = submit(service)
+    claimed, ending = threading.Event(), threading.Event()
 
     def end(link: Any, job: Any) -> None:
-        away._ended.set()
+        claimed.set()
+        assert ending.wait(_PATIENCE_S)
         link.call("progress", job=job["job"], attempt=job["attempt"])
 
     away = Away(service, tmp_path, end)
+    away.work()
+    # One that ends before its claim is answered has nothing to give back.
+    assert claimed.wait(_PATIENCE_S)
+    away.end()
+    ending.set()
     away.close()
     given_back = job_of(service, job_id)
     assert (given_back.state, given_back.deaths) == (State.QUEUED, 0)
@@ -386,6 +403,7 @@ def test_workers_that_are_refused(service: Service, tmp_path: Path) -> None:
         found, answer = ask(service, "claim", {**good, **change})
         assert (found, answer["error"]["code"]) == (status, code), change
     away = Away(service, tmp_path)
+    away.work()
     try:
         for key, identity, sentence in (
             ("wrong", DEMO_IDENTITY, "key of its workers"),

@@ -19,15 +19,14 @@ bool is_stored_so(const TensorSource & source, int64_t group) {
            (!scales || (scales->rows == 1 && scales->stored.shape[1] == 1 && !scales->tiled));
 }
 
-float scale_of_row(const TensorSource & source, int64_t row) {
-    float scale = source.scale;
+std::vector<float> stored_scales(const TensorSource & source) {
+    std::vector<float> scales(static_cast<size_t>(source.shape[0]), source.scale);
     if (source.scales) {
         const TensorSource & stored = source.scales->stored;
-        const int64_t width = source.shape[1];
-        apply_scales(*source.scales, stored.file->view(stored.offset, stored.size_bytes), row * width, width,
-                     {&scale, 1});
+        // As one column of a value in each row.
+        apply_scales(*source.scales, stored.file->view(stored.offset, stored.size_bytes), 0, 1, scales);
     }
-    return scale;
+    return scales;
 }
 
 }  // namespace
@@ -45,13 +44,21 @@ std::optional<RotatedRows> WeightStore::claim_rotated_rows(const std::string & n
     return claim->rotated;
 }
 
+bool WeightStore::Claim::keeps_integers(ggml_type type) const {
+    return type == GGML_TYPE_I8 && rotated && is_stored_so(*source, rotated->group) && addend == 0.0f && !merged &&
+           !adapters;
+}
+
 void WeightStore::fill_integers(const Claim & claim, int threads, std::byte * encoded) const {
     const TensorSource & source = *claim.source;
+    if (claim.keeps_integers(GGML_TYPE_I8)) {
+        const auto stored = source.file->view(source.offset, source.size_bytes);
+        std::ranges::copy(stored, encoded);
+        fill_scales(claim);
+        return;
+    }
     const int64_t width = claim.tensor->ne[0];
-    const int64_t group = claim.rotated->group;
     const std::optional<MergedChanges> changes = merged_changes(claim, threads);
-    const bool copied = is_stored_so(source, group) && !changes;
-    const auto stored = source.file->view(source.offset, source.size_bytes);
     const int64_t rows_at_once = changes ? kMergedRows : 1;
     std::vector<float> scales(static_cast<size_t>(claim.tensor->ne[1]));
     parallel_for(claim.tensor->ne[1], threads, [&](int64_t begin, int64_t end) {
@@ -59,26 +66,29 @@ void WeightStore::fill_integers(const Claim & claim, int threads, std::byte * en
         for (int64_t first = begin; first < end; first += rows_at_once) {
             const int64_t count = std::min(rows_at_once, end - first);
             std::byte * integers = encoded + first * width;
-            if (copied) {
-                std::copy_n(stored.data() + first * width, width, integers);
-                scales[static_cast<size_t>(first)] = scale_of_row(source, first);
-                continue;
-            }
             const std::span rows(values.data(), static_cast<size_t>(count * width));
             decode_rows(claim, changes, first, rows, count);
-            rotate_groups(group, rows);
+            rotate_groups(claim.rotated->group, rows);
             for (int64_t r = 0; r < count; ++r) {
                 scales[static_cast<size_t>(first + r)] =
                     round_to_int8(values.data() + r * width, width, reinterpret_cast<int8_t *>(integers) + r * width);
             }
         }
     });
+    set_scales(claim, scales);
+}
+
+void WeightStore::fill_scales(const Claim & claim) const {
+    set_scales(claim, stored_scales(*claim.source));
+}
+
+void WeightStore::set_scales(const Claim & claim, std::span<const float> scales) {
     if (!std::ranges::all_of(scales, [](float scale) { return std::isfinite(scale); })) {
-        throw CheckpointError(source.file->path(), ": tensor '", claim.name,
+        throw CheckpointError(claim.source->file->path(), ": tensor '", claim.name,
                               "' holds values that are not finite, which 8-bit integers would hide; the file is "
                               "damaged, so compare its checksum or fetch it again");
     }
-    ggml_backend_tensor_set(claim.rotated->scales, scales.data(), 0, scales.size() * sizeof(float));
+    ggml_backend_tensor_set(claim.rotated->scales, scales.data(), 0, scales.size_bytes());
 }
 
 }  // namespace ltx

@@ -221,7 +221,8 @@ void WeightStore::lay_out(const LoadTarget & target) {
         }
         // Files of odd header lengths are copied.
         const bool aligned = source.offset % alignment_of(type) == 0;
-        const bool in_place = (target.zero_copy || on_host) && aligned && claim.keeps_values(type) && !claim.is_part &&
+        const bool kept = claim.keeps_values(type) || claim.keeps_integers(type);
+        const bool in_place = (target.zero_copy || on_host) && aligned && kept && !claim.is_part &&
                               (!is_conv(claim.kind) || direct) && !is_kernel(claim.kind);
         if (claim.kind == WeightKind::Grouped && !in_place && !ggml_is_quantized(type)) {
             ne = {ne[0] / claim.groups, ne[1], claim.groups, 1};
@@ -312,6 +313,8 @@ void WeightStore::load(const LoadTarget & target) {
             fill(claim, target.threads);
             // What was converted is not read again.
             claim.source->file->release(claim.source->offset, claim.source->size_bytes, /*drop_cached=*/false);
+        } else if (claim.tensor->type == GGML_TYPE_I8) {
+            fill_scales(claim);
         }
     }
     for (const auto & [name, low_rank] : low_ranks_) {

@@ -124,6 +124,8 @@ private:
 
         // The stored bytes are what the tensor is to hold, but for the order of a Conv or Grouped one.
         bool keeps_values(ggml_type type) const;
+        // The same of the integers of rotated rows, whose scales are held apart.
+        bool keeps_integers(ggml_type type) const;
     };
 
     // Weights that are stored apart and held as one.
@@ -154,6 +156,8 @@ private:
     void fill_kernel(const Claim & claim, int threads, std::byte * encoded) const;
     void fill_rows(const Claim & claim, int threads, std::byte * encoded) const;
     void fill_integers(const Claim & claim, int threads, std::byte * encoded) const;
+    void fill_scales(const Claim & claim) const;
+    static void set_scales(const Claim & claim, std::span<const float> scales);
 
     std::string owner_;
     TensorTable table_;

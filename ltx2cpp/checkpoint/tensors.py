@@ -311,6 +311,15 @@ class WeightRef:
         return self.scale == 1.0 and self.scales is None and self.rotation == 0
 
     @property
+    def holds_rotated_rows(self) -> bool:
+        """Whether the stored bytes are those that int8_convrot holds: a scale a row, or one."""
+        scales = self.scales
+        by_row = scales is None or (
+            scales.rows == 1 and scales.info.shape[1] == 1 and not scales.tiled
+        )
+        return self.info.dtype is DType.I8 and self.rotation != 0 and by_row
+
+    @property
     def dtype(self) -> DType:
         """Stored type; bf16 where integers with scales stand for the values."""
         return DType.BF16 if self.info.dtype is DType.I8 and not self.is_plain else self.info.dtype

@@ -199,7 +199,7 @@ def convert(
     dtypes: Counter[DType] = Counter()
     for output in outputs:
         dtypes[output.dtype] += output.size_bytes
-    names = {item.weight.info.name for item in items}
+    names = {name for item in items for name in item.sources}
     return ConversionReport(
         path=Path(destination),
         recipe=recipe,

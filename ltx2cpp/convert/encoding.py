@@ -51,7 +51,7 @@ class Item:
     def as_stored(self) -> bool:
         """Whether the stored bytes are those of the output."""
         if self.rotation:
-            return self._holds_rows
+            return self.weight.holds_rotated_rows and self.offset == 0.0
         return (
             self.output.dtype is self.weight.info.dtype
             and self.weight.is_plain
@@ -78,13 +78,11 @@ class Item:
         )
 
     @property
-    def _holds_rows(self) -> bool:
-        """Whether the source has such integers, with a scale for each row or one for all."""
-        weight, scales = self.weight, self.weight.scales
-        by_row = scales is None or (
-            scales.rows == 1 and scales.info.shape[1] == 1 and not scales.tiled
-        )
-        return weight.rotation != 0 and by_row and self.offset == 0.0
+    def sources(self) -> tuple[str, ...]:
+        """Stored names of what is copied or converted."""
+        name = self.weight.info.name
+        copies_scales = self.rotation and self.as_stored
+        return (name, *rotation_names(name)) if copies_scales else (name,)
 
 
 class Reader:

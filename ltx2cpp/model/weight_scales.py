@@ -258,7 +258,12 @@ class _Weight:
         if not scale.dtype.is_float or scale.dtype.is_fp8:
             raise self._misfit(name, scale, "one number, or a matrix of f32, f16 or bf16")
         if scale.num_elements == 1:
-            return WeightRef(info, scale=self._factor(name, scale), rotation=self._rotation())
+            factor, rotation = self._factor(name, scale), self._rotation()
+            if info.dtype is DType.I8 and factor == 1.0 and not rotation:
+                # Integers without scales are no weight but bytes, as of a tokenizer.
+                whole = BlockScales(replace(scale, shape=(1, 1)), *self._matrix())
+                return WeightRef(info, scales=whole)
+            return WeightRef(info, scale=factor, rotation=rotation)
         if not (info.dtype.is_fp8 or info.dtype is DType.I8):
             raise self._unscalable(name)
         return WeightRef(info, scales=self._blocks(name, scale), rotation=self._rotation())

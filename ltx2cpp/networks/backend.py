@@ -270,7 +270,8 @@ class Backend:
 
     def _is_made(self, name: str, ref: WeightRef) -> bool:
         target = self._target(name, ref, self.weight_type)
-        if not (ref.is_plain and ref.info.dtype.is_held):
+        as_integers = target is DType.I8 and ref.holds_rotated_rows
+        if not as_integers and not (ref.is_plain and ref.info.dtype.is_held):
             return True
         if target not in (None, ref.info.dtype):
             return True

@@ -12,12 +12,12 @@ import tolerances
 from helpers.stored_types import Floats
 from helpers.transformer_cases import random_weights, write_weights
 from safetensors.numpy import save_file
-from test_stored_types import CONFIG, check, component, expected, velocities, write
+from test_stored_types import CONFIG, check, component, expected, run, velocities, write
 
 from ltx2cpp import _core
 from ltx2cpp.checkpoint import DType, LowRankPair, open_checkpoint, read_array, read_bytes
 from ltx2cpp.convert import convert, encoding
-from ltx2cpp.errors import CheckpointError, UnsupportedError
+from ltx2cpp.errors import ArgumentError, CheckpointError, UnsupportedError
 from ltx2cpp.model import quantization
 from ltx2cpp.model.components import Component
 from ltx2cpp.model.inspection import inspect_file
@@ -63,29 +63,61 @@ def test_integers_of_a_file_are_kept(weights: dict[str, Floats], tmp_path: Path)
 @pytest.mark.parametrize("mode", ["auto", "merge", "runtime"])
 def test_loras_change_them(mode: str, weights: dict[str, Floats], tmp_path: Path) -> None:
     path, values = stored(tmp_path, "int8 rotated", weights)
-    part = component(path)
-    delta = add_pair(part, tmp_path)
-    values[_NAME] = values[_NAME] + delta
-    got = velocities(part, "int8_convrot", lora_mode=mode)
-    check(mode, got, expected(tmp_path, values), tolerances.TRANSFORMER_INT8)
+    converted = convert(path, tmp_path / "eight.gguf", "int8_convrot").path
+    parts = [component(path), component(converted)]
+    deltas = [add_pair(part, tmp_path) for part in parts]
+    values[_NAME] = values[_NAME] + deltas[0]
+    want = expected(tmp_path, values)
+    for part in parts:
+        got = velocities(part, "int8_convrot", lora_mode=mode)
+        check(mode, got, want, tolerances.TRANSFORMER_INT8)
+
+
+def streaming(weight_type: str) -> Backend:
+    """Return what lets weights go behind the reader."""
+    backend = Backend("cpu", weight_type, 1, observer=None)  # type: ignore[arg-type]
+    backend.settings.offload = "stream"
+    return backend
+
+
+def own_bytes(part: Component, weight_type: str) -> int:
+    """Return what weights take beside the file."""
+    backend = Backend("cpu", weight_type, 1, observer=None)  # type: ignore[arg-type]
+    network = backend.claim(_core.Transformer, part)
+    shape = _core.StreamShape(8, 4)
+    return network.measure(shape, shape)["own_weight_bytes"]
 
 
 def test_they_take_a_byte_a_value(weights: dict[str, Floats], tmp_path: Path) -> None:
     part = component(stored(tmp_path, "f32", weights)[0])
-
-    def own_bytes(weight_type: str) -> int:
-        backend = Backend("cpu", weight_type, 1, observer=None)  # type: ignore[arg-type]
-        network = backend.claim(_core.Transformer, part)
-        shape = _core.StreamShape(8, 4)
-        return network.measure(shape, shape)["own_weight_bytes"]
-
     matrices = sum(
         values.size
         for name, values in weights.items()
         if quantization.target_dtype(name, values.shape, DType.F32, "int8_convrot") is DType.I8
     )
-    saved = own_bytes("bf16") - own_bytes("int8_convrot")
+    saved = own_bytes(part, "bf16") - own_bytes(part, "int8_convrot")
     assert saved == pytest.approx(matrices, rel=0.03)
+
+
+def test_integers_of_a_converted_file_stay_there(
+    weights: dict[str, Floats], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside it are scales; and parts of the network that were used may go."""
+    monkeypatch.setattr("ltx2cpp.networks.backend._MAX_MADE_SHARE", 0.0)
+    path, _ = stored(tmp_path, "f32", weights)
+    part = component(convert(path, tmp_path / "eight.gguf", "int8_convrot").path)
+    integers = sum(r.info.size_bytes for r in part.tensors.values() if r.info.dtype is DType.I8)
+    assert own_bytes(part, "int8_convrot") < 0.05 * integers
+    backend = streaming("int8_convrot")
+    backend.check_streaming(part)
+    network = backend.stream_if_asked(backend.claim(_core.Transformer, part))
+    want = velocities(part, "int8_convrot")
+    for _ in range(2):
+        for stream, velocity in run(network).items():
+            np.testing.assert_array_equal(velocity, want[stream])
+    for kept in ("file", "bf16"):
+        with pytest.raises(ArgumentError, match="cannot go behind the reader"):
+            streaming(kept).check_streaming(part)
 
 
 def test_devices_without_such_products_hold_bfloat16(
@@ -127,7 +159,10 @@ def test_a_converted_file_holds_the_integers_of_loading(
     path, values = stored(tmp_path, kind, weights)
     # Pieces of several rows, and a last one of fewer.
     monkeypatch.setattr(encoding, "_PIECE_ELEMENTS", 100 * 256)
-    converted = convert(path, tmp_path / "eight.gguf", "int8_convrot", threads=2).path
+    report = convert(path, tmp_path / "eight.gguf", "int8_convrot", threads=2)
+    converted = report.path
+    # Scales of weights that are made anew, and at all of the six that are too small to rotate.
+    assert len(report.dropped) == {"f32": 0, "int8 rotated": 2 * 6, "int8 rows": 28 + 6}[kind]
     (summary,) = inspect_file(converted).components
     assert (summary.dtypes["int8 rotated"], summary.problem) == (28, "")
     before, after = component(path), component(converted)
@@ -184,6 +219,23 @@ def test_what_is_written_beside_integers_is_needed(
         eight.write_bytes(data.replace(old, new, 1))
         with pytest.raises((CheckpointError, UnsupportedError), match=sentence):
             component(eight)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
+def test_a_single_scale_of_one_is_a_scale(
+    shape: tuple[int, ...], weights: dict[str, Floats], tmp_path: Path
+) -> None:
+    integers = np.clip(np.rint(weights[_NAME] * 20), -2, 2)
+    whole: dict[str, Any] = {**weights, _NAME: integers.astype(np.int8)}
+    whole[f"{_NAME}_scale"] = np.ones(shape, np.float32)
+    path = write_weights(tmp_path / "eight.safetensors", whole)
+    want = velocities(
+        component(write_weights(tmp_path / "f.safetensors", {**weights, _NAME: integers}))
+    )
+    plain = convert(path, tmp_path / "plain.gguf", "f32").path
+    for got in (velocities(component(path), "f32"), velocities(component(plain))):
+        for stream, velocity in want.items():
+            np.testing.assert_array_equal(got[stream], velocity)
 
 
 def test_values_that_are_not_finite_are_not_written(

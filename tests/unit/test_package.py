@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import ltx2cpp
+import ltx2cpp_cli
 from ltx2cpp import _core
 
 _PACKAGE = Path(ltx2cpp.__file__).parent
@@ -26,6 +27,7 @@ def checkout(tmp_path: Path) -> Path:
     for path in _PACKAGE.iterdir():
         if not path.name.startswith("_core."):
             (package / path.name).symlink_to(path)
+    (tmp_path / "ltx2cpp_cli").symlink_to(Path(ltx2cpp_cli.__file__).parent)
     return tmp_path
 
 
@@ -51,6 +53,15 @@ def test_a_checkout_without_a_core_says_what_to_do(checkout: Path) -> None:
         f"ImportError: {checkout / 'ltx2cpp'}: holds no C++ core for Python "
     )
     assert "run `pip install .` in the checkout" in ended.stderr
+
+
+def test_the_command_says_it_in_one_line(checkout: Path) -> None:
+    program = "import sys, ltx2cpp_cli; sys.exit(ltx2cpp_cli.main())"
+    ended = run_in(checkout, "-S", "-c", program)
+    assert ended.returncode == 3
+    assert ended.stdout == ""
+    assert ended.stderr.startswith(f"error: {checkout / 'ltx2cpp'}: holds no C++ core for Python ")
+    assert ended.stderr.count("\n") == 1
 
 
 def test_the_version_is_that_of_the_installation() -> None:

@@ -2,7 +2,7 @@
 
 Every row has to end once, with the bytes of a run without Ray. Needs the extra `ray`; with `--s3`
 clips go to a bucket of a server on this machine, and the packages `moto[server]` and `s3fs` are
-needed too. Prints a row of a table for each fault.
+needed too; the fault full-disk needs root. Prints a row of a table for each fault.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import itertools
 import json
 import logging
 import os
@@ -18,20 +19,32 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from full_disk import fill, own_disk
 from ray.cluster_utils import Cluster
 
-from ltx2cpp.batch.stores import open_store
+from ltx2cpp.batch.stores import CLIPS, open_store
 
 STORE_BYTES = 80 << 20
 PATIENCE_S = 900
 STARTS = 4
 NODE = {"num_cpus": 1, "object_store_memory": STORE_BYTES, "include_dashboard": False}
-COLOURS = ("red", "green", "blue", "yellow")
+# What the demo knows.
+COLOURS = ("red", "green", "blue", "yellow", "white", "purple")
+SHAPES = ("circle", "square", "triangle")
+MOTIONS = ("moves left", "moves right", "moves up", "moves down", "stays still", "grows", "shrinks")
+GROUNDS = ("black", "gray", "blue", "green")
+# The shortest clip that has all phases.
+CLIP = {"size": "32x32", "num_frames": 9, "num_inference_steps": 2}
+# Where workers are killed, and how often each time.
+POINTS = ("open", "encode", "denoise", "decode", "write")
+KILLS = 3
+WORKERS = Path(__file__).resolve().parent / "ray_workers"
 # Exit codes: all made, some failed.
 DONE, SOME_FAILED = 0, 5
 
@@ -47,7 +60,7 @@ class Scene:
         plain: digest of each clip by id, made without Ray.
         cluster: with one node besides the head.
         second: that node.
-        full: folder on a full disk, if there is one.
+        ends: folder that asks for the end of workers, see `ray_workers`.
     """
 
     folder: str
@@ -56,11 +69,23 @@ class Scene:
     plain: dict[str, str]
     cluster: Cluster
     second: Any
-    full: str | None = None
+    ends: Path
 
     def start(self, out: str, workers: int = 2) -> subprocess.Popen[bytes]:
         """Start the batch on the cluster."""
         return batch(self.table, out, "--ray", self.cluster.address, "--workers", str(workers))
+
+
+def rows_of(count: int) -> list[dict[str, Any]]:
+    """Return rows, each with a prompt of its own as far as there are any."""
+    prompts = [
+        f"a {colour} {shape} {motion} on a {ground} background"
+        for motion, shape, ground, colour in itertools.product(MOTIONS, SHAPES, GROUNDS, COLOURS)
+    ]
+    return [
+        {"prompt": prompts[i % len(prompts)], "id": f"r{i}", "seed": i, **CLIP}
+        for i in range(count)
+    ]
 
 
 def batch(table: Path, out: str, *options: str) -> subprocess.Popen[bytes]:
@@ -87,6 +112,12 @@ def contents(out: str, folder: str) -> dict[str, bytes]:
     return store.read([f"{folder}/{each}" for each in store.names(folder) if ".json" in each])
 
 
+def makers(out: str) -> Counter[int]:
+    """Return how many clips each process has made."""
+    marks = map(json.loads, contents(out, "clips").values())
+    return Counter(mark["worker"]["process"] for mark in marks)
+
+
 def clips(out: str) -> int:
     """Return the number of finished clips."""
     return sum(name.endswith(".json") for name in open_store(out).names("clips"))
@@ -98,7 +129,7 @@ def wait_until(what: str, holds: Callable[[], Any]) -> Any:
     while not (found := holds()):
         if time.monotonic() > end_s:
             raise SystemExit(f"not within {PATIENCE_S} s: {what}")
-        time.sleep(0.05)
+        time.sleep(0.1)
     return found
 
 
@@ -131,19 +162,6 @@ def parent_of(process: int) -> int:
     return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-def writing() -> list[int]:
-    """Return the actors that write a clip."""
-    found = []
-    for process in actors(".make"):
-        try:
-            opened = [str(path.readlink()) for path in Path(f"/proc/{process}/fd").iterdir()]
-        except OSError:
-            continue
-        if any("/.ltx2cpp-" in path for path in opened):
-            found.append(process)
-    return found
-
-
 def kill(process: int) -> None:
     """End a process as no handler can hinder; it may have ended by itself."""
     try:
@@ -157,15 +175,27 @@ def no_fault(scene: Scene, out: str) -> int:
     return scene.start(out).wait(PATIENCE_S)
 
 
-def workers_killed(scene: Scene, out: str) -> int:
-    """Kill a worker as it opens the model, as it computes and as it writes."""
-    process = scene.start(out)
-    kill(wait_until("an actor opens the model", lambda: actors(".ready"))[0])
-    wait_for_clips(out, 1)
-    kill(wait_until("an actor computes", lambda: sorted(set(actors(".make")) - set(writing())))[0])
-    wait_for_clips(out, scene.rows // 3)
-    kill(wait_until("an actor writes", writing)[0])
-    return process.wait(PATIENCE_S)
+def killed_at(point: str) -> Callable[[Scene, str], int]:
+    """Return the fault that workers are killed at a point."""
+
+    def fault(scene: Scene, out: str) -> int:
+        asked = scene.ends / point
+        asked.touch()
+        process = scene.start(out)
+        for number in range(1, KILLS + 1):
+            wait_until(
+                f"a worker comes to {point}",
+                lambda: not asked.exists() or process.poll() is not None,
+            )
+            if asked.exists():
+                raise SystemExit(f"the batch ended before {KILLS} workers came to {point}")
+            if number < KILLS:
+                # Models are opened at the start and after each end.
+                wait_for_clips(out, 0 if point == "open" else scene.rows * number // KILLS)
+                asked.touch()
+        return process.wait(PATIENCE_S)
+
+    return fault
 
 
 def node_removed(scene: Scene, out: str) -> int:
@@ -206,19 +236,32 @@ def two_drivers(scene: Scene, out: str) -> int:
 
 
 def full_disk(scene: Scene, out: str) -> int:
-    """Have a node whose disk takes no clips; only that of the head is left for them."""
-    if scene.full is None:
-        raise SystemExit("give --full FOLDER, on a disk that is full, and --s3")
+    """Have a node whose disk is full: clips can neither be put into OUT nor kept before that."""
     scene.cluster.remove_node(scene.second)
-    os.environ["TMPDIR"] = scene.full
+    remote = "://" in out
+    with tempfile.TemporaryDirectory() as folder:
+        disk = Path(folder) if remote else Path(out) / CLIPS
+        disk.mkdir(parents=True, exist_ok=True)
+        with own_disk(disk), variables(TMPDIR=str(disk)) if remote else contextlib.nullcontext():
+            scene.second = scene.cluster.add_node(**NODE)
+        raylet = scene.second.all_processes["raylet"][0].process.pid
+        if not remote:
+            fill(raylet, disk)
+        process = scene.start(out)
+        if remote:
+            # Python takes another folder for temporary files where that disk is full at the start.
+            wait_until("both nodes make clips", lambda: len(makers(out)) > 1)
+            fill(raylet, disk)
+        code = process.wait(PATIENCE_S)
+        print(f"clips of each worker: {sorted(makers(out).values())}", flush=True)
+        scene.cluster.remove_node(scene.second)
     scene.second = scene.cluster.add_node(**NODE)
-    del os.environ["TMPDIR"]
-    return scene.start(out).wait(PATIENCE_S)
+    return code
 
 
 FAULTS: dict[str, tuple[Callable[[Scene, str], int], int]] = {
     "none": (no_fault, 0),
-    "workers": (workers_killed, 0),
+    **{point: (killed_at(point), 0) for point in POINTS},
     "node": (node_removed, 0),
     "driver": (driver_killed, 0),
     "two-drivers": (two_drivers, 0),
@@ -248,6 +291,18 @@ def is_right(scene: Scene, name: str) -> bool:
     right_code = SOME_FAILED if failing else DONE
     all_ended = len(made) == scene.rows - failing and len(failed) == failing
     return all_ended and not differing and not ended_twice and code == right_code
+
+
+@contextlib.contextmanager
+def variables(**values: str) -> Iterator[None]:
+    """Start processes in the block with more variables."""
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def start_cluster() -> tuple[Cluster, Any]:
@@ -291,18 +346,12 @@ def start_s3() -> str:
 def main() -> None:
     """Run the batch with each fault and compare."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=40)
-    usual = [name for name in FAULTS if name != "full-disk"]
-    parser.add_argument("--faults", nargs="*", choices=tuple(FAULTS), default=usual)
+    parser.add_argument("--rows", type=int, default=200)
+    parser.add_argument("--faults", nargs="*", choices=tuple(FAULTS), default=list(FAULTS))
     parser.add_argument("--s3", action="store_true", help="clips go to an object store")
-    parser.add_argument("--full", metavar="FOLDER", help="on a full disk, for the fault full-disk")
     arguments = parser.parse_args()
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    size = {"size": "64x64", "num_frames": 9}
-    rows = [
-        {"prompt": f"a {COLOURS[i % 4]} circle moves right", "id": f"r{i}", "seed": i, **size}
-        for i in range(arguments.rows)
-    ]
+    rows = rows_of(arguments.rows)
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / "rows.jsonl"
         table.write_text("\n".join(map(json.dumps, rows)))
@@ -310,8 +359,13 @@ def main() -> None:
             raise SystemExit("the batch without Ray failed")
         plain = digests(f"{folder}/plain")
         place = start_s3() if arguments.s3 else folder
+        ends = Path(folder) / "ends"
+        ends.mkdir()
+        # Nodes that are started later end workers too.
+        path = os.pathsep.join((str(WORKERS), os.environ.get("PYTHONPATH", "")))
+        os.environ.update(LTX2CPP_CHECK_ENDS=str(ends), PYTHONPATH=path)
         cluster, second = start_cluster()
-        scene = Scene(place, table, len(rows), plain, cluster, second, arguments.full)
+        scene = Scene(place, table, len(rows), plain, cluster, second, ends)
         print(f"{len(rows)} rows, {place}")
         print("| fault | clips | failed | differ | left behind | exit code | time |", flush=True)
         right = [is_right(scene, fault) for fault in arguments.faults]

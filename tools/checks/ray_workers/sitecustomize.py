@@ -1,0 +1,64 @@
+"""Ends workers of Ray in the middle of what they do, where `ray_batch.py` asks for it.
+
+Python imports a module of this name at its start. LTX2CPP_CHECK_ENDS is a folder: the first worker
+that comes to a point of which a file there has the name takes that file away and is ended.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+_PHASES = {"encode prompt": "encode", "decode video": "decode"}
+
+
+def _end_at(point: str) -> None:
+    try:
+        (Path(os.environ["LTX2CPP_CHECK_ENDS"]) / point).unlink()
+    except FileNotFoundError:
+        return
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _watch() -> None:
+    """Put the points into what runs in a worker."""
+    from ltx2cpp.batch.stores import CLIPS, FolderStore, RemoteStore
+    from ltx2cpp.observing import Observer, Step
+    from ltx2cpp.pipeline import LTX2Pipeline
+
+    def opened(make: Callable[..., None]) -> Callable[..., None]:
+        def opening(pipe: LTX2Pipeline, *arguments: Any, **options: Any) -> None:
+            make(pipe, *arguments, **options)
+            _end_at("open")
+
+        return opening
+
+    def marked(write: Callable[..., None]) -> Callable[..., None]:
+        def writing(store: Any, name: str, data: bytes) -> None:
+            # The clip is there by now, this is its mark.
+            if name.startswith(CLIPS):
+                _end_at("write")
+            write(store, name, data)
+
+        return writing
+
+    def in_phase(_: Observer, name: str, *_counts: int) -> None:
+        if name in _PHASES:
+            _end_at(_PHASES[name])
+
+    def in_step(_: Observer, step: Step) -> None:
+        _end_at("denoise")
+
+    changed: Any = (LTX2Pipeline, FolderStore, RemoteStore, Observer)
+    pipeline, folder, remote, observer = changed
+    pipeline.__init__ = opened(pipeline.__init__)
+    folder.write, remote.write = marked(folder.write), marked(remote.write)
+    observer.phase_progress, observer.step = in_phase, in_step
+
+
+if "LTX2CPP_CHECK_ENDS" in os.environ and "default_worker.py" in " ".join(sys.orig_argv):
+    _watch()

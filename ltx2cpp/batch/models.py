@@ -42,11 +42,11 @@ class Models:
             return tuple(self.usual.options.get("loras", ()))
         return tuple(self.loras[each] for each in loras)
 
-    def with_threads(self, threads: int) -> Models:
-        """Return the same for workers of so many threads each."""
+    def with_options(self, **options: Any) -> Models:
+        """Return the same with other options of `LTX2Pipeline`."""
 
         def changed(model: NamedModel) -> NamedModel:
-            return replace(model, options={**model.options, "threads": threads})
+            return replace(model, options={**model.options, **options})
 
         named = {name: changed(model) for name, model in self.named.items()}
         return replace(self, usual=changed(self.usual), named=named)

@@ -17,13 +17,13 @@ from typing import Any
 from ltx2cpp.batch.crews import Failure, Outcome, Trouble, attempt
 from ltx2cpp.batch.maker import Made, Maker
 from ltx2cpp.batch.models import Models
+from ltx2cpp.batch.placement import on_assigned, share_of
 from ltx2cpp.batch.stores import open_store
 from ltx2cpp.batch.tasks import Task
 from ltx2cpp.devices import Devices
 from ltx2cpp.errors import ArgumentError, BackendError, Error
 from ltx2cpp.machine.processors import default_threads
 from ltx2cpp.observing import Observer
-from ltx2cpp.requests.models import NamedModel
 
 # A cluster that lasts no longer than the batch, on this machine.
 LOCAL = "local"
@@ -37,6 +37,9 @@ class _Actor:
     """What runs in the process of an actor."""
 
     def __init__(self, models: Models, place: str) -> None:
+        gpus = import_ray().get_gpu_ids()
+        if gpus:
+            models = models.with_options(device=on_assigned(devices_of(models), gpus))
         self._models, self._place = models, place
         self._maker: Maker | None = None
 
@@ -111,7 +114,7 @@ class RayCrew:
         most: how many are of use.
 
     Raises:
-        ArgumentError: Ray is missing, or the cluster cannot be reached.
+        ArgumentError: Ray is missing, the cluster cannot be reached, or it has too few GPUs.
     """
 
     def __init__(
@@ -136,13 +139,13 @@ class RayCrew:
         except (OSError, OverflowError, RuntimeError, ValueError) as error:
             raise ArgumentError(f"--ray {address}: cannot be reached: {error}") from error
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        share = _share_of(nodes, threads, on_gpu=_wants_gpu(models.usual))
+        share = share_of(nodes, threads, devices_of(models))
         make = self._ray.remote(
             num_gpus=share.gpus, num_cpus=share.threads, max_restarts=-1, max_task_retries=0
         )(_Actor)
         self._first = first
         self._workers = [
-            _Worker(make.remote(models.with_threads(share.threads), place))
+            _Worker(make.remote(models.with_options(threads=share.threads), place))
             for _ in range(min(count or share.workers, most))
         ]
 
@@ -230,36 +233,10 @@ class RayCrew:
         self._ray.shutdown()
 
 
-@dataclass(frozen=True)
-class _Share:
-    """What one worker takes of a node, and how many workers there is room for."""
-
-    threads: int
-    gpus: int
-    workers: int
-
-
-def _share_of(nodes: list[Mapping[str, float]], threads: int | None, *, on_gpu: bool) -> _Share:
-    """Return a GPU for each worker where there are any, else the processors of a node.
-
-    Args:
-        nodes: resources of each.
-        threads: of one worker; None for what the node with the fewest has for each.
-        on_gpu: whether GPUs are wanted.
-    """
-    with_gpu = [node for node in nodes if node.get("GPU", 0) >= 1] if on_gpu else []
-    usable = with_gpu or [node for node in nodes if node.get("CPU", 0) >= 1]
-    each = [node.get("CPU", 1) / (node["GPU"] if with_gpu else 1) for node in usable]
-    threads = threads or max(1, int(min(each, default=1)))
-    rooms = [node["GPU"] if with_gpu else node["CPU"] // threads for node in usable]
-    return _Share(threads, 1 if with_gpu else 0, max(1, int(sum(rooms))))
-
-
-def _wants_gpu(model: NamedModel) -> bool:
-    """Whether any part of the model may be on another device than the CPU."""
-    device = model.options.get("device", "auto")
-    devices = device if isinstance(device, Devices) else Devices.spelled(device)
-    return set(devices.by_part.values()) != {"cpu"}
+def devices_of(models: Models) -> Devices:
+    """Return where the parts of all models compute."""
+    device = models.usual.options.get("device", "auto")
+    return device if isinstance(device, Devices) else Devices.spelled(device)
 
 
 def _knock(address: str) -> None:

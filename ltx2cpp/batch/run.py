@@ -92,7 +92,11 @@ class Batch:
             import_ray()
         self._store: Store = open_store(options.place)
         self._store.prepare()
-        self._maker = Maker(options.models, self._store, observer)
+        models = options.models
+        if options.ray is not None:
+            # The devices of the command are those of nodes.
+            models = models.with_options(device="auto")
+        self._maker = Maker(models, self._store, observer)
 
     def prepare(self, tasks: Sequence[Task], tell_bad: Callable[[BadRow], None]) -> Prepared:
         """Plan what is not there yet.
@@ -189,7 +193,7 @@ def _share(models: Models, workers: int) -> Models:
     """Return models whose pipelines take their share of the processors, unless told how many."""
     if models.usual.options.get("threads") is not None:
         return models
-    return models.with_threads(max(1, default_threads() // workers))
+    return models.with_options(threads=max(1, default_threads() // workers))
 
 
 def refuse(bad: Sequence[BadRow], tell: Callable[[BadRow], None]) -> None:

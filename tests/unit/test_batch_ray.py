@@ -14,9 +14,11 @@ from ltx2cpp.batch import ray_crew
 from ltx2cpp.batch.crews import Failure, Trouble
 from ltx2cpp.batch.maker import Made
 from ltx2cpp.batch.models import Models
+from ltx2cpp.batch.placement import on_assigned, share_of
 from ltx2cpp.batch.ray_crew import RayCrew
 from ltx2cpp.batch.tasks import Task
 from ltx2cpp.cli.main import main
+from ltx2cpp.devices import Devices
 from ltx2cpp.errors import ArgumentError, BackendError
 from ltx2cpp.requests.models import NamedModel
 
@@ -144,25 +146,49 @@ def test_a_cluster_without_a_worker_ends_the_batch(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    ("nodes", "threads", "gpus", "workers"),
+    ("nodes", "device", "threads", "gpus", "workers"),
     [
-        ([{"CPU": 16, "GPU": 8}, {"CPU": 8, "GPU": 2}, {"CPU": 64}], 2, 1, 10),
-        ([{"CPU": 4}, {"CPU": 8}, {}], 4, 0, 3),
-        ([], 1, 0, 1),
+        ([{"CPU": 16, "GPU": 8}, {"CPU": 8, "GPU": 2}, {"CPU": 64}], "auto", 2, 1, 10),
+        ([{"CPU": 16, "GPU": 8}, {"CPU": 4, "GPU": 1}], "denoise=cuda:0+cuda:2", 4, 2, 4),
+        ([{"CPU": 16, "GPU": 8}, {"CPU": 9}], "cpu+cpu", 9, 0, 2),
+        ([{"CPU": 4}, {"CPU": 8}, {}], "auto", 4, 0, 3),
+        ([], "auto", 1, 0, 1),
     ],
 )
-def test_each_worker_has_a_gpu_or_the_processors_of_a_node(
-    monkeypatch: pytest.MonkeyPatch,
-    nodes: list[dict[str, float]],
-    threads: int,
-    gpus: int,
-    workers: int,
+def test_each_worker_has_the_gpus_of_the_command_or_the_processors_of_a_node(
+    nodes: list[dict[str, float]], device: str, threads: int, gpus: int, workers: int
 ) -> None:
-    share = ray_crew._share_of(nodes, None, on_gpu=True)
+    share = share_of(nodes, None, Devices.spelled(device))
     assert (share.threads, share.gpus, share.workers) == (threads, gpus, workers)
-    ray, _ = crew_of(monkeypatch, [], *nodes, count=None)
+
+
+@pytest.mark.parametrize(
+    ("device", "assigned", "placed"),
+    [
+        ("auto", [3], "auto auto auto"),
+        ("cuda:5", [3], "cuda:0 cuda:0 cuda:0"),
+        ("encode=cpu,denoise=cuda:1+cuda:3,decode=CUDA", [4, 5, 7], "cpu cuda:1+cuda:2 cuda:0"),
+        ("encode=cpu,denoise=vulkan:2+vulkan:2,decode=cpu", [6], "cpu vulkan:6+vulkan:6 cpu"),
+    ],
+)
+def test_devices_are_those_that_a_worker_was_given(
+    device: str, assigned: list[int], placed: str
+) -> None:
+    devices = on_assigned(Devices.spelled(device), assigned)
+    denoise = "+".join((devices.denoise, *devices.guidance))
+    assert f"{devices.encode} {denoise} {devices.decode}" == placed
+
+
+def test_a_cluster_with_too_few_gpus_is_refused() -> None:
+    with pytest.raises(ArgumentError, match=r"cuda:0\+cuda:1 wants 2 GPUs of a node, .* 1 at most"):
+        share_of([{"CPU": 8, "GPU": 1}] * 4, None, Devices.spelled("cuda:0+cuda:1"))
+
+
+def test_ray_starts_as_many_workers_as_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray, _ = crew_of(monkeypatch, [], {"CPU": 4}, {"CPU": 8}, count=None)
     assert ray.options["max_restarts"] == -1 and ray.options["max_task_retries"] == 0
-    assert {arguments[1:] for arguments in ray.actors} == {("out",)}
+    assert [arguments[1:] for arguments in ray.actors] == [("out",)] * 3
+    assert ray.actors[0][0].usual.options["threads"] == 4
 
 
 def test_ray_is_asked_for_before_anything_is_made(

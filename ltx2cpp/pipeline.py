@@ -113,7 +113,12 @@ class LTX2Pipeline:
         backend.settings.offload = self._memory.usual.offload
         self._control = Control(backend.devices.values(), self.networks.release)
         backend.settings.must_stream = self._memory.asks_to_stream
-        self._previews = Previews(self.models, options.get("preview_cache"))
+        decoder = self.networks.preview_decoder
+        self._previews = Previews(
+            self.models,
+            options.get("preview_cache"),
+            decoder.pictures if decoder.is_there else None,
+        )
         self._preset = options.get("preset")
         # Described when a generation first asks; files without a transformer serve other calls.
         self._model: ModelDefaults | None = None

@@ -113,6 +113,10 @@ VIDEO_F32 = 1e-5
 # 9e-3 after 40 of them.
 VIDEO_BF16 = 2e-2
 
+# The decoder for previews, float32 throughout, against formulas in float64: measured 1e-7 after 14
+# convolutions; ten times that for wider sums in other orders.
+PREVIEW_F32 = 1e-6
+
 # --- given clips ---
 
 # Levels of 255: luma and chroma in 8 bits are up to 2 off, encoders at their usual quality and the

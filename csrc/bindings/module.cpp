@@ -13,6 +13,7 @@ PYBIND11_MODULE(_core, module) {
     register_video(module);
     register_diffusion_decoder(module);
     register_duration_head(module);
+    register_preview_decoder(module);
 #if LTX2CPP_TESTING
     register_testing(module);
     register_testing_kernels(module);

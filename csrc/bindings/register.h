@@ -15,6 +15,7 @@ void register_audio(pybind11::module_ & module);
 void register_video(pybind11::module_ & module);
 void register_diffusion_decoder(pybind11::module_ & module);
 void register_duration_head(pybind11::module_ & module);
+void register_preview_decoder(pybind11::module_ & module);
 #if LTX2CPP_TESTING
 void register_testing(pybind11::module_ & module);
 void register_testing_kernels(pybind11::module_ & module);

@@ -27,6 +27,10 @@ from ltx2cpp.config.gemma4 import (
     read_gemma4_gguf_config,
     unused_gemma4_weights,
 )
+from ltx2cpp.config.preview_decoder import (
+    PreviewDecoderConfig,
+    read_preview_decoder_config,
+)
 from ltx2cpp.config.transformer import (
     ConnectorConfig,
     TextProjectionConfig,
@@ -55,6 +59,7 @@ __all__ = [
     "Gemma4Heads",
     "GemmaConfig",
     "GeneratorConfig",
+    "PreviewDecoderConfig",
     "TextProjectionConfig",
     "TransformerConfig",
     "UpsamplerConfig",
@@ -72,6 +77,7 @@ __all__ = [
     "read_gemma4_gguf_config",
     "read_gemma_config",
     "read_gemma_gguf_config",
+    "read_preview_decoder_config",
     "read_text_projection_config",
     "read_transformer_config",
     "read_upsampler_config",

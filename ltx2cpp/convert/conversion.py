@@ -58,6 +58,7 @@ _PREFIXES: dict[Group, str] = {
     "vocoder": "vocoder.",
     "upsampler": "",
     "duration_head": "duration_head.",
+    "preview_decoder": "",
 }
 _FILE_TYPES = {
     Recipe.F32: gguf.LlamaFileType.ALL_F32,

@@ -29,7 +29,7 @@ class Row:
 
     Attributes:
         names: the models, with their weights: "ltx-2.3-dev:q8_0".
-        role: argument of `ModelFiles`, "distilled_lora", "lora", or "preview".
+        role: argument of `ModelFiles`, "distilled_lora" or "lora".
         repository: "owner/name".
         file: path in the repository; "*" for all its model files, "*.safetensors" for the only one.
         size_bytes: its size; rounded where `exact` is False.

@@ -43,7 +43,7 @@ class Wanted:
     """The files of one role.
 
     Attributes:
-        role: argument of `ModelFiles`, "distilled_lora", "lora" or "preview".
+        role: argument of `ModelFiles`, "distilled_lora" or "lora".
         listing: their repository at a commit.
         files: one file, the parts of one, or what a folder holds.
         as_folder: whether their folder is the model, not the first file.

@@ -22,6 +22,7 @@ from ltx2cpp.config import (
     read_gemma4_gguf_config,
     read_gemma_config,
     read_gemma_gguf_config,
+    read_preview_decoder_config,
     read_text_projection_config,
     read_transformer_config,
     read_upsampler_config,
@@ -186,3 +187,9 @@ def build_duration_head(source: Source) -> Component:
     tensors = source.group("duration_head")
     fields = source.config.nested("duration_head")
     return source.component(tensors, read_duration_head_config(fields, _shapes(tensors)))
+
+
+def build_preview_decoder(source: Source) -> Component:
+    """Build the tiny autoencoder's decoder."""
+    tensors = source.group("preview_decoder")
+    return source.component(tensors, read_preview_decoder_config(source.config, _shapes(tensors)))

@@ -30,6 +30,7 @@ def check_compatible(models: ModelSet) -> None:
     _check_video(models)
     _check_audio(models)
     _check_duration_head(models)
+    _check_preview_decoder(models)
 
 
 def _check_text(models: ModelSet) -> None:
@@ -175,3 +176,16 @@ def _check_duration_head(models: ModelSet) -> None:
                 f"of the transformer in {transformer.source} are {given} wide; are they of one "
                 "version?"
             )
+
+
+def _check_preview_decoder(models: ModelSet) -> None:
+    decoder, transformer = models.preview_decoder, models.transformer
+    if decoder is None or transformer is None:
+        return
+    channels = decoder.config.latent_channels
+    if channels != transformer.config.in_channels:
+        raise ConfigError(
+            f"{decoder.source}: the preview decoder reads {channels} latent channels, but the "
+            f"transformer in {transformer.source} works on {transformer.config.in_channels}; take "
+            "the one of this model (*taeltx*)"
+        )

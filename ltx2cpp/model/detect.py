@@ -75,6 +75,10 @@ USUAL_PLACES: dict[str, str] = {
     "duration_head": (
         "it is a file of its own that came with LTX-2.5 (*duration-head*); give duration_head="
     ),
+    "preview_decoder": (
+        "it is a small file of its own (taeltx2_3.safetensors, for LTX-2 taeltx_2); give "
+        "preview_decoder="
+    ),
     "tokenizer": (
         "it is beside the text encoder (tokenizer.json or tokenizer.model) or inside its file; "
         "give tokenizer="

@@ -36,6 +36,8 @@ class ModelFiles:
         tokenizer: tokenizer.json, tokenizer.model, a GGUF, or a folder with one of them; default:
             what lies in or beside the text encoder.
         duration_head: head that predicts the length of a clip (LTX-2.5).
+        preview_decoder: a tiny autoencoder (taeltx), whose decoder makes the pictures of previews;
+            it changes no clip.
         prompt_enhancer: a Gemma that follows instructions, which writes prompts out in place of the
             text encoder; LTX-2.5, whose text encoder cannot, needs one for that.
         variant: "dev" or "distilled"; default: what metadata or file names say.
@@ -57,6 +59,7 @@ class ModelFiles:
     temporal_upsampler: str | os.PathLike[str] | None = None
     tokenizer: str | os.PathLike[str] | None = None
     duration_head: str | os.PathLike[str] | None = None
+    preview_decoder: str | os.PathLike[str] | None = None
     prompt_enhancer: str | os.PathLike[str] | None = None
     variant: Variant | None = None
 

@@ -48,6 +48,7 @@ class ModelSet:
     spatial_upsampler: Component | None = None
     temporal_upsampler: Component | None = None
     duration_head: Component | None = None
+    preview_decoder: Component | None = None
     prompt_enhancer: Component | None = None
     tokenizer_source: TokenizerSource | None
     enhancer_tokenizer_source: TokenizerSource | None = None

@@ -29,6 +29,7 @@ Group = Literal[
     "vocoder",
     "upsampler",
     "duration_head",
+    "preview_decoder",
     "tokenizer",
 ]
 Layout = Literal["official", "diffusers", "llama.cpp"]
@@ -44,6 +45,7 @@ GROUP_TITLES: dict[Group, str] = {
     "vocoder": "vocoder",
     "upsampler": "latent upsampler",
     "duration_head": "duration head",
+    "preview_decoder": "preview decoder",
     "tokenizer": "tokenizer",
 }
 
@@ -208,6 +210,8 @@ _GEMMA_IGNORED = (
     "v.",
     "mm.",
 )
+# A layer that the decoder for previews has in both variants; its names are numbers.
+_PREVIEW_MARK = "decoder.3.conv.0.weight"
 _TOKENIZER_NAMES = frozenset(("spiece_model", "tokenizer_json"))
 _TOKENIZER_PREFIX = "hf_asset__"
 _MARKERS = frozenset(("scaled_fp8",))
@@ -233,6 +237,8 @@ class _Context:
     # The vocoder's own prefix is gone; vocoder. then names the inner generator.
     vocoder_stripped: bool
     vocoder_diffusers: bool
+    # Bare encoder. and decoder. are those of the tiny autoencoder for previews.
+    previews: bool = False
 
 
 _NO_CONTEXT = _Context(None, False, None, vocoder_stripped=False, vocoder_diffusers=False)
@@ -331,6 +337,7 @@ def _look_around(tensors: Mapping[str, TensorInfo]) -> _Context:
         vocoder_stripped=any(name.startswith("bwe_generator.") for name in names),
         vocoder_diffusers=any(".upsamplers.0." in f".{name}" for name in names)
         and any("resnets.0.convs1." in name for name in names),
+        previews=_PREVIEW_MARK in names,
     )
 
 
@@ -392,6 +399,8 @@ def _component(
         return "upsampler", name, "official"
     if stem in _DURATION_STEMS:
         return "duration_head", name, "official"
+    if context.previews and stem in ("encoder", "decoder"):
+        return "ignored" if stem == "encoder" else ("preview_decoder", name, "official")
     if context.autoencoder is not None and (
         stem in ("encoder", "decoder", "per_channel_statistics") or name in _STATISTICS
     ):

@@ -14,6 +14,7 @@ from ltx2cpp.model.build import (
     build_audio_vae,
     build_connector,
     build_duration_head,
+    build_preview_decoder,
     build_text_encoder,
     build_text_projection,
     build_transformer,
@@ -57,6 +58,7 @@ _ROLE_GROUPS: dict[str, tuple[Group, ...]] = {
     "spatial_upsampler": ("upsampler",),
     "temporal_upsampler": ("upsampler",),
     "duration_head": ("duration_head",),
+    "preview_decoder": ("preview_decoder",),
     "prompt_enhancer": ("text_encoder",),
 }
 # Roles in which a group is looked for, best first. Connectors that come with the transformer beat
@@ -82,6 +84,7 @@ _GROUP_ROLES: dict[Group, tuple[str, ...]] = {
     "audio_vae": ("audio_vae", "checkpoint", "vocoder", "video_vae", "transformer"),
     "vocoder": ("vocoder", "audio_vae", "checkpoint", "video_vae", "transformer"),
     "duration_head": ("duration_head", "checkpoint"),
+    "preview_decoder": ("preview_decoder", "checkpoint"),
 }
 
 _ADAPTER_NAME = re.compile(r"(\.lora_(A|B|down|up)\b|^lora_unet_)")
@@ -215,6 +218,8 @@ def _build(sources: dict[str, Source]) -> dict[str, Component | None]:
             parts[role] = build_upsampler(sources[role])
     if head := _pick(sources, "duration_head"):
         parts["duration_head"] = build_duration_head(head)
+    if preview := _pick(sources, "preview_decoder"):
+        parts["preview_decoder"] = build_preview_decoder(preview)
     if enhancer := sources.get("prompt_enhancer"):
         parts["prompt_enhancer"] = build_text_encoder(enhancer)
     whole = sources.get("checkpoint")

@@ -57,6 +57,7 @@ _FORMS: tuple[tuple[str, re.Pattern[str], tuple[_Form, ...]], ...] = tuple(
         # Flat in the spatial upsamplers, and with time in the temporal one.
         ("upsampler", r"^upsampler\..*weight$", (_Form(4, 3), _Form(5, 3))),
         ("upsampler", r"\.weight$", (_Form(5, 3),)),
+        ("preview_decoder", r"\.weight$", (_Form(4, 3), _Form(4, 1))),
     )
 )
 

@@ -28,6 +28,7 @@ from ltx2cpp.networks.diffusion import (
 )
 from ltx2cpp.networks.duration import STREAMS, DurationHead
 from ltx2cpp.networks.enhancer import PromptEnhancer
+from ltx2cpp.networks.preview import PreviewDecoder
 from ltx2cpp.networks.text import PromptEncoder
 from ltx2cpp.networks.transformer import Transformer
 from ltx2cpp.networks.video import Upsampler, VideoDecoder, VideoEncoder
@@ -44,6 +45,7 @@ _PARTS: dict[str, Part] = {
     "transformer": "denoise",
     "spatial_upsampler": "denoise",
     "temporal_upsampler": "denoise",
+    "preview_decoder": "denoise",
     "video_decoder": "decode",
     "diffusion_decoder": "decode",
     "audio_decoder": "decode",
@@ -77,7 +79,7 @@ class Networks:
         backend: the device, and what all networks share.
         prompt_encoder, prompt_enhancer, transformer, video_encoder, video_decoder,
             diffusion_decoder, audio_encoder, audio_decoder: the networks.
-        spatial_upsampler, temporal_upsampler, duration_head: likewise.
+        spatial_upsampler, temporal_upsampler, duration_head, preview_decoder: likewise.
         distilled_lora: as given.
     """
 
@@ -112,6 +114,7 @@ class Networks:
         self.spatial_upsampler = self._add(Upsampler("spatial", models, backend))
         self.temporal_upsampler = self._add(Upsampler("temporal", models, backend))
         self.duration_head = self._add(DurationHead(models, encode))
+        self.preview_decoder = self._add(PreviewDecoder(models, backend))
 
     def _add(self, network: N) -> N:
         self._all.append(network)

@@ -1,4 +1,4 @@
-"""Colours of cells as pictures, and these as a file."""
+"""Pictures of previews, out of colours or decoded, and these as a file."""
 
 from __future__ import annotations
 
@@ -25,14 +25,24 @@ def enlarged(colours: FloatArray) -> ByteArray:
 
     They have the size of the clip, or 512 pixels on their longer side where that is smaller.
     """
-    from PIL import Image
-
     levels = np.clip((colours + 1) * 127.5, 0, 255).astype(np.uint8)
     height, width = (SPACE_FACTOR * side for side in colours.shape[1:3])
+    return np.stack([_resized(each, height, width) for each in levels])
+
+
+def shrunk(picture: FloatArray) -> ByteArray:
+    """Return a picture (height, width, 3) of levels 0..1, at most 512 pixels long."""
+    levels = (picture * 255).round().astype(np.uint8)
+    return _resized(levels, *picture.shape[:2])
+
+
+def _resized(levels: ByteArray, height: int, width: int) -> ByteArray:
+    """Return a picture at the size of the clip, or the longest that a preview has."""
+    from PIL import Image
+
     scale = min(1.0, _LONGEST_SIDE / max(height, width))
     size = (max(1, round(scale * width)), max(1, round(scale * height)))
-    pictures = (Image.fromarray(each).resize(size, Image.Resampling.BILINEAR) for each in levels)
-    return np.stack([np.asarray(picture) for picture in pictures])
+    return np.asarray(Image.fromarray(levels).resize(size, Image.Resampling.BILINEAR))
 
 
 def save_preview(path: str | os.PathLike[str], pictures: ByteArray, seconds: float) -> None:

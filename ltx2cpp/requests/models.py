@@ -16,6 +16,9 @@ from ltx2cpp.observing import Observer
 from ltx2cpp.options import LoraSpec
 from ltx2cpp.pipeline import LTX2Pipeline
 
+# A component that changes no clip.
+_PREVIEWS = "preview_decoder"
+
 
 @dataclass(frozen=True, eq=False)
 class NamedModel:
@@ -75,8 +78,9 @@ def model_identity(pipe: LTX2Pipeline) -> str:
     server may be made on several kinds of them.
     """
     backend = pipe.networks.backend
+    parts = {name: each for name, each in pipe.models.components().items() if name != _PREVIEWS}
     return weights_identity(
-        pipe.models.components(),
+        parts,
         ltx2cpp=package_version(),
         weight_type=backend.weight_type,
         lora_mode=backend.lora_mode,

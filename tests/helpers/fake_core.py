@@ -245,6 +245,7 @@ class FakeModels:
     vocoder: Any = field(default_factory=lambda: component(VOCODER))
     spatial_upsampler: Any = None
     temporal_upsampler: Any = None
+    preview_decoder: Any = None
     prompt_enhancer: Any = None
     version: str = "2.3"
     model_version: str = "2.3.0"

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import test_audio as test_audio_networks
 import test_gemma3
+import test_preview_decoder
 import test_text_connector
 import test_upsampler
 import tolerances
@@ -118,6 +119,18 @@ def decoder(
     return lambda: [network.decode(latent, 2)]
 
 
+def preview_decoder(
+    folder: Path, device: Any, dtype: str, _: pytest.MonkeyPatch
+) -> Callable[[], Sequence[Floats]]:
+    config = test_preview_decoder.WIDE
+    weights = test_preview_decoder.preview_weights(config)
+    path = video_cases.write(folder / "decoder.safetensors", weights)
+    table = video_cases.table(path, dtype)
+    network = _core.PreviewDecoder(table, dataclasses.asdict(config), device)
+    latent = test_preview_decoder.latent_of(2)[:, :, :1, :2]
+    return lambda: list(network.stream(latent))
+
+
 def encoder(
     folder: Path, device: Any, dtype: str, patch: pytest.MonkeyPatch
 ) -> Callable[[], Sequence[Floats]]:
@@ -135,6 +148,7 @@ NETWORKS: dict[str, tuple[Open, float]] = {
     "upsampler": (upsampler, tolerances.VIDEO_BF16),
     "video decoder": (decoder, tolerances.VIDEO_BF16),
     "video encoder": (encoder, tolerances.VIDEO_BF16),
+    "preview decoder": (preview_decoder, tolerances.PREVIEW_F32),
 }
 
 

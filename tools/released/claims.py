@@ -22,6 +22,7 @@ _NETWORKS = {
     "spatial_upsampler": _core.Upsampler,
     "temporal_upsampler": _core.Upsampler,
     "duration_head": _core.DurationHead,
+    "preview_decoder": _core.PreviewDecoder,
 }
 
 

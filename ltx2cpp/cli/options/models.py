@@ -30,6 +30,7 @@ COMPONENTS = {
     "temporal_upsampler": "the temporal latent upsampler",
     "tokenizer": "the tokenizer, where the text encoder has none",
     "duration_head": "the duration head",
+    "preview_decoder": "a tiny video decoder (taeltx) for previews; the clip stays the same",
     "prompt_enhancer": "a Gemma that writes prompts out for --enhance (default: the text encoder)",
 }
 

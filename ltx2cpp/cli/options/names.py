@@ -34,7 +34,7 @@ _ROLES = {"model": "checkpoint", "input": "checkpoint"}
 _SINGLE = "input"
 _LORA = "lora "
 # What a table may list that is no part of a pipeline.
-_APART = {"lora": "give it as --lora", "preview": "it previews latents, which is not implemented"}
+_APART = {"lora": "give it as --lora"}
 
 
 def add_hub_options(parser: argparse.ArgumentParser) -> None:

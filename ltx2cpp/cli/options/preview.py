@@ -27,13 +27,18 @@ def check_preview(arguments: argparse.Namespace) -> None:
     """Raise where the file cannot be a preview, before any work is done.
 
     Raises:
-        ArgumentError: it is not a WebP, or another output, or there are no pictures.
+        ArgumentError: it is not a WebP, or another output, or there are no pictures; or there is
+            no file, but what would decode its pictures.
         OutputError: it cannot be written.
     """
     from ltx2cpp.atomic import check_writable
 
     path = arguments.preview
     if path is None:
+        if arguments.preview_decoder is not None:
+            raise ArgumentError(
+                "--preview-decoder: nothing is previewed without --preview FILE.webp"
+            )
         return
     if path.suffix.lower() != ".webp":
         raise ArgumentError(f"--preview {path}: previews are written as .webp")

@@ -26,7 +26,7 @@ from ltx2cpp.latents import (
     unpack_video,
     video_positions,
 )
-from ltx2cpp.memory.plan import TRANSFORMER, DecodePieces, PhaseNeeds
+from ltx2cpp.memory.plan import TRANSFORMER, DecodePieces, NetworkNeeds, PhaseNeeds
 from ltx2cpp.model.components import Component
 from ltx2cpp.model.model_set import ModelSet
 from ltx2cpp.networks import cost
@@ -84,6 +84,8 @@ class Denoise(Phase):
             networks.prompt_encoder.check(audio=plan.audio)
         if networks.backend.must_stream:
             networks.backend.check_streaming(self._models().require("transformer"))
+        if self._previews:
+            networks.preview_decoder.check()
 
     def needs(self, pieces: DecodePieces) -> PhaseNeeds:
         plan, models = self._plan, self._models()
@@ -103,7 +105,7 @@ class Denoise(Phase):
         return PhaseNeeds(
             self.name,
             self.component,
-            (self._networks.transformer.measure(models, video, audio),),
+            (self._networks.transformer.measure(models, video, audio), *self._preview_needs()),
             host,
             flop * network_calls(plan, self._stage),
         )
@@ -169,6 +171,20 @@ class Denoise(Phase):
 
     def release(self) -> None:
         self._networks.transformer.release()
+        self._networks.preview_decoder.release()
+
+    @property
+    def _previews(self) -> bool:
+        """Whether steps may be looked at through the decoder for previews."""
+        return self._plan.video and self._networks.preview_decoder.is_there
+
+    def _preview_needs(self) -> list[NetworkNeeds]:
+        if not self._previews:
+            return []
+        shape = self._stage.shape
+        cells = (shape.latent_frames, shape.latent_height, shape.latent_width)
+        latent = (self._plan.model.video_channels, *cells)
+        return [self._networks.preview_decoder.measure(latent)]
 
     def _carried(self, state: State) -> Carried:
         """Return what the stage is shown of earlier ones."""

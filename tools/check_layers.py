@@ -140,7 +140,7 @@ PYTHON_LAYERS = {
     ),
     # Beside the server, which it does not know.
     "batch": Layer(
-        frozenset({"atomic", "devices", "errors", "generation", "machine", "media", "model"})
+        frozenset({"atomic", "devices", "errors", "generation", "hub", "machine", "media", "model"})
         | {"observing", "options", "paths", "pipeline", "requests"},
         ("fsspec", "pyarrow", "ray"),
     ),

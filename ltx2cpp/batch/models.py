@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from ltx2cpp.batch.tasks import Task
+from ltx2cpp.hub import Meant
 from ltx2cpp.observing import Observer
 from ltx2cpp.options import LoraSpec
 from ltx2cpp.pipeline import LTX2Pipeline
@@ -25,11 +27,13 @@ class Models:
         usual: for rows that name no model; its LoRAs are for rows that name none.
         named: others, by what rows call them.
         loras: likewise.
+        meant: those of their files that were named, for machines that have to fetch them.
     """
 
     usual: NamedModel
     named: Mapping[str, NamedModel] = field(default_factory=dict)
     loras: Mapping[str, LoraSpec] = field(default_factory=dict)
+    meant: tuple[Meant, ...] = ()
 
     def of(self, asked: Asked) -> NamedModel:
         """Return the model that a row asks for."""
@@ -50,6 +54,34 @@ class Models:
 
         named = {name: changed(model) for name, model in self.named.items()}
         return replace(self, usual=changed(self.usual), named=named)
+
+    def on_this_machine(self) -> Models:
+        """Return the same with the paths of this machine, which fetches what was named.
+
+        Raises:
+            HubError: something cannot be fetched.
+        """
+        here = {there: path for meant in self.meant for there, path in meant.fetch().items()}
+
+        def lora_here(lora: LoraSpec) -> LoraSpec:
+            return replace(lora, path=here.get(Path(lora.path), lora.path))
+
+        def model_here(model: NamedModel) -> NamedModel:
+            files, options = model.files, dict(model.options)
+            if files is not None:
+                paths: dict[str, Any] = {n: here.get(p, p) for n, p in files.paths().items()}
+                files = replace(files, **paths)
+            options["loras"] = tuple(map(lora_here, options.get("loras", ())))
+            if (distilled := options.get("distilled_lora")) is not None:
+                options["distilled_lora"] = here.get(distilled, distilled)
+            return replace(model, files=files, options=options)
+
+        return replace(
+            self,
+            usual=model_here(self.usual),
+            named={name: model_here(model) for name, model in self.named.items()},
+            loras={text: lora_here(lora) for text, lora in self.loras.items()},
+        )
 
 
 class Opened:

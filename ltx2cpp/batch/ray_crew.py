@@ -46,7 +46,9 @@ class _Actor:
     def ready(self, task: Task) -> int | Error:
         """Open the model of a task, and return the bytes that may be used, or why it cannot be."""
         try:
-            self._maker = self._maker or Maker(self._models, open_store(self._place), Observer())
+            if self._maker is None:
+                models = self._models.on_this_machine()
+                self._maker = Maker(models, open_store(self._place), Observer())
             pipe = self._maker.opened.take(task)
         except Error as error:
             return error
@@ -106,7 +108,7 @@ class RayCrew:
     """Actors of a cluster.
 
     Args:
-        models: what they may open; files have the same paths on all nodes.
+        models: what they may open; what was not named has the same paths on all nodes.
         first: a task of the model that each opens first.
         place: of the store, which all nodes reach.
         address: of the cluster, as Ray takes it; "local" starts one on this machine.

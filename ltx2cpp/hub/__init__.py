@@ -6,6 +6,7 @@ The only room that reaches the network for models, and only for names that it is
 from __future__ import annotations
 
 from ltx2cpp.hub.download import Download, Hub
+from ltx2cpp.hub.elsewhere import Meant
 from ltx2cpp.hub.given import fetch_enhancer, fetch_files, fetch_lora, fetch_loras
 from ltx2cpp.hub.library import Library, LocalFile, ModelStatus
 from ltx2cpp.hub.names import TableName, parse_name
@@ -19,6 +20,7 @@ __all__ = [
     "Hub",
     "Library",
     "LocalFile",
+    "Meant",
     "ModelStatus",
     "Row",
     "TableName",

@@ -45,11 +45,15 @@ class Hub:
     Args:
         folder: the cache folder; default: that of the hub's client, which other programs share.
         offline: keep to what is here.
+
+    Attributes:
+        folder: the cache folder that was given, if any.
+        offline: as given.
     """
 
     def __init__(self, folder: str | PathLike[str] | None = None, *, offline: bool = False) -> None:
         self._client: Client | None = None
-        self._folder = None if folder is None else Path(folder)
+        self.folder = None if folder is None else Path(folder)
         self.offline = offline
 
     def client(self) -> Client:
@@ -65,7 +69,7 @@ class Hub:
         Raises:
             HubError: none was given, and the client, which knows it, is not installed.
         """
-        return Cache(self.client().folder if self._folder is None else self._folder)
+        return Cache(self.client().folder if self.folder is None else self.folder)
 
     @cached_property
     def table(self) -> Table:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +19,15 @@ import numpy as np
 import pytest
 from helpers.stub_hub import Fault, Request, StubFile, StubHub
 
-from ltx2cpp.cli.main import main
+from ltx2cpp import ModelFiles
+from ltx2cpp.batch.models import Models
+from ltx2cpp.batch.tasks import Task
+from ltx2cpp.cli.main import build_parser, main
+from ltx2cpp.cli.options.row_models import models_of
 from ltx2cpp.errors import HubError
 from ltx2cpp.hub import Hub, download, file_systems, transfer
 from ltx2cpp.observing import Observer
+from ltx2cpp.options import LoraSpec
 
 # Four pieces of the stub, and some bytes.
 WEIGHTS = np.random.default_rng(0).bytes(4 * 65536 + 100)
@@ -326,6 +334,56 @@ def test_a_stopped_process_is_gone_on_with(stub: StubHub, tmp_path: Path) -> Non
     assert path.read_bytes() == data
     # What was on its way when the process ended is sent again.
     assert stub.sent["w.safetensors"] <= len(data) + (1 << 20)
+
+
+def test_another_machine_fetches_what_was_named_once(
+    stub: StubHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    # The transfer is held up until a second process waits for it.
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 30)
+    stub.add("o/n", {"w.safetensors": WEIGHTS})
+    command = ["batch", "rows.txt", "-o", "out", "-q", "-y", "--transformer", NAME]
+    task = Task("a", 1, {"prompt": "a", "loras": (NAME,)}, "0" * 64)
+    sent = models_of(build_parser().parse_args(command), [task], lambda _bad: None)
+    path = fetch()
+    files = ModelFiles(transformer=path)
+    assert sent.usual.files == files and sent.loras == {NAME: LoraSpec(path)}
+    stub.forget()
+    models: Models = pickle.loads(pickle.dumps(sent))
+    assert models.on_this_machine().usual.files == files and not stub.requests
+
+    waits, second = threading.Event(), []
+    there = replace(models.meant[0], folder=tmp_path / "node")
+    at_node = replace(models, meant=tuple(replace(m, folder=there.folder) for m in models.meant))
+
+    class Waiting(Observer):
+        def phase_progress(self, name: str, done: int, total: int) -> None:
+            waits.set()
+
+    waiter = threading.Thread(target=lambda: second.append(there.fetch(Waiting())))
+
+    def in_the_middle() -> None:
+        if waiter.ident is None:
+            waiter.start()
+            assert waits.wait(20)
+
+    stub.on_piece = in_the_middle
+    here = at_node.on_this_machine()
+    waiter.join()
+    fetched = tmp_path / "node" / path.relative_to(Hub().cache.folder)
+    assert here.usual.files == ModelFiles(transformer=fetched)
+    assert here.loras == {NAME: LoraSpec(fetched)}
+    assert second == [{path: fetched}] and fetched.read_bytes() == WEIGHTS
+    assert sum(stub.sent.values()) == len(WEIGHTS)
+
+    # What was a path of the first machine is looked up by its name; with --offline it is refused.
+    wanted = replace(there.wanted[0], here=tmp_path / "gone")
+    third = replace(there, folder=tmp_path / "third", wanted=(wanted,))
+    assert third.fetch()[path].read_bytes() == WEIGHTS
+    with pytest.raises(HubError, match=r"o/n: is not here whole .* --offline keeps"):
+        replace(there, folder=tmp_path / "fourth", offline=True).fetch()
 
 
 def test_a_repository_is_asked_for_what_is_not_here(stub: StubHub) -> None:

@@ -14,6 +14,7 @@ from ltx2cpp.cli.options.names import add_hub_options, take_names
 
 if TYPE_CHECKING:
     from ltx2cpp import LoraSpec, LTX2Pipeline, MemoryPlan, ModelFiles
+    from ltx2cpp.hub import Download
     from ltx2cpp.observing import Observer
     from ltx2cpp.requests.models import NamedModel
 
@@ -150,18 +151,21 @@ NAMED = ("model", "text_encoder", *COMPONENTS, "distilled_lora")
 def take_model_names(
     arguments: argparse.Namespace,
     memory: Callable[[argparse.Namespace], MemoryPlan] | None = None,
-) -> None:
+) -> Download | None:
     """Fetch the models that are named, and put their paths in the place of the names.
 
     Args:
         arguments: parsed; changed.
         memory: plans the clip from headers alone.
 
+    Returns:
+        what names meant; None where there are paths alone.
+
     Raises:
         HubError: a name means nothing, or cannot be fetched.
         ArgumentError: the user does not want it fetched.
     """
-    take_names(arguments, NAMED, memory)
+    return take_names(arguments, NAMED, memory)
 
 
 def model_files(arguments: argparse.Namespace) -> ModelFiles:

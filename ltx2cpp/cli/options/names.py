@@ -70,7 +70,7 @@ def take_names(
     arguments: argparse.Namespace,
     attributes: tuple[str, ...],
     memory: Callable[[argparse.Namespace], MemoryPlan] | None = None,
-) -> None:
+) -> Download | None:
     """Fetch what names in the arguments mean, and put paths in their place.
 
     Args:
@@ -78,6 +78,9 @@ def take_names(
         attributes: those that hold a path or a name; ``loras`` are looked at too.
         memory: plans the clip from arguments whose files hold headers alone; what it raises keeps
             everything from being fetched.
+
+    Returns:
+        what they mean; None where there are paths alone.
 
     Raises:
         HubError: a name means nothing, or cannot be fetched.
@@ -87,12 +90,12 @@ def take_names(
     from ltx2cpp.cli.display import Display
 
     if not _has_names(arguments, attributes):
-        return
+        return None
     display = Display(quiet=arguments.quiet, spell_count=spell_bytes)
     with logging_to(display.insist, level=level_of(arguments.verbose)):
         download = _look_up(arguments, attributes)
     if download is None:
-        return
+        return None
     if download.missing_bytes:
         if memory is not None:
             chosen = _choose(arguments, attributes, download, memory, display.note)
@@ -101,6 +104,7 @@ def take_names(
             download = chosen.download
         _fetch(arguments, download, display)
     _put(arguments, attributes, download, download.fetch())
+    return download
 
 
 @contextmanager

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ltx2cpp.batch.models import Models
     from ltx2cpp.batch.rows import BadRow
     from ltx2cpp.batch.tasks import Task
+    from ltx2cpp.hub import Download
     from ltx2cpp.requests.models import NamedModel
 
 
@@ -36,37 +37,42 @@ def models_of(
     from ltx2cpp.batch.models import Models, asked_by
     from ltx2cpp.batch.rows import BadRow
     from ltx2cpp.batch.run import refuse
+    from ltx2cpp.hub import Meant
 
     named: dict[str, NamedModel] = {}
     loras: dict[str, LoraSpec] = {}
+    downloads: list[Download | None] = []
     bad: list[BadRow] = []
     all_asked = [asked_by(task) for task in tasks]
     given = copy.copy(arguments)
     if not all(model for model, _ in all_asked):
-        take_model_names(arguments)
+        downloads.append(take_model_names(arguments))
     for task, (model, texts) in zip(tasks, all_asked, strict=True):
         try:
             if model and model not in named:
-                named[model] = _model(given, model)
+                named[model] = _model(given, model, downloads)
             for text in texts or ():
                 if text not in loras:
-                    loras[text] = _lora(given, text)
+                    loras[text] = _lora(given, text, downloads)
         except HubError as error:
             bad.append(BadRow(task.line, str(error)))
     if bad:
         refuse(bad, tell_bad)
-    return Models(named_model(arguments), named, loras)
+    meant = tuple(Meant.of(each) for each in downloads if each is not None)
+    return Models(named_model(arguments), named, loras, meant)
 
 
-def _model(arguments: argparse.Namespace, model: str) -> NamedModel:
+def _model(
+    arguments: argparse.Namespace, model: str, downloads: list[Download | None]
+) -> NamedModel:
     """Return the model that a row names, beside the files and options of the command line."""
     row = copy.copy(arguments)
     row.model, row.hf = Path(model), None
-    take_model_names(row)
+    downloads.append(take_model_names(row))
     return named_model(row)
 
 
-def _lora(arguments: argparse.Namespace, text: str) -> LoraSpec:
+def _lora(arguments: argparse.Namespace, text: str, downloads: list[Download | None]) -> LoraSpec:
     """Return a LoRA that a row names, with its path."""
     from dataclasses import replace
 
@@ -74,6 +80,6 @@ def _lora(arguments: argparse.Namespace, text: str) -> LoraSpec:
 
     bare = dict.fromkeys((*NAMED, "hf"))
     row = argparse.Namespace(**{**vars(arguments), **bare, "loras": [LoraSpec.spelled(text)]})
-    take_model_names(row)
+    downloads.append(take_model_names(row))
     found: LoraSpec = row.loras[0]
     return replace(found, path=Path(found.path).absolute())

@@ -46,7 +46,7 @@ def _watch() -> None:
 
         return writing
 
-    def in_phase(_: Observer, name: str, *_counts: int) -> None:
+    def in_phase(_: Observer, name: str, _total: int | None = None) -> None:
         if name in _PHASES:
             _end_at(_PHASES[name])
 
@@ -57,7 +57,7 @@ def _watch() -> None:
     pipeline, folder, remote, observer = changed
     pipeline.__init__ = opened(pipeline.__init__)
     folder.write, remote.write = marked(folder.write), marked(remote.write)
-    observer.phase_progress, observer.step = in_phase, in_step
+    observer.phase_started, observer.step = in_phase, in_step
 
 
 if "LTX2CPP_CHECK_ENDS" in os.environ and "default_worker.py" in " ".join(sys.orig_argv):

@@ -9,6 +9,7 @@ from typing import Any
 
 import harness
 import pytest
+import tolerances
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -66,6 +67,24 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section("normalised RMS errors and their tolerances")
     for test, name, error, tolerance in _figures:
         terminalreporter.write_line(f"{error:9.2e}  {tolerance:7.0e}  {name}  ({test})")
+    terminalreporter.section("bound, comparisons and the worst of them")
+    worst: dict[tuple[str, float], list[float]] = {}
+    for test, _, error, tolerance in _figures:
+        bound = _bound_name(test.partition("::")[0], tolerance)
+        worst.setdefault((bound, tolerance), []).append(error)
+    for (bound, tolerance), errors in sorted(worst.items()):
+        terminalreporter.write_line(f"{bound} {tolerance:.2g} {len(errors)} {max(errors):.2e}")
+
+
+@functools.cache
+def _bound_name(path: str, tolerance: float) -> str:
+    """Return what `tolerances.py` calls a number that a test file has from there."""
+    source = (Path(__file__).parents[1] / path).read_text(encoding="utf-8")
+    for name, value in vars(tolerances).items():
+        numbers = value.values() if isinstance(value, dict) else (value,)
+        if name.isupper() and tolerance in numbers and name in source:
+            return name
+    return "other"
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@
 #include "kernels/int8/int8.h"
 #include "kernels/int8/quads.h"
 #include "ops/int8_linear/int8_linear.h"
+#include "ops/int8_linear/on_cuda.h"
 
 namespace py = pybind11;
 
@@ -156,21 +157,39 @@ py::array_t<int32_t> product(const Integers & x, const Integers & weights, const
 
 std::unique_ptr<OpCase> linear_case(const FloatArray & x, const Integers & weight, const FloatArray & scales,
                                     int64_t group, const Optional & bias, const Optional & residual,
-                                    const Optional & gate, bool gelu, bool rounded, int threads) {
+                                    const Optional & gate, bool gelu, bool rounded, bool for_products, int threads) {
     auto result = std::make_unique<OpCase>(/*fused=*/true, threads);
     result->build([&](Graph & graph) {
         const auto optional = [&](const char * name, const Optional & array) {
             return array ? result->input(graph, name, *array) : nullptr;
         };
-        LinearEpilogue epilogue{.bias = optional("bias", bias), .gelu = gelu};
+        LinearEpilogue epilogue{.bias = optional("bias", bias), .gelu = gelu, .for_products = for_products};
         epilogue.residual = optional("residual", residual);
         epilogue.gate = optional("gate", gate);
         ggml_tensor * input = result->input(graph, "x", x);
-        return int8_linear(graph, result->input(graph, "weight", weight),
-                           {result->input(graph, "scales", scales), group},
-                           rounded ? ggml_cast(graph.ctx(), input, GGML_TYPE_BF16) : input, epilogue);
+        return as_f32(graph, int8_linear(graph, result->input(graph, "weight", weight),
+                                         {result->input(graph, "scales", scales), group},
+                                         rounded ? ggml_cast(graph.ctx(), input, GGML_TYPE_BF16) : input, epilogue));
     });
     return result;
+}
+
+// The integers of each row and, behind them, the bytes of its scale.
+py::array_t<int8_t> rows_of(const FloatArray & x, int64_t group, bool rounded) {
+    OpCase op(/*fused=*/true, /*threads=*/1);
+    op.build([&](Graph & graph) {
+        ggml_tensor * input = op.input_as(graph, "x", x, rounded ? GGML_TYPE_BF16 : GGML_TYPE_F32);
+        ggml_tensor * rows = int8_rows(graph, input, group);
+        // As numbers of the size that results have.
+        ggml_tensor * numbers = ggml_view_2d(graph.ctx(), rows, rows->ne[0] / 4, rows->ne[1], rows->nb[1], 0);
+        numbers->type = GGML_TYPE_F32;
+        numbers->nb[0] = sizeof(float);
+        return numbers;
+    });
+    const HostTensor result = op.run();
+    py::array_t<int8_t> bytes({x.shape(0), x.shape(1) + kInt8Tail});
+    std::memcpy(bytes.mutable_data(), result.values.data(), static_cast<size_t>(bytes.nbytes()));
+    return bytes;
 }
 
 }  // namespace
@@ -184,9 +203,15 @@ void register_testing_int8(py::module_ & module) {
     testing.def("int8_linear", &linear_case, py::arg("x"), py::arg("weight"), py::arg("scales"), py::kw_only(),
                 py::arg("group"), py::arg("bias") = py::none(), py::arg("residual") = py::none(),
                 py::arg("gate") = py::none(), py::arg("gelu") = false, py::arg("rounded") = false,
-                py::arg("threads") = 1,
+                py::arg("for_products") = false, py::arg("threads") = 1,
                 "x (tokens, in), weight int8 (out, in), scales (out,), the rest as in linear; rounded: x is\n"
                 "BF16.");
+    testing.def("int8_rows", &rows_of, py::arg("x"), py::kw_only(), py::arg("group"), py::arg("rounded") = false,
+                "x (tokens, in) -> int8 (tokens, in + 64): integers and, behind them, the scale's bytes.");
+    testing.def(
+        "set_int8", [](std::optional<bool> taken) { cuda::takes_int8 = taken.value_or(cuda::kTakesInt8); },
+        py::arg("taken"),
+        "Whether CUDA devices multiply rotated rows as integers from now on; None: as without tests.");
 }
 
 }  // namespace ltx::bindings

@@ -124,6 +124,7 @@ DeviceTraits emulated_cuda() {
     DeviceTraits traits;
 #if LTX2CPP_EMULATED_CUDA
     traits.exchange_kernel = &emulate;
+    traits.has_kernel = [](ggml_tensor * node) { return run_cuda_op(nullptr, nullptr, 0, node); };
     traits.scratch_bytes = &cuda_scratch_bytes;
     for (int op = 0; op < GGML_OP_COUNT; ++op) {
         if (op != GGML_OP_CUSTOM && !cuda::has_stock_kernel(static_cast<ggml_op>(op))) {

@@ -179,10 +179,12 @@ private:
             device.is_cpu(),
             device.fast_half_type(),
             device.wide_type(),
-            device.runs_int8_products(),
             device.runs_direct_conv(),
             [&device](ggml_type type, int64_t columns) { return device.multiplies(type, columns); },
             [&device](ggml_type type, int64_t columns, int64_t rows) { return device.looks_up(type, columns, rows); },
+            [&device](int64_t columns, int64_t rows, int64_t group) {
+                return device.multiplies_rotated(columns, rows, group);
+            },
             device.threads()};
     }
 

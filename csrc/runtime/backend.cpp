@@ -13,6 +13,8 @@
 #include "kernels/gemm/gemm.h"
 #include "kernels/registry.h"
 #include "ops/conv3d/conv3d.h"
+#include "ops/int8_linear/int8_linear.h"
+#include "ops/int8_linear/on_cuda.h"
 #if LTX2CPP_CUDA
 #include "kernels/cuda/cuda_op.h"
 #endif
@@ -83,6 +85,7 @@ std::shared_ptr<Backend> Backend::open(const std::string & name, int threads, Wa
     backend->missing_types_ = traits.missing_types;
     backend->largest_binding_ = traits.largest_binding;
     backend->exchange_kernel_ = traits.exchange_kernel;
+    backend->has_kernel_ = traits.has_kernel;
     backend->scratch_bytes_ = traits.scratch_bytes;
 #if LTX2CPP_CUDA
     if (backend->is_cuda_) {
@@ -129,6 +132,22 @@ bool Backend::looks_up(ggml_type type, int64_t columns, int64_t rows) const {
     ggml_tensor * table = ggml_new_tensor_2d(ctx.get(), type, columns, rows);
     ggml_tensor * row = ggml_new_tensor_1d(ctx.get(), GGML_TYPE_I32, 1);
     return !missing_types_.contains(type) && supports(ggml_get_rows(ctx.get(), table, row));
+}
+
+bool Backend::multiplies_rotated(int64_t columns, int64_t rows, int64_t group) const {
+    if (is_cpu_ && !exchange_kernel_) {
+        return runs_custom_ops_;
+    }
+    if (!runs_custom_ops_ || !cuda::takes_int8) {
+        return false;
+    }
+    Graph graph({}, {.products = products()});
+    ggml_tensor * weight = graph.input("weight", GGML_TYPE_I8, {columns, rows, 1, 1});
+    const RotatedRows rotated{graph.input("scales", GGML_TYPE_F32, {rows, 1, 1, 1}), group};
+    ggml_tensor * x = graph.input("x", GGML_TYPE_F32, {columns, 1, 1, 1});
+    ggml_tensor * y = int8_linear(graph, weight, rotated, x);
+    const auto computes = [&](ggml_tensor * node) { return supports(node) && (!has_kernel_ || has_kernel_(node)); };
+    return computes(y) && computes(y->src[1]);
 }
 
 Products Backend::products() const {

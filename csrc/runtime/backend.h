@@ -47,6 +47,8 @@ struct DeviceTraits {
     ggml_backend_buffer_type_t buffer_type = nullptr;  // of its memory; null: the device's own
     // Gives a custom node a kernel in place of the CPU's; what depends on the CPU is as on a GPU then.
     std::function<void(ggml_tensor *)> exchange_kernel;
+    // Whether there is such a kernel for a node.
+    std::function<bool(ggml_tensor *)> has_kernel;
     // The scratch memory that the kernel of a custom node takes then.
     std::function<size_t(const ggml_tensor *)> scratch_bytes;
 };
@@ -74,9 +76,6 @@ public:
     // Whether convolution kernels are used in the order of the file (ops/conv3d).
     bool runs_direct_conv() const { return runs_direct_conv_; }
 
-    // Whether rotated rows of 8 bits are multiplied as integers (ops/int8_linear).
-    bool runs_int8_products() const { return is_cpu_ && runs_custom_ops_ && !exchange_kernel_; }
-
     // Whether nodes with our own CPU function can run: always on a CPU, elsewhere where the backend offers a hook for
     // them (third_party/ggml/patch_ggml.py).
     bool runs_custom_ops() const { return runs_custom_ops_; }
@@ -100,6 +99,10 @@ public:
     // Whether the device multiplies a matrix of this type with this many columns, or looks up rows of a table.
     bool multiplies(ggml_type type, int64_t columns) const;
     bool looks_up(ggml_type type, int64_t columns, int64_t rows) const;
+
+    // Whether it multiplies so many rows of so many columns, which were rotated in groups, as integers
+    // (ops/int8_linear).
+    bool multiplies_rotated(int64_t columns, int64_t rows, int64_t group) const;
 
     // Whether the device computes this node.
     bool supports(const ggml_tensor * node) const;
@@ -149,6 +152,7 @@ private:
     std::set<std::string, std::less<>> missing_ops_;
     std::set<ggml_type> missing_types_;
     std::function<void(ggml_tensor *)> exchange_kernel_;
+    std::function<bool(ggml_tensor *)> has_kernel_;
     std::function<size_t(const ggml_tensor *)> scratch_bytes_;
     size_t reserved_bytes_ = 0;
     std::optional<Profile> profile_;

@@ -60,12 +60,13 @@ struct LoadTarget {
     bool zero_copy;       // weights may be used where the file is mapped
     ggml_type half_type;  // the 16-bit type for convolution kernels with a bounded input
     ggml_type wide_type;  // the one for others: activations are rounded to it, and may pass what F16 holds
-    bool int8_products;   // rotated rows are multiplied as integers (ops/int8_linear)
     bool direct_conv;     // BF16 convolution kernels are used in the order of the file
     // Whether the device multiplies a matrix of this type and this many columns, or looks up rows of a table of so many
     // columns and rows.
     std::function<bool(ggml_type, int64_t)> multiplies;
     std::function<bool(ggml_type, int64_t, int64_t)> looks_up;
+    // Whether it multiplies so many rotated rows of so many columns as integers (ops/int8_linear).
+    std::function<bool(int64_t columns, int64_t rows, int64_t group)> multiplies_rotated;
     int threads;
 };
 

@@ -145,7 +145,7 @@ void WeightStore::check_claims() const {
 
 ggml_type WeightStore::matrix_type(const Claim & claim, const LoadTarget & target) {
     const TensorSource & source = *claim.source;
-    if (claim.rotated && target.int8_products) {
+    if (claim.rotated && target.multiplies_rotated(claim.tensor->ne[0], claim.tensor->ne[1], claim.rotated->group)) {
         return GGML_TYPE_I8;
     }
     const ggml_type type = ggml_type_of(source.target.value_or(source.dtype)).value_or(GGML_TYPE_BF16);

@@ -101,6 +101,10 @@ cudaError_t cudaLaunchKernel(void (*kernel)(Arguments), dim3 grid, dim3 block, v
     return cudaSuccess;
 }
 
+inline unsigned max(unsigned a, unsigned b) {
+    return a < b ? b : a;
+}
+
 inline void __syncthreads() {
     emulated::sync_block();
 }

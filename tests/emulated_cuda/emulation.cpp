@@ -278,16 +278,15 @@ void load_matrices(unsigned (&r)[4], const void * row, bool transposed) {
 
 namespace {
 
-float half_of(unsigned pair, int index) {
-    return std::bit_cast<float>(index ? pair & 0xffff0000u : pair << 16);
-}
+// What a lane gives to a product of its warp.
+struct Operands {
+    unsigned a[4], b[2];
+};
 
-}  // namespace
-
-void multiply(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
-    struct Operands {
-        unsigned a[4], b[2];
-    } own;
+// c += A B, whose depth is 32 bytes of elements; element(register, i) is the one number i of a register.
+template <typename Sum, typename Element>
+void multiply_tiles(Sum (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2], int elements, Element element) {
+    Operands own;
     std::ranges::copy(a, own.a);
     std::ranges::copy(b, own.b);
     publish(&own, sizeof(own));
@@ -296,13 +295,26 @@ void multiply(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
     for (int i = 0; i < 4; ++i) {
         const int row = self / 4;  // and 8 below for the last two
         const int column = self % 4 * 2 + i % 2;
-        for (int k = 0; k < 16; ++k) {
-            const float left = half_of(operands(row * 4 + k % 8 / 2)->a[k / 8 * 2 + i / 2], k % 2);
-            const float right = half_of(operands(column * 4 + k % 8 / 2)->b[k / 8], k % 2);
-            c[i] += left * right;
+        for (int part = 0; part < 8; ++part) {
+            const unsigned left = operands(row * 4 + part % 4)->a[part / 4 * 2 + i / 2];
+            const unsigned right = operands(column * 4 + part % 4)->b[part / 4];
+            for (int k = 0; k < elements; ++k) {
+                c[i] += element(left, k) * element(right, k);
+            }
         }
     }
     sync_warp();
+}
+
+}  // namespace
+
+void multiply(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+    multiply_tiles(c, a, b, 2,
+                   [](unsigned pair, int i) { return std::bit_cast<float>(i ? pair & 0xffff0000u : pair << 16); });
+}
+
+void multiply(int (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+    multiply_tiles(c, a, b, 4, [](unsigned quad, int i) { return int{static_cast<int8_t>(quad >> 8 * i)}; });
 }
 
 void copy_later(void * to, const void * from, size_t bytes, size_t valid_bytes) {

@@ -77,6 +77,8 @@ void wait_copies(int open_groups);
 // Matrix instructions of a warp, as kernels/cuda/tensor_core.cuh describes them. Elements are bfloat16.
 void load_matrices(unsigned (&r)[4], const void * row, bool transposed);
 void multiply(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]);
+// The same over 8-bit integers, as kernels/cuda/int8_product.cuh describes it.
+void multiply(int (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]);
 
 // Waits until `holds` is true, which other threads see to.
 void wait_until(const std::function<bool()> & holds);

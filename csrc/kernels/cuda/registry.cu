@@ -19,6 +19,8 @@ extern const CudaOp kDepthToSpaceCuda;
 extern const CudaOp kGatedResidualCuda;
 extern const CudaOp kGroupNormSiluCuda;
 extern const CudaOp kGroupStatisticsCuda;
+extern const CudaOp kInt8LinearCuda;
+extern const CudaOp kInt8RowsCuda;
 extern const CudaOp kLinearCuda;
 extern const CudaOp kModulateCuda;
 extern const CudaOp kNormGridRopeCuda;
@@ -36,6 +38,7 @@ constexpr std::array kOps{
     &kBiasGeluCuda,         &kConvCuda,          &kConv3dFinishCuda,    &kConvTransposeCuda, &kDepthToSpaceCuda,
     &kGatedResidualCuda,    &kGroupNormSiluCuda, &kGroupStatisticsCuda, &kModulateCuda,      &kNormSplitRopeCuda,
     &kPadFramesCuda,        &kPixelNormSiluCuda, &kSpaceToDepthCuda,    &kNormGridRopeCuda,  &kWindowAttentionCuda,
+    &kInt8LinearCuda,       &kInt8RowsCuda,
 };
 
 const CudaOp * op_of(const ggml_tensor * node) {

@@ -32,9 +32,9 @@ __device__ inline unsigned shared_address(const void * pointer) {
     return static_cast<unsigned>(__cvta_generic_to_shared(pointer));
 }
 
-// Matrices of 8 x 8: lane l gives the address of row l % 8 of matrix l / 8 and gets elements 2 (l % 4), 2 (l % 4) + 1
-// of row l / 4 of each.
-__device__ inline void load_matrices(unsigned (&r)[4], const __nv_bfloat16 * row) {
+// Matrices of 8 x 8 elements of two bytes: lane l gives the address of row l % 8 of matrix l / 8 and gets elements 2 (l
+// % 4), 2 (l % 4) + 1 of row l / 4 of each.
+__device__ inline void load_matrices(unsigned (&r)[4], const void * row) {
 #if __CUDA_ARCH__ >= 800
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
@@ -46,7 +46,7 @@ __device__ inline void load_matrices(unsigned (&r)[4], const __nv_bfloat16 * row
 }
 
 // The same of the transposed matrices.
-__device__ inline void load_matrices_transposed(unsigned (&r)[4], const __nv_bfloat16 * row) {
+__device__ inline void load_matrices_transposed(unsigned (&r)[4], const void * row) {
 #if __CUDA_ARCH__ >= 800
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
@@ -128,11 +128,11 @@ inline unsigned char * dynamic_shared() {
     return emulated::dynamic_shared();
 }
 
-inline void load_matrices(unsigned (&r)[4], const __nv_bfloat16 * row) {
+inline void load_matrices(unsigned (&r)[4], const void * row) {
     emulated::load_matrices(r, row, false);
 }
 
-inline void load_matrices_transposed(unsigned (&r)[4], const __nv_bfloat16 * row) {
+inline void load_matrices_transposed(unsigned (&r)[4], const void * row) {
     emulated::load_matrices(r, row, true);
 }
 

@@ -2,6 +2,12 @@
 
 namespace ltx {
 
+ggml_tensor * int8_rows(Graph & graph, ggml_tensor * x, int64_t group) {
+    expect_rows("int8_rows", "x", x, x->type == GGML_TYPE_BF16 ? GGML_TYPE_BF16 : GGML_TYPE_F32, {kAny, kAny, 1, 1});
+    return custom_node_with(graph, GGML_TYPE_I8, {x->ne[0] + kInt8Tail, x->ne[1], 1, 1}, {x}, &int8_rows_cpu,
+                            Int8RowsConstants{group});
+}
+
 ggml_tensor * int8_linear(Graph & graph, ggml_tensor * weight, const RotatedRows & rotated, ggml_tensor * x,
                           const LinearEpilogue & epilogue) {
     const int64_t in = weight->ne[0];
@@ -11,10 +17,10 @@ ggml_tensor * int8_linear(Graph & graph, ggml_tensor * weight, const RotatedRows
     expect_rows("int8_linear", "scales", rotated.scales, GGML_TYPE_F32, {out, 1, 1, 1});
     expect_rows("int8_linear", "x", x, x->type == GGML_TYPE_BF16 ? GGML_TYPE_BF16 : GGML_TYPE_F32, {in, tokens, 1, 1});
     expect_epilogue("int8_linear", epilogue, out, tokens);
-    ggml_tensor * rows = custom_node_with(graph, GGML_TYPE_I8, {in + kInt8Tail, tokens, 1, 1}, {x}, &int8_rows_cpu,
-                                          Int8RowsConstants{rotated.group});
+    ggml_tensor * rows = int8_rows(graph, x, rotated.group);
+    const bool rounded = epilogue.for_products && !graph.on_cpu();
     return custom_node_with(
-        graph, GGML_TYPE_F32, {out, tokens, 1, 1},
+        graph, rounded ? GGML_TYPE_BF16 : GGML_TYPE_F32, {out, tokens, 1, 1},
         {weight, rows, rotated.scales, epilogue.bias, epilogue.residual, epilogue.gate, epilogue.gate_rows},
         &int8_linear_cpu, linear_constants(epilogue));
 }

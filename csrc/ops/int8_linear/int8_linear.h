@@ -1,8 +1,8 @@
 // y = W x and what follows it, in 8-bit integers, for weights whose rows were rotated and rounded.
 //
 // Rows of x are rotated by the same groups and rounded to 8 bits by the largest value of each; sums are exact, and the
-// two scales make values of them: y = s_x s_w sum(q_x q_w). Source: ConvRot (arXiv 2512.03673). CPU only: other devices
-// hold such weights in 16 bits.
+// two scales make values of them: y = s_x s_w sum(q_x q_w). Source: ConvRot (arXiv 2512.03673). On a CPU and, where it
+// is switched on, on CUDA (on_cuda.h); other devices hold such weights in 16 bits.
 #pragma once
 
 #include "kernels/rotation.h"
@@ -10,8 +10,8 @@
 
 namespace ltx {
 
-// x: F32 or BF16 [in, tokens] -> F32 [out, tokens]. A row of x with a value that is not finite gives rows of NaN.
-// Throws ShapeError.
+// x: F32 or BF16 [in, tokens] -> F32 [out, tokens], or BF16 where the device is no CPU and the consumers are products.
+// A row of x with a value that is not finite gives rows of NaN. Throws ShapeError.
 ggml_tensor * int8_linear(Graph & graph, ggml_tensor * weight, const RotatedRows & rotated, ggml_tensor * x,
                           const LinearEpilogue & epilogue = {});
 
@@ -19,7 +19,10 @@ struct Int8RowsConstants {
     int64_t group;
 };
 
-// x: F32 or BF16 [in, tokens] -> I8 [in + kInt8Tail, tokens]: the integers of a row and, behind them, its scale as F32.
+// x: F32 or BF16 [in, tokens] -> I8 [in + kInt8Tail, tokens]: the integers of a row and, behind them, its scale as F32;
+// the rest of the tail is anything. Throws ShapeError.
+ggml_tensor * int8_rows(Graph & graph, ggml_tensor * x, int64_t group);
+
 // Source: x. Constants: Int8RowsConstants.
 void int8_rows_cpu(ggml_tensor * node, int thread, int num_threads, void * unused);
 

@@ -2,9 +2,8 @@
 
 #include "kernels/cuda/cublas.h"
 #include "kernels/cuda/cublas_lt.h"
-#include "kernels/cuda/kernel.cuh"
 #include "kernels/cuda/scratch.h"
-#include "ops/linear/linear.h"
+#include "ops/linear/epilogue.cuh"
 
 namespace ltx {
 
@@ -17,15 +16,12 @@ using namespace cuda;
 constexpr int64_t kSumBytes = 32 << 20;
 
 struct Epilogue {
-    const float * sums;        // [width, rows]
-    const float * bias;        // or null
-    FloatRows residual, gate;  // or none
-    TokenRows gate_rows;
+    const float * sums;  // [width, rows]
+    RowEpilogues epilogues;
     void * out;
     int64_t out_stride;  // bytes
     int64_t rows;
     int width;
-    bool gelu;
 };
 
 template <typename Out, int kThreads, int kPack>
@@ -35,40 +31,11 @@ __global__ void epilogue_kernel(Epilogue a) {
         return;
     }
     const float * sums = a.sums + token * a.width;
-    const float * residual = a.residual.first ? a.residual.at(token) : nullptr;
-    const int64_t row = a.gate_rows.at(token);
-    const bool known = row >= 0;
-    const float * gate = a.gate.first ? a.gate.at(known ? row : 0) : nullptr;
+    const RowEpilogue epilogue = a.epilogues.at(token);
     Out * out = row_at(static_cast<Out *>(a.out), a.out_stride, token);
     for (int i = threadIdx.x * kPack; i < a.width; i += kThreads * kPack) {
         Floats<kPack> values = load<kPack>(sums + i);
-        if (a.bias) {
-            const Floats<kPack> biases = load<kPack>(a.bias + i);
-#pragma unroll
-            for (int j = 0; j < kPack; ++j) {
-                values.v[j] += biases.v[j];
-            }
-        }
-        if (a.gelu) {
-#pragma unroll
-            for (int j = 0; j < kPack; ++j) {
-                values.v[j] = gelu(values.v[j]);
-            }
-        }
-        if (gate) {
-            const Floats<kPack> gates = load<kPack>(gate + i);
-#pragma unroll
-            for (int j = 0; j < kPack; ++j) {
-                values.v[j] = known ? values.v[j] * gates.v[j] : nanf("");
-            }
-        }
-        if (residual) {
-            const Floats<kPack> added = load<kPack>(residual + i);
-#pragma unroll
-            for (int j = 0; j < kPack; ++j) {
-                values.v[j] = added.v[j] + values.v[j];
-            }
-        }
+        epilogue.finish(values, i);
         store<kPack>(out + i, values);
     }
 }
@@ -244,22 +211,13 @@ void enqueue_in_passes(const CudaCall & call, ggml_tensor * node, const void * w
         product.x = row_at(product.x, static_cast<int64_t>(s.x->nb[1]), first);
         product.rows = rows;
         multiply_bf16(call, product);
-        FloatRows residual = float_rows(s.residual);
-        if (residual.first) {
-            residual.first = row_at(residual.first, residual.stride, first);
-        }
         const Epilogue arguments{
             .sums = sums.as<float>(),
-            .bias = s.bias ? data_of<const float>(s.bias) : nullptr,
-            .residual = residual,
-            .gate = float_rows(s.gate),
-            .gate_rows = {s.gate_rows ? data_of<const int32_t>(s.gate_rows) + first : nullptr,
-                          s.gate ? s.gate->ne[1] : 1},
+            .epilogues = row_epilogues(s, constants_of<LinearConstants>(node), first),
             .out = data_of<char>(node) + first * out_stride,
             .out_stride = out_stride,
             .rows = rows,
             .width = static_cast<int>(out),
-            .gelu = constants_of<LinearConstants>(node).gelu != 0,
         };
         const bool packed = out % 4 == 0 && packs({s.bias, s.residual, s.gate, node});
         with_type(node->type, [&]<typename Out>() {

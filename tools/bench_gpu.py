@@ -4,11 +4,12 @@
     python tools/bench_gpu.py transformer --blocks 48 --weights bf16 q8_0
     python tools/bench_gpu.py decode --size 768x512x121
     python tools/bench_gpu.py attention
+    python tools/bench_gpu.py int8
 
 `compare` prints how far each network's result on the device is from that on the CPU. `transformer`
 times one call, with resident and with streamed weights, and with `--reference` diffusers in
 bfloat16 where torch and diffusers are there. `attention` times our operation, ggml's and torch's
-and prints the error of each.
+and prints the error of each; `int8` does so for products of rotated 8-bit rows beside BF16 ones.
 Blocks repeat the weights of two in the file, so 48 of them need no file of 44 GB; on the device
 each has memory of its own. Needs an extension built with CUDA and LTX2CPP_TESTING.
 """
@@ -36,6 +37,7 @@ from synthetic.models import converted, random_file
 from ltx2cpp import LTX2Pipeline, Modality, ModelFiles, _core
 from ltx2cpp.config import TransformerConfig
 from ltx2cpp.errors import Error
+from ltx2cpp.model.quantization import target_dtype
 from ltx2cpp.model.resolve import resolve
 from ltx2cpp.networks.cost import transformer_flop, video_decoder_flop
 
@@ -47,6 +49,8 @@ _BLOCK_NAME = re.compile(r"^transformer_blocks\.(\d+)\.(.*)$")
 _GRIDS = {"6144": (16, 16, 24), "14080": (16, 22, 40)}
 _AUDIO_TOKENS = 126
 _HEADS, _HEAD_DIM = 32, 128
+# Rows, inputs and outputs: attention's projections and the feed-forward of video and of audio.
+_INT8_PRODUCTS = ((6144, 4096, 4096), (6144, 4096, 16384), (6144, 16384, 4096), (126, 2048, 8192))
 
 Run = Callable[[], Any]
 
@@ -99,13 +103,18 @@ def row(name: str, seconds: Sequence[float], flop: float, peak: float | None) ->
     )
 
 
-def open_transformer(path: Path, blocks: int, device: _core.Device, stream: bool) -> Any:
+def open_transformer(
+    path: Path, weights: str, blocks: int, device: _core.Device, stream: bool
+) -> Any:
     """Open a transformer of `blocks` blocks that repeat those of the file in turn."""
     component = resolve(ModelFiles(transformer=path)).require("transformer")
     config: Any = component.config
     table = _core.TensorTable()
     for name, ref in component.tensors.items():
-        target = None if ref.target is None else str(ref.target)
+        wanted = ref.target
+        if weights == "int8_convrot":
+            wanted = target_dtype(name, ref.info.shape, ref.info.dtype, weights)
+        target = None if wanted is None else str(wanted)
         found = _BLOCK_NAME.match(name)
         first, step, count = (int(found[1]), _FILE_BLOCKS, blocks) if found else (0, 1, 1)
         for index in range(first, count, step):
@@ -132,11 +141,12 @@ def time_transformer(options: argparse.Namespace) -> None:
     config: TransformerConfig = resolve(files).require("transformer").config
     full = dataclasses.replace(config, num_layers=options.blocks)
     for weights in options.weights:
-        stored = converted(path, weights)
+        # Integers are made on load, by each device that multiplies them.
+        stored = path if weights == "int8_convrot" else converted(path, weights)
         for stream in (False, True):
             if options.only == ("resident" if stream else "streamed"):
                 continue
-            network = open_transformer(stored, options.blocks, device, stream)
+            network = open_transformer(stored, weights, options.blocks, device, stream)
             for tokens in options.tokens:
                 video, audio = make_inputs(files, _GRIDS[tokens], _AUDIO_TOKENS, seed=0)
                 flop = transformer_flop(full, len(video.latent), len(audio.latent), _TEXT_ROWS)
@@ -236,6 +246,8 @@ def compare(options: argparse.Namespace) -> None:
         f"transformer {weights}": (transformer_in(weights), velocities)
         for weights in ("bf16", "q8_0", "q4_k_m")
     }
+    if options.int8:
+        stages["transformer int8_convrot"] = (transformer_in("bf16"), velocities)
     stages["video decode"] = (vae, lambda pipe: {"frames": pipe.decode_video(latent)})
     stages["video encode"] = (vae, lambda pipe: {"latent": pipe.encode_video(frames)})
     stages["audio decode"] = (speech, lambda pipe: {"mel": pipe.decode_mel(sound)})
@@ -247,7 +259,8 @@ def compare(options: argparse.Namespace) -> None:
         files = find_files()
         results, seconds = [], []
         for device in ("cpu", options.device):
-            pipe = LTX2Pipeline(files, device=device)
+            made = "int8_convrot" if name.endswith("int8_convrot") else "file"
+            pipe = LTX2Pipeline(files, device=device, weight_type=made)
             start = time.perf_counter()
             results.append(run(pipe))
             seconds.append(time.perf_counter() - start)
@@ -313,6 +326,33 @@ def torch_attention(
     return result, seconds
 
 
+def time_int8(options: argparse.Namespace) -> None:
+    """Error against exact sums of the same integers, and time with rotation and rounding of x."""
+    testing: Any = _core._testing  # type: ignore[attr-defined]
+    testing.set_kernels(device=options.device)
+    testing.set_int8(True)
+    generator = np.random.default_rng(0)
+    print(f"{'product':>20} {'arithmetic':10} {'error':>9} {'ms':>9} {'TOP/s':>8}")
+    shapes = [(100, 256, 66)] if options.small else _INT8_PRODUCTS
+    for rows, width, out in shapes:
+        x = generator.standard_normal((rows, width), dtype=np.float32)
+        weight = generator.integers(-127, 128, (out, width), np.int8)
+        scales = np.full(out, 1e-3, np.float32)
+        integers = testing.int8_rows(x, group=256)
+        few = np.r_[:4, rows - 4 : rows]
+        scale = integers[few, width : width + 4].copy().view(np.float32)
+        sums = integers[few, :width].astype(np.float64) @ weight.T.astype(np.float64)
+        case = testing.int8_linear(x, weight, scales, group=256)
+        error = relative_error(case.run().reshape(rows, out)[few], sums * scale * scales)
+        wide = testing.linear(x, weight * scales[:, None], type="bf16", fused=True)
+        for name, run, wrong in (("int8", case, f"{error:9.1e}"), ("bf16", wide, "")):
+            seconds = statistics.median(run.time(options.rounds + 3)[3:])
+            rate = 2 * rows * width * out / seconds / 1e12
+            shape = f"{rows}x{width}x{out}"
+            print(f"{shape:>20} {name:10} {wrong:9} {1e3 * seconds:9.2f} {rate:8.1f}", flush=True)
+    testing.set_kernels()
+
+
 def _size(text: str) -> tuple[int, int, int]:
     width, height, frames = (int(part) for part in text.split("x"))
     return width, height, frames
@@ -329,6 +369,7 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--folder", type=Path, default=folder)
     common.add_argument("--in-passes", action="store_true", help="bias and GELU without cuBLASLt")
     common.add_argument("--warpgroups", action="store_true", help="attention by warpgroups")
+    common.add_argument("--int8", action="store_true", help="int8_convrot weights as integers")
     common.add_argument("--small", action="store_true", help="tiny sizes, to be watched by a tool")
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("compare", parents=[common])
@@ -348,6 +389,8 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("attention", parents=[common])
     command.add_argument("--keys", nargs="+", type=int, default=[6144, 14336, 32768])
     command.set_defaults(run=time_attention)
+    command = commands.add_parser("int8", parents=[common])
+    command.set_defaults(run=time_int8)
     return parser
 
 
@@ -359,6 +402,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         testing.set_lt(False)
     if options.warpgroups:
         testing.set_warpgroups(True)
+    if options.int8:
+        testing.set_int8(True)
     try:
         options.run(options)
     except Error as error:

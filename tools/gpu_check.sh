@@ -76,21 +76,24 @@ print(d.name, "own operations:", d.runs_custom_ops); assert d.runs_custom_ops'
     tests operations 90 "$root/tests/nn" --ignore "$root/tests/nn/test_cuda_kernels.py"
     bench compare 60 compare --networks "transformer bf16"
     bench attention 30 attention --keys 6144 14336 --rounds 3
-    bench transformer 90 transformer --weights bf16 --blocks 48 --only resident --rounds 3 --profile
-    bench decode 40 decode --rounds 3
+    bench int8 20 int8 --rounds 3
+    bench transformer 80 transformer --weights bf16 --blocks 48 --only resident --rounds 3 --profile
+    bench decode 30 decode --rounds 3
     under race-attention 30 attention compute-sanitizer --tool racecheck
     under race-decode 30 decode compute-sanitizer --tool racecheck
 }
 
 second() {
+    bench compare-int8 30 compare --networks "transformer int8_convrot" --int8
+    bench transformer-int8 40 transformer --weights int8_convrot --blocks 16 --only resident --rounds 3 --profile --int8
     bench streamed 40 transformer --weights bf16 --blocks 16 --only streamed --tokens 6144 --rounds 3
-    bench compare-all 60 compare
-    tests networks 90 "$root/tests/models"
-    bench in-passes 30 transformer --weights bf16 --blocks 16 --only resident --tokens 6144 --rounds 3 --in-passes
-    bench diffusers 40 transformer --weights q8_0 --blocks 48 --only resident --tokens 6144 --rounds 3 --reference
-    under clocks 20 attention ncu --clock-control none -k regex:attention_kernel -c 1 --set basic
+    bench compare-all 50 compare
+    tests networks 60 "$root/tests/models"
+    bench in-passes 20 transformer --weights bf16 --blocks 16 --only resident --tokens 6144 --rounds 3 --in-passes
+    bench diffusers 30 transformer --weights q8_0 --blocks 48 --only resident --tokens 6144 --rounds 3 --reference
+    under clocks 15 attention ncu --clock-control none -k regex:attention_kernel -c 1 --set basic
     # Last: barriers that never end would hold the device until the limit.
-    bench warpgroups 20 attention --keys 6144 14336 --rounds 3 --warpgroups
+    bench warpgroups 15 attention --keys 6144 14336 --rounds 3 --warpgroups
 }
 
 nvidia-smi --list-gpus 2>/dev/null | grep '^GPU ' >/dev/null || {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -80,22 +81,40 @@ def streaming(weight_type: str) -> Backend:
     return backend
 
 
-def own_bytes(part: Component, weight_type: str) -> int:
+def own_bytes(part: Component, weight_type: str, device: Any = None) -> int:
     """Return what weights take beside the file."""
     backend = Backend("cpu", weight_type, 1, observer=None)  # type: ignore[arg-type]
+    backend.device = device or backend.device
     network = backend.claim(_core.Transformer, part)
     shape = _core.StreamShape(8, 4)
     return network.measure(shape, shape)["own_weight_bytes"]
 
 
-def test_they_take_a_byte_a_value(weights: dict[str, Floats], tmp_path: Path) -> None:
+@pytest.fixture
+def cuda() -> Iterator[Any]:
+    """A device that runs the CUDA kernels, those for integers among them."""
+    if not getattr(testing, "HAS_EMULATED_CUDA", False):
+        pytest.skip("the extension was built without LTX2CPP_TESTING, with CUDA or not for Linux")
+    testing.set_int8(True)
+    yield testing.open_device("cpu", 1, emulated_cuda=True)
+    testing.set_int8(None)
+
+
+@pytest.mark.parametrize("device", [None, "cuda"])
+def test_they_take_a_byte_a_value(
+    device: str | None,
+    weights: dict[str, Floats],
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:
     part = component(stored(tmp_path, "f32", weights)[0])
+    own = None if device is None else request.getfixturevalue(device)
     matrices = sum(
         values.size
         for name, values in weights.items()
         if quantization.target_dtype(name, values.shape, DType.F32, "int8_convrot") is DType.I8
     )
-    saved = own_bytes(part, "bf16") - own_bytes(part, "int8_convrot")
+    saved = own_bytes(part, "bf16", own) - own_bytes(part, "int8_convrot", own)
     assert saved == pytest.approx(matrices, rel=0.03)
 
 
@@ -127,6 +146,20 @@ def test_devices_without_such_products_hold_bfloat16(
     device = testing.open_device("cpu", 1, custom_ops=False)
     got = velocities(component(path), "int8_convrot", device=device)
     check("bf16", got, expected(tmp_path, values), tolerances.TRANSFORMER_BF16)
+
+
+@pytest.mark.parametrize("kind", ["f32", "off", "int8 rotated"])
+def test_cuda_multiplies_integers_where_that_is_switched_on(
+    kind: str, cuda: Any, weights: dict[str, Floats], tmp_path: Path
+) -> None:
+    """And where rows were rotated in groups of 256; those of the file were so in others."""
+    path, values = stored(tmp_path, "f32" if kind == "off" else kind, weights)
+    testing.set_int8(None if kind == "off" else True)
+    cuda.start_profile()
+    got = velocities(component(path), "int8_convrot", device=cuda)
+    assert ("int8_linear" in cuda.take_profile()) == (kind == "f32")
+    bound = tolerances.TRANSFORMER_INT8 if kind == "f32" else tolerances.TRANSFORMER_BF16
+    check("cuda", got, expected(tmp_path, values), bound)
 
 
 def test_values_that_are_not_finite_are_refused(weights: dict[str, Floats], tmp_path: Path) -> None:

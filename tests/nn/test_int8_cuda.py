@@ -30,7 +30,7 @@ def _emulated_kernels() -> Iterator[None]:
     testing.set_kernels()
 
 
-# Less than a block of threads, part of one, and two and four pieces of a row, the last ones in part.
+# Less than a warp of threads, and one, two and four pieces of a row, the last of them in part.
 @pytest.mark.parametrize(("rows", "width"), [(3, 256), (2, 2304), (1, 8448), (2, 16640)])
 @pytest.mark.parametrize("narrow", [False, True])
 def test_rows_are_those_of_the_cpu(rows: int, width: int, narrow: bool) -> None:
@@ -64,7 +64,7 @@ def quantised(seed: int, rows: int, columns: int) -> tuple[Array, Array]:
     return integers.astype(np.int8), scales.astype(np.float32)
 
 
-# Within a tile; three tiles of rows and two of columns, none whole, and stages used again; more rows than a band has.
+# Within a tile; several tiles, the last ones in part, and stages used again; more than a band.
 @pytest.mark.parametrize(
     ("tokens", "width", "out"), [(1, 256, 2), (259, 512, 134), (16 * 128 + 5, 256, 10)]
 )

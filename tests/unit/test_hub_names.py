@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from ltx2cpp.errors import HubError
 from ltx2cpp.hub.names import FileName, RepositoryName, TableName, check_file, parse_name
 from ltx2cpp.hub.table import USER_TABLE, Table, packaged_rows, read_table
 from ltx2cpp.hub.tags import choose_by_tag, quantisation
+from ltx2cpp.model.files import ModelFiles
 
 # The listing of one repository that has three variants and two kinds of each quantisation.
 _TAGS = ("Q2_K", "Q4_K_M", "UD-Q4_K_M", "Q6_K", "Q8_0", "BF16")
@@ -132,9 +134,10 @@ TOTALS = {
 def test_rows_are_whole() -> None:
     """Sizes known to the byte are, and all hashes are hashes."""
     rows = packaged_rows()
+    roles = {"lora", "distilled_lora", *(item.name for item in fields(ModelFiles))}
     assert len({(row.repository, row.file, row.role) for row in rows}) > 30
     for row in rows:
-        assert row.names and row.licence, row
+        assert row.names and row.licence and row.role in roles, row
         assert re.fullmatch(r"([0-9a-f]{64})?", row.sha256), row
         assert row.gate == row.repository.startswith(("Lightricks/LTX-2.5", "google/")), row
         assert all(":" in name or row.size_bytes < 8e9 for name in row.names), row

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ltx2cpp.batch.crews import Crew, Failure, Outcome, Trouble
+from ltx2cpp.batch.marks import claim_name
 from ltx2cpp.batch.planning import PlannedTask
 from ltx2cpp.batch.stores import FAILED, Store
 
@@ -40,6 +41,8 @@ class _Waiting:
 
     planned: PlannedTask
     tries: int = 0
+    # Whether another run was at it when its turn came.
+    claimed: bool = False
     # Memory of the worker that had too little for it.
     too_small: int | None = None
     failures: list[Failure] = field(default_factory=list)
@@ -133,7 +136,19 @@ class Driver:
             if memory[worker] > waiting.too_small or (idle and is_largest):
                 self._large.remove(waiting)
                 return waiting
-        return self._queue.popleft() if self._queue else None
+        while self._queue:
+            waiting = self._queue.popleft()
+            if (
+                waiting.tries
+                or waiting.claimed
+                or self._store.claim(claim_name(waiting.planned.task))
+            ):
+                return waiting
+            # After all others its clip may be there. If not it is made: nothing tells whether the
+            # other run still lives.
+            waiting.claimed = True
+            self._queue.append(waiting)
+        return None
 
     def _again(self, waiting: _Waiting, outcome: Outcome) -> bool:
         """Put a task back, unless trying again is of no use."""
@@ -164,6 +179,7 @@ class Driver:
             "earlier": [each.message for each in waiting.failures[:-1]],
         }
         self._store.write(f"{FAILED}/{task.id}.json", json.dumps(told, indent=1).encode())
+        self._store.remove(claim_name(task))
 
 
 class _Pace:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ltx2cpp import media
-from ltx2cpp.batch.marks import clip_name, is_finished, mark_name, mark_of
+from ltx2cpp.batch.marks import claim_name, clip_name, is_finished, mark_name, mark_of
 from ltx2cpp.batch.models import Models, Opened
 from ltx2cpp.batch.stores import FAILED, Store
 from ltx2cpp.batch.tasks import Task
@@ -56,6 +56,7 @@ class Maker:
         """
         pipe = self.opened.take(task)
         if is_finished(self._store, task, self.opened.model_id):
+            self._store.remove(claim_name(task))
             return Made(0.0, 0)
         self._phases.records.clear()
         started = time.perf_counter()
@@ -67,6 +68,7 @@ class Maker:
             mark = mark_of(task, self.opened.model_id, path, stream.info, made)
         self._store.write(mark_name(task), json.dumps(mark, indent=1).encode())
         self._store.remove(f"{FAILED}/{task.id}.json")
+        self._store.remove(claim_name(task))
         return Made(mark["seconds"], mark["bytes"])
 
     def _made(self, seconds: float, device: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ltx2cpp.batch.stores import CLIPS, Store
+from ltx2cpp.batch.stores import CLAIMS, CLIPS, Store
 from ltx2cpp.batch.tasks import Task
 
 SCHEMA = 1
@@ -25,6 +25,11 @@ def clip_name(task: Task) -> str:
 def mark_name(task: Task) -> str:
     """Return the name of the mark that is put after the clip."""
     return f"{CLIPS}/{task.id}.json"
+
+
+def claim_name(task: Task) -> str:
+    """Return the name of the file that keeps other runs from a task for a while."""
+    return f"{CLAIMS}/{task.id}"
 
 
 def mark_of(

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from ltx2cpp.atomic import atomic_file
 from ltx2cpp.errors import ArgumentError, OutputError
 
-CLIPS, FAILED, MANIFEST = "clips", "failed", "manifest.json"
+CLIPS, FAILED, CLAIMS, MANIFEST = "clips", "failed", "claims", "manifest.json"
 
 
 class Store(Protocol):
@@ -42,6 +42,12 @@ class Store(Protocol):
 
         Raises:
             OutputError: it cannot be written.
+        """
+
+    def claim(self, name: str) -> bool:
+        """Put an empty file, and return whether none was there.
+
+        Claims save work and nothing else depends on them: where none can be put, all are free.
         """
 
     def remove(self, name: str) -> None:
@@ -80,7 +86,7 @@ class FolderStore:
 
     def prepare(self) -> None:
         """Make the folders."""
-        for folder in (CLIPS, FAILED):
+        for folder in (CLIPS, FAILED, CLAIMS):
             try:
                 (self._root / folder).mkdir(parents=True, exist_ok=True)
             except (OSError, ValueError) as error:
@@ -113,6 +119,16 @@ class FolderStore:
         """Write a file, renamed into its place."""
         with atomic_file(self._root / name) as temporary:
             temporary.write_bytes(data)
+
+    def claim(self, name: str) -> bool:
+        """Make an empty file; of several processes that try at once one makes it."""
+        try:
+            (self._root / name).touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        except OSError:
+            return True
+        return True
 
     def remove(self, name: str) -> None:
         """Remove a file."""
@@ -155,8 +171,8 @@ class RemoteStore:
     def prepare(self) -> None:
         """Make the folder, where such places have folders."""
         with self._told(""):
-            self._files.makedirs(f"{self._root}/{CLIPS}", exist_ok=True)
-            self._files.makedirs(f"{self._root}/{FAILED}", exist_ok=True)
+            for folder in (CLIPS, FAILED, CLAIMS):
+                self._files.makedirs(f"{self._root}/{folder}", exist_ok=True)
 
     def names(self, folder: str) -> list[str]:
         """Return the names in a folder."""
@@ -191,6 +207,15 @@ class RemoteStore:
         """Put a file by one request."""
         with self._told(name):
             self._files.pipe_file(f"{self._root}/{name}", data)
+
+    def claim(self, name: str) -> bool:
+        """Put an empty file; two that try at the same moment may both have it."""
+        place = f"{self._root}/{name}"
+        with contextlib.suppress(OutputError), self._told(name):
+            if self._files.exists(place):
+                return False
+            self._files.pipe_file(place, b"")
+        return True
 
     def remove(self, name: str) -> None:
         """Remove a file."""

@@ -165,6 +165,7 @@ def test_a_row_that_fails_leaves_the_others(
     failed = json.loads((out / "failed" / "poison.json").read_text())
     assert failed["tries"] == 1 and failed["error"]["type"] == "NonFiniteError"
     assert (out / "clips" / "fine.json").is_file()
+    assert not list((out / "claims").iterdir())
     monkeypatch.setattr(LTX2Pipeline, "stream", stream)
     assert run(table, out) == 0
     assert not list((out / "failed").iterdir())

@@ -283,6 +283,18 @@ def test_what_is_tried_again(tmp_path: Path) -> None:
     assert failed["wrong"]["request"]["prompt"] == "wrong"
 
 
+def test_what_another_run_is_at_comes_last(tmp_path: Path) -> None:
+    store = FolderStore(str(tmp_path))
+    store.prepare()
+    assert all(store.claim(f"claims/{name}") for name in ("first", "third"))
+    crew = ScriptedCrew({0: 8}, {"third": [Trouble.ARGUMENT], "second": [Trouble.DEATH]})
+    assert drive(tmp_path, crew, "first", "second", "third", "fourth").failed == 1
+    assert [name for name, _ in crew.history] == ["second", "fourth", "first", "second", "third"]
+    # Workers remove those of clips, the driver those of failures.
+    assert {path.name for path in (tmp_path / "claims").iterdir()} == {"first", "second", "fourth"}
+    assert not store.claim("claims/first") and store.claim("claims/third")
+
+
 def test_memory_is_asked_of_a_larger_worker_once(tmp_path: Path) -> None:
     crew = ScriptedCrew({0: 8, 1: 16}, {"large": [Trouble.MEMORY]})
     assert drive(tmp_path, crew, "large").made == 1

@@ -21,5 +21,8 @@ def test_clips_go_to_any_address() -> None:
     store.remove("clips/a.json")
     store.remove("clips/a.json")
     assert store.names("clips") == ["a.mp4"]
+    assert store.claim("claims/a") and not store.claim("claims/a")
+    store.remove("claims/a")
+    assert store.claim("claims/a")
     with pytest.raises(ArgumentError, match="nonesuch://x: cannot be reached"):
         open_store("nonesuch://x")

@@ -362,7 +362,7 @@ def test_another_machine_fetches_what_was_named_once(
         def phase_progress(self, name: str, done: int, total: int) -> None:
             waits.set()
 
-    waiter = threading.Thread(target=lambda: second.append(there.fetch(Waiting())))
+    waiter = threading.Thread(target=lambda: second.append(there.fetch(Waiting())), daemon=True)
 
     def in_the_middle() -> None:
         if waiter.ident is None:
@@ -371,7 +371,7 @@ def test_another_machine_fetches_what_was_named_once(
 
     stub.on_piece = in_the_middle
     here = at_node.on_this_machine()
-    waiter.join()
+    waiter.join(60)
     fetched = tmp_path / "node" / path.relative_to(Hub().cache.folder)
     assert here.usual.files == ModelFiles(transformer=fetched)
     assert here.loras == {NAME: LoraSpec(fetched)}

@@ -14,7 +14,6 @@ import itertools
 import json
 import logging
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -138,38 +137,6 @@ def wait_for_clips(out: str, count: int) -> None:
     wait_until(f"{count} clips in {out}", lambda: clips(out) >= count)
 
 
-def actors(call: str = "") -> list[int]:
-    """Return the processes of our actors that are in a call; their names say which.
-
-    Nodes are children of this process, and actors of nodes.
-    """
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            name = (path / "cmdline").read_bytes().rstrip(b"\0 ").decode()
-            if not name.startswith(f"ray::_Actor{call}"):
-                continue
-            node = parent_of(int(path.name))
-            if parent_of(node) == os.getpid():
-                found.append(int(path.name))
-        except (OSError, ValueError):
-            continue
-    return found
-
-
-def parent_of(process: int) -> int:
-    """Return the process that started one."""
-    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
-
-
-def kill(process: int) -> None:
-    """End a process as no handler can hinder; it may have ended by itself."""
-    try:
-        os.kill(process, signal.SIGKILL)
-    except ProcessLookupError:
-        print(f"{process} had ended", flush=True)
-
-
 def no_fault(scene: Scene, out: str) -> int:
     """Let the batch run."""
     return scene.start(out).wait(PATIENCE_S)
@@ -218,15 +185,12 @@ def driver_killed(scene: Scene, out: str) -> int:
 
 
 def poison(scene: Scene, out: str) -> int:
-    """Kill the one worker whenever it makes the first row, which it begins and ends with."""
-    process = scene.start(out, workers=1)
-    kill(wait_until("an actor computes", lambda: actors(".make"))[0])
-    wait_for_clips(out, scene.rows - 1)
-    while process.poll() is None:
-        for actor in actors(".make"):
-            kill(actor)
-        time.sleep(0.02)
-    return process.wait()
+    """Kill each worker that is given a row."""
+    asked = scene.ends / f"poison r{scene.rows // 2}"
+    asked.touch()
+    code = scene.start(out).wait(PATIENCE_S)
+    asked.unlink()
+    return code
 
 
 def two_drivers(scene: Scene, out: str) -> int:

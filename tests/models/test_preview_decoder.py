@@ -32,6 +32,7 @@ from ltx2cpp.demo import DEMO, demo_files
 from ltx2cpp.errors import CheckpointError, ConfigError, Error, ShapeError, WeightError
 from ltx2cpp.model.inspection import inspect_file
 from ltx2cpp.model.resolve import resolve
+from ltx2cpp.networks.backend import Backend
 from ltx2cpp.requests.models import model_identity
 from ltx2cpp.values import ByteArray, FloatArray
 
@@ -182,7 +183,9 @@ def made(pipe: LTX2Pipeline, on_step: Callable[[Step], None] | None = None) -> F
     return clip.video_latent
 
 
-def test_clips_are_the_same_with_and_without(tmp_path: Path) -> None:
+def test_clips_are_the_same_with_and_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write(tmp_path / "d.safetensors", preview_weights(OF_DEMO))
     plain, pipe = demo_with(None), demo_with(path)
     shown: list[ByteArray] = []
@@ -197,6 +200,8 @@ def test_clips_are_the_same_with_and_without(tmp_path: Path) -> None:
     pictures = list(pipe.networks.preview_decoder.pictures(latent))
     np.testing.assert_array_equal(pipe.preview(latent), np.round(np.stack(pictures) * 255))
     assert model_identity(pipe) == model_identity(plain)
+    # Measuring takes longer than the clips.
+    monkeypatch.setattr(Backend, "peak", lambda self: (1e9, 1e9))
     plans = [each.memory_plan(PROMPT, num_frames=9) for each in (plain, pipe)]
     less, more = ({row.name: row.compute_bytes for row in plan.phases} for plan in plans)
     assert less.pop("denoise") < more.pop("denoise")

@@ -111,6 +111,7 @@ step "tests under sanitizers" sanitized_tests
 step "mutated files under sanitizers" sanitized_files
 step "installation for any processor" install portable LTX2CPP_NATIVE=OFF
 step "older processors" old_processors
+step "levels of processors" tools/checks/levels.sh
 step "Vulkan" tools/checks/vulkan.sh
 
 printf '\n== finished in %d s\n' $SECONDS

@@ -91,15 +91,22 @@ def own_bytes(part: Component, weight_type: str, device: Any = None) -> int:
 
 
 @pytest.fixture
-def cuda() -> Iterator[Any]:
-    """A device that runs the CUDA kernels, those for integers among them."""
-    if not getattr(testing, "HAS_EMULATED_CUDA", False):
-        pytest.skip("the extension was built without LTX2CPP_TESTING, with CUDA or not for Linux")
+def switched_on() -> Iterator[None]:
+    """Lets devices other than a CPU hold integers."""
     testing.set_int8(True)
-    yield testing.open_device("cpu", 1, emulated_cuda=True)
+    yield
     testing.set_int8(None)
 
 
+@pytest.fixture
+def cuda(switched_on: None) -> Any:
+    """A device that runs the CUDA kernels."""
+    if not getattr(testing, "HAS_EMULATED_CUDA", False):
+        pytest.skip("the extension was built without LTX2CPP_TESTING, with CUDA or not for Linux")
+    return testing.open_device("cpu", 1, emulated_cuda=True)
+
+
+@pytest.mark.usefixtures("switched_on")
 @pytest.mark.parametrize("device", [None, "cuda"])
 def test_they_take_a_byte_a_value(
     device: str | None,

@@ -1,4 +1,4 @@
-// Matrix instructions of one warp over 8-bit integers with 32-bit sums, and where their operands lie in shared memory.
+// Matrix instructions of one warp over 8-bit integers with 32-bit sums, and how their operands come into shared memory.
 // What kernels/cuda/tensor_core.cuh says of code for older devices holds here too.
 #pragma once
 
@@ -17,6 +17,38 @@ inline constexpr int kInt8TileWidth = 64;
 __device__ inline int int8_tile_at(int row, int chunk) {
     return row / 2 * 2 * kInt8TileWidth + (((row & 1) * 4 + (chunk ^ (row / 2 & 3))) * kChunkBytes);
 }
+
+// Copies a tile of kRows rows by kThreads threads, a tile's width of the depth after the other. Rows past the last are
+// copies of that one.
+template <int kRows, int kThreads>
+struct Int8TileCopy {
+    static constexpr int kChunks = kInt8TileWidth / kChunkBytes;
+    static constexpr int kPass = kThreads / kChunks;  // rows copied at a time
+    static constexpr int kPasses = kRows / kPass;
+    static_assert(kPass % 8 == 0);  // all of a thread's rows are skewed alike
+    const int8_t * from[kPasses];
+    int place;
+
+    // `first` is one of the `rows` rows that there are, `stride` bytes apart.
+    __device__ Int8TileCopy(const int8_t * data, int64_t stride, int64_t first, int64_t rows) {
+        const int row = static_cast<int>(threadIdx.x) / kChunks;
+        const int chunk = static_cast<int>(threadIdx.x) % kChunks;
+        place = int8_tile_at(row, chunk);
+#pragma unroll
+        for (int i = 0; i < kPasses; ++i) {
+            const int64_t wanted = first + row + i * kPass;
+            from[i] = data + (wanted < rows ? wanted : rows - 1) * stride + chunk * kChunkBytes;
+        }
+    }
+
+    __device__ void next(unsigned char * tile) {
+#pragma unroll
+        for (int i = 0; i < kPasses; ++i) {
+            copy_chunk(tile + place + i * kPass * kInt8TileWidth, from[i]);
+            from[i] += kInt8TileWidth;
+        }
+    }
+};
 
 #if defined(__CUDACC__)
 

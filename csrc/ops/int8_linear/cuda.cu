@@ -206,9 +206,9 @@ constexpr int kRows = 128;
 constexpr int kColumns = 128;
 constexpr int kDepth = kInt8TileWidth;
 constexpr int kStages = 3;
-constexpr int kWarpSize = 64;  // rows and columns of a warp
-constexpr int kRowTiles = kWarpSize / 16;
-constexpr int kColumnTiles = kWarpSize / 8;
+constexpr int kWarpTile = 64;  // rows and columns of a warp
+constexpr int kRowTiles = kWarpTile / 16;
+constexpr int kColumnTiles = kWarpTile / 8;
 constexpr int kTileBytes = kRows * kDepth;
 constexpr size_t kSharedBytes = kStages * 2 * kTileBytes;
 static_assert(kRows == kColumns && kSharedBytes <= 48 * 1024);  // which every device gives unasked
@@ -229,34 +229,18 @@ struct Int8Product {
     int64_t row_tiles, column_tiles;
 };
 
-// Copies a thread's chunks of a tile, a step after the other. Rows past the last are copies of that one, and what
-// becomes of them is not stored.
-struct TileCopy {
-    static constexpr int kChunks = kDepth / kChunkBytes;
-    static constexpr int kPass = kThreads / kChunks;  // rows copied at a time
-    static constexpr int kPasses = kRows / kPass;
-    const int8_t * from[kPasses];
-    int place;
-
-    __device__ TileCopy(const int8_t * data, int64_t stride, int64_t first, int64_t rows) {
-        const int row = static_cast<int>(threadIdx.x) / kChunks;
-        const int chunk = static_cast<int>(threadIdx.x) % kChunks;
-        place = int8_tile_at(row, chunk);
-#pragma unroll
-        for (int i = 0; i < kPasses; ++i) {
-            const int64_t wanted = first + row + i * kPass;
-            from[i] = data + (wanted < rows ? wanted : rows - 1) * stride + chunk * kChunkBytes;
-        }
-    }
-
-    __device__ void next(unsigned char * tile) {
-#pragma unroll
-        for (int i = 0; i < kPasses; ++i) {
-            copy_chunk(tile + place + i * kPass * kDepth, from[i]);
-            from[i] += kDepth;
-        }
-    }
+// Where the results of a block begin.
+struct ResultTile {
+    int64_t row;
+    int column;
 };
+
+__device__ inline ResultTile tile_of_block(const Int8Product & a) {
+    const int64_t band = blockIdx.x / (kBandTiles * a.column_tiles) * kBandTiles;
+    const int64_t within = blockIdx.x % (kBandTiles * a.column_tiles);
+    const int64_t band_tiles = a.row_tiles - band < kBandTiles ? a.row_tiles - band : kBandTiles;
+    return {(band + within % band_tiles) * kRows, static_cast<int>(within / band_tiles) * kColumns};
+}
 
 template <typename Out>
 __device__ void store_sums(const Int8Product & a, const int (&sums)[kRowTiles][kColumnTiles][4], int64_t first_row,
@@ -291,13 +275,9 @@ __device__ void store_sums(const Int8Product & a, const int (&sums)[kRowTiles][k
 template <typename Out>
 __global__ void __launch_bounds__(kThreads, 2) int8_product_kernel(Int8Product a) {
     unsigned char * tiles = dynamic_shared();  // of x and of the weight in turn
-    const int64_t band = blockIdx.x / (kBandTiles * a.column_tiles) * kBandTiles;
-    const int64_t within = blockIdx.x % (kBandTiles * a.column_tiles);
-    const int64_t band_tiles = a.row_tiles - band < kBandTiles ? a.row_tiles - band : kBandTiles;
-    const int64_t first_row = (band + within % band_tiles) * kRows;
-    const int first_column = static_cast<int>(within / band_tiles) * kColumns;
-    TileCopy rows(a.x, a.x_stride, first_row, a.rows);
-    TileCopy columns(a.weight, a.weight_stride, first_column, a.columns);
+    const ResultTile first = tile_of_block(a);
+    Int8TileCopy<kRows, kThreads> rows(a.x, a.x_stride, first.row, a.rows);
+    Int8TileCopy<kColumns, kThreads> columns(a.weight, a.weight_stride, first.column, a.columns);
     const int steps = a.depth / kDepth;
     const auto copy_step = [&](int stage) {
         rows.next(tiles + stage * 2 * kTileBytes);
@@ -307,8 +287,8 @@ __global__ void __launch_bounds__(kThreads, 2) int8_product_kernel(Int8Product a
     int sums[kRowTiles][kColumnTiles][4] = {};
     const int lane = threadIdx.x % kWarp;
     const int warp = threadIdx.x / kWarp;
-    const int warp_row = warp % 2 * kWarpSize;
-    const int warp_column = warp / 2 * kWarpSize;
+    const int warp_row = warp % 2 * kWarpTile;
+    const int warp_column = warp / 2 * kWarpTile;
     const int left_place = int8_tile_at(warp_row + lane % 16, lane / 16);
     const int right_place = int8_tile_at(warp_column + lane / 16 * 8 + lane % 8, lane / 8 % 2);
 #pragma unroll
@@ -351,7 +331,7 @@ __global__ void __launch_bounds__(kThreads, 2) int8_product_kernel(Int8Product a
         stage = stage + 1 == kStages ? 0 : stage + 1;
         filled = filled + 1 == kStages ? 0 : filled + 1;
     }
-    store_sums<Out>(a, sums, first_row + warp_row + lane / 4, first_column + warp_column + lane % 4 * 2);
+    store_sums<Out>(a, sums, first.row + warp_row + lane / 4, first.column + warp_column + lane % 4 * 2);
 }
 
 // Whether two elements of a row may be accessed at once, where it begins at such a pair.

@@ -66,7 +66,7 @@ PYTHON_LAYERS = {
     "printable": Layer(frozenset()),
     "errors": Layer(frozenset({"printable"})),
     "paths": Layer(frozenset({"errors"})),
-    "machine": Layer(frozenset({"errors"}), (_CORE_MODULE,)),
+    "machine": Layer(frozenset({"errors"}), (_CORE_MODULE, "psutil")),
     "atomic": Layer(frozenset({"errors", "paths"})),
     "numeric": Layer(frozenset({"errors"})),
     "options": Layer(frozenset({"errors", "numeric", "paths"})),

@@ -3,11 +3,10 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 
-#include "io/missing_pages.h"
+#include "io/file_mapping.h"
 
 namespace ltx {
 
@@ -19,15 +18,11 @@ public:
     // space ends.
     static std::shared_ptr<const MappedFile> open(const std::string & path);
 
-    ~MappedFile();
-    MappedFile(const MappedFile &) = delete;
-    MappedFile & operator=(const MappedFile &) = delete;
-
     const std::string & path() const { return path_; }
-    uint64_t size() const { return size_; }
+    uint64_t size() const { return mapping_.size(); }
 
     // Start of the mapping, page aligned.
-    std::byte * base() const { return base_; }
+    std::byte * base() const { return mapping_.base(); }
 
     // The bytes [offset, offset + size); throws CheckpointError when they are not all inside the file.
     std::span<const std::byte> view(uint64_t offset, uint64_t size) const;
@@ -42,14 +37,10 @@ public:
     void check_unchanged() const;
 
 private:
-    MappedFile() = default;
+    explicit MappedFile(const std::string & path) : path_(path), mapping_(path) {}
 
     std::string path_;
-    int descriptor_ = -1;
-    std::byte * base_ = nullptr;
-    uint64_t size_ = 0;
-    int64_t modified_ns_ = 0;
-    std::optional<WatchedMapping> watched_;
+    FileMapping mapping_;
 };
 
 }  // namespace ltx

@@ -17,6 +17,9 @@ BuildFacts build_facts() {
     if (LTX2CPP_VULKAN) {
         facts.backends.push_back("vulkan");
     }
+    if (LTX2CPP_METAL) {
+        facts.backends.push_back("metal");
+    }
     facts.ggml = ggml_version();
     return facts;
 }

@@ -1,6 +1,10 @@
 #include "runtime/cpu_threads.h"
 
+#ifdef _WIN32
+#include <process.h>
+#else
 #include <unistd.h>
+#endif
 
 #include <latch>
 #include <system_error>

@@ -1,8 +1,6 @@
 // The threads that compute graphs on the CPU.
 #pragma once
 
-#include <sys/types.h>
-
 #include "base/stopping.h"
 #include "ggml-cpu.h"
 #include "kernels/custom.h"
@@ -34,7 +32,7 @@ private:
 
     int count_;
     const StopRequest & stop_;
-    pid_t process_;
+    int process_;
     ggml_threadpool_t pool_ = nullptr;
     KernelFailure failure_;
     AlignedMemory work_;

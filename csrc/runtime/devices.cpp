@@ -47,9 +47,11 @@ bool is_gpu(ggml_backend_dev_t device) {
 }  // namespace
 
 std::string device_name(ggml_backend_dev_t device) {
-    std::string name = lower(ggml_backend_dev_name(device));
+    const std::string name = lower(ggml_backend_dev_name(device));
     const size_t digits = name.find_first_of("0123456789");
-    return digits == std::string::npos ? name : name.substr(0, digits) + ":" + name.substr(digits);
+    const std::string kind = name.substr(0, digits);
+    const std::string known = kind == "mtl" ? "metal" : kind;
+    return digits == std::string::npos ? known : known + ":" + name.substr(digits);
 }
 
 void DeviceFree::operator()(ggml_backend_t handle) const {

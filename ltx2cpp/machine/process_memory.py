@@ -14,16 +14,22 @@ _NO_LIMIT_BYTES = 1 << 60
 
 
 def resident_bytes() -> int:
-    """Return the resident memory of this process, mapped pages included; 0 where unknown."""
+    """Return the resident memory of this process, mapped pages included."""
+    if sys.platform != "linux":
+        import psutil
+
+        return int(psutil.Process().memory_info().rss)
     return _field(Path("/proc/self/status"), "VmRSS:")
 
 
 def peak_memory_bytes() -> int:
-    """Return the highest resident memory of this process so far, 0 where unknown."""
+    """Return the highest resident memory of this process so far."""
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
     if peak := _field(Path("/proc/self/status"), "VmHWM:"):
         return peak
-    if sys.platform == "win32":
-        return 0
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -53,6 +59,10 @@ def available_bytes(root: Path = Path("/")) -> int:
     Returns:
         bytes; 0 where unknown.
     """
+    if sys.platform != "linux":
+        import psutil
+
+        return int(psutil.virtual_memory().available)
     rooms = [_field(root / "proc/meminfo", "MemAvailable:")]
     rooms += _rooms_of_groups(root)
     return min((room for room in rooms if room > 0), default=0)

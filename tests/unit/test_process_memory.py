@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from ltx2cpp.machine.process_memory import available_bytes
+from ltx2cpp.machine.process_memory import available_bytes, peak_memory_bytes, resident_bytes
 
 GIB = 1 << 30
 MEMINFO = f"MemTotal: 99 kB\nMemAvailable:   {64 << 20} kB\nCached: 5 kB\n"
@@ -128,3 +130,15 @@ def test_nothing_known_is_zero(tmp_path: Path) -> None:
 
 def test_this_machine_answers() -> None:
     assert available_bytes() > 0
+
+
+def test_other_systems_tell_it_by_psutil(monkeypatch: pytest.MonkeyPatch) -> None:
+    process = SimpleNamespace(memory_info=lambda: SimpleNamespace(rss=2 * GIB, peak_wset=3 * GIB))
+    psutil = SimpleNamespace(
+        Process=lambda: process, virtual_memory=lambda: SimpleNamespace(available=5 * GIB)
+    )
+    monkeypatch.setitem(sys.modules, "psutil", psutil)
+    with monkeypatch.context() as there:
+        there.setattr(sys, "platform", "win32")
+        told = resident_bytes(), peak_memory_bytes(), available_bytes()
+    assert told == (2 * GIB, 3 * GIB, 5 * GIB)

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from ltx2cpp.server.jobs import FINISHED, Job
+from ltx2cpp.server.jobs import Job
 from ltx2cpp.server.store import Store
 
 logger = logging.getLogger("ltx2cpp")
@@ -46,16 +46,11 @@ class Housekeeping(threading.Thread):
 
     def tidy(self) -> bool:
         """Delete what is due; returns whether the others keep to the limit."""
-        now = time.time()
-        finished = self._store.jobs_in(*FINISHED)
-        due = [job for job in finished if job.expires_at is not None and job.expires_at <= now]
-        for job in due:
-            self._remove(job)
-        kept = sorted((job for job in finished if job not in due), key=lambda job: job.seq)
+        for expired in self._store.finished(expired_at=time.time()):
+            self._remove(expired)
         excess = self._store.disk_bytes() - self._most
-        for job in kept:
-            if excess <= 0:
-                break
-            self._remove(job)
-            excess -= job.disk_bytes
+        finished = self._store.finished()
+        while excess > 0 and (oldest := next(finished, None)) is not None:
+            self._remove(oldest)
+            excess -= oldest.disk_bytes
         return excess <= 0

@@ -19,6 +19,7 @@ from ltx2cpp.server.view import View
 _BUSY_MS = 5000
 _KEPT_EVENTS = 10_000
 _KEPT_TOMBSTONES = 1000
+_JOBS_AT_ONCE = 100
 # Orders events are trimmed at, so that most insertions cost one statement.
 _TRIM_EVERY = 500
 
@@ -139,14 +140,31 @@ class Store:
         )
         return [Job.of_row(row) for row in rows]
 
-    def jobs_in(self, *states: State) -> list[Job]:
-        """Return all jobs in some states, the first to be made first."""
-        marks = ", ".join("?" * len(states))
+    def jobs_in(self, state: State) -> list[Job]:
+        """Return all jobs in a state, the first to be made first."""
         rows = self._read(
-            f"SELECT * FROM jobs WHERE state IN ({marks}) ORDER BY priority DESC, seq",
-            *(state.value for state in states),
+            "SELECT * FROM jobs WHERE state = ? ORDER BY priority DESC, seq", state.value
         )
         return [Job.of_row(row) for row in rows]
+
+    def finished(self, expired_at: float | None = None) -> Iterator[Job]:
+        """Yield jobs that are finished, the oldest first; there may be more than memory is for.
+
+        Args:
+            expired_at: only those whose time is over by then.
+        """
+        marks, after = ", ".join("?" * len(FINISHED)), 0
+        over = "" if expired_at is None else "AND expires_at <= ? "
+        times = () if expired_at is None else (expired_at,)
+        while rows := self._read(
+            f"SELECT * FROM jobs WHERE seq > ? AND state IN ({marks}) {over}ORDER BY seq LIMIT ?",
+            after,
+            *(state.value for state in FINISHED),
+            *times,
+            _JOBS_AT_ONCE,
+        ):
+            yield from map(Job.of_row, rows)
+            after = rows[-1]["seq"]
 
     def counts(self) -> dict[State, int]:
         """Return how many jobs there are in each state."""

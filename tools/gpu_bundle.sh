@@ -5,7 +5,7 @@
 #     tools/gpu_bundle.sh BUNDLE [cuda|cpu]
 #
 # `cpu` leaves CUDA out, to try the way there on a machine without a GPU. ARCHITECTURES (default 90-real) is for cards as
-# CMake names them; -real leaves out code for cards to come. The CUDA build takes some 12 minutes of one core from
+# CMake names them; -real leaves out code for cards to come. The CUDA build takes some 8 minutes of one core from
 # scratch. GGML_TREE names an unpacked tree of the pinned ggml with our edits; else it is fetched.
 set -euo pipefail
 [[ $# -ge 1 ]] || { sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2; }

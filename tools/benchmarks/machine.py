@@ -31,6 +31,8 @@ _FEATURES = (
 )
 _PRODUCT_SIZES = (1024, 2048, 4096)
 _REPEATS = 5
+# Far larger than the caches.
+_READ_BYTES = 1 << 31
 
 
 def describe(threads: int) -> str:
@@ -121,6 +123,15 @@ def measure_peak(threads: int, *, with_torch: bool = True) -> Peak:
         left, right = (torch.randn(size, size).to(dtype) for _ in range(2))
         rates.append(2 * size**3 / _fastest(lambda left=left, right=right: left @ right))
     return Peak(max(rates), ours, copied)
+
+
+def measure_reading(threads: int) -> float:
+    """Return bytes a second that adding up whole numbers reaches, which writes nothing."""
+    import torch
+
+    torch.set_num_threads(threads)
+    numbers = torch.ones(_READ_BYTES // 8, dtype=torch.int64)
+    return _READ_BYTES / _fastest(numbers.sum)
 
 
 def resident_bytes(peak: bool = False) -> int:

@@ -8,7 +8,8 @@ held, the same decoded to float32, and the original weights in float32. Prints t
 error of the first against the other two: what the quantised arithmetic loses, and what quantisation
 loses altogether. Without one, prints that of the original converted on load to each type against
 float32. `--outliers` plants large channels first: in each block 0.1 % of the inputs of the
-attention's projections and of both feed-forward matrices become 50 times as large.
+attention's projections and of both feed-forward matrices become 50 times as large. `--diffusers`
+prints first how far float32 is from diffusers in float32, at the sizes of LTX-2.3 alone.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from synthetic.inputs import make_inputs
 
 from ltx2cpp import LTX2Pipeline, Modality, ModelFiles, Velocity
 from ltx2cpp.checkpoint import DType, TensorInfo, open_checkpoint, read_array
+from ltx2cpp.model.resolve import resolve
 
 _TYPES = ("bf16", "int8_convrot", "q8_0", "q4_k")
 Inputs = tuple[Modality, Modality]
@@ -81,12 +83,23 @@ def call(path: Path, weight_type: str, inputs: Inputs, threads: int | None) -> V
         return pipe.velocity(*inputs)
 
 
+def print_reference(path: Path, inputs: Inputs, threads: int, exact: Velocity) -> None:
+    # Needs torch and diffusers, which all else does without.
+    from benchmarks import reference
+
+    config = resolve(ModelFiles(transformer=path)).require("transformer").config
+    want = reference.transformer(path, config, *inputs, threads, "float32")()
+    found = errors(exact, Velocity(want["video"], want["audio"]))
+    print(f"f32 against diffusers  video {found[0]:.2e}, audio {found[1]:.2e}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("original", type=Path)
     parser.add_argument("converted", type=Path, nargs="?")
     parser.add_argument("--types", nargs="+", default=list(_TYPES))
     parser.add_argument("--outliers", action="store_true", help="plant channels of 50 times")
+    parser.add_argument("--diffusers", action="store_true", help="compare float32 with it, too")
     parser.add_argument("--grid", default="4,16,16", help="latent frames, height and width")
     parser.add_argument("--audio-tokens", type=int, default=26)
     parser.add_argument("--seed", type=int, default=0)
@@ -114,6 +127,8 @@ def main() -> None:
             original = Path(shutil.copy(original, folder))
             plant_outliers(original)
         exact = call(original, "f32", inputs, threads)
+        if arguments.diffusers:
+            print_reference(original, inputs, threads or 1, exact)
         for weight_type in arguments.types:
             found = errors(call(original, weight_type, inputs, threads), exact)
             print(f"{weight_type:12}  video {found[0]:.2e}, audio {found[1]:.2e}", flush=True)

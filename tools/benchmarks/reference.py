@@ -31,9 +31,13 @@ _VOCODER_PARTS = {
 
 
 def transformer_parts(
-    path: Path, config: TransformerConfig, video: Modality, audio: Modality
+    path: Path,
+    config: TransformerConfig,
+    video: Modality,
+    audio: Modality,
+    dtype: str = "bfloat16",
 ) -> tuple[Any, dict[str, Any]]:
-    """Return the model in bfloat16 and its arguments for both streams."""
+    """Return the model and its arguments for both streams, in this type of torch."""
     import torch
     from diffusers import LTX2VideoTransformer3DModel
 
@@ -53,13 +57,14 @@ def transformer_parts(
         for name, tensor in read_weights(path, _DIFFUSION).items()
     }
     model.load_state_dict(weights, strict=True, assign=True)
-    model.eval()
+    element = getattr(torch, dtype)
+    model.to(element).eval()
 
     def stream(modality: Modality, prefix: str) -> dict[str, Any]:
         level = torch.tensor([modality.sigma * config.timestep_scale])
         return {
-            f"{prefix}hidden_states": _batch(modality.latent).bfloat16(),
-            f"{prefix}encoder_hidden_states": _batch(modality.context).bfloat16(),
+            f"{prefix}hidden_states": _batch(modality.latent).to(element),
+            f"{prefix}encoder_hidden_states": _batch(modality.context).to(element),
             f"{prefix}timestep": level,
             f"{prefix}sigma": level,
             ("audio_coords" if prefix else "video_coords"): _batch(modality.positions),
@@ -69,11 +74,16 @@ def transformer_parts(
 
 
 def transformer(
-    path: Path, config: TransformerConfig, video: Modality, audio: Modality, threads: int
+    path: Path,
+    config: TransformerConfig,
+    video: Modality,
+    audio: Modality,
+    threads: int,
+    dtype: str = "bfloat16",
 ) -> Call:
-    """Return a call that computes both velocities in bfloat16 as diffusers' pipeline would."""
+    """Return a call that computes both velocities in a type as diffusers' pipeline would."""
     torch = open_torch(threads)
-    model, inputs = transformer_parts(path, config, video, audio)
+    model, inputs = transformer_parts(path, config, video, audio, dtype)
 
     def run() -> Arrays:
         with torch.inference_mode():

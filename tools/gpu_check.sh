@@ -7,11 +7,12 @@
 # step, written as it goes; a step that fails or passes its time does not stop the next. What can be learned nowhere
 # else comes first. Exits with 1 if any step failed.
 #
-# Needs a python3 with numpy and pytest; its torch and diffusers are compared with where they are there.
+# Needs a python3 with numpy, pytest, safetensors, pyyaml and tqdm; its torch and diffusers are compared with where they
+# are there.
 set -euo pipefail
 
 usage() {
-    sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+    sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
     exit 2
 }
 [[ $# -ge 2 ]] || usage

@@ -1,4 +1,4 @@
-// Memory pages that nobody needs for now.
+// Memory pages: those that nobody needs for now, and large ones.
 #pragma once
 
 #include <cstddef>
@@ -13,6 +13,12 @@ inline constexpr int32_t kMappedWeightFlag = 1 << 16;
 // Takes the pages that lie wholly inside [begin, begin + size) out of this process; the next use takes them from the
 // system's cache or the file again. Only for mapped files: other memory would lose its contents.
 void release_pages(const void * begin, size_t size);
+
+inline constexpr size_t kHugePage = size_t{1} << 21;
+
+// Asks for large pages behind memory, which should begin at a multiple of kHugePage: what is
+// meant to stay in a cache then lies evenly in it, because small pages come from anywhere.
+void prefer_huge_pages(void * begin, size_t size);
 
 // Gives back what the allocator keeps of freed memory, where it can be asked to.
 void trim_heap();

@@ -19,6 +19,12 @@ void release_pages(const void * begin, size_t size) {
     }
 }
 
+void prefer_huge_pages([[maybe_unused]] void * begin, [[maybe_unused]] size_t size) {
+#ifdef MADV_HUGEPAGE
+    ::madvise(begin, size, MADV_HUGEPAGE);
+#endif
+}
+
 void trim_heap() {
 #ifdef __GLIBC__
     ::malloc_trim(0);

@@ -11,6 +11,9 @@ void release_pages(const void * begin, size_t size) {
     ::VirtualUnlock(const_cast<void *>(begin), size);
 }
 
+// Large pages need a right of the user's there.
+void prefer_huge_pages(void * /*begin*/, size_t /*size*/) {}
+
 void trim_heap() {
     ::_heapmin();
 }

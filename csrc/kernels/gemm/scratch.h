@@ -6,9 +6,15 @@
 #include <memory>
 #include <new>
 
+#include "base/pages.h"
 #include "kernels/gemm/gemm.h"
 
 namespace ltx {
+
+struct AlignedDelete {
+    std::align_val_t alignment{};
+    void operator()(std::byte * memory) const { ::operator delete(memory, alignment); }
+};
 
 class AlignedMemory {
 public:
@@ -19,19 +25,22 @@ public:
         if (size_ < bytes) {
             memory_.reset();
             size_ = 0;
-            memory_.reset(static_cast<std::byte *>(::operator new(bytes, kAlignment)));
+            const AlignedDelete deleter{bytes < kLarge ? kAlignment : std::align_val_t{kHugePage}};
+            memory_ = {static_cast<std::byte *>(::operator new(bytes, deleter.alignment)), deleter};
             size_ = bytes;
+            if (bytes >= kLarge) {
+                prefer_huge_pages(memory_.get(), bytes);
+            }
         }
         return reinterpret_cast<T *>(memory_.get());
     }
 
 private:
     static constexpr std::align_val_t kAlignment{64};
-    struct Delete {
-        void operator()(std::byte * memory) const { ::operator delete(memory, kAlignment); }
-    };
+    // A good part of a large page, which takes all of it from the system.
+    static constexpr size_t kLarge = kHugePage / 4;
 
-    std::unique_ptr<std::byte, Delete> memory_;
+    std::unique_ptr<std::byte, AlignedDelete> memory_;
     size_t size_ = 0;
 };
 

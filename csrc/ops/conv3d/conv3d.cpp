@@ -21,7 +21,14 @@ ggml_tensor * matrices_of(Graph & graph, const ConvKernel & kernel) {
 }  // namespace
 
 int64_t ConvKernel::buffer_channels() const {
-    return is_direct() ? round_up(in_channels(), kGemmDepth) : in_channels();
+    if (!is_direct()) {
+        return in_channels();
+    }
+    // The values of 32 neighbouring positions are read a cache line each: at a multiple of 1024 bytes from each other
+    // they fight for a few sets of the first-level cache.
+    constexpr int64_t kAliasing = 512;
+    const int64_t channels = round_up(in_channels(), kGemmDepth);
+    return channels % kAliasing == 0 ? channels + kGemmDepth : channels;
 }
 
 ggml_tensor * conv3d(Graph & graph, const ConvKernel & kernel, ggml_tensor * padded, const FramePieces & residual) {

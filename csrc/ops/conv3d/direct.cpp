@@ -152,7 +152,8 @@ void conv3d_direct_cpu(ggml_tensor * dst, int thread, int num_threads, void * /*
     const int64_t pitch = padded->ne[1];
     const int64_t frame_pitch = pitch * padded->ne[2];
     const int64_t out_channels = dst->ne[0];
-    const TapOrder order{params.taps, channels / kGemmDepth};
+    const int64_t in_channels = weight->ne[0] / params.taps;
+    const TapOrder order{params.taps, round_up(in_channels, kGemmDepth) / kGemmDepth};
     const GemmKernel & kernel = *gemm_kernel();
     const GemmScope scope(kernel);
 
@@ -179,8 +180,8 @@ void conv3d_direct_cpu(ggml_tensor * dst, int thread, int num_threads, void * /*
     for (int64_t panel = own_panels.begin; panel < own_panels.end; ++panel) {
         const int64_t first_col = panel * kGemmCols;
         const int64_t cols = std::min(kGemmCols, out_channels - first_col);
-        const Bf16 * packed = pack_kernels(kernel, static_cast<const Bf16 *>(weight->data), weight->ne[0] / params.taps,
-                                           order, first_col, cols);
+        const Bf16 * packed =
+            pack_kernels(kernel, static_cast<const Bf16 *>(weight->data), in_channels, order, first_col, cols);
         if (weight->flags & kMappedWeightFlag) {
             const auto step = static_cast<int64_t>(weight->nb[1]);
             release_pages(static_cast<const std::byte *>(weight->data) + first_col * step,

@@ -52,23 +52,25 @@ void pack(const GemmKernel & kernel, const ggml_tensor * weight, Range cols, Ran
 void multiply_panel(const GemmKernel & kernel, const LinearSources & in, ggml_tensor * node, Range rows, Range cols) {
     GemmScratch & scratch = GemmScratch::of_thread();
     const int64_t width = round_up(cols.size(), kGemmCols);
+    // An odd number of cache lines, or rows would fight for the same ones.
+    const int64_t sums_stride = width + kGemmCols / 2;
     const int64_t depth = in.weight->ne[0];
     const bool in_parts = depth > kPanelDepth;
     Bf16 * packed = scratch.packed.get<Bf16>(width * std::min(depth, kPanelDepth));
-    float * sums = in_parts ? scratch.partial.get<float>(round_up(rows.size(), kGemmRows) * width)
-                            : scratch.sums.get<float>(kGemmRows * width);
+    float * sums = in_parts ? scratch.partial.get<float>(round_up(rows.size(), kGemmRows) * sums_stride)
+                            : scratch.sums.get<float>(kGemmRows * sums_stride);
     const auto stride = static_cast<int64_t>(in.x->nb[1] / sizeof(Bf16));
     for (int64_t k = 0; k < depth; k += kPanelDepth) {
         const Range part{k, std::min(depth, k + kPanelDepth)};
         pack(kernel, in.weight, cols, part, scratch, packed);
         for (int64_t row = rows.begin; row < rows.end; row += kGemmRows) {
             const int64_t count = std::min(kGemmRows, rows.end - row);
-            float * block = in_parts ? sums + (row - rows.begin) * width : sums;
+            float * block = in_parts ? sums + (row - rows.begin) * sums_stride : sums;
             const GemmSegment segment{bf16_row_of(in.x, row) + k, part.size()};
-            kernel.multiply({{&segment, 1}, stride, count, packed, cols.size(), block, width, /*add=*/k > 0});
+            kernel.multiply({{&segment, 1}, stride, count, packed, cols.size(), block, sums_stride, /*add=*/k > 0});
             if (part.end == depth) {
                 for (int64_t r = 0; r < count; ++r) {
-                    finish_columns(in, node, row + r, cols.begin, cols.size(), block + r * width);
+                    finish_columns(in, node, row + r, cols.begin, cols.size(), block + r * sums_stride);
                 }
             }
         }

@@ -14,7 +14,7 @@
 #include "bindings/testing.h"
 #include "kernels/gemm/scratch.h"
 #include "kernels/int8/int8.h"
-#include "kernels/int8/quads.h"
+#include "kernels/int8/tiles.h"
 #include "ops/int8_linear/int8_linear.h"
 #include "ops/int8_linear/on_cuda.h"
 
@@ -102,7 +102,7 @@ constexpr Int8Kernel kLoops[] = {
     vector_kernel<PlainVectors<kNoSign>, 8, 2>("loops of eight rows"),
     vector_kernel<PlainVectors<kNoSign>, 6, 1>("loops of six rows"),
     vector_kernel<PlainVectors<0>, 6, 1>("loops with signs"),
-    {"loops over tiles", kTileDepth, &pack_plainly, &multiply_on_tiles<PlainTiles>, nullptr, nullptr},
+    {"loops over tiles", kTileDepth, kTileRows, &pack_plainly, &multiply_on_tiles<PlainTiles>, nullptr, nullptr},
 };
 
 std::vector<const Int8Kernel *> all_kernels() {
@@ -192,6 +192,18 @@ py::array_t<int8_t> rows_of(const FloatArray & x, int64_t group, bool rounded) {
     return bytes;
 }
 
+bool rows_are_shared() {
+    OpCase op(/*fused=*/true, /*threads=*/1);
+    bool shared = false;
+    op.build([&](Graph & graph) {
+        ggml_tensor * x = graph.input("x", GGML_TYPE_F32, {64, 1, 1, 1});
+        ggml_tensor * rows = int8_rows(graph, x, 16);
+        shared = int8_rows(graph, x, 16) == rows && int8_rows(graph, x, 4) != rows;
+        return x;
+    });
+    return shared;
+}
+
 }  // namespace
 
 void register_testing_int8(py::module_ & module) {
@@ -207,7 +219,9 @@ void register_testing_int8(py::module_ & module) {
                 "x (tokens, in), weight int8 (out, in), scales (out,), the rest as in linear; rounded: x is\n"
                 "BF16.");
     testing.def("int8_rows", &rows_of, py::arg("x"), py::kw_only(), py::arg("group"), py::arg("rounded") = false,
-                "x (tokens, in) -> int8 (tokens, in + 64): integers and, behind them, the scale's bytes.");
+                "x (tokens, in) -> int8 (tokens, in + n): integers and, behind them, the scale's bytes.");
+    testing.def("int8_rows_are_shared", &rows_are_shared,
+                "Whether products of one input share its rotated rows, those by another group not.");
     testing.def(
         "set_int8", [](std::optional<bool> taken) { cuda::takes_int8 = taken.value_or(cuda::kTakesInt8); },
         py::arg("taken"),

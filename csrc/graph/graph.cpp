@@ -64,6 +64,15 @@ ggml_tensor * Graph::constant(const std::string & name, int64_t width, int64_t r
     return keep_constant(name, GGML_TYPE_F32, width, rows, std::move(values));
 }
 
+ggml_tensor * Graph::derived(const ggml_tensor * x, std::string_view name, int64_t number,
+                             const std::function<ggml_tensor *()> & make) {
+    ggml_tensor *& kept = derived_[{x, std::string(name), number}];
+    if (!kept) {
+        kept = make();
+    }
+    return kept;
+}
+
 ggml_tensor * Graph::unwritten(ggml_type type, std::array<int64_t, 4> ne) {
     ggml_tensor * tensor = ggml_new_tensor(ctx(), type, GGML_MAX_DIMS, ne.data());
     // No device computes a view. Without a source it gets memory of its own, and from here on: a leaf, which is no

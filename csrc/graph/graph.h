@@ -8,6 +8,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <variant>
 #include <vector>
 
@@ -82,6 +83,11 @@ public:
     };
     const std::map<std::string, Constant, std::less<>> & constants() const { return constants_; }
 
+    // What `make` gives for `x`, built once under each name and number: consumers of one input share what it becomes
+    // for them.
+    ggml_tensor * derived(const ggml_tensor * x, std::string_view name, int64_t number,
+                          const std::function<ggml_tensor *()> & make);
+
     // Memory that later nodes write (graph/parts.h); until then there is anything in it.
     ggml_tensor * unwritten(ggml_type type, std::array<int64_t, 4> ne);
 
@@ -147,6 +153,7 @@ private:
     std::vector<int> segment_ends_;
     std::map<std::string, ggml_tensor *, std::less<>> inputs_;
     std::map<std::string, Constant, std::less<>> constants_;
+    std::map<std::tuple<const ggml_tensor *, std::string, int64_t>, ggml_tensor *> derived_;
     std::map<std::string, ggml_tensor *, std::less<>> outputs_;
     std::map<std::string, ggml_tensor *, std::less<>> probes_;
 };

@@ -6,25 +6,39 @@ namespace ltx {
 
 namespace {
 
-// One factor of the rotation after the other: fours of values that lie 1, 4, 16 ... apart.
-LTX_TARGET_CLONES void rotate_group(float * values, int64_t group) {
-    for (int64_t step = 1; step < group; step *= 4) {
-        for (int64_t first = 0; first < group; first += 4 * step) {
-            float * __restrict const a = values + first;
-            float * __restrict const b = a + step;
-            float * __restrict const c = b + step;
-            float * __restrict const d = c + step;
-            for (int64_t i = 0; i < step; ++i) {
-                const float w = a[i];
-                const float x = b[i];
-                const float y = c[i];
-                const float z = d[i];
-                const float half = 0.5f * ((w + x) + (y + z));
-                a[i] = half - z;
-                b[i] = half - y;
-                c[i] = half - x;
-                d[i] = half - w;
-            }
+// One factor of the rotation: fours of values that lie `step` apart.
+LTX_ALWAYS_INLINE void rotate_fours(float * values, int64_t count, int64_t step) {
+    for (int64_t first = 0; first < count; first += 4 * step) {
+        float * const of_four = values + first;
+#pragma GCC ivdep
+        for (int64_t i = 0; i < step; ++i) {
+            const float w = of_four[i];
+            const float x = of_four[i + step];
+            const float y = of_four[i + 2 * step];
+            const float z = of_four[i + 3 * step];
+            const float half = 0.5f * ((w + x) + (y + z));
+            of_four[i] = half - z;
+            of_four[i + step] = half - y;
+            of_four[i + 2 * step] = half - x;
+            of_four[i + 3 * step] = half - w;
+        }
+    }
+}
+
+// The steps of the usual group are told, because only then are short ones made of vectors.
+LTX_TARGET_CLONES void rotate_row(float * values, int64_t count, int64_t group) {
+    for (int64_t begin = 0; begin < count; begin += group) {
+        float * const of_group = values + begin;
+        int64_t step = 1;
+        if (group >= kRotationGroup) {
+            rotate_fours(of_group, group, 1);
+            rotate_fours(of_group, group, 4);
+            rotate_fours(of_group, group, 16);
+            rotate_fours(of_group, group, 64);
+            step = kRotationGroup;
+        }
+        for (; step < group; step *= 4) {
+            rotate_fours(of_group, group, step);
         }
     }
 }
@@ -32,9 +46,7 @@ LTX_TARGET_CLONES void rotate_group(float * values, int64_t group) {
 }  // namespace
 
 void rotate_groups(int64_t group, std::span<float> values) {
-    for (size_t begin = 0; begin < values.size(); begin += static_cast<size_t>(group)) {
-        rotate_group(values.data() + begin, group);
-    }
+    rotate_row(values.data(), static_cast<int64_t>(values.size()), group);
 }
 
 }  // namespace ltx

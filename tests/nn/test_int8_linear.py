@@ -131,3 +131,7 @@ def test_what_is_not_finite_is_not_hidden() -> None:
     assert np.isnan(got[1:3]).all()
     assert np.isfinite(got[[0, 3]]).all()
     assert (got[4] == 0).all()
+
+
+def test_products_of_one_input_share_its_rotated_rows() -> None:
+    assert testing.int8_rows_are_shared()

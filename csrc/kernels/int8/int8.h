@@ -33,7 +33,7 @@ struct Int8Block {
     int64_t depth;  // a multiple of the kernel's step, at most kInt8MaxDepth
     // [rows][sums_stride]; rows up to a whole kInt8RowStep and columns up to a whole panel get any values.
     int32_t * sums;
-    int64_t sums_stride;  // a multiple of kInt8Cols
+    int64_t sums_stride;  // in elements, a multiple of 16 and no less than the columns of whole panels
     bool add;             // to what the sums hold
     std::byte * scratch;  // kInt8ScratchBytes
 };
@@ -41,6 +41,7 @@ struct Int8Block {
 struct Int8Kernel {
     std::string_view name;
     int64_t step;  // depths are multiples of this
+    int64_t rows;  // of a block, whose part of the depth stays in the first-level cache; at most kInt8Rows
     // Packs `depth` numbers of `cols` columns, `stride` bytes apart. `packed` has room for whole panels.
     void (*pack)(const int8_t * weights, int64_t stride, int64_t cols, int64_t depth, std::byte * packed);
     void (*multiply)(const Int8Block & block);

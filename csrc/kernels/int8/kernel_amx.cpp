@@ -1,6 +1,6 @@
 // Built for AMX, see csrc/CMakeLists.txt; called only where the CPU has it and the operating system allows it.
 #include "kernels/int8/int8_kernels.h"
-#include "kernels/int8/quads.h"
+#include "kernels/int8/tiles.h"
 
 #if defined(LTX_INT8_KERNELS)
 
@@ -29,7 +29,7 @@ void begin() {
 
 }  // namespace
 
-const Int8Kernel kInt8Amx{"amx_int8", kTileDepth,          &pack_int8_avx512, &multiply_on_tiles<Int8Tiles>,
+const Int8Kernel kInt8Amx{"amx_int8", kTileDepth,          kTileRows, &pack_int8_avx512, &multiply_on_tiles<Int8Tiles>,
                           &begin,     &TileConfig::release};
 
 }  // namespace ltx

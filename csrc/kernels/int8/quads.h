@@ -134,76 +134,8 @@ void pack_for_vectors(const int8_t * weights, int64_t stride, int64_t cols, int6
 
 template <typename Vectors, int kRows, int kTiles>
 constexpr Int8Kernel vector_kernel(std::string_view name) {
-    return {name,    kTileDepth, &pack_for_vectors<Vectors>, &multiply_on_vectors<Vectors, kRows, kTiles>,
+    return {name,    kTileDepth, kInt8Rows, &pack_for_vectors<Vectors>, &multiply_on_vectors<Vectors, kRows, kTiles>,
             nullptr, nullptr};
-}
-
-// Matrix registers: 0 to 3 hold sums of 16 x 16, 4 and 5 rows of X, 6 and 7 columns of W.
-// Two of 16 rows, or one, times a panel.
-template <typename Tiles, bool kTwo>
-void multiply_panel(Tiles & tiles, const int8_t * x, int64_t row_stride, const std::byte * w, int64_t depth,
-                    int32_t * sums, int64_t sums_stride, bool add) {
-    const int64_t sums_bytes = sums_stride * static_cast<int64_t>(sizeof(int32_t));
-    int32_t * below = sums + 16 * sums_stride;
-    if (add) {
-        tiles.template load<0>(sums, sums_bytes);
-        tiles.template load<1>(sums + kTileCols, sums_bytes);
-        if constexpr (kTwo) {
-            tiles.template load<2>(below, sums_bytes);
-            tiles.template load<3>(below + kTileCols, sums_bytes);
-        }
-    } else {
-        tiles.template zero<0>();
-        tiles.template zero<1>();
-        if constexpr (kTwo) {
-            tiles.template zero<2>();
-            tiles.template zero<3>();
-        }
-    }
-    for (int64_t k = 0; k < depth; k += kTileDepth, w += kTilesOfPanel * kTileBytes) {
-        tiles.template load<4>(x + k, row_stride);
-        tiles.template load<6>(w, kQuadBytes);
-        tiles.template load<7>(w + kTileBytes, kQuadBytes);
-        tiles.template multiply<0, 4, 6>();
-        tiles.template multiply<1, 4, 7>();
-        if constexpr (kTwo) {
-            tiles.template load<5>(x + 16 * row_stride + k, row_stride);
-            tiles.template multiply<2, 5, 6>();
-            tiles.template multiply<3, 5, 7>();
-        }
-    }
-    tiles.template store<0>(sums, sums_bytes);
-    tiles.template store<1>(sums + kTileCols, sums_bytes);
-    if constexpr (kTwo) {
-        tiles.template store<2>(below, sums_bytes);
-        tiles.template store<3>(below + kTileCols, sums_bytes);
-    }
-}
-
-template <typename Tiles>
-void multiply_on_tiles(const Int8Block & in) {
-    Tiles tiles;
-    const int64_t whole = in.rows / 16 * 16;
-    const int64_t rest = in.rows - whole;
-    // Registers read 16 rows. Fewer are copied, so that nothing past the last one is touched.
-    constexpr int64_t kStride = kInt8MaxDepth + kTileDepth;  // no multiple of 4096
-    auto * copies = reinterpret_cast<int8_t *>(in.scratch);
-    for (int64_t row = 0; row < rest; ++row) {
-        __builtin_memcpy(copies + row * kStride, in.x + (whole + row) * in.row_stride, static_cast<size_t>(in.depth));
-    }
-    for (int64_t col = 0; col < in.cols; col += kInt8Cols) {
-        const std::byte * w = tile_of(in.packed, col, in.depth);
-        for (int64_t row = 0; row < whole; row += 32) {
-            const int8_t * x = in.x + row * in.row_stride;
-            int32_t * sums = in.sums + row * in.sums_stride + col;
-            const auto multiply = row + 32 <= whole ? &multiply_panel<Tiles, true> : &multiply_panel<Tiles, false>;
-            multiply(tiles, x, in.row_stride, w, in.depth, sums, in.sums_stride, in.add);
-        }
-        if (rest > 0) {
-            multiply_panel<Tiles, false>(tiles, copies, kStride, w, in.depth, in.sums + whole * in.sums_stride + col,
-                                         in.sums_stride, in.add);
-        }
-    }
 }
 
 }  // namespace

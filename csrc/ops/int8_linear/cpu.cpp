@@ -15,7 +15,7 @@ namespace ltx {
 namespace {
 
 // Columns whose panels stay in the second-level cache while all rows pass by.
-constexpr int64_t kPanelCols = 128;
+constexpr int64_t kPanelCols = 256;
 static_assert(kPanelCols <= kFinishedColumns);
 // Rows whose sums are kept over the parts of the depth; then the panels are packed anew.
 constexpr int64_t kMaxRows = 1024;
@@ -55,17 +55,18 @@ void multiply_panel(const Int8Kernel & kernel, const LinearSources & in, const g
     GemmScratch & scratch = GemmScratch::of_thread();
     const int64_t depth = in.weight->ne[0];
     const int64_t width = round_up(cols.size(), kInt8Cols);
+    const int64_t sums_stride = width + kInt8RowStep;
     auto * packed = scratch.packed.get<std::byte>(width * kInt8MaxDepth * kInt8PackedBytes);
     auto * copies = scratch.decoded.get<std::byte>(kInt8ScratchBytes);
-    auto * sums = scratch.partial.get<int32_t>(round_up(rows.size(), kInt8RowStep) * width);
+    auto * sums = scratch.partial.get<int32_t>(round_up(rows.size(), kInt8RowStep) * sums_stride);
     float * values = scratch.sums.get<float>(width);
     for (int64_t k = 0; k < depth; k += kInt8MaxDepth) {
         const int64_t part = std::min(kInt8MaxDepth, depth - k);
         kernel.pack(integers_of(in.weight, cols.begin) + k, static_cast<int64_t>(in.weight->nb[1]), cols.size(), part,
                     packed);
-        for (int64_t row = rows.begin; row < rows.end; row += kInt8Rows) {
-            const int64_t count = std::min(kInt8Rows, rows.end - row);
-            int32_t * block = sums + (row - rows.begin) * width;
+        for (int64_t row = rows.begin; row < rows.end; row += kernel.rows) {
+            const int64_t count = std::min(kernel.rows, rows.end - row);
+            int32_t * block = sums + (row - rows.begin) * sums_stride;
             kernel.multiply({.x = integers_of(in.x, row) + k,
                              .row_stride = static_cast<int64_t>(in.x->nb[1]),
                              .rows = count,
@@ -73,13 +74,13 @@ void multiply_panel(const Int8Kernel & kernel, const LinearSources & in, const g
                              .cols = cols.size(),
                              .depth = part,
                              .sums = block,
-                             .sums_stride = width,
+                             .sums_stride = sums_stride,
                              .add = k > 0,
                              .scratch = copies});
             for (int64_t r = 0; r < count && k + part == depth; ++r) {
                 float x_scale = 0.0f;
                 std::memcpy(&x_scale, integers_of(in.x, row + r) + depth, sizeof(x_scale));
-                scale_row(block + r * width, x_scale, row_of(scales, 0) + cols.begin, values, cols.size());
+                scale_row(block + r * sums_stride, x_scale, row_of(scales, 0) + cols.begin, values, cols.size());
                 finish_columns(in, node, row + r, cols.begin, cols.size(), values);
             }
         }

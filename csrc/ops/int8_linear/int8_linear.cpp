@@ -4,8 +4,10 @@ namespace ltx {
 
 ggml_tensor * int8_rows(Graph & graph, ggml_tensor * x, int64_t group) {
     expect_rows("int8_rows", "x", x, x->type == GGML_TYPE_BF16 ? GGML_TYPE_BF16 : GGML_TYPE_F32, {kAny, kAny, 1, 1});
-    return custom_node_with(graph, GGML_TYPE_I8, {x->ne[0] + kInt8Tail, x->ne[1], 1, 1}, {x}, &int8_rows_cpu,
-                            Int8RowsConstants{group});
+    return graph.derived(x, "int8_rows", group, [&] {
+        return custom_node_with(graph, GGML_TYPE_I8, {x->ne[0] + kInt8Tail, x->ne[1], 1, 1}, {x}, &int8_rows_cpu,
+                                Int8RowsConstants{group});
+    });
 }
 
 ggml_tensor * int8_linear(Graph & graph, ggml_tensor * weight, const RotatedRows & rotated, ggml_tensor * x,

@@ -20,14 +20,15 @@ struct Int8RowsConstants {
 };
 
 // x: F32 or BF16 [in, tokens] -> I8 [in + kInt8Tail, tokens]: the integers of a row and, behind them, its scale as F32;
-// the rest of the tail is anything. Throws ShapeError.
+// the rest of the tail is anything. One node for all products of x. Throws ShapeError.
 ggml_tensor * int8_rows(Graph & graph, ggml_tensor * x, int64_t group);
 
 // Source: x. Constants: Int8RowsConstants.
 void int8_rows_cpu(ggml_tensor * node, int thread, int num_threads, void * unused);
 
-// Keeps rows aligned, and apart from each other's cache lines.
-inline constexpr int64_t kInt8Tail = 64;
+// Keeps rows aligned. Nine cache lines more than a power of two: a part of 32 rows then lies evenly over the sets of
+// the first-level cache.
+inline constexpr int64_t kInt8Tail = 576;
 
 // Sources: weight, integers of x, scales of the weight, then as those of linear. Constants: LinearConstants.
 void int8_linear_cpu(ggml_tensor * node, int thread, int num_threads, void * unused);

@@ -30,7 +30,7 @@ _PARTS = ("text_encoder", "text_projection", "video_connector", "audio_connector
 _AUDIO_CONNECTOR = "audio_connector"
 
 # Raised whenever the same weights and prompt begin to give another context.
-_ENCODING = 2
+_ENCODING = 3
 
 # Contexts of so many prompts stay in memory, 25 MB each for released models; another seed needs no
 # text encoder then.

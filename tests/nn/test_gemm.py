@@ -83,9 +83,10 @@ def test_linear_is_the_product(dtype: str, tokens: int, width: int, out: int, th
 
 
 @pytest.mark.parametrize("rounded", [False, True])
+@pytest.mark.parametrize("tokens", [7, 37])
 @pytest.mark.parametrize("epilogue", ["gelu", "residual", "gate", "rows"])
-def test_epilogue_is_its_definition(epilogue: str, rounded: bool) -> None:
-    tokens, width, out = 37, 2080, 70
+def test_epilogue_is_its_definition(epilogue: str, tokens: int, rounded: bool) -> None:
+    width, out = 2080, 70
     x, weight, bias = draw(5, tokens, width), draw(6, out, width), draw(7, out)
     options: dict[str, Any] = {"bias": bias, "rounded": rounded, "type": "bf16"}
     if epilogue == "gelu":

@@ -12,6 +12,19 @@ namespace {
 
 // Fewer tokens leave most of a block of rows empty.
 constexpr int64_t kMinTokens = 12;
+// The same where the tokens are packed. ggml's product of Q8_0 is the faster one up to kMinTokens, by measurement.
+constexpr int64_t kMinPackedTokens = 6;
+
+// Whether so few tokens are packed instead of the weight. Only tiles multiply rows of a weight as fast as they are
+// read.
+bool packs_tokens(const Graph & graph, int64_t tokens) {
+    return tokens <= kMostFewTokens && graph.on_cpu() && graph.fuses("linear_few") && gemm_kernel() &&
+           gemm_kernel()->outruns_float;
+}
+
+int64_t fewest_tokens(const Graph & graph, const ggml_tensor * weight, int64_t tokens) {
+    return weight->type != GGML_TYPE_Q8_0 && packs_tokens(graph, tokens) ? kMinPackedTokens : kMinTokens;
+}
 
 bool is_decoded(ggml_type type) {
     switch (type) {
@@ -70,8 +83,9 @@ ggml_type activation_type(const ggml_tensor * weight) {
 }
 
 bool rounds_for(const Graph & graph, const ggml_tensor * weight, int64_t tokens) {
-    return graph.own_products() && graph.fuses("linear") && graph.fuses("round_rows") && tokens >= kMinTokens &&
-           is_decoded(weight->type) && weight->ne[0] % kGemmDepth == 0 && weight->ne[2] * weight->ne[3] == 1;
+    return graph.own_products() && graph.fuses("linear") && graph.fuses("round_rows") &&
+           tokens >= fewest_tokens(graph, weight, tokens) && is_decoded(weight->type) &&
+           weight->ne[0] % kGemmDepth == 0 && weight->ne[2] * weight->ne[3] == 1;
 }
 
 ggml_tensor * round_rows(Graph & graph, ggml_tensor * x) {
@@ -114,10 +128,10 @@ ggml_tensor * linear(Graph & graph, ggml_tensor * weight, ggml_tensor * x, const
     }
     x = round_for_products(graph, x, weight);
     const bool rounded = epilogue.for_products;
-    ggml_tensor * y = custom_node_with(graph, rounded ? GGML_TYPE_BF16 : GGML_TYPE_F32,
-                                       {rounded ? rounded_row_stride(graph, out) : out, tokens, 1, 1},
-                                       {weight, x, epilogue.bias, epilogue.residual, epilogue.gate, epilogue.gate_rows},
-                                       &linear_cpu, linear_constants(epilogue));
+    ggml_tensor * y = custom_node_with(
+        graph, rounded ? GGML_TYPE_BF16 : GGML_TYPE_F32, {rounded ? rounded_row_stride(graph, out) : out, tokens, 1, 1},
+        {weight, x, epilogue.bias, epilogue.residual, epilogue.gate, epilogue.gate_rows},
+        packs_tokens(graph, tokens) ? &linear_few_cpu : &linear_cpu, linear_constants(epilogue));
     return first_columns(graph, y, out);
 }
 

@@ -50,6 +50,9 @@ bool rounds_anyway(const Graph & graph, const ggml_tensor * weight, int64_t toke
 // x for several products with weights like this one, rounded where each of them would.
 ggml_tensor * rounded_once(Graph & graph, ggml_tensor * x, const ggml_tensor * weight);
 
+// Most tokens of a product that packs them instead of the weight.
+inline constexpr int64_t kMostFewTokens = 32;
+
 struct LinearConstants {
     int32_t gelu;
     int32_t has_bias;
@@ -92,6 +95,9 @@ inline LinearSources linear_sources(const ggml_tensor * node, int first_optional
 
 // Sources as above.
 void linear_cpu(ggml_tensor * node, int thread, int num_threads, void * unused);
+
+// The same for at most kMostFewTokens tokens.
+void linear_few_cpu(ggml_tensor * node, int thread, int num_threads, void * unused);
 
 // Source: x.
 void round_rows_cpu(ggml_tensor * node, int thread, int num_threads, void * unused);

@@ -102,7 +102,8 @@ constexpr Int8Kernel kLoops[] = {
     vector_kernel<PlainVectors<kNoSign>, 8, 2>("loops of eight rows"),
     vector_kernel<PlainVectors<kNoSign>, 6, 1>("loops of six rows"),
     vector_kernel<PlainVectors<0>, 6, 1>("loops with signs"),
-    {"loops over tiles", kTileDepth, kTileRows, &pack_plainly, &multiply_on_tiles<PlainTiles>, nullptr, nullptr},
+    {"loops over tiles", kTileDepth, kTileRows, kInt8Panel, &pack_plainly, &multiply_on_tiles<PlainTiles>, nullptr,
+     nullptr},
 };
 
 std::vector<const Int8Kernel *> all_kernels() {

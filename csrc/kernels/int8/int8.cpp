@@ -59,7 +59,7 @@ void round_row(const float * __restrict values, float scale, int8_t * __restrict
     }
 }
 
-constexpr Int8Kernel kInt8Plain{"plain", 2, kInt8Rows, &pack_pairs, &multiply_plain, nullptr, nullptr};
+constexpr Int8Kernel kInt8Plain{"plain", 2, kInt8Rows, kInt8Panel, &pack_pairs, &multiply_plain, nullptr, nullptr};
 
 struct Kernels {
     std::array<const Int8Kernel *, 5> found{};

@@ -38,10 +38,19 @@ struct Int8Block {
     std::byte * scratch;  // kInt8ScratchBytes
 };
 
+struct Int8Panel {
+    int64_t cols;
+    int64_t depth;  // a multiple of kInt8MaxDepth
+};
+
+inline constexpr Int8Panel kInt8Panel{128, kInt8MaxDepth};
+
 struct Int8Kernel {
     std::string_view name;
     int64_t step;  // depths are multiples of this
     int64_t rows;  // of a block, whose part of the depth stays in the first-level cache; at most kInt8Rows
+    // Of columns that are packed at a time, to stay in the second-level cache.
+    Int8Panel panel;
     // Packs `depth` numbers of `cols` columns, `stride` bytes apart. `packed` has room for whole panels.
     void (*pack)(const int8_t * weights, int64_t stride, int64_t cols, int64_t depth, std::byte * packed);
     void (*multiply)(const Int8Block & block);

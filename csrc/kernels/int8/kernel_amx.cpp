@@ -29,8 +29,15 @@ void begin() {
 
 }  // namespace
 
-const Int8Kernel kInt8Amx{"amx_int8", kTileDepth,          kTileRows, &pack_int8_avx512, &multiply_on_tiles<Int8Tiles>,
-                          &begin,     &TileConfig::release};
+// Deep panels, because sums that come and go from the cache with every part of the depth take longer than the products.
+const Int8Kernel kInt8Amx{"amx_int8",
+                          kTileDepth,
+                          kTileRows,
+                          {256, 4 * kInt8MaxDepth},
+                          &pack_int8_avx512,
+                          &multiply_on_tiles<Int8Tiles>,
+                          &begin,
+                          &TileConfig::release};
 
 }  // namespace ltx
 

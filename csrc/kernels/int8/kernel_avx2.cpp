@@ -92,7 +92,7 @@ void multiply(const Int8Block & in) {
 
 }  // namespace
 
-const Int8Kernel kInt8Avx2{"avx2", 2, kInt8Rows, &pack_pairs, &multiply, nullptr, nullptr};
+const Int8Kernel kInt8Avx2{"avx2", 2, kInt8Rows, kInt8Panel, &pack_pairs, &multiply, nullptr, nullptr};
 
 }  // namespace ltx
 

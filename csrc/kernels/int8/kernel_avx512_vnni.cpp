@@ -43,9 +43,14 @@ void pack(const int8_t * weights, int64_t stride, int64_t cols, int64_t depth, s
 }  // namespace
 
 // 8 rows of two sums, two of columns and one of a row: nineteen of 32 registers, and rows come in sixes of eight.
-const Int8Kernel kInt8Avx512Vnni{
-    "avx512_vnni", kTileDepth, kInt8Rows, &pack<Vectors::kFlip>, &multiply_on_vectors<Vectors, 8, kTilesOfPanel>,
-    nullptr,       nullptr};
+const Int8Kernel kInt8Avx512Vnni{"avx512_vnni",
+                                 kTileDepth,
+                                 kInt8Rows,
+                                 kInt8Panel,
+                                 &pack<Vectors::kFlip>,
+                                 &multiply_on_vectors<Vectors, 8, kTilesOfPanel>,
+                                 nullptr,
+                                 nullptr};
 
 void pack_int8_avx512(const int8_t * weights, int64_t stride, int64_t cols, int64_t depth, std::byte * packed) {
     pack<0>(weights, stride, cols, depth, packed);

@@ -134,8 +134,14 @@ void pack_for_vectors(const int8_t * weights, int64_t stride, int64_t cols, int6
 
 template <typename Vectors, int kRows, int kTiles>
 constexpr Int8Kernel vector_kernel(std::string_view name) {
-    return {name,    kTileDepth, kInt8Rows, &pack_for_vectors<Vectors>, &multiply_on_vectors<Vectors, kRows, kTiles>,
-            nullptr, nullptr};
+    return {name,
+            kTileDepth,
+            kInt8Rows,
+            kInt8Panel,
+            &pack_for_vectors<Vectors>,
+            &multiply_on_vectors<Vectors, kRows, kTiles>,
+            nullptr,
+            nullptr};
 }
 
 }  // namespace

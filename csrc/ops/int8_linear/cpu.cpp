@@ -14,9 +14,6 @@ namespace ltx {
 
 namespace {
 
-// Columns whose panels stay in the second-level cache while all rows pass by.
-constexpr int64_t kPanelCols = 256;
-static_assert(kPanelCols <= kFinishedColumns);
 // Rows whose sums are kept over the parts of the depth; then the panels are packed anew.
 constexpr int64_t kMaxRows = 1024;
 
@@ -49,35 +46,48 @@ struct Range {
     int64_t size() const { return end - begin; }
 };
 
-// Rows times at most kPanelCols columns.
+// Columns of a part of the depth, packed for parts of at most kInt8MaxDepth, which follow each other.
+void pack_panel(const Int8Kernel & kernel, const ggml_tensor * weight, Range cols, Range depth, std::byte * packed) {
+    const int64_t width = round_up(cols.size(), kInt8Cols);
+    for (int64_t k = depth.begin; k < depth.end; k += kInt8MaxDepth) {
+        kernel.pack(integers_of(weight, cols.begin) + k, static_cast<int64_t>(weight->nb[1]), cols.size(),
+                    std::min(kInt8MaxDepth, depth.end - k), packed + (k - depth.begin) * width * kInt8PackedBytes);
+    }
+}
+
+// Rows times the columns of a panel.
 void multiply_panel(const Int8Kernel & kernel, const LinearSources & in, const ggml_tensor * scales, ggml_tensor * node,
                     Range rows, Range cols) {
     GemmScratch & scratch = GemmScratch::of_thread();
     const int64_t depth = in.weight->ne[0];
     const int64_t width = round_up(cols.size(), kInt8Cols);
     const int64_t sums_stride = width + kInt8RowStep;
-    auto * packed = scratch.packed.get<std::byte>(width * kInt8MaxDepth * kInt8PackedBytes);
+    const int64_t panel_depth = std::min(kernel.panel.depth, round_up(depth, kInt8MaxDepth));
+    auto * packed = scratch.packed.get<std::byte>(width * panel_depth * kInt8PackedBytes);
     auto * copies = scratch.decoded.get<std::byte>(kInt8ScratchBytes);
-    auto * sums = scratch.partial.get<int32_t>(round_up(rows.size(), kInt8RowStep) * sums_stride);
+    const bool in_parts = depth > panel_depth;
+    const int64_t kept_rows = in_parts ? rows.size() : kernel.rows;
+    auto * sums = scratch.partial.get<int32_t>(round_up(kept_rows, kInt8RowStep) * sums_stride);
     float * values = scratch.sums.get<float>(width);
-    for (int64_t k = 0; k < depth; k += kInt8MaxDepth) {
-        const int64_t part = std::min(kInt8MaxDepth, depth - k);
-        kernel.pack(integers_of(in.weight, cols.begin) + k, static_cast<int64_t>(in.weight->nb[1]), cols.size(), part,
-                    packed);
+    for (int64_t first = 0; first < depth; first += panel_depth) {
+        const Range part{first, std::min(depth, first + panel_depth)};
+        pack_panel(kernel, in.weight, cols, part, packed);
         for (int64_t row = rows.begin; row < rows.end; row += kernel.rows) {
             const int64_t count = std::min(kernel.rows, rows.end - row);
-            int32_t * block = sums + (row - rows.begin) * sums_stride;
-            kernel.multiply({.x = integers_of(in.x, row) + k,
-                             .row_stride = static_cast<int64_t>(in.x->nb[1]),
-                             .rows = count,
-                             .packed = packed,
-                             .cols = cols.size(),
-                             .depth = part,
-                             .sums = block,
-                             .sums_stride = sums_stride,
-                             .add = k > 0,
-                             .scratch = copies});
-            for (int64_t r = 0; r < count && k + part == depth; ++r) {
+            int32_t * block = in_parts ? sums + (row - rows.begin) * sums_stride : sums;
+            for (int64_t k = part.begin; k < part.end; k += kInt8MaxDepth) {
+                kernel.multiply({.x = integers_of(in.x, row) + k,
+                                 .row_stride = static_cast<int64_t>(in.x->nb[1]),
+                                 .rows = count,
+                                 .packed = packed + (k - part.begin) * width * kInt8PackedBytes,
+                                 .cols = cols.size(),
+                                 .depth = std::min(kInt8MaxDepth, part.end - k),
+                                 .sums = block,
+                                 .sums_stride = sums_stride,
+                                 .add = k > 0,
+                                 .scratch = copies});
+            }
+            for (int64_t r = 0; r < count && part.end == depth; ++r) {
                 float x_scale = 0.0f;
                 std::memcpy(&x_scale, integers_of(in.x, row + r) + depth, sizeof(x_scale));
                 scale_row(block + r * sums_stride, x_scale, row_of(scales, 0) + cols.begin, values, cols.size());
@@ -114,9 +124,9 @@ void int8_linear_cpu(ggml_tensor * node, int thread, int num_threads, void * /*u
     const auto [first_panel, last_panel] = rows_of_thread(panels, thread, num_threads);
     const Range cols{first_panel * kInt8Cols, std::min(last_panel * kInt8Cols, in.weight->ne[1])};
     for (int64_t row = 0; row < tokens; row += kMaxRows) {
-        for (int64_t col = cols.begin; col < cols.end && !stopping(); col += kPanelCols) {
+        for (int64_t col = cols.begin; col < cols.end && !stopping(); col += kernel.panel.cols) {
             multiply_panel(kernel, in, scales, node, {row, std::min(tokens, row + kMaxRows)},
-                           {col, std::min(cols.end, col + kPanelCols)});
+                           {col, std::min(cols.end, col + kernel.panel.cols)});
         }
     }
 }

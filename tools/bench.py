@@ -7,6 +7,7 @@
     python tools/bench.py audio-decode --seconds 2
     python tools/bench.py enhance --sides "transformers bf16" "ltx2cpp bf16"
     python tools/bench.py text-encode --check
+    python tools/bench.py attention --tokens 1024 6144 14080
     python tools/bench.py guidance --processes 2 --rounds 7
     python tools/bench.py loading
     python tools/bench.py transformer --profile --weights bf16
@@ -47,7 +48,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from benchmarks import machine, reference, reference_decoder, text_encoding, writing
+from benchmarks import attention, machine, reference, reference_decoder, text_encoding, writing
 from benchmarks.reference import Arrays, Call
 from benchmarks.sides import Benchmark, OurCall, measure_memory, ours_of, time_sides
 from numpy.typing import NDArray
@@ -340,6 +341,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--weights", nargs="+", choices=text_encoding.WEIGHTS, default=text_encoding.WEIGHTS
     )
+    command = commands.add_parser("attention", parents=[common])
+    command.add_argument("--tokens", nargs="+", type=int, default=(1024, 6144, 14080))
     command = commands.add_parser("loading", parents=[common])
     command.add_argument("--blocks", type=int, default=48)
     commands.add_parser("machine", parents=[common])
@@ -359,6 +362,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             writing.compare(work, options.sides, options.rounds)
         elif options.command == "text-encode":
             text_encoding.measure(options)
+        elif options.command == "attention":
+            attention.measure(options)
         elif options.command == "loading":
             measure_loading(options)
         else:

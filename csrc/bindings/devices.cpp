@@ -57,6 +57,10 @@ void register_devices(py::module_ & module) {
             },
             py::call_guard<py::gil_scoped_release>(),
             "Returns the best rate of 16-bit products in operations per second and of copies in bytes per second.")
+        .def(
+            "measure_int8_peak", [](const Backend & self) { return measure_int8_peak(self.threads()); },
+            py::call_guard<py::gil_scoped_release>(),
+            "Returns the best rate of 8-bit products on this CPU in operations per second.")
         .def("start_profile", &Backend::start_profile, "Times every operation from here on.")
         .def(
             "take_profile",

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/parallel.h"
 #include "kernels/gemm/gemm.h"
+#include "kernels/int8/int8.h"
 #include "runtime/runner.h"
 
 namespace ltx {
@@ -72,6 +73,36 @@ double kernel_peak(const GemmKernel & kernel, int threads) {
     return flop / fastest_seconds([&] { parallel_for(threads, threads, multiply); });
 }
 
+// The same for integers, of the shape that our products give a kernel.
+double int8_kernel_peak(const Int8Kernel & kernel, int threads) {
+    constexpr int64_t kIntegerCols = 256;
+    constexpr int64_t kIntegerDepth = kInt8MaxDepth;
+    const auto multiply = [&](int64_t begin, int64_t end) {
+        for (int64_t thread = begin; thread < end; ++thread) {
+            Buffer<int8_t> weights(kIntegerCols * kIntegerDepth), x(kInt8Rows * kIntegerDepth);
+            Buffer<std::byte> packed(kIntegerCols * kIntegerDepth * kInt8PackedBytes), scratch(kInt8ScratchBytes);
+            Buffer<int32_t> sums(kInt8Rows * kIntegerCols);
+            kernel.pack(weights.get(), kIntegerDepth, kIntegerCols, kIntegerDepth, packed.get());
+            const Int8Scope scope(kernel);
+            for (int round = 0; round < kRounds; ++round) {
+                kernel.multiply({.x = x.get(),
+                                 .row_stride = kIntegerDepth,
+                                 .rows = kernel.rows,
+                                 .packed = packed.get(),
+                                 .cols = kIntegerCols,
+                                 .depth = kIntegerDepth,
+                                 .sums = sums.get(),
+                                 .sums_stride = kIntegerCols,
+                                 .add = false,
+                                 .scratch = scratch.get()});
+            }
+        }
+    };
+    const auto rows = static_cast<double>(kernel.rows);
+    const double operations = 2.0 * rows * kIntegerCols * kIntegerDepth * kRounds * threads;
+    return operations / fastest_seconds([&] { parallel_for(threads, threads, multiply); });
+}
+
 double product_rate(const std::shared_ptr<Backend> & backend, int64_t side) {
     Runner runner(backend);
     runner.prepare("product", {}, [&](Graph & graph) {
@@ -112,6 +143,10 @@ double copy_peak(const std::shared_ptr<Backend> & backend) {
 }
 
 }  // namespace
+
+double measure_int8_peak(int threads) {
+    return int8_kernel_peak(int8_kernel(kInt8MaxDepth), threads);
+}
 
 MachinePeak measure_peak(const std::shared_ptr<Backend> & backend) {
     double product = graph_peak(backend);

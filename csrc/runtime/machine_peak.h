@@ -12,6 +12,9 @@ struct MachinePeak {
     double copy_bytes_per_s;  // read and written, far beyond the caches
 };
 
+// Products of 8-bit integers by this CPU's best kernel, operations a second, all of it in the caches.
+double measure_int8_peak(int threads);
+
 // Takes a second or two. Throws DeviceMemoryError where 512 MiB are not free.
 MachinePeak measure_peak(const std::shared_ptr<Backend> & backend);
 

@@ -86,11 +86,13 @@ class Peak:
         torch: the fastest of some square products of torch, in bfloat16 if the CPU has it.
         ltx2cpp: a 16-bit product of ours that stays in the caches.
         copy_bytes: read and written by a copy far larger than the caches.
+        int8: an 8-bit product of ours that stays in the caches.
     """
 
     torch: float
     ltx2cpp: float
     copy_bytes: float
+    int8: float
 
     @property
     def product(self) -> float:
@@ -99,8 +101,8 @@ class Peak:
     def __str__(self) -> str:
         return (
             f"{self.product / 1e9:.0f} GFLOP/s (product in 16 bits: ltx2cpp "
-            f"{self.ltx2cpp / 1e9:.0f}, torch {self.torch / 1e9:.0f}), copy "
-            f"{self.copy_bytes / 1e9:.1f} GB/s"
+            f"{self.ltx2cpp / 1e9:.0f}, torch {self.torch / 1e9:.0f}), in 8 bits "
+            f"{self.int8 / 1e9:.0f}, copy {self.copy_bytes / 1e9:.1f} GB/s"
         )
 
 
@@ -111,9 +113,11 @@ def measure_peak(threads: int, *, with_torch: bool = True) -> Peak:
         threads: threads of the products.
         with_torch: False leaves torch out; its rate is 0 then.
     """
-    ours, copied = _core.Device("cpu", threads).measure_peak()
+    device = _core.Device("cpu", threads)
+    ours, copied = device.measure_peak()
+    int8 = device.measure_int8_peak()
     if not with_torch:
-        return Peak(0.0, ours, copied)
+        return Peak(0.0, ours, copied, int8)
     import torch
 
     torch.set_num_threads(threads)
@@ -122,7 +126,7 @@ def measure_peak(threads: int, *, with_torch: bool = True) -> Peak:
     for size in _PRODUCT_SIZES:
         left, right = (torch.randn(size, size).to(dtype) for _ in range(2))
         rates.append(2 * size**3 / _fastest(lambda left=left, right=right: left @ right))
-    return Peak(max(rates), ours, copied)
+    return Peak(max(rates), ours, copied, int8)
 
 
 def measure_reading(threads: int) -> float:

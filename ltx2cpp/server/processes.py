@@ -40,6 +40,8 @@ class WorkerProcess(threading.Thread):
         super().__init__(name="ltx2cpp-worker", daemon=True)
         self._coordinator, self._options = coordinator, options
         self._stopping = threading.Event()
+        # No process begins while the last one is ended.
+        self._starting = threading.Lock()
         self._process: multiprocessing.process.BaseProcess | None = None
         self.starts = 0
         self.loaded: str | None = None
@@ -67,9 +69,10 @@ class WorkerProcess(threading.Thread):
 
     def stop(self) -> None:
         """End the worker at once; its job is queued again when a server starts."""
-        self._stopping.set()
-        if (process := self._process) is not None:
-            process.kill()
+        with self._starting:
+            self._stopping.set()
+            if self._process is not None:
+                self._process.kill()
         if self.is_alive():
             self.join()
 
@@ -77,10 +80,16 @@ class WorkerProcess(threading.Thread):
         """Start a worker and answer it until it ends; return why, and the job it was at."""
         ours, theirs = _SPAWN.Pipe()
         options = self._options
-        self._process = process = _SPAWN.Process(
+        process = _SPAWN.Process(
             target=work, args=(theirs, options.models, options.idle_unload_s), daemon=True
         )
-        process.start()
+        with self._starting:
+            if self._stopping.is_set():
+                ours.close()
+                theirs.close()
+                return "", ("", 0)
+            process.start()
+            self._process = process
         theirs.close()
         self.starts += 1
         at, reason = ("", 0), ""

@@ -95,8 +95,8 @@ TRANSFORMER_INT8 = 3e-2
 TEXT_F32 = 2e-5
 
 # Activations are rounded to the type of the weights before every product: measured 6e-4, 6e-3, and
-# 2e-2 where 8 bits share a scale per block, of the logits of a small Gemma 4 up to 3.4e-2: which of two
-# neighbours values round to differs from processor to processor, and with it the figure by a tenth.
+# 2e-2 where 8 bits share a scale per block, of the logits of a small Gemma 4 up to 3.4e-2: which of
+# two neighbours values round to differs from processor to processor, and the figure by a tenth.
 TEXT_F16 = 2e-3
 TEXT_BF16 = 2e-2
 TEXT_Q8_0 = 4e-2

@@ -85,7 +85,7 @@ PYTHON_LAYERS = {
     # Media know clips, not models.
     "media": Layer(
         _VALUES | {"atomic", "checkpoint", "machine"},
-        (*_ARRAYS, "Imath", "OpenEXR", "PIL", "av"),
+        (*_ARRAYS, "Imath", "OpenEXR", "PIL", "av", _CORE_MODULE),
     ),
     "output": Layer(frozenset({"errors", "media", "paths", "values"})),
     "conditioning": Layer(_VALUES | {"latents", "media"}, _ARRAYS),

@@ -3,6 +3,7 @@
 #include "base/stopping.h"
 #include "bindings/arrays.h"
 #include "bindings/register.h"
+#include "kernels/cpu_features.h"
 #include "runtime/build_facts.h"
 #include "runtime/devices.h"
 #include "runtime/ggml_log.h"
@@ -87,6 +88,7 @@ void register_devices(py::module_ & module) {
     module.def("set_stopping", &set_stopping, py::arg("stop"),
                "While set, computations under way end with Cancelled within a fraction of a second, and none begins.");
 
+    module.def("has_avx512", &has_avx512, "Whether this CPU has AVX-512 (F, BW, VL, DQ).");
     module.def("physical_cores", &physical_cores, "Counts the cores that this process may run on.");
 
     module.def(

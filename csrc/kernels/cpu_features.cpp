@@ -28,11 +28,6 @@ Leaf leaf_7(unsigned part) {
     return leaf;
 }
 
-bool has_wide_vectors() {
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-}
-
 // The kernel hands out the eight kilobytes of matrix registers to processes that ask (arch/x86, xstate.rst).
 bool may_use_tiles() {
     constexpr unsigned kAmxTileBit = 1u << 24;  // of EDX
@@ -43,12 +38,17 @@ bool may_use_tiles() {
 
 }  // namespace
 
+bool has_avx512() {
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+}
+
 bool has_avx512_bf16() {
-    return has_wide_vectors() && (leaf_7(1).eax & (1u << 5));
+    return has_avx512() && (leaf_7(1).eax & (1u << 5));
 }
 
 bool has_avx512_vnni() {
-    return has_wide_vectors() && (leaf_7(0).ecx & (1u << 11));
+    return has_avx512() && (leaf_7(0).ecx & (1u << 11));
 }
 
 bool has_avx_vnni() {
@@ -60,10 +60,14 @@ bool may_use_amx_bf16() {
 }
 
 bool may_use_amx_int8() {
-    return has_wide_vectors() && (leaf_7(0).edx & (1u << 25)) && may_use_tiles();
+    return has_avx512() && (leaf_7(0).edx & (1u << 25)) && may_use_tiles();
 }
 
 #else
+
+bool has_avx512() {
+    return false;
+}
 
 bool has_avx512_bf16() {
     return false;

@@ -3,6 +3,8 @@
 
 namespace ltx {
 
+// Foundation, byte and word, vector length, double and quad.
+bool has_avx512();
 bool has_avx512_bf16();
 bool has_avx512_vnni();
 bool has_avx_vnni();

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ltx2cpp import _core
 from ltx2cpp.errors import ArgumentError
 from ltx2cpp.numeric import is_number
 
@@ -69,3 +70,12 @@ class Encoding:
 
 
 USUAL_ENCODING = Encoding()
+
+
+def repeatable_x264() -> dict[str, str]:
+    """Return options by which x264 writes the same bytes each time.
+
+    Its code for AVX-512 (seen in the FFmpeg of PyAV 18.1, with one thread as with several) gives
+    other bytes from run to run; that for AVX2 gives those of its plain C.
+    """
+    return {"x264-params": "asm=avx2"} if _core.has_avx512() else {}

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ltx2cpp.errors import ArgumentError, OutputError, ShapeError
 from ltx2cpp.machine.room import check_room_after
 from ltx2cpp.media.clips import first_picture, is_video
+from ltx2cpp.media.encoding import repeatable_x264
 from ltx2cpp.media.given import UnknownPictureError, decoding, open_picture, using_pillow
 from ltx2cpp.media.levels import on_white
 
@@ -198,7 +199,9 @@ def _encode(frame: Any, width: int, height: int, crf: int) -> bytes:
     buffer = io.BytesIO()
     with av.open(buffer, mode="w", format="mp4") as container:
         stream: Any = container.add_stream(
-            "libx264", rate=1, options={"crf": str(crf), "preset": "veryfast"}
+            "libx264",
+            rate=1,
+            options={"crf": str(crf), "preset": "veryfast", **repeatable_x264()},
         )
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for packet in (*stream.encode(frame), *stream.encode()):

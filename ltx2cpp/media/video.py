@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ltx2cpp.atomic import atomic_file
 from ltx2cpp.errors import ArgumentError, OutputError, ShapeError
 from ltx2cpp.media.containers import FAST_START, encoder_errors, new_container, read_back
-from ltx2cpp.media.encoding import USUAL_ENCODING, Encoding
+from ltx2cpp.media.encoding import USUAL_ENCODING, Encoding, repeatable_x264
 from ltx2cpp.media.sound import SoundEncoder, encodable
 from ltx2cpp.values import Audio
 
@@ -147,6 +147,8 @@ def _encode(
         if video_stream is None:
             height, width = frame.shape[:2]
             options = {**form.encoder_options, **encoding.options()}
+            if form.encoder == "libx264":
+                options |= repeatable_x264()
             video_stream = _add_video(container, form, options, (width, height), frame_rate)
             # Behind the pictures: programs that look at the first stream alone expect these.
             if audio is not None:

@@ -48,6 +48,20 @@ def read_animation(path: Path) -> tuple[Frames, list[int]]:
     return np.stack(pictures), durations
 
 
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.webm"])
+def test_a_clip_has_the_same_bytes_each_time(tmp_path: Path, name: str) -> None:
+    y, x = np.mgrid[:64, :96]
+    pictures = [
+        np.stack([2 * x + 5 * t, 3 * y + t, x + y + 2 * t], axis=-1).astype(np.uint8)
+        for t in range(17)
+    ]
+    written = set()
+    for _ in range(8):
+        media.save_video(tmp_path / name, [np.stack(pictures)], frame_rate=24)
+        written.add((tmp_path / name).read_bytes())
+    assert len(written) == 1
+
+
 def test_mp4_has_the_right_size_count_rate_and_comment(tmp_path: Path) -> None:
     saved = media.save_video(
         tmp_path / "clip.mp4", [clip(4), clip(5)], frame_rate=23.976, parameters=PARAMETERS

@@ -16,8 +16,8 @@ inline __mmask16 first_lanes(int64_t count) {
 }
 
 // 2^x for x <= 0: a polynomial of degree 4 in what is above the next whole number below, relative error 2.6e-6, of
-// weights that are rounded to BF16 after. NaN stays NaN, because a maximum gives its second operand where one of them is
-// NaN.
+// weights that are rounded to BF16 after. NaN stays NaN, because a maximum gives its second operand where one of them
+// is NaN.
 inline __m512 exp2_of(__m512 x) {
     x = _mm512_max_ps(_mm512_set1_ps(-200.0f), x);
     const __m512 f = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);

@@ -49,6 +49,6 @@ def _torch(operands: list[NDArray[np.float32]], threads: int) -> Call:
     def run() -> Arrays:
         with torch.inference_mode():
             heads = torch.nn.functional.scaled_dot_product_attention(q, k, v, scale=_SCALE)
-            return {"heads": heads[0].transpose(0, 1).float().numpy()}
+            return {"heads": heads[0].transpose(0, 1).flatten(1).float().numpy()}
 
     return run

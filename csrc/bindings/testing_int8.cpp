@@ -220,9 +220,9 @@ void register_testing_int8(py::module_ & module) {
                 "x (tokens, in), weight int8 (out, in), scales (out,), the rest as in linear; rounded: x is\n"
                 "BF16.");
     testing.def("int8_rows", &rows_of, py::arg("x"), py::kw_only(), py::arg("group"), py::arg("rounded") = false,
-                "x (tokens, in) -> int8 (tokens, in + n): integers and, behind them, the scale's bytes.");
+                "x (tokens, in) -> int8 (tokens, in + kInt8Tail): integers and, behind them, the scale's bytes.");
     testing.def("int8_rows_are_shared", &rows_are_shared,
-                "Whether products of one input share its rotated rows, those by another group not.");
+                "Whether products of one input share its rows rotated by the same group, and no others.");
     testing.def(
         "set_int8", [](std::optional<bool> taken) { cuda::takes_int8 = taken.value_or(cuda::kTakesInt8); },
         py::arg("taken"),

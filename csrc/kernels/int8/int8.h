@@ -39,7 +39,7 @@ struct Int8Block {
 };
 
 struct Int8Panel {
-    int64_t cols;
+    int64_t cols;   // at most kFinishedColumns (ops/linear/finish.h)
     int64_t depth;  // a multiple of kInt8MaxDepth
 };
 

@@ -1,4 +1,4 @@
-// Products of 8 bits that add up four of them in an instruction, on vectors or on matrix registers.
+// Products of 8 bits that add up four of them in an instruction, on vectors; on matrix registers: tiles.h.
 //
 // Columns are packed in tiles of 16, in each quads of depth for one column after the other: [16 quads][16 columns][4
 // bytes], which is what a matrix register holds, too. A panel is two tiles for each kTileDepth of the depth.

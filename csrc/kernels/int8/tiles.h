@@ -1,4 +1,5 @@
-// Products of 8 bits on matrix registers, over columns packed as in quads.h. The same holds for its includers.
+// Products of 8 bits on matrix registers, over columns packed as in quads.h. Included by sources for more than the
+// baseline and by a test, so all in here has internal linkage.
 #pragma once
 
 #include "kernels/int8/quads.h"
@@ -65,10 +66,11 @@ void multiply_on_tiles(const Int8Block & in) {
     }
     for (int64_t col = 0; col < in.cols; col += kInt8Cols) {
         const std::byte * w = tile_of(in.packed, col, in.depth);
-        for (int64_t row = 0; row < whole; row += 32) {
+        for (int64_t row = 0; row < whole; row += kTileRows) {
             const int8_t * x = in.x + row * in.row_stride;
             int32_t * sums = in.sums + row * in.sums_stride + col;
-            const auto multiply = row + 32 <= whole ? &multiply_panel<Tiles, true> : &multiply_panel<Tiles, false>;
+            const auto multiply =
+                row + kTileRows <= whole ? &multiply_panel<Tiles, true> : &multiply_panel<Tiles, false>;
             multiply(tiles, x, in.row_stride, w, in.depth, sums, in.sums_stride, in.add);
         }
         if (rest > 0) {

@@ -15,7 +15,7 @@ from helpers.running_server import RunningServer, start_server, worker_of
 
 PROMPT = "a red circle moves right on a blue background"
 # Long enough to be hit in the middle.
-LONG: dict[str, Any] = {"num_frames": 9, "num_inference_steps": 60, "seed": 5}
+LONG: dict[str, Any] = {"num_frames": 9, "num_inference_steps": 200, "seed": 5}
 _PATIENCE_S = 60
 
 

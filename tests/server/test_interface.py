@@ -216,7 +216,7 @@ def test_ranges_of_a_clip(server: Any) -> None:
 
 
 def test_a_job_is_paused_resumed_cancelled_and_tried_again(server: Any) -> None:
-    job = submit(server, num_inference_steps=40)
+    job = submit(server, num_inference_steps=200)
     path = f"/v1/videos/{job['id']}"
 
     def told(action: str) -> tuple[int, Any]:
@@ -236,7 +236,7 @@ def test_a_job_is_paused_resumed_cancelled_and_tried_again(server: Any) -> None:
 
 
 def test_priorities_come_first(server: Any) -> None:
-    first = submit(server, num_inference_steps=60)
+    first = submit(server, num_inference_steps=200)
     later, urgent = submit(server), submit(server, priority=5)
     position = {
         each["id"]: each["queue_position"]

@@ -466,7 +466,9 @@ def test_a_real_clip_has_the_bytes_of_the_servers_own(
     words = ["worker", "--server", "", "--threads", "1", "--offer-lora", f"wild={lora}"]
     models = named_models(build_parser("worker").parse_args(words))
     with server.client() as client:
-        busy = client.videos.create(prompt="x", extra_body={"num_inference_steps": 200})
+        # Minutes of work on any machine.
+        long = {"num_frames": 97, "num_inference_steps": 200}
+        busy = client.videos.create(prompt="x", size="768x512", extra_body=long)
         job = client.videos.create(prompt="a red fox", extra_body=short)
 
         def check() -> None:

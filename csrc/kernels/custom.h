@@ -111,6 +111,11 @@ inline int64_t rounded_row_stride(const Graph & graph, int64_t width) {
     return graph.on_cpu() ? product_row_stride(width) : width;
 }
 
+// Rows of such a stride, seen as rows of `width`.
+inline ggml_tensor * first_columns(Graph & graph, ggml_tensor * wide, int64_t width) {
+    return wide->ne[0] == width ? wide : ggml_view_2d(graph.ctx(), wide, width, wide->ne[1], wide->nb[1], 0);
+}
+
 struct RowRange {
     int64_t begin;
     int64_t end;

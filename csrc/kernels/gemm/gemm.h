@@ -29,6 +29,7 @@ using Bf16 = uint16_t;  // the upper half of a float
 inline constexpr int64_t kGemmRows = 32;   // most rows of one multiply
 inline constexpr int64_t kGemmCols = 32;   // columns come in panels of this many
 inline constexpr int64_t kGemmDepth = 32;  // depths are multiples of this
+inline constexpr int64_t kGemmParts = 3;   // BF16 numbers that add up to a float
 inline constexpr int64_t kPackedBytes = 1 << 20;
 
 inline constexpr int64_t round_up(int64_t value, int64_t multiple) {
@@ -70,6 +71,9 @@ struct GemmKernel {
     void (*pack_transposed)(const Bf16 * weights, int64_t stride, int64_t cols, int64_t depth,
                             const PackedPlace & place);
     void (*multiply)(const GemmBlock & block);
+    // The same for X that is the sum of kGemmParts matrices, `part` elements apart, in blocks of a multiple of 16 rows
+    // and one panel: columns are read once for all parts. Null where it would not outrun float32.
+    void (*multiply_parts)(const GemmBlock & block, int64_t part);
     // Prepare a thread and release it.
     void (*begin)();
     void (*end)();

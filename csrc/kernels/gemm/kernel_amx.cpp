@@ -21,9 +21,9 @@ void begin() {
     config.set();
 }
 
-// Two tiles of rows, or one, times one panel.
-template <bool kTwo>
-inline void multiply_tiles(const PanelProduct & in) {
+// Two tiles of rows, or one, times one panel. Rows are the sum of kParts matrices, `part` elements apart.
+template <bool kTwo, int kParts>
+inline void multiply_tiles(const PanelProduct & in, int64_t part) {
     const Bf16 * packed = in.packed;
     float * low = in.sums;
     float * high = in.sums + 16 * in.sums_stride;
@@ -47,15 +47,20 @@ inline void multiply_tiles(const PanelProduct & in) {
     for (int64_t s = 0; s < in.count; ++s) {
         const Bf16 * x = in.segments[s].x + in.shift;
         for (const Bf16 * stop = x + in.segments[s].depth; x < stop; x += kGemmDepth, packed += 2 * kTileElements) {
-            _tile_loadd(4, x, row_bytes);
-            _tile_loadd(6, packed, 64);
-            _tile_loadd(7, packed + kTileElements, 64);
-            _tile_dpbf16ps(0, 4, 6);
-            _tile_dpbf16ps(1, 4, 7);
-            if constexpr (kTwo) {
-                _tile_loadd(5, x + 16 * in.row_stride, row_bytes);
-                _tile_dpbf16ps(2, 5, 6);
-                _tile_dpbf16ps(3, 5, 7);
+#pragma GCC unroll 3
+            for (int p = 0; p < kParts; ++p) {
+                _tile_loadd(4, x + p * part, row_bytes);
+                if (p == 0) {
+                    _tile_loadd(6, packed, 64);
+                    _tile_loadd(7, packed + kTileElements, 64);
+                }
+                _tile_dpbf16ps(0, 4, 6);
+                _tile_dpbf16ps(1, 4, 7);
+                if constexpr (kTwo) {
+                    _tile_loadd(5, x + p * part + 16 * in.row_stride, row_bytes);
+                    _tile_dpbf16ps(2, 5, 6);
+                    _tile_dpbf16ps(3, 5, 7);
+                }
             }
         }
     }
@@ -69,9 +74,9 @@ inline void multiply_tiles(const PanelProduct & in) {
 
 void multiply_panel(const PanelProduct & in) {
     if (in.rows > 16) {
-        multiply_tiles<true>(in);
+        multiply_tiles<true, 1>(in, 0);
     } else {
-        multiply_tiles<false>(in);
+        multiply_tiles<false, 1>(in, 0);
     }
 }
 
@@ -105,10 +110,20 @@ void multiply(const GemmBlock & block) {
     }
 }
 
+void multiply_parts(const GemmBlock & block, int64_t part) {
+    multiply_in_one(block, [part](const PanelProduct & in) {
+        if (in.rows > 16) {
+            multiply_tiles<true, kGemmParts>(in, part);
+        } else {
+            multiply_tiles<false, kGemmParts>(in, part);
+        }
+    });
+}
+
 }  // namespace
 
-const GemmKernel kGemmAmx{"amx_bf16", true,   &pack_columns_avx512, &pack_rows_avx512,
-                          &multiply,  &begin, &TileConfig::release};
+const GemmKernel kGemmAmx{"amx_bf16",      true,   &pack_columns_avx512, &pack_rows_avx512, &multiply,
+                          &multiply_parts, &begin, &TileConfig::release};
 
 }  // namespace ltx
 

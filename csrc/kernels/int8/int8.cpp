@@ -59,6 +59,17 @@ void round_row(const float * __restrict values, float scale, int8_t * __restrict
     }
 }
 
+using RoundRow = void (*)(const float * values, float scale, int8_t * integers, int64_t count);
+
+RoundRow row_rounder() {
+#if defined(LTX_INT8_KERNELS)
+    static const RoundRow best = has_avx512_vnni() ? &round_int8_row_avx512 : &round_row;
+    return best;
+#else
+    return &round_row;
+#endif
+}
+
 constexpr Int8Kernel kInt8Plain{"plain", 2, kInt8Rows, kInt8Panel, &pack_pairs, &multiply_plain, nullptr, nullptr};
 
 struct Kernels {
@@ -158,7 +169,7 @@ float round_to_int8(const float * values, int64_t count, int8_t * integers) {
     const float largest = largest_of(values, count);
     const float scale = largest / kLargest;
     if (std::isfinite(largest) && scale > 0.0f) {
-        round_row(values, scale, integers, count);
+        row_rounder()(values, scale, integers, count);
         return scale;
     }
     std::fill_n(integers, count, int8_t{0});

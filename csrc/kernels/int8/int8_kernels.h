@@ -13,4 +13,7 @@ extern const Int8Kernel kInt8Dotprod;
 
 void pack_int8_avx512(const int8_t * weights, int64_t stride, int64_t cols, int64_t depth, std::byte * packed);
 
+// values / scale to the nearest integers, of a finite row with a scale that is not 0, as round_to_int8 defines them.
+void round_int8_row_avx512(const float * values, float scale, int8_t * integers, int64_t count);
+
 }  // namespace ltx

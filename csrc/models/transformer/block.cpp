@@ -50,10 +50,10 @@ struct Modulation {
     NormKind norm = NormKind::Rms;
 };
 
-// What a layer with this weight reads: modulated and, where it rounds its input, rounded.
+// What a layer with this weight reads: modulated and, where that is good enough for it, rounded.
 ggml_tensor * modulate_for(Graph & graph, const Linear & layer, ggml_tensor * x, const Modulation & by, float eps) {
     return modulate(graph, x, row_of(graph, by.table, by.scale), row_of(graph, by.table, by.shift), by.levels, by.norm,
-                    eps, rounds_for(graph, layer.weight, x->ne[1]));
+                    eps, takes_rounded(graph, layer.weight, x->ne[1]));
 }
 
 }  // namespace

@@ -38,7 +38,7 @@ ggml_tensor * bf16_attention(Graph & graph, ggml_tensor * q, ggml_tensor * k, gg
     ggml_tensor * wide = custom_node_with(graph, GGML_TYPE_BF16, {rounded_row_stride(graph, width), tokens, 1, 1},
                                           {q, k, v, mask, gate_logits}, &bf16_attention_cpu,
                                           AttentionConstants{scale, mask != nullptr, gate_logits != nullptr});
-    return wide->ne[0] == width ? wide : ggml_view_2d(graph.ctx(), wide, width, tokens, wide->nb[1], 0);
+    return first_columns(graph, wide, width);
 }
 
 }  // namespace ltx

@@ -81,7 +81,7 @@ void fill_rows(const ggml_tensor * x, const Window & window, int64_t repeat, Con
                 activate_row(row, activated, channels, activation, value);
                 row = activated;
             }
-            split_row(row, channels, layout.pitch / kSplitParts, reinterpret_cast<Bf16 *>(rows));
+            split_row(row, channels, layout.pitch / kGemmParts, reinterpret_cast<Bf16 *>(rows));
         }
     }
 }

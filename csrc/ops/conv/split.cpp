@@ -12,9 +12,6 @@ namespace ltx {
 
 namespace {
 
-// Depth of one multiply: its columns stay in the first-level cache while the three parts of the rows pass by.
-constexpr int64_t kChunkDepth = 512;
-constexpr size_t kMaxSegments = kChunkDepth / kGemmDepth;
 constexpr int64_t kTileElements = 512;  // 16 columns times kGemmDepth values
 constexpr int64_t kTileCols = 16;
 
@@ -71,46 +68,16 @@ void pack_panel(const Tile & tile, int64_t first, int64_t count, int64_t padded_
     }
 }
 
-// A run of the depth of all taps together.
-struct Chunk {
-    std::array<int64_t, kMaxSegments> offsets;
-    std::array<int64_t, kMaxSegments> depths;
-    size_t segments = 0;
-    int64_t first = 0;
-};
-
-std::vector<Chunk> chunks_of(const Tile & tile, int64_t padded_depth) {
-    std::vector<Chunk> chunks;
-    int64_t left = 0;
-    int64_t done = 0;
-    for (const TileTap & tap : tile.taps) {
-        for (int64_t i = 0; i < padded_depth;) {
-            if (left == 0) {
-                chunks.push_back({.offsets = {}, .depths = {}, .first = done});
-                left = kChunkDepth;
-            }
-            const int64_t take = std::min(left, padded_depth - i);
-            Chunk & chunk = chunks.back();
-            chunk.offsets[chunk.segments] = tap.offset + i;
-            chunk.depths[chunk.segments++] = take;
-            i += take;
-            left -= take;
-            done += take;
-        }
-    }
-    return chunks;
-}
-
 }  // namespace
 
 bool splits(const ggml_tensor * weight) {
     const GemmKernel * kernel = gemm_kernel();
-    return kernel && kernel->outruns_float && weight->type == GGML_TYPE_BF16;
+    return kernel && kernel->multiply_parts && weight->type == GGML_TYPE_BF16;
 }
 
 void split_row(const float * x, int64_t count, int64_t part, Bf16 * out) {
     split_values(x, count, out, out + part, out + 2 * part);
-    for (int64_t i = 0; i < kSplitParts; ++i) {
+    for (int64_t i = 0; i < kGemmParts; ++i) {
         std::fill(out + i * part + count, out + (i + 1) * part, Bf16{0});
     }
 }
@@ -121,10 +88,9 @@ void multiply_split_tile(const Tile & tile, int64_t first_panel, int64_t last_pa
     const int64_t out = tile.weight->ne[0];
     const int64_t part = round_up(tile.weight->ne[1], kGemmDepth);
     const auto * rows = static_cast<const Bf16 *>(tile.rows);
-    const std::vector<Chunk> chunks = chunks_of(tile, part);
     Bf16 * packed = scratch.packed(static_cast<int64_t>(tile.taps.size()) * part * kGemmCols);
     float * sums = scratch.sums(kGemmRows * kGemmCols);
-    std::array<GemmSegment, kMaxSegments> segments;
+    std::vector<GemmSegment> segments(tile.taps.size());
     for (int64_t p = first_panel; p < last_panel; ++p) {
         const int64_t first = p * kGemmCols;
         const int64_t count = std::min(kGemmCols, out - first);
@@ -133,21 +99,17 @@ void multiply_split_tile(const Tile & tile, int64_t first_panel, int64_t last_pa
             for (int64_t x = 0; x < tile.width; x += kGemmRows) {
                 const int64_t width = std::min(kGemmRows, tile.width - x);
                 const Bf16 * position = rows + line * tile.line_stride + x * tile.step;
-                for (const Chunk & chunk : chunks) {
-                    for (int64_t i = 0; i < kSplitParts; ++i) {
-                        for (size_t s = 0; s < chunk.segments; ++s) {
-                            segments[s] = {position + chunk.offsets[s] + i * part, chunk.depths[s]};
-                        }
-                        kernel.multiply({.segments = {segments.data(), chunk.segments},
-                                         .row_stride = tile.step,
-                                         .rows = round_up(width, 16),
-                                         .packed = packed + chunk.first * kGemmCols,
-                                         .cols = kGemmCols,
-                                         .sums = sums,
-                                         .sums_stride = kGemmCols,
-                                         .add = i > 0 || chunk.first > 0});
-                    }
-                }
+                std::transform(tile.taps.begin(), tile.taps.end(), segments.begin(),
+                               [&](const TileTap & tap) { return GemmSegment{position + tap.offset, part}; });
+                kernel.multiply_parts({.segments = segments,
+                                       .row_stride = tile.step,
+                                       .rows = round_up(width, 16),
+                                       .packed = packed,
+                                       .cols = kGemmCols,
+                                       .sums = sums,
+                                       .sums_stride = kGemmCols,
+                                       .add = false},
+                                      part);
                 store_sums(tile, {.line = line, .x = x, .width = width}, sums, kGemmCols, first, count);
             }
         }

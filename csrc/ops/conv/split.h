@@ -9,8 +9,6 @@
 
 namespace ltx {
 
-inline constexpr int64_t kSplitParts = 3;
-
 // Whether this CPU multiplies so faster than in float32, and the weights can be used so.
 bool splits(const ggml_tensor * weight);
 

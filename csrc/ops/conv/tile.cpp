@@ -75,7 +75,7 @@ RowLayout RowLayout::of(const ggml_tensor * weight) {
     const int64_t channels = weight->ne[1];
     if (splits(weight)) {
         return {.split = true,
-                .pitch = kSplitParts * round_up(channels, kGemmDepth),
+                .pitch = kGemmParts * round_up(channels, kGemmDepth),
                 .panel = kGemmCols,
                 .block = kGemmRows};
     }

@@ -14,7 +14,7 @@ namespace ltx {
 
 namespace {
 
-// Rows whose sums are kept over the parts of the depth; then the panels are packed anew.
+// Rows whose sums are kept where a panel is a part of the depth; then it is packed anew.
 constexpr int64_t kMaxRows = 1024;
 
 void widen_row(const ggml_tensor * x, int64_t row, float * values) {
@@ -123,9 +123,10 @@ void int8_linear_cpu(ggml_tensor * node, int thread, int num_threads, void * /*u
     const Int8Scope scope(kernel);
     const auto [first_panel, last_panel] = rows_of_thread(panels, thread, num_threads);
     const Range cols{first_panel * kInt8Cols, std::min(last_panel * kInt8Cols, in.weight->ne[1])};
-    for (int64_t row = 0; row < tokens; row += kMaxRows) {
+    const int64_t most_rows = in.weight->ne[0] > kernel.panel.depth ? kMaxRows : tokens;
+    for (int64_t row = 0; row < tokens; row += most_rows) {
         for (int64_t col = cols.begin; col < cols.end && !stopping(); col += kernel.panel.cols) {
-            multiply_panel(kernel, in, scales, node, {row, std::min(tokens, row + kMaxRows)},
+            multiply_panel(kernel, in, scales, node, {row, std::min(tokens, row + most_rows)},
                            {col, std::min(cols.end, col + kernel.panel.cols)});
         }
     }

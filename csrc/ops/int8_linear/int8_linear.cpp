@@ -20,11 +20,12 @@ ggml_tensor * int8_linear(Graph & graph, ggml_tensor * weight, const RotatedRows
     expect_rows("int8_linear", "x", x, x->type == GGML_TYPE_BF16 ? GGML_TYPE_BF16 : GGML_TYPE_F32, {in, tokens, 1, 1});
     expect_epilogue("int8_linear", epilogue, out, tokens);
     ggml_tensor * rows = int8_rows(graph, x, rotated.group);
-    const bool rounded = epilogue.for_products && !graph.on_cpu();
-    return custom_node_with(
-        graph, rounded ? GGML_TYPE_BF16 : GGML_TYPE_F32, {out, tokens, 1, 1},
+    const bool rounded = epilogue.for_products;
+    ggml_tensor * y = custom_node_with(
+        graph, rounded ? GGML_TYPE_BF16 : GGML_TYPE_F32, {rounded ? rounded_row_stride(graph, out) : out, tokens, 1, 1},
         {weight, rows, rotated.scales, epilogue.bias, epilogue.residual, epilogue.gate, epilogue.gate_rows},
         &int8_linear_cpu, linear_constants(epilogue));
+    return first_columns(graph, y, out);
 }
 
 }  // namespace ltx

@@ -10,7 +10,7 @@
 
 namespace ltx {
 
-// x: F32 or BF16 [in, tokens] -> F32 [out, tokens], or BF16 where the device is no CPU and the consumers are products.
+// x: F32 or BF16 [in, tokens] -> F32 [out, tokens], or BF16 where the consumers are products.
 // A row of x with a value that is not finite gives rows of NaN. Throws ShapeError.
 ggml_tensor * int8_linear(Graph & graph, ggml_tensor * weight, const RotatedRows & rotated, ggml_tensor * x,
                           const LinearEpilogue & epilogue = {});

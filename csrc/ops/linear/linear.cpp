@@ -59,11 +59,6 @@ ggml_tensor * linear_composed(Graph & graph, ggml_tensor * weight, ggml_tensor *
     return apply_epilogue(graph, y, epilogue);
 }
 
-// A contiguous result, seen as rows of `width`.
-ggml_tensor * first_columns(Graph & graph, ggml_tensor * wide, int64_t width) {
-    return wide->ne[0] == width ? wide : ggml_view_2d(graph.ctx(), wide, width, wide->ne[1], wide->nb[1], 0);
-}
-
 }  // namespace
 
 ggml_tensor * apply_epilogue(Graph & graph, ggml_tensor * y, const LinearEpilogue & epilogue) {
@@ -86,6 +81,10 @@ bool rounds_for(const Graph & graph, const ggml_tensor * weight, int64_t tokens)
     return graph.own_products() && graph.fuses("linear") && graph.fuses("round_rows") &&
            tokens >= fewest_tokens(graph, weight, tokens) && is_decoded(weight->type) &&
            weight->ne[0] % kGemmDepth == 0 && weight->ne[2] * weight->ne[3] == 1;
+}
+
+bool takes_rounded(const Graph & graph, const ggml_tensor * weight, int64_t tokens) {
+    return rounds_for(graph, weight, tokens) || (weight->type == GGML_TYPE_I8 && graph.own_products());
 }
 
 ggml_tensor * round_rows(Graph & graph, ggml_tensor * x) {

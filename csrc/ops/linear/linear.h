@@ -34,6 +34,9 @@ ggml_type activation_type(const ggml_tensor * weight);
 // Whether linear() would round x for this weight.
 bool rounds_for(const Graph & graph, const ggml_tensor * weight, int64_t tokens);
 
+// Whether x may come rounded to BF16: linear() would round it, or int8_linear() rounds it further, to 8 bits.
+bool takes_rounded(const Graph & graph, const ggml_tensor * weight, int64_t tokens);
+
 // x: F32 [width, tokens] -> BF16 [width, tokens] with rows further apart, as the products read it fastest. One rounding
 // for several products.
 ggml_tensor * round_rows(Graph & graph, ggml_tensor * x);

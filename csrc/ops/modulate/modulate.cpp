@@ -40,7 +40,7 @@ ggml_tensor * modulate(Graph & graph, ggml_tensor * x, ggml_tensor * scale, ggml
     }
     ggml_tensor * wide = custom_node_with(graph, GGML_TYPE_BF16, {rounded_row_stride(graph, width), tokens, 1, 1},
                                           {x, scale, shift, rows}, &modulate_cpu, constants);
-    return ggml_view_2d(graph.ctx(), wide, width, tokens, wide->nb[1], 0);
+    return first_columns(graph, wide, width);
 }
 
 }  // namespace ltx

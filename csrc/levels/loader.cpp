@@ -21,20 +21,13 @@ using Init = PyObject * (*)();
 
 // The levels that this processor runs, the best first.
 std::vector<std::string> levels_of_processor() {
-    // The operating system has to keep the wide registers too, which __builtin_cpu_supports includes.
-    const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") &&
-                    ltx::has_f16c();
-    const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512cd") &&
-                    __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-                    __builtin_cpu_supports("avx512bw");
-    const bool v4_vnni = v4 && __builtin_cpu_supports("avx512vnni");
+    const ltx::X86Features & has = ltx::x86_features();
+    const bool v3 = has.avx2 && has.fma && has.bmi2 && has.f16c;
+    const bool v4 = v3 && has.avx512f && has.avx512cd && has.avx512vl && has.avx512dq && has.avx512bw;
+    const bool v4_vnni = v4 && has.avx512_vnni;
     const std::pair<const char *, bool> levels[] = {
-        {"x86-64-v4-bf16", v4_vnni && __builtin_cpu_supports("avx512bf16")},
-        {"x86-64-v4-vnni", v4_vnni},
-        {"x86-64-v4", v4},
-        {"x86-64-v3-vnni", v3 && ltx::has_avx_vnni()},
-        {"x86-64-v3", v3},
-        {"x86-64-v2", true},
+        {"x86-64-v4-bf16", v4_vnni && has.avx512_bf16}, {"x86-64-v4-vnni", v4_vnni}, {"x86-64-v4", v4},
+        {"x86-64-v3-vnni", v3 && has.avx_vnni},         {"x86-64-v3", v3},           {"x86-64-v2", true},
     };
     std::vector<std::string> names;
     for (const auto & [name, supported] : levels) {
@@ -47,11 +40,12 @@ std::vector<std::string> levels_of_processor() {
 
 // What the lowest level needs and this processor lacks, by name; empty: nothing.
 std::string lacking_instructions() {
+    const ltx::X86Features & has = ltx::x86_features();
     const std::pair<const char *, bool> needed[] = {
-        {"SSSE3", __builtin_cpu_supports("ssse3") != 0},
-        {"SSE4.1", __builtin_cpu_supports("sse4.1") != 0},
-        {"SSE4.2", __builtin_cpu_supports("sse4.2") != 0},
-        {"POPCNT", __builtin_cpu_supports("popcnt") != 0},
+        {"SSSE3", has.ssse3},
+        {"SSE4.1", has.sse4_1},
+        {"SSE4.2", has.sse4_2},
+        {"POPCNT", has.popcnt},
     };
     std::string names;
     for (const auto & [name, present] : needed) {
@@ -89,7 +83,6 @@ PyObject * import_error(const std::string & message) {
 
 PyMODINIT_FUNC PyInit__core() {
     constexpr std::string_view kName = "_core";
-    __builtin_cpu_init();
     if (const std::string names = lacking_instructions(); !names.empty()) {
         return import_error("this processor lacks instructions that ltx2cpp and numpy need: " + names +
                             "; both run on x86-64-v2 and later, which is every processor since Nehalem and Bulldozer");

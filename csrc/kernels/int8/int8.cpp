@@ -7,6 +7,7 @@
 #include <limits>
 #include <vector>
 
+#include "base/cpuid.h"
 #include "kernels/cpu_features.h"
 #include "kernels/gemm/scratch.h"
 #include "kernels/int8/int8_kernels.h"
@@ -131,7 +132,7 @@ Kernels find_kernels() {
     add(has_avx_vnni(), kInt8AvxVnni);
 #endif
 #if defined(__x86_64__)
-    add(__builtin_cpu_supports("avx2"), kInt8Avx2);
+    add(x86_features().avx2, kInt8Avx2);
 #endif
 #if defined(LTX_INT8_DOTPROD)
     add(has_neon_dotprod(), kInt8Dotprod);

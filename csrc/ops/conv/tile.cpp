@@ -5,6 +5,7 @@
 #include <cstring>
 #include <vector>
 
+#include "base/cpuid.h"
 #include "ops/conv/split.h"
 #include "ops/conv/tile_kernel.h"
 
@@ -62,10 +63,8 @@ const TileKernel kBaseline{16, 6, &multiply_any<8, 6>};
 
 const TileKernel & tile_kernel() {
 #if defined(__x86_64__)
-    static const TileKernel & best = __builtin_cpu_supports("avx512f")                                 ? kTileAvx512
-                                     : __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? kTileAvx2
-                                                                                                       : kBaseline;
-    return best;
+    const X86Features & has = x86_features();
+    return has.avx512f ? kTileAvx512 : has.avx2 && has.fma ? kTileAvx2 : kBaseline;
 #else
     return kBaseline;
 #endif

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/cpuid.h"
 #include "base/stopping.h"
 #include "kernels/gemm/gemm.h"
 #include "ops/window_attention/window_attention.h"
@@ -288,10 +289,8 @@ int64_t blocks_of(int64_t cells, int64_t size) {
 // The best form over vectors, which takes heads of any size.
 const WindowKernel & vector_kernel() {
 #if defined(__x86_64__)
-    static const WindowKernel & best = __builtin_cpu_supports("avx512f")                                 ? kWindowAvx512
-                                       : __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? kWindowAvx2
-                                                                                                         : kBaseline;
-    return best;
+    const X86Features & has = x86_features();
+    return has.avx512f ? kWindowAvx512 : has.avx2 && has.fma ? kWindowAvx2 : kBaseline;
 #else
     return kBaseline;
 #endif

@@ -3,16 +3,20 @@
     python tools/build_wheel.py python3.10 python3.11 /opt/python3.12/bin/python
 
 One wheel for each interpreter, this one without any. The core holds all levels of processors
-(LTX2CPP_NATIVE=OFF). auditwheel names the oldest system that a wheel runs on, which is that of the
-compiler; wheels for older ones are built in an old one, such as the image manylinux_2_28. With
-`--glibc` a wheel that needs a newer glibc is refused, and a sentence names each symbol. Then the
-wheel is installed into a new environment, with PATH naming nothing besides, and makes the demo
-clip. Ends with a table, and exit code 1 if one failed.
+(LTX2CPP_NATIVE=OFF). auditwheel names the oldest system that a wheel runs on. Without `--glibc`
+that is the system of the compiler; with it zig compiles where this system is newer
+(tools/wheels/zig.py), and a wheel that needs a newer glibc all the same is refused, with a sentence
+for each symbol. Then the wheel is installed into a new environment, with PATH naming nothing
+besides, and makes the demo clip. Ends with a table, and exit code 1 if one failed.
+
+    python tools/build_wheel.py --glibc 2.28 --vulkan build/checks/debian13 python3.12
+
+With `--vulkan` the wheel computes on Vulkan's devices too (tools/wheels/vulkan.py).
 
     python tools/build_wheel.py --cuda "80-real;86-real;89-real;90-real;120-real" python3.12
 
 With `--cuda` the wheel computes on NVIDIA's cards of these architectures too (tools/wheels/cuda.py)
-and holds one level of processors, that of Haswell and Zen.
+and holds one level of processors, that of Haswell and Zen. nvcc needs the compiler of the system.
 
 All interpreters share one build folder: the core is compiled once, and the bindings for each.
 """
@@ -30,7 +34,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wheels import cuda
+from wheels import cuda, vulkan, zig
 
 ROOT = Path(__file__).resolve().parent.parent
 # What the wheels are made with. An isolated build would compile the bindings anew every time.
@@ -88,21 +92,38 @@ class Workshop:
         output: receives the wheels.
         glibc: the oldest that the wheels have to run with, such as "2.28"; empty: any.
         architectures: cards of NVIDIA's that the wheels are for, as CMake names them; empty: none.
+        userland: where headers of Vulkan and the compiler of shaders are (tools/wheels/vulkan.py);
+            none: the wheels are without Vulkan.
     """
 
-    def __init__(self, folder: Path, output: Path, glibc: str, architectures: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        output: Path,
+        glibc: str,
+        architectures: str = "",
+        userland: Path | None = None,
+    ) -> None:
         self.folder = folder
         self.output = output
         self.glibc = glibc
         self._tools = self._environment(Path(sys.executable), "tools", _REPAIRERS)
         self._defines = {"LTX2CPP_NATIVE": "OFF"}
         self._foreign: tuple[str, ...] = ()
+        self._build_environment: dict[str, str] = {}
         if architectures:
             packages = folder / "cuda-packages"
             pip = (self._tools / "python", "-m", "pip", "install", "--quiet", "--upgrade")
             run(*pip, "--no-deps", "--target", packages, *cuda.BUILDERS)
             self._defines |= cuda.settings(packages, architectures)
             self._foreign = cuda.LIBRARIES
+        elif zig.is_needed(glibc):
+            package = self._environment(Path(sys.executable), "zig", (zig.BUILDER,)).parent
+            (program,) = package.glob("lib/python*/site-packages/ziglang/zig")
+            self._defines |= zig.settings(program, folder / "zig-commands", glibc)
+            self._build_environment |= zig.environment(glibc)
+        if userland:
+            self._defines |= vulkan.settings(userland, folder / "vulkan")
 
     def _environment(self, python: Path, name: str, packages: Sequence[str]) -> Path:
         """Return the folder of commands of an environment with these packages."""
@@ -125,7 +146,7 @@ class Workshop:
         options = [word for key, value in settings.items() for word in ("-C", f"{key}={value}")]
         path = {"PATH": f"{commands}:{os.environ['PATH']}"}
         pip = (commands / "python", "-m", "pip", "wheel", "--no-deps", "--no-build-isolation")
-        run(*pip, "-w", raw, *options, ".", environment=os.environ | path)
+        run(*pip, "-w", raw, *options, ".", environment=os.environ | self._build_environment | path)
         return next(raw.glob("*.whl"))
 
     def repair(self, wheel: Path) -> Path:
@@ -205,12 +226,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=ROOT / "dist", help="default: dist/")
     parser.add_argument("--folder", type=Path, help="for work; default: below build/")
     parser.add_argument("--glibc", default="", metavar="X.Y", help="the oldest to run with")
+    parser.add_argument(
+        "--vulkan", type=Path, metavar="USERLAND", help="root of a system with Vulkan's headers"
+    )
     parser.add_argument("--cuda", default="", metavar="ARCHITECTURES", help="such as '90-real;120'")
     options = parser.parse_args(arguments)
     if options.glibc and not re.fullmatch(r"\d+\.\d+", options.glibc):
         parser.error(f"--glibc is a version such as 2.28, and {options.glibc!r} is none")
     folder = options.folder or ROOT / "build" / ("wheel-cuda" if options.cuda else "wheel")
-    workshop = Workshop(folder.resolve(), options.output.resolve(), options.glibc, options.cuda)
+    userland = options.vulkan and options.vulkan.resolve()
+    workshop = Workshop(
+        folder.resolve(), options.output.resolve(), options.glibc, options.cuda, userland
+    )
     rows, failed = [], False
     for python in options.pythons:
         try:

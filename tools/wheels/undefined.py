@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,23 @@ def dotted(version: tuple[int, ...]) -> str:
     return ".".join(map(str, version))
 
 
-def undefined(module: str, data: bytes) -> Iterator[Symbol]:
-    """Yield the undefined symbols of an ELF file, but for Python's and those it can do without."""
+def read_elf(data: bytes) -> Any:
+    """Return what the bytes of an ELF file say."""
     # Only where wheels are repaired; tests of the sentences do without.
     from elftools.elf.elffile import ELFFile
 
-    elf = ELFFile(BytesIO(data))
+    return ELFFile(BytesIO(data))
+
+
+def defined(data: bytes) -> set[str]:
+    """Return the symbols that an ELF file has for others."""
+    symbols = read_elf(data).get_section_by_name(".dynsym").iter_symbols()
+    return {symbol.name for symbol in symbols if symbol["st_shndx"] != "SHN_UNDEF"}
+
+
+def undefined(module: str, data: bytes) -> Iterator[Symbol]:
+    """Yield the undefined symbols of an ELF file, but for Python's and those it can do without."""
+    elf = read_elf(data)
     needed = elf.get_section_by_name(".gnu.version_r")
     asked = elf.get_section_by_name(".gnu.version")
     for index, symbol in enumerate(elf.get_section_by_name(".dynsym").iter_symbols()):
@@ -66,7 +78,11 @@ def symbols_of(wheel: Path) -> list[Symbol]:
     """Return the undefined symbols of all modules of a wheel."""
     with zipfile.ZipFile(wheel) as archive:
         modules = [name for name in archive.namelist() if name.endswith(".so")]
-        return [symbol for name in modules for symbol in undefined(name, archive.read(name))]
+        # What modules of Python's define is not for others; they are opened each for itself.
+        libraries = [name for name in modules if Path(name).name.startswith("lib")]
+        own = {symbol for name in libraries for symbol in defined(archive.read(name))}
+        found = (symbol for name in modules for symbol in undefined(name, archive.read(name)))
+        return [symbol for symbol in found if symbol.library or symbol.name not in own]
 
 
 def faults_of(symbols: Sequence[Symbol], glibc: tuple[int, ...]) -> list[str]:

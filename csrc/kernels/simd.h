@@ -13,8 +13,8 @@
 // multiply-add).
 //
 // gcc splits a clone's name at commas, so "avx2,fma" would be two clones; the levels x86-64-v3 (AVX2, FMA) and v4
-// (AVX-512) exist since gcc 12. Clang 22 has been tried, none before it. The sanitizers cannot run code as early as the
-// choice is made.
+// (AVX-512) exist since gcc 12. Clang 22 has been tried, none before it; where its runtime library knows no processor,
+// kernels/cpu_model.cpp stands in. The sanitizers cannot run code as early as the choice is made.
 #if defined(__clang__)
 #define LTX_CLONES_LEVELS (__clang_major__ >= 22)
 #else

@@ -110,7 +110,6 @@ class Workshop:
         self._tools = self._environment(Path(sys.executable), "tools", _REPAIRERS)
         self._defines = {"LTX2CPP_NATIVE": "OFF"}
         self._foreign: tuple[str, ...] = ()
-        self._build_environment: dict[str, str] = {}
         if architectures:
             packages = folder / "cuda-packages"
             pip = (self._tools / "python", "-m", "pip", "install", "--quiet", "--upgrade")
@@ -121,7 +120,6 @@ class Workshop:
             package = self._environment(Path(sys.executable), "zig", (zig.BUILDER,)).parent
             (program,) = package.glob("lib/python*/site-packages/ziglang/zig")
             self._defines |= zig.settings(program, folder / "zig-commands", glibc)
-            self._build_environment |= zig.environment(glibc)
         if userland:
             self._defines |= vulkan.settings(userland, folder / "vulkan")
 
@@ -146,7 +144,7 @@ class Workshop:
         options = [word for key, value in settings.items() for word in ("-C", f"{key}={value}")]
         path = {"PATH": f"{commands}:{os.environ['PATH']}"}
         pip = (commands / "python", "-m", "pip", "wheel", "--no-deps", "--no-build-isolation")
-        run(*pip, "-w", raw, *options, ".", environment=os.environ | self._build_environment | path)
+        run(*pip, "-w", raw, *options, ".", environment=os.environ | path)
         return next(raw.glob("*.whl"))
 
     def repair(self, wheel: Path) -> Path:

@@ -43,24 +43,19 @@ def settings(program: Path, folder: Path, glibc: str) -> dict[str, str]:
     for name in ("cc", "c++", "ar", "ranlib"):
         options = f" {_options(glibc)}" if name.startswith("c") else ""
         command = commands[name] = folder / f"zig-{name}"
-        command.write_text(
+        text = (
             "#!/bin/sh\n"
             f"export ZIG_GLOBAL_CACHE_DIR={shlex.quote(str(folder / 'cache'))}\n"
             'export ZIG_LOCAL_CACHE_DIR="$ZIG_GLOBAL_CACHE_DIR"\n'
             f'exec {shlex.quote(str(program))} {name}{options} "$@"\n'
         )
-        command.chmod(0o755)
+        # Caches of compiled files know a compiler by the time at which it was written.
+        if not command.exists() or command.read_text() != text:
+            command.write_text(text)
+            command.chmod(0o755)
     return {
         "CMAKE_C_COMPILER": str(commands["cc"]),
         "CMAKE_CXX_COMPILER": str(commands["c++"]),
         "CMAKE_AR": str(commands["ar"]),
         "CMAKE_RANLIB": str(commands["ranlib"]),
-    }
-
-
-def environment(glibc: str) -> dict[str, str]:
-    """Return what makes ccache, where a build uses it, know the compiler behind the commands."""
-    return {
-        "CCACHE_COMPILERTYPE": "clang",
-        "CCACHE_COMPILERCHECK": f"string:{BUILDER} {_options(glibc)}",
     }

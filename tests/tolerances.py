@@ -55,6 +55,9 @@ ATTENTION_BF16 = 5e-3
 # summation and with the device's own functions.
 DEVICE_CUDA = {"networks": 2e-2, "products": 5e-3, "float32": 1e-4}
 
+# A shader of ours against stock operations on the same Vulkan device, both in float32.
+VULKAN_SHADER = 1e-6
+
 # --- sampling, numpy ---
 
 # Noise levels, absolute: computed in float32 in the reference's order; one or two roundings near 1

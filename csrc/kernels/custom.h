@@ -106,9 +106,9 @@ private:
 };
 
 // Elements between rows of rounded activations. Apart from a CPU's caches nothing wants them further apart than they
-// are wide: it would only take alignment from them.
+// are wide: it would only take alignment from them, and some products take no gaps.
 inline int64_t rounded_row_stride(const Graph & graph, int64_t width) {
-    return graph.on_cpu() ? product_row_stride(width) : width;
+    return graph.on_cpu() && graph.operand_alignment() == 0 ? product_row_stride(width) : width;
 }
 
 // Rows of such a stride, seen as rows of `width`.

@@ -18,6 +18,9 @@
 #if LTX2CPP_CUDA
 #include "kernels/cuda/cuda_op.h"
 #endif
+#if LTX2CPP_VULKAN
+#include "kernels/vulkan/vulkan_op.h"
+#endif
 
 namespace ltx {
 
@@ -50,18 +53,15 @@ Context make_probe_context() {
 // A head that every kernel of attention takes.
 constexpr int64_t kCommonHead = 64;
 
-// Hands our kernels to the device's backend; false where there are none for it, or no hook (a foreign ggml).
-bool install_custom_ops([[maybe_unused]] ggml_backend_dev_t device) {
-#if LTX2CPP_CUDA
-    using Install = void (*)(bool (*)(void *, void *, int, ggml_tensor *));
-    const auto install = reinterpret_cast<Install>(
-        ggml_backend_reg_get_proc_address(ggml_backend_dev_backend_reg(device), "ggml_backend_cuda_set_custom_op"));
+// Hands the function that runs our kernels to the device's backend; false where it has no such hook.
+template <typename Function>
+[[maybe_unused]] bool install_custom_ops(ggml_backend_dev_t device, const char * hook, Function function) {
+    const auto install = reinterpret_cast<void (*)(Function)>(
+        ggml_backend_reg_get_proc_address(ggml_backend_dev_backend_reg(device), hook));
     if (install) {
-        install(&run_cuda_op);
-        return true;
+        install(function);
     }
-#endif
-    return false;
+    return install != nullptr;
 }
 
 }  // namespace
@@ -75,10 +75,19 @@ std::shared_ptr<Backend> Backend::open(const std::string & name, int threads, Wa
     backend->buffer_type_ =
         traits.buffer_type ? traits.buffer_type : ggml_backend_get_default_buffer_type(backend->handle());
     backend->is_cpu_ = is_cpu_device(device);
-    backend->is_cuda_ = install_custom_ops(device);
-    backend->runs_custom_ops_ = (backend->is_cpu_ || backend->is_cuda_) && traits.custom_ops;
     // ggml's Vulkan binds operands where they lie, and a driver may do anything with an address it does not allow.
     const bool binds_operands = backend->name_.starts_with("vulkan");
+    bool has_shaders = false;
+#if LTX2CPP_CUDA
+    backend->is_cuda_ = install_custom_ops(device, "ggml_backend_cuda_set_custom_op", &run_cuda_op);
+#endif
+#if LTX2CPP_VULKAN
+    if (binds_operands) {
+        has_shaders = install_custom_ops(device, "ggml_backend_vk_set_custom_op", &run_vulkan_op);
+        backend->ops_without_kernel_ = ops_without_shader();
+    }
+#endif
+    backend->runs_custom_ops_ = (backend->is_cpu_ || backend->is_cuda_ || has_shaders) && traits.custom_ops;
     backend->operand_alignment_ =
         binds_operands ? ggml_backend_buft_get_alignment(backend->buffer_type_) : traits.operand_alignment;
     backend->missing_ops_ = traits.missing_ops;
@@ -93,7 +102,8 @@ std::shared_ptr<Backend> Backend::open(const std::string & name, int threads, Wa
     }
 #endif
     const bool uses_cpu_kernels = backend->is_cpu_ && !traits.exchange_kernel;
-    backend->own_products_ = traits.own_products.value_or(!uses_cpu_kernels || gemm_kernel() != nullptr);
+    backend->own_products_ =
+        traits.own_products.value_or(uses_cpu_kernels ? gemm_kernel() != nullptr : !binds_operands);
     backend->weight_slots_ = traits.weight_slots.value_or(backend->is_cpu_ ? 0 : kWeightSlots);
     backend->threads_ = threads > 0 ? threads : physical_cores();
     if (uses_cpu_kernels) {

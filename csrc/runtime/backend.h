@@ -80,6 +80,9 @@ public:
     // them (third_party/ggml/patch_ggml.py).
     bool runs_custom_ops() const { return runs_custom_ops_; }
 
+    // Our operations that have no kernel for such a device, by name: what it computes instead is no loss to warn of.
+    const std::set<std::string, std::less<>> & ops_without_kernel() const { return ops_without_kernel_; }
+
     // Places on the device through which streamed weights pass (runtime/slot_residency.h); 0 where they are used in
     // host memory.
     size_t weight_slots() const { return weight_slots_; }
@@ -150,6 +153,7 @@ private:
     Warn warn_;
     std::set<std::string, std::less<>> warned_ops_;
     std::set<std::string, std::less<>> missing_ops_;
+    std::set<std::string, std::less<>> ops_without_kernel_;
     std::set<ggml_type> missing_types_;
     std::function<void(ggml_tensor *)> exchange_kernel_;
     std::function<bool(ggml_tensor *)> has_kernel_;

@@ -111,6 +111,7 @@ void Runner::place(Prepared & prepared) {
 Runner::Prepared Runner::build_supported(const RunOptions & options, const std::function<void(Graph &)> & build) const {
     GraphTarget target{
         .form = backend_->runs_custom_ops() ? options.form : OpForm::Composed,
+        .lacking = backend_->ops_without_kernel(),
         .stock_attention = backend_->stock_attention(),
         .operand_alignment = backend_->operand_alignment(),
     };

@@ -312,8 +312,8 @@ def _opened(devices: Devices, threads: int) -> tuple[dict[Part, _core.Device], t
     for device in by_name.values():
         if not device.runs_custom_ops:
             logger.warning(
-                "%s: this build's kernels cannot run there (Vulkan, no hook in its ggml, or"
-                " built without CUDA), so networks use ggml's operations only, which is slower",
+                "%s: this build's kernels cannot run there (no hook in its ggml, or built"
+                " without CUDA), so networks use ggml's operations only, which is slower",
                 device.name,
             )
     guidance = tuple(opened("denoise", name).name for name in devices.guidance)

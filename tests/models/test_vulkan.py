@@ -71,6 +71,92 @@ def test_attention_passes_what_f16_holds() -> None:
     compare("o", got.reshape(v.shape), np.einsum("hqk,khd->qhd", weights, v), tolerances.OP_F32)
 
 
+def _random(*shape: int) -> np.ndarray[Any, Any]:
+    return np.random.default_rng(shape).standard_normal(shape, dtype=np.float32)
+
+
+ROWS = np.arange(7, dtype=np.int32)[::-1] % 3
+# Each operation that has a shader, over sizes that fill no group of threads and rows that lie
+# apart. tests/nn has more, which run on this device too (tools/checks/vulkan.sh).
+SHADERS: dict[str, Any] = {
+    "antialiased_snake": lambda **form: testing.antialiased_snake(
+        _random(70, 37), _random(2, 37)[0], _random(37), _random(12), _random(2, 12)[1], **form
+    ),
+    "bias_gelu": lambda **form: testing.bias_gelu(_random(7, 300) * 3, _random(297), 3, **form),
+    "conv3d": lambda **form: testing.conv3d(
+        _random(27, 17, 6), _random(17), _random(4, 5, 6, 6), earlier=_random(1, 3, 4, 17),
+        frames=_random(1, 3, 4, 17) + 1, type="f32", taps=27, **form,
+    ),
+    "depth_to_space": lambda **form: testing.depth_to_space(
+        _random(3, 4, 5, 24), [2, 2, 2], True, True, _random(1, 4, 5, 8), _random(2, 4, 5, 8), **form
+    ),
+    "gated_residual": lambda **form: testing.gated_residual(
+        _random(7, 300), _random(7, 297), _random(3, 2, 297), 1, ROWS, 3, **form
+    ),
+    "group_norm_silu": lambda **form: testing.group_norm_silu(
+        _random(3, 5, 7, 40) + 30, _random(40), _random(2, 40)[0], 4, 1e-5, _random(3, 5, 7, 40), **form
+    ),
+    "modulate": lambda **form: testing.modulate(
+        _random(7, 300), _random(3, 2, 297), 1, 0, ROWS, "layer", 1e-6, 3, **form
+    ),
+    "norm_split_rope": lambda **form: testing.norm_split_rope(
+        _random(7, 103), _random(100), _random(3, 50), _random(2, 3, 50)[1], 5, 1e-6, 3,
+        rows=np.stack([ROWS, ROWS[::-1]]), **form,
+    ),
+    "pad_frames": lambda **form: testing.pad_frames(
+        earlier=_random(1, 3, 4, 19), frames=_random(2, 3, 4, 19), type="f32", front=1, back=2, reflect=True,
+        norm_silu=True, **form,
+    ),
+    "pixel_norm_silu": lambda **form: testing.pixel_norm_silu(_random(3, 4, 37), 1e-8, **form),
+}
+
+
+@pytest.mark.parametrize("name", SHADERS)
+def test_a_shader_gives_what_stock_operations_give(name: str) -> None:
+    testing.set_kernels(device=NAME, composed_device=NAME)
+    try:
+        own, stock = SHADERS[name](fused=True), SHADERS[name](fused=False)
+        assert own.parameters() and not stock.parameters()
+        compare(name, own.run(), stock.run(), tolerances.VULKAN_SHADER)
+    finally:
+        testing.set_kernels()
+
+
+def test_more_rows_than_groups_along_an_axis_are_computed() -> None:
+    """A device takes 65535 of them."""
+    testing.set_kernels(device=NAME)
+    try:
+        x, bias = _random(70_001, 3), _random(3)
+        got = testing.bias_gelu(x, bias, fused=True).run()
+        testing.set_kernels()
+        wanted = testing.bias_gelu(x, bias, fused=True).run()
+    finally:
+        testing.set_kernels()
+    compare("gelu", got, wanted, tolerances.VULKAN_SHADER)
+
+
+def test_our_operations_are_shaders_and_the_others_ggmls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What has no shader is no reason for a warning."""
+    device = _core.Device(NAME)
+    assert device.runs_custom_ops
+    device.start_profile()
+    _, run = NETWORKS["transformer 2.3"](tmp_path, monkeypatch, device)
+    run()
+    used = device.take_profile().keys()
+    assert {"bias_gelu", "gated_residual", "modulate", "norm_split_rope"} <= used
+    assert {"MUL_MAT", "FLASH_ATTN_EXT"} <= used
+    device.start_profile()
+    monkeypatch.setattr(video_cases, "DEVICE", device)
+    folder = tmp_path / "decoder"
+    folder.mkdir()
+    decoder, _ = video_cases.open_decoder(folder, video_cases.TINY_23, target="bf16")
+    decoder.decode(video_cases.random_latent(video_cases.TINY_23, 2, 1, 1), 2)
+    assert {"conv3d_finish", "depth_to_space", "pad_frames"} <= device.take_profile().keys()
+    assert not caplog.records
+
+
 @pytest.mark.parametrize("name", ["transformer 2.3", "text encoder", "connector"])
 def test_networks_give_what_the_cpu_gives(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -1,7 +1,7 @@
 """Our edits to ggml, as insertions at anchors that must occur exactly once.
 
 An insertion carries no line of ggml except a short anchor, needs neither git nor patch, and either fits or stops the
-build. Five edits are made:
+build. Six edits are made:
 
 - ggml's CUDA backend learns to run ``GGML_OP_CUSTOM`` nodes through a function that the application registers (on the
   CPU backend such nodes run as they are). The function gets the backend context, the current stream, the device and
@@ -9,6 +9,9 @@ build. Five edits are made:
 - where the build leaves kernels out (``LTX2CPP_LEFT_OUT``, kernels/cuda/left_out.cu), the backend says so when it is
   asked, and fuses no product into the kernels for single rows and no sums or products of several operands, which are
   left out.
+- the Vulkan backend learns the same: the function gets the backend's handle on the command buffer in recording, a
+  function that enqueues a shader there, and the node; a null handle asks. ggml waits between nodes that touch the same
+  memory by itself. It has no function by which the application could be registered, so it gets one.
 - the Vulkan backend computes with F32 operands as they are. It would round them to F16, which ends at 65504, in products
   and in attention wherever the device has F16 arithmetic or matrix units; those stay for 16-bit and quantised weights.
 - a CPU thread that waits for the others at a barrier yields its core after about 50 us. Where another program shares
@@ -118,6 +121,100 @@ bool ltx_has_stock_kernel(const struct ggml_tensor * node);
         after=False,
     ),
     Insertion(BROADCAST, "void ggml_cuda_op_repeat_back(", "#endif\n", after=False),
+    Insertion(
+        VULKAN,
+        "bool ggml_vk_build_graph(ggml_backend_vk_context * ctx, ",
+        """// inserted by ltx2cpp: custom operations on Vulkan
+struct ltx_vk_dispatch {
+    const char * name;
+    const uint32_t * words;  // the shader
+    size_t word_count;
+    const uint32_t * constants;  // of the specialisation, from number 0 on
+    uint32_t constant_count;
+    const struct ggml_tensor * const * tensors;  // bound in this order
+    uint32_t tensor_count;
+    const uint32_t * push;  // behind where each binding's tensor begins, in elements
+    uint32_t push_count;
+    uint32_t groups[3];
+};
+typedef void (*ltx_vk_enqueue_t)(void * call, const struct ltx_vk_dispatch * dispatch);
+typedef bool (*ltx_custom_op_t)(void * call, ltx_vk_enqueue_t enqueue, struct ggml_tensor * node);
+static ltx_custom_op_t ltx_custom_op = nullptr;
+static void ltx_set_custom_op(ltx_custom_op_t function) { ltx_custom_op = function; }
+
+struct ltx_vk_call {
+    ggml_backend_vk_context * ctx;
+    vk_context & compute_ctx;
+};
+
+static vk_pipeline ltx_vk_pipeline(vk_device & device, const ltx_vk_dispatch * d, uint32_t bindings) {
+    static std::mutex mutex;
+    static std::map<std::tuple<const void *, const void *, std::vector<uint32_t>>, vk_pipeline> pipelines;
+    const std::vector<uint32_t> constants(d->constants, d->constants + d->constant_count);
+    const std::lock_guard<std::mutex> lock(mutex);
+    vk_pipeline & known = pipelines[{ device.get(), d->words, constants }];
+    if (!known) {
+        vk_pipeline made = std::make_shared<vk_pipeline_struct>();
+        made->name = d->name;
+        made->parameter_count = bindings;
+        made->push_constant_size = (uint32_t) sizeof(uint32_t) * (bindings + d->push_count);
+        made->wg_denoms = { 1, 1, 1 };
+        made->align = 1;
+        made->initialized = true;
+        ggml_vk_create_pipeline_func(device, made, sizeof(uint32_t) * d->word_count, d->words, "main", bindings,
+            made->wg_denoms, constants, false, false, 0);
+        known = made;
+    }
+    return known;
+}
+
+static void ltx_vk_enqueue(void * call, const struct ltx_vk_dispatch * d) {
+    ggml_backend_vk_context * ctx = ((ltx_vk_call *) call)->ctx;
+    constexpr uint32_t bindings = 6;  // a fixed number; those that are left over repeat the first
+    GGML_ASSERT(d->tensor_count <= bindings);
+    vk_pipeline pipeline = ltx_vk_pipeline(ctx->device, d, bindings);
+    ggml_pipeline_request_descriptor_sets(ctx, pipeline, 1);
+    std::vector<uint32_t> push;
+    vk::DescriptorBufferInfo at[bindings];
+    for (uint32_t i = 0; i < bindings; ++i) {
+        const ggml_tensor * tensor = d->tensors[i < d->tensor_count ? i : 0];
+        push.push_back(get_misalign_bytes(ctx, tensor) / (uint32_t) ggml_type_size(tensor->type));
+        at[i] = ggml_vk_tensor_subbuffer(ctx, tensor, true);
+    }
+    push.insert(push.end(), d->push, d->push + d->push_count);
+    ggml_vk_dispatch_pipeline(ctx, ((ltx_vk_call *) call)->compute_ctx, pipeline,
+        { at[0], at[1], at[2], at[3], at[4], at[5] }, push, { d->groups[0], d->groups[1], d->groups[2] });
+}
+
+static void * ltx_vk_get_proc_address(ggml_backend_reg_t reg, const char * name) {
+    GGML_UNUSED(reg);
+    return strcmp(name, "ggml_backend_vk_set_custom_op") == 0 ? (void *) ltx_set_custom_op : nullptr;
+}
+
+""",
+        after=False,
+    ),
+    Insertion(
+        VULKAN,
+        "    case GGML_OP_POOL_2D:\n        ggml_vk_pool_2d(",
+        """    case GGML_OP_CUSTOM: {
+        ltx_vk_call call = { ctx, compute_ctx };
+        GGML_ASSERT(ltx_custom_op && ltx_custom_op(&call, ltx_vk_enqueue, node));
+        break;
+    }
+""",
+        after=False,
+    ),
+    Insertion(
+        VULKAN,
+        "    if (!tensor_size_supported(ggml_nbytes(op))) {\n        return false;\n    }\n",
+        """    if (op->op == GGML_OP_CUSTOM) {
+        return ltx_custom_op && ltx_custom_op(nullptr, nullptr, const_cast<ggml_tensor *>(op));
+    }
+""",
+        after=True,
+    ),
+    Insertion(VULKAN, "    /* .get_proc_address = */ ", "ltx_vk_get_proc_address, // ", after=True),
     Insertion(
         VULKAN,
         "        device->fp16 = !force_disable_f16 && fp16_storage && fp16_compute;\n",

@@ -55,7 +55,7 @@ ggml_tensor * stock_product(Graph & graph, ggml_tensor * weight, ggml_tensor * x
     if (graph.fuses("fit_rows") && graph.fuses("rescale_rows") && graph.on_cpu()) {
         return fitted_product(graph, weight, x, type);
     }
-    if (graph.form() == OpForm::Fused && weight->type == GGML_TYPE_F16 && x->ne[1] > kFewTokens) {
+    if (graph.form() == OpForm::Fused && !graph.on_cpu() && weight->type == GGML_TYPE_F16 && x->ne[1] > kFewTokens) {
         // A GPU that is told to sum in F32 takes F32 rows as well.
         return product(graph, weight, x);
     }

@@ -84,30 +84,67 @@ SHADERS: dict[str, Any] = {
     ),
     "bias_gelu": lambda **form: testing.bias_gelu(_random(7, 300) * 3, _random(297), 3, **form),
     "conv3d": lambda **form: testing.conv3d(
-        _random(27, 17, 6), _random(17), _random(4, 5, 6, 6), earlier=_random(1, 3, 4, 17),
-        frames=_random(1, 3, 4, 17) + 1, type="f32", taps=27, **form,
+        _random(27, 17, 6),
+        _random(17),
+        _random(4, 5, 6, 6),
+        earlier=_random(1, 3, 4, 17),
+        frames=_random(1, 3, 4, 17) + 1,
+        type="f32",
+        taps=27,
+        **form,
     ),
     "depth_to_space": lambda **form: testing.depth_to_space(
-        _random(3, 4, 5, 24), [2, 2, 2], True, True, _random(1, 4, 5, 8), _random(2, 4, 5, 8), **form
+        _random(3, 4, 5, 24),
+        [2, 2, 2],
+        True,
+        True,
+        _random(1, 4, 5, 8),
+        _random(2, 4, 5, 8),
+        **form,
     ),
     "gated_residual": lambda **form: testing.gated_residual(
         _random(7, 300), _random(7, 297), _random(3, 2, 297), 1, ROWS, 3, **form
     ),
     "group_norm_silu": lambda **form: testing.group_norm_silu(
-        _random(3, 5, 7, 40) + 30, _random(40), _random(2, 40)[0], 4, 1e-5, _random(3, 5, 7, 40), **form
+        _random(3, 5, 7, 40) + 30,
+        _random(40),
+        _random(2, 40)[0],
+        4,
+        1e-5,
+        _random(3, 5, 7, 40),
+        **form,
     ),
     "modulate": lambda **form: testing.modulate(
         _random(7, 300), _random(3, 2, 297), 1, 0, ROWS, "layer", 1e-6, 3, **form
     ),
+    "norm_grid_rope": lambda **form: testing.norm_grid_rope(
+        _random(3, 5, 7, 144), _random(24), _random(2, 24)[0], 0.25, 1e-6, **form
+    ),
     "norm_split_rope": lambda **form: testing.norm_split_rope(
-        _random(7, 103), _random(100), _random(3, 50), _random(2, 3, 50)[1], 5, 1e-6, 3,
-        rows=np.stack([ROWS, ROWS[::-1]]), **form,
+        _random(7, 103),
+        _random(100),
+        _random(3, 50),
+        _random(2, 3, 50)[1],
+        5,
+        1e-6,
+        3,
+        rows=np.stack([ROWS, ROWS[::-1]]),
+        **form,
     ),
     "pad_frames": lambda **form: testing.pad_frames(
-        earlier=_random(1, 3, 4, 19), frames=_random(2, 3, 4, 19), type="f32", front=1, back=2, reflect=True,
-        norm_silu=True, **form,
+        earlier=_random(1, 3, 4, 19),
+        frames=_random(2, 3, 4, 19),
+        type="f32",
+        front=1,
+        back=2,
+        reflect=True,
+        norm_silu=True,
+        **form,
     ),
     "pixel_norm_silu": lambda **form: testing.pixel_norm_silu(_random(3, 4, 37), 1e-8, **form),
+    "space_to_depth": lambda **form: testing.space_to_depth(
+        _random(4, 4, 6, 5), [2, 2, 2], True, _random(3, 4, 6, 10), 1, **form
+    ),
 }
 
 

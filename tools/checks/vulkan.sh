@@ -57,12 +57,16 @@ step "configuration" "cmake --preset vulkan -B $build -G Ninja -Dpybind11_DIR=\$
   -DCMAKE_C_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_COMPILER_LAUNCHER=ccache"
 step "shaders and ggml's backend" "time cmake --build $build --target ggml-vulkan; \
   du -h $build/third_party/ggml/ggml/src/ggml-vulkan/libggml-vulkan.a"
+step "our shaders" "time cmake --build $build --target \$(
+    for each in csrc/ops/*/*.comp; do echo csrc/vulkan/shaders/\$(basename \$each .comp).spv; done)
+  echo \$((4 * \$(cat $build/csrc/vulkan/shaders/*.spv | grep -o 0x | wc -l))) bytes of SPIR-V"
 step "build" "cmake --build $build; du -h ltx2cpp/_core*-linux-gnu.so"
 step "devices" "python -m ltx2cpp devices | grep -A1 vulkan:0"
 step "tests" "pytest -q --figures tests/models/test_vulkan.py"
+step "operations" "pytest -q --device vulkan:0 tests/nn/test_{ops,video_ops,snake,rounded_rows,window_attention}.py"
 step "validation layers" "set -o pipefail
   VK_INSTANCE_LAYERS=VK_LAYER_KHRONOS_validation pytest -s -q tests/models/test_vulkan.py \
-    -k 'decoded and f32 or connector' 2>&1 | tee $build/validation.log | tail -1
+    -k 'decoded and f32 or connector or shader or axis' 2>&1 | tee $build/validation.log | tail -1
   ! grep -o 'VUID-[A-Za-z0-9-]*' $build/validation.log"
 step "without a loader" 'devices=$(python -m ltx2cpp devices); ! grep vulkan <<< "$devices"' /usr/lib/x86_64-linux-gnu/libvulkan.so.1
 if [ -e "$fixtures/../check_stages.py" ]; then

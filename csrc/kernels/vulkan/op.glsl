@@ -1,7 +1,6 @@
 // What the shaders share. A group of threads works on one row, in the order of kernels/vulkan/vulkan_op.h: where each
 // tensor begins, the number of rows, and then what the shader asks for with VALUES.
 #extension GL_EXT_shader_16bit_storage : require
-#extension GL_EXT_shader_explicit_arithmetic_types_int16 : require
 
 #ifndef THREADS
 #define THREADS 128
@@ -41,11 +40,11 @@ float sum_of_row(float value) {
     return sum;
 }
 
-// Round to nearest even; a NaN stays a quiet NaN.
-uint16_t to_bf16(float x) {
+// The bits of BF16: round to nearest even; a NaN stays a quiet NaN. Arithmetic on 16 bits is more than every device has.
+uint to_bf16(float x) {
     const uint bits = floatBitsToUint(x);
     const bool is_nan = (bits & 0x7fffffffu) > 0x7f800000u;
-    return uint16_t(is_nan ? (bits >> 16) | 0x40u : (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+    return is_nan ? (bits >> 16) | 0x40u : (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
 }
 
 // e^x as kernels/simd_math.h computes it: what a device has by itself may lose the last digits. |x| counts as 88 at

@@ -15,16 +15,19 @@ extern const VulkanOp kGatedResidualVulkan;
 extern const VulkanOp kGroupNormSiluVulkan;
 extern const VulkanOp kGroupStatisticsVulkan;
 extern const VulkanOp kModulateVulkan;
+extern const VulkanOp kNormGridRopeVulkan;
 extern const VulkanOp kNormSplitRopeVulkan;
 extern const VulkanOp kPadFramesVulkan;
 extern const VulkanOp kPixelNormSiluVulkan;
+extern const VulkanOp kSpaceToDepthVulkan;
 
 namespace {
 
 constexpr std::array kOps{
     &kAntialiasedSnakeVulkan, &kBiasGeluVulkan,      &kConv3dFinishVulkan,    &kDepthToSpaceVulkan,
     &kGatedResidualVulkan,    &kGroupNormSiluVulkan, &kGroupStatisticsVulkan, &kModulateVulkan,
-    &kNormSplitRopeVulkan,    &kPadFramesVulkan,     &kPixelNormSiluVulkan,
+    &kNormGridRopeVulkan,     &kSpaceToDepthVulkan,  &kNormSplitRopeVulkan,   &kPadFramesVulkan,
+    &kPixelNormSiluVulkan,
 };
 
 // Groups along one axis that every device takes.

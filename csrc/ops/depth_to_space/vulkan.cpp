@@ -8,6 +8,9 @@ namespace {
 constexpr uint32_t kWords[] = {
 #include "shaders/depth_to_space.spv"
 };
+constexpr uint32_t kPackingWords[] = {
+#include "shaders/space_to_depth.spv"
+};
 
 // Of the shader: all neighbours of a channel have room there.
 constexpr int64_t kStage = 2048;
@@ -51,8 +54,28 @@ void enqueue(const VulkanCall & call, const ggml_tensor * node) {
               step(later, 3)});
 }
 
+bool supports_packing(const ggml_tensor * node) {
+    return have_rows(GGML_TYPE_F32, {node->src[0], node->src[1]}) && node->type == GGML_TYPE_F32 &&
+           ggml_is_contiguous(node);
+}
+
+void enqueue_packing(const VulkanCall & call, const ggml_tensor * node) {
+    const auto constants = constants_of<SpaceToDepthConstants>(node);
+    const SpaceTimeFactor factor = constants.factor;
+    const ggml_tensor * x = node->src[0];
+    const ggml_tensor * shortcut = node->src[1];
+    const ggml_tensor * added = shortcut ? shortcut : x;
+    call.run({"ltx_space_to_depth", kPackingWords}, ggml_nrows(node),
+             {constants.packing == Packing::HeightFastest, shortcut != nullptr}, {x, added, node},
+             {step(x, 1), step(x, 2), step(x, 3), pushed(node->ne[1]), pushed(node->ne[2]), pushed(node->ne[0]),
+              pushed(int64_t{factor.time}), pushed(int64_t{factor.height}), pushed(int64_t{factor.width}),
+              shortcut ? pushed(shortcut->ne[0] * factor.product() / node->ne[0]) : 0, pushed(int64_t{constants.lead}),
+              step(added, 1), step(added, 2), step(added, 3)});
+}
+
 }  // namespace
 
 extern const VulkanOp kDepthToSpaceVulkan{&depth_to_space_cpu, &supports, &enqueue};
+extern const VulkanOp kSpaceToDepthVulkan{&space_to_depth_cpu, &supports_packing, &enqueue_packing};
 
 }  // namespace ltx

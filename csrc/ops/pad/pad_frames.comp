@@ -23,7 +23,7 @@ layout(binding = 2) writeonly buffer Rounded { uint16_t rounded[]; };
 
 void write(uint i, float y) {
     if (is_rounded) {
-        rounded[a.at[2] + i] = to_bf16(y);
+        rounded[a.at[2] + i] = uint16_t(to_bf16(y));
     } else {
         result[a.at[2] + i] = y;
     }

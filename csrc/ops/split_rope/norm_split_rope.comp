@@ -17,7 +17,7 @@ layout(binding = 5) writeonly buffer Rounded { uint16_t rounded[]; };
 
 void write(uint i, float y) {
     if (is_rounded) {
-        rounded[a.at[5] + i] = to_bf16(y);
+        rounded[a.at[5] + i] = uint16_t(to_bf16(y));
     } else {
         result[a.at[5] + i] = y;
     }

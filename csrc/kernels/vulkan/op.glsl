@@ -40,7 +40,8 @@ float sum_of_row(float value) {
     return sum;
 }
 
-// The bits of BF16: round to nearest even; a NaN stays a quiet NaN. Arithmetic on 16 bits is more than every device has.
+// The bits of BF16: round to nearest even; a NaN stays a quiet NaN. Arithmetic on 16 bits is more than every device has,
+// and constants of 16 bits belong to it: what is written must not be known when the shader is compiled.
 uint to_bf16(float x) {
     const uint bits = floatBitsToUint(x);
     const bool is_nan = (bits & 0x7fffffffu) > 0x7f800000u;

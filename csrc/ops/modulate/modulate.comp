@@ -29,12 +29,7 @@ void main() {
     }
     const uint from = a.at[0] + token * a.x_step;
     const int row = a.has_rows != 0 ? rows[a.at[3] + token] : 0;
-    if (row < 0 || row >= int(a.table_rows)) {
-        for (uint i = thread_of_row(); i < a.width; i += THREADS) {
-            write(token * a.width + i, NOT_A_NUMBER);
-        }
-        return;
-    }
+    const bool is_known = row >= 0 && row < int(a.table_rows);
     float centre = 0.0;
     float factor = 1.0;
     if (norm == 2) {
@@ -52,9 +47,10 @@ void main() {
         }
         factor = 1.0 / sqrt(sum_of_row(squares) / float(a.width) + a.eps);
     }
-    const uint scales = a.at[1] + uint(row) * a.scale_step;
-    const uint shifts = a.at[2] + uint(row) * a.shift_step;
+    const uint scales = a.at[1] + (is_known ? uint(row) : 0) * a.scale_step;
+    const uint shifts = a.at[2] + (is_known ? uint(row) : 0) * a.shift_step;
     for (uint i = thread_of_row(); i < a.width; i += THREADS) {
-        write(token * a.width + i, (x[from + i] - centre) * factor * (1.0 + scale[scales + i]) + shift[shifts + i]);
+        const float y = (x[from + i] - centre) * factor * (1.0 + scale[scales + i]) + shift[shifts + i];
+        write(token * a.width + i, is_known ? y : NOT_A_NUMBER);
     }
 }

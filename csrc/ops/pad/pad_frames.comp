@@ -41,15 +41,10 @@ void main() {
 
     const bool is_added_frame = frame < 0 || frame >= a.frames;
     const bool is_border = column == 0 || column == a.width - 1 || line == 0 || line == a.height - 1;
-    if ((is_added_frame && adds_zero_frames) || (is_border && !reflects)) {
-        for (uint c = thread_of_row(); c < a.channels; c += THREADS) {
-            write(to + c, 0.0);
-        }
-        return;
-    }
+    const bool is_zero = (is_added_frame && adds_zero_frames) || (is_border && !reflects);
     const int source = clamp(frame, 0, a.frames - 1);
     const bool is_earlier = source < a.split;
-    if (is_earlier && earlier_is_padded) {
+    if (is_earlier && earlier_is_padded && !is_zero) {
         const uint from =
             a.at[0] + column * a.earlier_x + line * a.earlier_y + uint(source) * a.earlier_frame;
         for (uint c = thread_of_row(); c < a.channels; c += THREADS) {
@@ -68,7 +63,7 @@ void main() {
         ? a.at[0] + x * a.earlier_x + y * a.earlier_y + uint(source) * a.earlier_frame
         : a.at[1] + x * a.later_x + y * a.later_y + uint(source - a.split) * a.later_frame;
     float factor = 1.0;
-    if (norm_silu) {
+    if (norm_silu && !is_zero) {
         float squares = 0.0;
         for (uint c = thread_of_row(); c < a.source_channels; c += THREADS) {
             const float value = is_earlier ? earlier[from + c] : later[from + c];
@@ -78,7 +73,7 @@ void main() {
     }
     for (uint c = thread_of_row(); c < a.channels; c += THREADS) {
         float value = 0.0;
-        if (c < a.source_channels) {
+        if (c < a.source_channels && !is_zero) {
             value = is_earlier ? earlier[from + c] : later[from + c];
         }
         write(to + c, norm_silu ? silu(value * factor) : value);

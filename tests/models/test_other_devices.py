@@ -137,6 +137,23 @@ def test_a_missing_kernel_is_said_once_and_gives_the_same(
     assert {"modulate", "gated_residual", "bias_gelu"} < device.take_profile().keys()
 
 
+def test_what_is_not_finite_is_found_by_two_nodes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a Vulkan device; tests/nn has inputs that are not finite there."""
+    name = "transformer 2.3"
+    _, run = NETWORKS[name](tmp_path, monkeypatch, _core.Device("cpu", 1))
+    wanted = run()
+    device = testing.open_device("cpu", 1, missing_ops={"mark_not_finite"})
+    other = tmp_path / "other"
+    other.mkdir()
+    _, run_two = NETWORKS[name](other, monkeypatch, device)
+    device.start_profile()
+    for got, want in zip(run_two(), wanted, strict=True):
+        np.testing.assert_array_equal(got, want)
+    assert {"key_flags", "mark_rows"} <= device.take_profile().keys()
+
+
 def test_a_table_larger_than_a_binding_is_read_on_the_host(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

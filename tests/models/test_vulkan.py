@@ -183,6 +183,7 @@ def test_our_operations_are_shaders_and_the_others_ggmls(
     run()
     used = device.take_profile().keys()
     assert {"bias_gelu", "gated_residual", "modulate", "norm_split_rope"} <= used
+    assert {"key_flags", "mark_rows"} <= used
     assert {"MUL_MAT", "FLASH_ATTN_EXT"} <= used
     device.start_profile()
     monkeypatch.setattr(video_cases, "DEVICE", device)

@@ -48,6 +48,11 @@ uint to_bf16(float x) {
     return is_nan ? (bits >> 16) | 0x40u : (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
 }
 
+// On the bits, because a driver's compiler may assume that there is nothing else.
+bool is_finite(float x) {
+    return (floatBitsToUint(x) & 0x7f800000u) != 0x7f800000u;
+}
+
 // e^x as kernels/simd_math.h computes it: what a device has by itself may lose the last digits. |x| counts as 88 at
 // most.
 float exact_exp(float x) {

@@ -14,6 +14,8 @@ extern const VulkanOp kDepthToSpaceVulkan;
 extern const VulkanOp kGatedResidualVulkan;
 extern const VulkanOp kGroupNormSiluVulkan;
 extern const VulkanOp kGroupStatisticsVulkan;
+extern const VulkanOp kKeyFlagsVulkan;
+extern const VulkanOp kMarkRowsVulkan;
 extern const VulkanOp kModulateVulkan;
 extern const VulkanOp kNormGridRopeVulkan;
 extern const VulkanOp kNormSplitRopeVulkan;
@@ -25,9 +27,9 @@ namespace {
 
 constexpr std::array kOps{
     &kAntialiasedSnakeVulkan, &kBiasGeluVulkan,      &kConv3dFinishVulkan,    &kDepthToSpaceVulkan,
-    &kGatedResidualVulkan,    &kGroupNormSiluVulkan, &kGroupStatisticsVulkan, &kModulateVulkan,
-    &kNormGridRopeVulkan,     &kSpaceToDepthVulkan,  &kNormSplitRopeVulkan,   &kPadFramesVulkan,
-    &kPixelNormSiluVulkan,
+    &kGatedResidualVulkan,    &kGroupNormSiluVulkan, &kGroupStatisticsVulkan, &kKeyFlagsVulkan,
+    &kMarkRowsVulkan,         &kModulateVulkan,      &kNormGridRopeVulkan,    &kSpaceToDepthVulkan,
+    &kNormSplitRopeVulkan,    &kPadFramesVulkan,     &kPixelNormSiluVulkan,
 };
 
 // Groups along one axis that every device takes.

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <vector>
 
@@ -66,6 +67,33 @@ void mark_not_finite_cpu(ggml_tensor * node, int thread, int num_threads, void *
         }
         if (!is_finite(q, head, token) || sees_any(bad, mask, token)) {
             std::fill_n(head_of(node, head, token), node->ne[0], std::numeric_limits<float>::quiet_NaN());
+        }
+    }
+}
+
+void key_flags_cpu(ggml_tensor * node, int thread, int num_threads, void * /*unused*/) {
+    const ggml_tensor * k = node->src[0];
+    const ggml_tensor * v = node->src[1];
+    const auto [begin, end] = rows_of_thread(node->ne[0], thread, num_threads);
+    for (int64_t key = begin; key < end; ++key) {
+        for (int64_t head = 0; head < node->ne[1]; ++head) {
+            const bool fine = is_finite(k, head, key) && is_finite(v, head, key);
+            row_of(node, head)[key] = fine ? 0.0f : std::numeric_limits<float>::quiet_NaN();
+        }
+    }
+}
+
+void mark_rows_cpu(ggml_tensor * node, int thread, int num_threads, void * /*unused*/) {
+    const ggml_tensor * q = node->src[1];
+    const ggml_tensor * seen = node->src[2];
+    const int64_t group = node->ne[1] / seen->ne[0];
+    const auto [begin, end] = rows_of_thread(node->ne[2], thread, num_threads);
+    for (int64_t token = begin; token < end; ++token) {
+        const float * of_heads = row_of(seen, seen->ne[1] == 1 ? 0 : token);
+        for (int64_t head = 0; head < node->ne[1]; ++head) {
+            if (!is_finite(q, head, token) || !std::isfinite(of_heads[head / group])) {
+                std::fill_n(head_of(node, head, token), node->ne[0], std::numeric_limits<float>::quiet_NaN());
+            }
         }
     }
 }

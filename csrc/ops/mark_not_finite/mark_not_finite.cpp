@@ -8,8 +8,17 @@ namespace ltx {
 
 namespace {
 
+// Where a kernel that looks at all keys for each query would look at them too often.
+bool marks_by_two_nodes(const Graph & graph) {
+    return graph.on_cpu() && graph.fuses("key_flags") && graph.fuses("mark_rows");
+}
+
 // 0 for each key of each head, NaN where the key or its value is not finite: F32 [keys, heads of k].
-ggml_tensor * key_flags(ggml_context * ctx, const AttentionOperands & in) {
+ggml_tensor * key_flags(Graph & graph, const AttentionOperands & in) {
+    if (marks_by_two_nodes(graph)) {
+        return custom_node(graph, GGML_TYPE_F32, {in.k->ne[2], in.k->ne[1], 1, 1}, {in.k, in.v}, &key_flags_cpu);
+    }
+    ggml_context * ctx = graph.ctx();
     ggml_tensor * flags = ggml_add(ctx, row_flags(ctx, in.k), row_flags(ctx, in.v));  // ne: [1, heads, keys]
     flags = ggml_reshape_2d(ctx, flags, in.k->ne[1], in.k->ne[2]);
     return ggml_cont(ctx, ggml_transpose(ctx, flags));
@@ -24,7 +33,7 @@ ggml_tensor * is_positive(ggml_context * ctx, ggml_tensor * x, float scale, floa
 ggml_tensor * seen_flags(Graph & graph, const AttentionOperands & in) {
     ggml_context * ctx = graph.ctx();
     constexpr float kAboveLowestHalf = 65505.0f;
-    ggml_tensor * flags = key_flags(ctx, in);
+    ggml_tensor * flags = key_flags(graph, in);
     if (!in.mask) {
         return ggml_sum_rows(ctx, flags);
     }
@@ -40,6 +49,10 @@ ggml_tensor * mark_not_finite_composed(Graph & graph, ggml_tensor * result, cons
     ggml_context * ctx = graph.ctx();
     const int64_t kv_heads = in.k->ne[1];
     ggml_tensor * flags = seen_flags(graph, in);
+    if (marks_by_two_nodes(graph)) {
+        flags = ggml_reshape_2d(ctx, flags, kv_heads, ggml_nelements(flags) / kv_heads);
+        return custom_node_in_place(graph, {result, in.q, flags}, &mark_rows_cpu);
+    }
     flags = ggml_reshape_4d(ctx, flags, 1, 1, kv_heads, ggml_nelements(flags) / kv_heads);
     ggml_tensor * y = ggml_add(ctx, result, row_flags(ctx, in.q));
     y = ggml_reshape_4d(ctx, y, result->ne[0], result->ne[1] / kv_heads, kv_heads, result->ne[2]);

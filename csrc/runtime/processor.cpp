@@ -1,14 +1,19 @@
 #include "runtime/processor.h"
 
 #include <string>
+#include <vector>
 
 #include "base/cpuid.h"
 #include "base/error.h"
 #include "ggml-cpu.h"
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
 namespace ltx {
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) || (defined(__aarch64__) && defined(__linux__))
 
 namespace {
 
@@ -18,11 +23,11 @@ struct Instructions {
     bool present;
 };
 
-}  // namespace
+#if defined(__x86_64__)
 
-void check_processor() {
+std::vector<Instructions> instructions() {
     const X86Features & has = x86_features();
-    const Instructions all[] = {
+    return {
         {"SSE4.2", ggml_cpu_has_ssse3() != 0, has.sse4_2},
         {"SSSE3", ggml_cpu_has_ssse3() != 0, has.ssse3},
         {"AVX", ggml_cpu_has_avx() != 0, has.avx},
@@ -36,8 +41,31 @@ void check_processor() {
         {"AVX-512 VNNI", ggml_cpu_has_avx512_vnni() != 0, has.avx512_vnni},
         {"AVX-512 BF16", ggml_cpu_has_avx512_bf16() != 0, has.avx512_bf16},
     };
+}
+
+#else
+
+// Bits that the kernel sets (arch/arm64, elf_hwcaps.rst); older headers do not name them all.
+std::vector<Instructions> instructions() {
+    const unsigned long first = getauxval(AT_HWCAP);
+    const unsigned long second = getauxval(AT_HWCAP2);
+    const auto has = [](unsigned long bits, int bit) { return (bits >> bit & 1) != 0; };
+    return {
+        {"F16 arithmetic (asimdhp)", ggml_cpu_has_fp16_va() != 0, has(first, 10)},
+        {"dot products (asimddp)", ggml_cpu_has_dotprod() != 0, has(first, 20)},
+        {"8-bit matrix products (i8mm)", ggml_cpu_has_matmul_int8() != 0, has(second, 13)},
+        {"SVE", ggml_cpu_has_sve() != 0, has(first, 22)},
+        {"SME", ggml_cpu_has_sme() != 0, has(second, 23)},
+    };
+}
+
+#endif
+
+}  // namespace
+
+void check_processor() {
     std::string lacking;
-    for (const Instructions & each : all) {
+    for (const Instructions & each : instructions()) {
         if (each.needed && !each.present) {
             lacking += (lacking.empty() ? "" : ", ") + std::string(each.name);
         }

@@ -1,7 +1,7 @@
 """Our edits to ggml, as insertions at anchors that must occur exactly once.
 
 An insertion carries no line of ggml except a short anchor, needs neither git nor patch, and either fits or stops the
-build. Six edits are made:
+build. Seven edits are made:
 
 - ggml's CUDA backend learns to run ``GGML_OP_CUSTOM`` nodes through a function that the application registers (on the
   CPU backend such nodes run as they are). The function gets the backend context, the current stream, the device and
@@ -18,6 +18,8 @@ build. Six edits are made:
   the cores, the thread waited for may not be running at all, and spinning only keeps it from that.
 - loads of 4 and 8 bytes from blocks of 2-byte alignment (IQ3_XXS, Q1_0, IQ1_S) and from scales at multiples of 4
   (IQ1_M) go through types that may lie anywhere, so that the compiler assumes no more than is true.
+- products of F16 are summed in F32 on ARM too. With F16 arithmetic, which a build for this machine has nearly everywhere,
+  they would be summed in F16, which ends at 65504 and has 11 bits.
 """
 
 from __future__ import annotations
@@ -47,6 +49,8 @@ CPU = "src/ggml-cpu/ggml-cpu.c"
 CPU_HEADER = "src/ggml-cpu/ggml-cpu-impl.h"
 TILED = "src/ggml-cpu/tiled/tiled.cpp"
 X86 = "src/ggml-cpu/arch/x86/quants.c"
+VECTORS = "src/ggml-cpu/simd-mappings.h"
+MATRICES = "src/ggml-cpu/llamafile/sgemm.cpp"
 
 INSERTIONS = (
     Insertion(
@@ -299,6 +303,23 @@ typedef uint64_t ltx_anywhere_uint64_t;
     ),
     # IQ1_M
     Insertion(X86, "uint64_t*)sc)", "ltx_anywhere_", after=False),
+    # Never defined.
+    Insertion(
+        VECTORS,
+        """#define GGML_F32_VEC_REDUCE GGML_F32x4_REDUCE
+
+// F16 NEON
+
+#if defined(__ARM_FEATURE_FP16_VECTOR_ARITHMETIC)""",
+        " && defined(LTX_SUMS_IN_F16)",
+        after=True,
+    ),
+    Insertion(
+        MATRICES,
+        "#elif defined(__ARM_FEATURE_FP16_VECTOR_ARITHMETIC)",
+        " && defined(LTX_SUMS_IN_F16)",
+        after=True,
+    ),
 )
 
 

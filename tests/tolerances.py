@@ -32,9 +32,9 @@ GEMM_BF16 = 1e-6
 # result may be rounded again.
 LINEAR_BF16 = 4e-3
 
-# Where a CPU has no BF16 products, ggml multiplies quantised weights by activations rounded to
-# 8 bits with one scale per block: measured 5.4e-3 with blocks of 32 values (q8_0), 8.2e-3 with
-# blocks of 256 (the others), on values of a normal distribution.
+# Where tokens are few, or operations composed, ggml multiplies quantised weights by activations
+# rounded to 8 bits with one scale per block: measured 5.4e-3 with blocks of 32 values (q8_0),
+# 8.2e-3 with blocks of 256 (the others), on values of a normal distribution.
 LINEAR_STOCK_8_BIT = 1.2e-2
 
 # Integers and their sums are exact; a value halfway between two integers may be rounded to another

@@ -11,6 +11,7 @@ struct KernelsUnderTest {
     std::string device = "cpu";           // of fused operations
     std::string composed_device = "cpu";  // of composed ones
     bool emulated_cuda = false;           // the CUDA kernels, run on the CPU by tests/emulated_cuda
+    bool bf16 = true;                     // false: fused operations as on a CPU without BF16 instructions
 };
 
 KernelsUnderTest & kernels_under_test();

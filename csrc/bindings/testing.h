@@ -18,7 +18,9 @@ class OpCase {
 public:
     OpCase(bool fused, int threads)
         : runner_(Backend::open(fused ? kernels_under_test().device : kernels_under_test().composed_device, threads, {},
-                                fused && kernels_under_test().emulated_cuda ? emulated_cuda() : DeviceTraits{})),
+                                fused && kernels_under_test().emulated_cuda
+                                    ? emulated_cuda()
+                                    : DeviceTraits{.bf16 = !fused || kernels_under_test().bf16})),
           form_(fused ? OpForm::Fused : OpForm::Composed) {}
 
     // The array as a graph input, its axes reversed; at most four.

@@ -3,6 +3,7 @@
 #include <memory>
 #include <new>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "bindings/register.h"
@@ -31,10 +32,20 @@ Aligned<T> aligned(int64_t count) {
     return Aligned<T>(static_cast<T *>(::operator new(static_cast<size_t>(count) * sizeof(T), kAlignment)));
 }
 
-const GemmKernel & find_kernel(const std::string & name) {
-    for (const GemmKernel * kernel : gemm_kernels()) {
-        if (kernel->name == name) {
-            return *kernel;
+std::vector<std::string> names_of(std::span<const GemmKernel * const> kernels) {
+    std::vector<std::string> names;
+    for (const GemmKernel * kernel : kernels) {
+        names.emplace_back(kernel->name);
+    }
+    return names;
+}
+
+const GemmKernel & find_kernel(const std::string & name, bool with_float = false) {
+    for (const auto kernels : {gemm_kernels(), with_float ? float_kernels() : gemm_kernels()}) {
+        for (const GemmKernel * kernel : kernels) {
+            if (kernel->name == name) {
+                return *kernel;
+            }
         }
     }
     throw ArgumentError("kernel '", name, "' is not one of this CPU");
@@ -54,7 +65,7 @@ py::array_t<float> product(const FloatArray & x, const FloatArray & weights, con
     if (x.ndim() != 2 || weights.ndim() != 2 || x.shape(1) != weights.shape(1)) {
         throw ShapeError("gemm: x (rows, depth) and weights (cols, depth) do not fit");
     }
-    const GemmKernel & kernel = find_kernel(name);
+    const GemmKernel & kernel = find_kernel(name, /*with_float=*/true);
     const int64_t rows = x.shape(0);
     const int64_t cols = weights.shape(0);
     const int64_t depth = round_up(x.shape(1), kGemmDepth);
@@ -152,15 +163,11 @@ std::unique_ptr<OpCase> attention_case(const FloatArray & q, const FloatArray & 
 void register_testing_gemm(py::module_ & module) {
     py::module_ testing = module.attr("_testing");
     testing.def(
-        "gemm_kernels",
-        [] {
-            std::vector<std::string> names;
-            for (const GemmKernel * kernel : gemm_kernels()) {
-                names.emplace_back(kernel->name);
-            }
-            return names;
-        },
+        "gemm_kernels", [] { return names_of(gemm_kernels()); },
         "Names of the matrix kernels that this CPU runs, best first.");
+    testing.def(
+        "float_kernels", [] { return names_of(float_kernels()); },
+        "The same of those that multiply BF16 numbers in float32.");
     testing.def(
         "choose_gemm_kernel", [](const std::string & name) { choose_gemm_kernel(find_kernel(name)); }, py::arg("name"),
         "Lets all products of ours run on the kernel of this name from here on.");

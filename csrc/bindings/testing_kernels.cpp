@@ -140,18 +140,17 @@ void register_testing_kernels(py::module_ & module) {
     testing.attr("HAS_EMULATED_CUDA") = static_cast<bool>(LTX2CPP_EMULATED_CUDA);
     testing.def(
         "set_kernels",
-        [](const std::string & device, const std::string & composed_device, bool emulated_cuda,
+        [](const std::string & device, const std::string & composed_device, bool emulated_cuda, bool bf16,
            [[maybe_unused]] int code_version) {
-            kernels_under_test() = {device, composed_device, emulated_cuda};
+            kernels_under_test() = {device, composed_device, emulated_cuda, bf16};
 #if LTX2CPP_EMULATED_CUDA
             emulated::cards() = {code_version};
 #endif
         },
         py::kw_only(), py::arg("device") = "cpu", py::arg("composed_device") = "cpu", py::arg("emulated_cuda") = false,
-        py::arg("code_version") = 90,
-        "Chooses where fused and composed operations run from now on, and the compute capability, times ten, for "
-        "which\n"
-        "emulated kernels count as compiled.");
+        py::arg("bf16") = true, py::arg("code_version") = 90,
+        "Chooses where fused and composed operations run from now on, whether a CPU counts as one with BF16\n"
+        "instructions, and the compute capability, times ten, for which emulated kernels count as compiled.");
     testing.def(
         "code_versions",
         []([[maybe_unused]] const std::vector<int> & cards, [[maybe_unused]] int devices) {

@@ -24,8 +24,9 @@ using ProbeSet = std::set<std::string, std::less<>>;
 enum class OpForm { Fused, Composed };
 
 // Who multiplies BF16 and quantised matrices: ggml, or kernels/gemm where the graph runs on a CPU with BF16
-// instructions, or our kernels of another device, for which those that help ggml's CPU do not exist.
-enum class Products { Stock, Own, Device };
+// instructions, or these the quantised ones alone on another CPU, or our kernels of another device, for which those
+// that help ggml's CPU do not exist.
+enum class Products { Stock, Own, Decoded, Device };
 
 // How attention is built where it is none of our operations: as ggml's node, or from products and a softmax over all
 // pairs, where the device has no such node.
@@ -62,7 +63,8 @@ public:
     OpForm form() const { return target_.form; }
     // Whether an own operation is one node.
     bool fuses(std::string_view op) const { return target_.form == OpForm::Fused && !target_.lacking.contains(op); }
-    bool own_products() const { return target_.products != Products::Stock; }
+    bool own_products() const { return target_.products == Products::Own || target_.products == Products::Device; }
+    bool decodes_weights() const { return target_.products == Products::Decoded; }
     bool on_cpu() const { return target_.products != Products::Device; }
     StockAttention stock_attention() const { return target_.stock_attention; }
     size_t operand_alignment() const { return target_.operand_alignment; }

@@ -8,7 +8,7 @@ namespace ltx {
 using KernelFunction = void(ggml_tensor *, int, int, void *);
 KernelFunction antialiased_snake_cpu, bf16_attention_cpu, bias_gelu_cpu, conv_cpu, conv3d_direct_cpu, conv3d_finish_cpu,
     conv3d_tapped_cpu, conv_transpose_cpu, depth_to_space_cpu, fit_rows_cpu, gated_residual_cpu, group_norm_silu_cpu,
-    group_statistics_cpu, int8_linear_cpu, int8_rows_cpu, key_flags_cpu, linear_cpu, linear_few_cpu,
+    group_statistics_cpu, int8_linear_cpu, int8_rows_cpu, key_flags_cpu, linear_cpu, linear_few_cpu, linear_widened_cpu,
     mark_not_finite_cpu, mark_rows_cpu, modulate_cpu, norm_grid_rope_cpu, norm_split_rope_cpu, pad_frames_cpu,
     pixel_norm_silu_cpu, rescale_rows_cpu, round_rows_cpu, space_to_depth_cpu, window_attention_cpu;
 
@@ -33,6 +33,7 @@ constexpr std::array kOps{
     CustomOp{"key_flags", &key_flags_cpu},
     CustomOp{"linear", &linear_cpu},
     CustomOp{"linear_few", &linear_few_cpu},
+    CustomOp{"linear_widened", &linear_widened_cpu},
     CustomOp{"mark_not_finite", &mark_not_finite_cpu},
     CustomOp{"mark_rows", &mark_rows_cpu},
     CustomOp{"modulate", &modulate_cpu},

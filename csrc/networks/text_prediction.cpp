@@ -51,7 +51,9 @@ std::vector<int64_t> TextEncoderNetwork::key_widths() const {
 ggml_type TextEncoderNetwork::key_type() const {
     const auto * weight =
         std::visit([](const auto & gemma) { return gemma.layers.front().q_proj.weight; }, model().gemma);
-    const bool rounds = backend().products() != Products::Stock && activation_type(weight) == GGML_TYPE_BF16;
+    const Products products = backend().products();
+    const bool own = products == Products::Own || products == Products::Device;
+    const bool rounds = own && activation_type(weight) == GGML_TYPE_BF16;
     return rounds ? GGML_TYPE_BF16 : GGML_TYPE_F32;
 }
 

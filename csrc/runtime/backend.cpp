@@ -121,6 +121,7 @@ std::shared_ptr<Backend> Backend::open(const std::string & name, int threads, Wa
             backend->runs_direct_conv_ = false;
             backend->own_products_ = false;
         }
+        backend->decodes_weights_ = !traits.own_products;
     }
     return backend;
 }
@@ -161,8 +162,11 @@ bool Backend::multiplies_rotated(int64_t columns, int64_t rows, int64_t group) c
 }
 
 Products Backend::products() const {
-    if (!own_products_ || !runs_custom_ops_) {
+    if (!runs_custom_ops_ || (!own_products_ && !decodes_weights_)) {
         return Products::Stock;
+    }
+    if (!own_products_) {
+        return Products::Decoded;
     }
     return is_cpu_ && !exchange_kernel_ ? Products::Own : Products::Device;
 }

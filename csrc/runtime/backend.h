@@ -169,6 +169,7 @@ private:
     bool runs_custom_ops_ = true;
     bool runs_direct_conv_ = false;
     bool own_products_ = false;
+    bool decodes_weights_ = false;  // where products are not our own
     size_t weight_slots_ = 0;
     int threads_ = 1;
     ggml_type fast_half_type_ = GGML_TYPE_BF16;

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from harness import compare
-from tolerances import ATTENTION_BF16, GEMM_BF16, LINEAR_BF16, LINEAR_STOCK_8_BIT
+from tolerances import ATTENTION_BF16, GEMM_BF16, LINEAR_BF16
 
 from ltx2cpp import _core
 
@@ -16,6 +16,8 @@ pytestmark = pytest.mark.skipif(
     testing is None, reason="the extension was built without LTX2CPP_TESTING"
 )
 KERNELS: list[str] = testing.gemm_kernels() if testing else []
+# Every CPU has one of these.
+FLOAT_KERNELS: list[str] = testing.float_kernels() if testing else []
 
 NEEDS_BF16 = pytest.mark.skipif(not KERNELS, reason="this CPU has no BF16 instructions")
 
@@ -29,7 +31,7 @@ def draw(seed: int, *shape: int) -> Array:
     return bits.view(np.float32)
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("kernel", KERNELS + FLOAT_KERNELS)
 @pytest.mark.parametrize(
     ("rows", "cols", "depths"),
     [
@@ -53,7 +55,7 @@ def test_product(kernel: str, rows: int, cols: int, depths: list[int]) -> None:
 def test_rows_past_the_last_are_not_read() -> None:
     x = draw(3, 5, 64)
     weights = draw(4, 32, 64)
-    for kernel in KERNELS:
+    for kernel in KERNELS + FLOAT_KERNELS:
         one_by_one = [
             testing.gemm(x[i : i + 1], weights, kernel=kernel, depths=[64]) for i in range(5)
         ]
@@ -78,8 +80,7 @@ def test_linear_is_the_product(dtype: str, tokens: int, width: int, out: int, th
     x, weight, bias = draw(5, tokens, width), draw(6, out, width), draw(7, out)
     got = testing.linear(x, weight, type=dtype, bias=bias, fused=True, threads=threads).run()
     want = x.astype(np.float64) @ stored(weight, dtype).T.astype(np.float64) + bias
-    own = bool(KERNELS) or dtype == "bf16"
-    compare(dtype, got, want, LINEAR_BF16 if own else LINEAR_STOCK_8_BIT)
+    compare(dtype, got, want, LINEAR_BF16)
 
 
 @pytest.mark.parametrize("rounded", [False, True])

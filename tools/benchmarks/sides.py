@@ -16,7 +16,7 @@ from ltx2cpp import LTX2Pipeline
 # Both engines' threads spin for a while after a call and would slow the other's first products.
 _PAUSE_S = 0.2
 # Operations of our profile that do the counted work of a transformer.
-_PRODUCTS = ("MUL_MAT", "linear", "linear_few", "int8_linear")
+_PRODUCTS = ("MUL_MAT", "linear", "linear_few", "linear_widened", "int8_linear")
 _ATTENTION = ("FLASH_ATTN_EXT", "attention", "window_attention")
 
 

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <bit>
 
+#include "base/cpuid.h"
 #include "kernels/cpu_features.h"
 #include "kernels/gemm/gemm_kernels.h"
 #include "kernels/simd.h"
@@ -13,8 +14,10 @@ namespace ltx {
 namespace {
 
 struct Kernels {
-    std::array<const GemmKernel *, 2> found{};
+    std::array<const GemmKernel *, 3> found{};
     size_t count = 0;
+
+    std::span<const GemmKernel * const> all() const { return {found.data(), count}; }
 };
 
 Kernels find_kernels() {
@@ -30,11 +33,30 @@ Kernels find_kernels() {
     return kernels;
 }
 
+Kernels find_float_kernels() {
+    Kernels kernels;
+#if defined(__x86_64__)
+    if (has_avx512()) {
+        kernels.found[kernels.count++] = &kGemmAvx512f;
+    }
+    if (x86_features().avx2 && x86_features().fma) {
+        kernels.found[kernels.count++] = &kGemmAvx2;
+    }
+#endif
+    kernels.found[kernels.count++] = &kGemmPlain;
+    return kernels;
+}
+
 }  // namespace
 
 std::span<const GemmKernel * const> gemm_kernels() {
     static const Kernels kernels = find_kernels();
-    return {kernels.found.data(), kernels.count};
+    return kernels.all();
+}
+
+std::span<const GemmKernel * const> float_kernels() {
+    static const Kernels kernels = find_float_kernels();
+    return kernels.all();
 }
 
 namespace {

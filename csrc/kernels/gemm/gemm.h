@@ -1,5 +1,6 @@
-// Products of BF16 matrices with F32 sums on the CPU's matrix instructions: the core of linear layers, attention and
-// convolutions. What is large is blocked by the callers; here a block of rows meets a packed panel of columns.
+// Products of BF16 matrices with F32 sums on the CPU's matrix instructions, or by its float32 ones where it has none:
+// the core of linear layers, attention and convolutions. What is large is blocked by the callers; here a block of rows
+// meets a packed panel of columns.
 //
 // sums(rows, cols) = X(rows, depth) W(cols, depth)^T, where
 // - X is read where it lies: BF16, elements of a row contiguous, rows a constant number of elements apart. A whole
@@ -79,7 +80,7 @@ struct GemmKernel {
     void (*end)();
 };
 
-// The best kernel of this CPU; null without BF16 instructions (then ggml's own products are used).
+// The best kernel of this CPU; null without BF16 instructions (then most products are ggml's).
 const GemmKernel * gemm_kernel();
 
 // From here on gemm_kernel() is this one: lets tests run what the CPU's best one hides.
@@ -87,6 +88,9 @@ void choose_gemm_kernel(const GemmKernel & kernel);
 
 // All that this CPU runs, best first.
 std::span<const GemmKernel * const> gemm_kernels();
+
+// Those that multiply the numbers in float32, best first: on every CPU there is one. They have no pack_transposed.
+std::span<const GemmKernel * const> float_kernels();
 
 // Holds the matrix registers of a thread.
 class GemmScope {

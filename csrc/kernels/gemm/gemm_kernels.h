@@ -4,6 +4,17 @@
 
 #include "kernels/gemm/gemm.h"
 
+namespace ltx {
+
+// Without BF16 instructions (float_kernel.h).
+extern const GemmKernel kGemmPlain;
+#if defined(__x86_64__)
+extern const GemmKernel kGemmAvx2;
+extern const GemmKernel kGemmAvx512f;
+#endif
+
+}  // namespace ltx
+
 #if defined(LTX_GEMM_KERNELS)
 
 namespace ltx {

@@ -77,9 +77,7 @@ void multiply_panel(const GemmKernel & kernel, const LinearSources & in, ggml_te
     }
 }
 
-}  // namespace
-
-void linear_cpu(ggml_tensor * node, int thread, int num_threads, void * /*unused*/) {
+void multiply_share(const GemmKernel & kernel, ggml_tensor * node, int thread, int num_threads) {
     const LinearSources in = linear_sources(node);
     const int64_t panels = (in.weight->ne[1] + kGemmCols - 1) / kGemmCols;
     const int64_t tokens = in.x->ne[1];
@@ -89,7 +87,6 @@ void linear_cpu(ggml_tensor * node, int thread, int num_threads, void * /*unused
     if (thread >= col_parts * row_parts) {
         return;
     }
-    const GemmKernel & kernel = *gemm_kernel();
     const GemmScope scope(kernel);
     const auto [first_panel, last_panel] =
         rows_of_thread(panels, static_cast<int>(thread % col_parts), static_cast<int>(col_parts));
@@ -103,6 +100,16 @@ void linear_cpu(ggml_tensor * node, int thread, int num_threads, void * /*unused
                            {col, std::min(cols.end, col + kPanelCols)});
         }
     }
+}
+
+}  // namespace
+
+void linear_cpu(ggml_tensor * node, int thread, int num_threads, void * /*unused*/) {
+    multiply_share(*gemm_kernel(), node, thread, num_threads);
+}
+
+void linear_widened_cpu(ggml_tensor * node, int thread, int num_threads, void * /*unused*/) {
+    multiply_share(*float_kernels().front(), node, thread, num_threads);
 }
 
 void round_rows_cpu(ggml_tensor * node, int thread, int num_threads, void * /*unused*/) {

@@ -2,14 +2,17 @@
 
 #include <algorithm>
 
+#include "kernels/cpu_features.h"
+
 namespace ltx {
 
 void decode_row(const ggml_tensor * weight, int64_t row, int64_t first, int64_t count, Bf16 * values) {
     const auto * stored = static_cast<const std::byte *>(weight->data) + row * static_cast<int64_t>(weight->nb[1]) +
                           first / ggml_blck_size(weight->type) * static_cast<int64_t>(ggml_type_size(weight->type));
 #if defined(LTX_GEMM_KERNELS)
+    static const bool has_avx512 = has_avx512_bf16();
     const auto * blocks = reinterpret_cast<const uint8_t *>(stored);
-    switch (weight->type) {
+    switch (has_avx512 ? weight->type : GGML_TYPE_COUNT) {
         case GGML_TYPE_Q8_0:
             return decode_q8_0_avx512(blocks, count, values);
         case GGML_TYPE_Q4_K:

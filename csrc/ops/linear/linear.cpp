@@ -18,8 +18,8 @@ constexpr int64_t kMinPackedTokens = 6;
 // Whether so few tokens are packed instead of the weight. Only tiles multiply rows of a weight as fast as they are
 // read.
 bool packs_tokens(const Graph & graph, int64_t tokens) {
-    return tokens <= kMostFewTokens && graph.on_cpu() && graph.fuses("linear_few") && gemm_kernel() &&
-           gemm_kernel()->outruns_float;
+    return tokens <= kMostFewTokens && graph.on_cpu() && graph.own_products() && graph.fuses("linear_few") &&
+           gemm_kernel() && gemm_kernel()->outruns_float;
 }
 
 int64_t fewest_tokens(const Graph & graph, const ggml_tensor * weight, int64_t tokens) {
@@ -78,7 +78,8 @@ ggml_type activation_type(const ggml_tensor * weight) {
 }
 
 bool rounds_for(const Graph & graph, const ggml_tensor * weight, int64_t tokens) {
-    return graph.own_products() && graph.fuses("linear") && graph.fuses("round_rows") &&
+    const bool own = graph.own_products() || (graph.decodes_weights() && ggml_is_quantized(weight->type));
+    return own && graph.fuses(graph.decodes_weights() ? "linear_widened" : "linear") && graph.fuses("round_rows") &&
            tokens >= fewest_tokens(graph, weight, tokens) && is_decoded(weight->type) &&
            weight->ne[0] % kGemmDepth == 0 && weight->ne[2] * weight->ne[3] == 1;
 }
@@ -126,11 +127,14 @@ ggml_tensor * linear(Graph & graph, ggml_tensor * weight, ggml_tensor * x, const
         return linear_composed(graph, weight, x, epilogue);
     }
     x = round_for_products(graph, x, weight);
+    const CustomKernel kernel = graph.decodes_weights()       ? &linear_widened_cpu
+                                : packs_tokens(graph, tokens) ? &linear_few_cpu
+                                                              : &linear_cpu;
     const bool rounded = epilogue.for_products;
-    ggml_tensor * y = custom_node_with(
-        graph, rounded ? GGML_TYPE_BF16 : GGML_TYPE_F32, {rounded ? rounded_row_stride(graph, out) : out, tokens, 1, 1},
-        {weight, x, epilogue.bias, epilogue.residual, epilogue.gate, epilogue.gate_rows},
-        packs_tokens(graph, tokens) ? &linear_few_cpu : &linear_cpu, linear_constants(epilogue));
+    ggml_tensor * y = custom_node_with(graph, rounded ? GGML_TYPE_BF16 : GGML_TYPE_F32,
+                                       {rounded ? rounded_row_stride(graph, out) : out, tokens, 1, 1},
+                                       {weight, x, epilogue.bias, epilogue.residual, epilogue.gate, epilogue.gate_rows},
+                                       kernel, linear_constants(epilogue));
     return first_columns(graph, y, out);
 }
 

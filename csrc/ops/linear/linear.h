@@ -20,7 +20,8 @@ struct LinearEpilogue {
 // weight: [in, out] of any type; x: F32 or BF16 [in, tokens] -> F32 [out, tokens], or what round_for_products makes.
 //
 // Where the graph's products are our own (Graph::own_products), tokens are not few and the weight is BF16 or quantised,
-// x is rounded to BF16 and quantised weights are decoded to BF16 a panel at a time, with F32 sums; elsewhere this is
+// x is rounded to BF16 and quantised weights are decoded to BF16 a panel at a time, with F32 sums; so it is for
+// quantised weights on every CPU (Graph::decodes_weights), or what is rounded would depend on it. Elsewhere this is
 // ggml's product (ops/stock_product). Throws ShapeError.
 ggml_tensor * linear(Graph & graph, ggml_tensor * weight, ggml_tensor * x, const LinearEpilogue & epilogue = {});
 
@@ -99,7 +100,10 @@ inline LinearSources linear_sources(const ggml_tensor * node, int first_optional
 // Sources as above.
 void linear_cpu(ggml_tensor * node, int thread, int num_threads, void * unused);
 
-// The same for at most kMostFewTokens tokens.
+// The same where a CPU has no BF16 instructions.
+void linear_widened_cpu(ggml_tensor * node, int thread, int num_threads, void * unused);
+
+// The same for at most kMostFewTokens tokens, where it has.
 void linear_few_cpu(ggml_tensor * node, int thread, int num_threads, void * unused);
 
 // Source: x.

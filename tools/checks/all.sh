@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What takes longer than .ci/run: the core under sanitizers, mutated files, other processors, Vulkan and Windows. Goes on after a step that
-# fails, and ends with its names and exit code 1.
+# What takes longer than .ci/run: the core under sanitizers, mutated files, other processors, ARM, Vulkan and Windows. Goes on after a
+# step that fails, and ends with its names and exit code 1.
 # Usage: tools/checks/all.sh [FILES]      FILES: how many mutated files are read (default: 200000)
 # Installs the Debian packages it needs; everything else it makes stays below build/checks.
 set -uo pipefail
@@ -112,6 +112,7 @@ step "mutated files under sanitizers" sanitized_files
 step "installation for any processor" install portable LTX2CPP_NATIVE=OFF
 step "older processors" old_processors
 step "levels of processors" tools/checks/levels.sh
+step "64-bit ARM" tools/checks/aarch64.sh
 step "Vulkan" tools/checks/vulkan.sh
 step "Windows" tools/checks/windows.sh "$build/windows"
 

@@ -1,17 +1,16 @@
 #!/usr/bin/env bash
 # Tests of operations, and of a small transformer, decoder, sound and text encoder, with each level of x86-64 processors that a
-# portable package holds and this processor runs. Prints how many passed, and for each bound of tests/tolerances.py how often it
-# was compared with and the worst error, a column for each level.
+# portable package holds and this processor runs, and on two processors that qemu makes of it: what is ours takes the best
+# instructions that there are, whatever the level. Prints how many passed, and for each bound of tests/tolerances.py how often it
+# was compared with and the worst error, a column for each level and processor.
 # Usage: tools/checks/levels.sh     Needs build/checks/portable, made by tools/checks/all.sh; what it makes stays below build/checks.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+source tools/checks/figures.sh
 
 environment=$PWD/build/checks/portable
 tables=$PWD/build/checks/levels
-# Kernels for cards do not depend on the level.
-tests=(tests/nn --ignore-glob "*cuda*" --ignore-glob "*warpgroup*"
-  tests/models/test_{transformer,video_vae,audio,gemma3,stored_types}.py)
-levels=()
+columns=()
 failed=0
 
 # package FOLDER LEVEL: the installed package with one level of processors.
@@ -22,23 +21,18 @@ package() {
   find "$1/ltx2cpp" -name '_core_x86-64*' ! -name "_core_$2.*" -delete
 }
 
-# The errors of all levels beside each other.
-table() {
-  # shellcheck disable=SC2016
-  awk '
-    FNR == 1 { ++columns; heading = heading sprintf(" %18s", FILENAME) }
-    { row = sprintf("%-24s %7s", $1, $2); rows[row]; cell[row, columns] = sprintf("%s x %s", $3, $4) }
-    END {
-      printf "%-32s%s\n", "bound", heading
-      for (row in rows) {
-        line = row
-        for (i = 1; i <= columns; ++i) line = line sprintf(" %18s", cell[row, i])
-        print line | "sort"
-      }
-    }' "$@"
+# check COLUMN PYTHON...: the tests.
+check() {
+  local log=$tables/$1.log status=0
+  "${@:2}" "$environment/bin/pytest" -q -p no:cacheprovider --figures "${tests[@]}" > "$log" 2>&1 || status=$?
+  figures "$log" > "$tables/$1"
+  printf '%s: %s\n' "$1" "$(tail -1 "$log")"
+  columns+=("$1")
+  return $status
 }
 
-installed=$("$environment/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/ltx2cpp
+site=$("$environment/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+installed=$site/ltx2cpp
 rm -rf "$tables"
 mkdir -p "$tables"
 for level in $(find "$installed" -name '_core_x86-64*' -printf '%f\n' | sed 's/_core_//; s/\..*//' | sort); do
@@ -48,15 +42,15 @@ for level in $(find "$installed" -name '_core_x86-64*' -printf '%f\n' | sed 's/_
     printf '%s: this processor does not run it\n' "$level"
     continue
   fi
-  "$environment/bin/pytest" -q -p no:cacheprovider --figures "${tests[@]}" > "$tables/$level.log" 2>&1 || failed=1
-  sed '1,/comparisons and the worst/d' "$tables/$level.log" | grep -E '^[A-Za-z0-9_]+ [^ ]+ [0-9]+ [^ ]+$' > "$tables/$level" || true
-  printf '%s: %s\n' "$level" "$(tail -1 "$tables/$level.log")"
-  levels+=("$level")
+  check "$level" "$environment/bin/python" || failed=1
 done
-if [ ${#levels[@]} -eq 0 ]; then
-  echo "no level of $installed runs on this processor"
-  exit 1
-fi
+# All levels, of which they run the lowest and the next. The interpreter of an environment finds its packages by its own path.
+rm -rf "$tables/package"
+export PYTHONPATH=$site
+tests+=("${if_emulated[@]}")
+for processor in Nehalem Haswell; do
+  check $processor qemu-x86_64-static -cpu $processor "$(readlink -f "$environment/bin/python")" || failed=1
+done
 cd "$tables"
-table "${levels[@]}"
+figures_table "${columns[@]}"
 exit $failed

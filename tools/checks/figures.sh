@@ -1,0 +1,32 @@
+# For scripts that run tests with --figures on several kinds of processors; to be sourced in the checkout's root.
+
+# Single operations, a small transformer, decoder, sound and text encoder. Kernels for cards do not depend on the processor.
+# shellcheck disable=SC2034
+tests=(tests/nn --ignore-glob "*cuda*" --ignore-glob "*warpgroup*"
+  tests/models/test_{transformer,video_vae,audio,gemma3,stored_types}.py)
+
+# What an emulated processor leaves out: clips in tiles and pieces, whose arithmetic others have, and which take minutes there.
+# shellcheck disable=SC2034
+if_emulated=(-k "not (streaming_changes_no_bit or tiles_are_blended or need_less_working_memory or memory_does_not_grow)")
+
+# figures LOG: the lines of tests' output that say of each bound of tests/tolerances.py: its name and value, how often it was
+# compared with, and the worst error.
+figures() {
+  sed '1,/comparisons and the worst/d' "$1" | grep -E '^[A-Za-z0-9_]+ [^ ]+ [0-9]+ [^ ]+$' || true
+}
+
+# figures_table FILE...: those of several processors beside each other, under the names of the files.
+figures_table() {
+  # shellcheck disable=SC2016
+  awk '
+    FNR == 1 { ++columns; heading = heading sprintf(" %18s", FILENAME) }
+    { row = sprintf("%-24s %7s", $1, $2); rows[row]; cell[row, columns] = sprintf("%s x %s", $3, $4) }
+    END {
+      printf "%-32s%s\n", "bound", heading
+      for (row in rows) {
+        line = row
+        for (i = 1; i <= columns; ++i) line = line sprintf(" %18s", cell[row, i])
+        print line | "sort"
+      }
+    }' "$@"
+}

@@ -49,7 +49,7 @@ if [ ! -e "$root/etc/debian_version" ]; then
 fi
 cp /etc/resolv.conf "$root/etc/"
 packages='ca-certificates python3 python3-venv'
-[ -n "$wheel" ] || packages+=' g++ cmake'
+[ -n "$wheel" ] || packages+=' g++ python3-dev'
 inside "apt-get update -qq; apt-get install -y -qq --no-install-recommends $packages > /dev/null"
 # Those that this machine trusts, whatever it reaches a package index through.
 cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"

@@ -81,7 +81,7 @@ printf -- '-- the first clip after %d s\n' $((SECONDS - begin))
 as_user 'ltx2cpp-cli --version'
 as_user 'ltx2cpp-cli doctor'
 as_user 'ltx2cpp-cli generate --like demo.mp4 -o again.mp4 && cmp demo.mp4 again.mp4'
-as_user 'ltx2cpp-cli generate -m nowhere.gguf x' || true
+as_user 'ltx2cpp-cli generate -m nowhere.gguf x -o x.mp4' || true
 as_user 'cd / && python -c "from ltx2cpp import LTX2Pipeline
 with LTX2Pipeline.demo() as pipe:
     print(pipe(\"a green square grows on a gray background\", seed=1))"'

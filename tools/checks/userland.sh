@@ -61,6 +61,12 @@ if [ -n "$python" ]; then
   interpreter=$python/bin/python3
   mkdir -p "$root$python"
   cp -a "$python/." "$root$python/"
+  # The folders above it may be closed to others than root.
+  above=$python
+  while [ "$above" != / ]; do
+    chmod a+x "$root$above"
+    above=$(dirname "$above")
+  done
 fi
 source=ltx2cpp
 if [ -n "$wheel" ]; then

@@ -115,6 +115,8 @@ step "levels of processors" tools/checks/levels.sh
 step "64-bit ARM" tools/checks/aarch64.sh
 step "Vulkan" tools/checks/vulkan.sh
 step "Windows" tools/checks/windows.sh "$build/windows"
+step "a fresh Debian 12" tools/checks/userland.sh bookworm
+step "a fresh Debian 13" tools/checks/userland.sh trixie
 
 printf '\n== finished in %d s\n' $SECONDS
 if [ ${#failed[@]} -ne 0 ]; then

@@ -19,7 +19,7 @@ while [ $# -gt 0 ]; do
   esac
   shift 2
 done
-root=$PWD/build/checks/userland-$suite
+root=$PWD/build/checks/userland-$suite${wheel:+-wheel}
 prompt='a red circle moves right on a blue background'
 
 # inside COMMAND: runs it in the userland with mounts of its own.

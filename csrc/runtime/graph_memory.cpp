@@ -24,7 +24,7 @@ const ggml_tensor * weight_of(const ggml_tensor * source) {
 size_t bytes_read(const Backend & backend, const ggml_tensor * node, const ggml_tensor * weight) {
     const CustomOp * op = custom_op_of(node);
     if (op && op->cpu == &conv3d_direct_cpu && weight == node->src[0]) {
-        return direct_conv_slices(weight, backend.threads());
+        return direct_conv_slices(node, backend.threads());
     }
     if (node->op == GGML_OP_GET_ROWS) {
         return std::min(ggml_nbytes(weight), static_cast<size_t>(ggml_nrows(node)) * weight->nb[1]);

@@ -160,10 +160,16 @@ def convolved(x: Array, weight: Array, bias: Array) -> Array:
     return np.asarray(out + bias.astype(np.float64))
 
 
-# Widths of the smallest fixture; channels that fill vectors; neither.
+# Widths of the smallest fixture; channels that fill vectors; neither; more than go together.
 @pytest.mark.parametrize(
     ("inside", "out", "frames", "height", "width"),
-    [(6, 12, 2, 3, 4), (64, 32, 3, 5, 2), (33, 17, 1, 1, 1), (48, 130, 2, 7, 9)],
+    [
+        (6, 12, 2, 3, 4),
+        (64, 32, 3, 5, 2),
+        (33, 17, 1, 1, 1),
+        (48, 130, 2, 7, 9),
+        (300, 70, 1, 3, 4),
+    ],
 )
 @pytest.mark.parametrize("taps", [9, 27])
 @pytest.mark.parametrize("kind", KINDS)

@@ -61,7 +61,7 @@ void conv3d_tapped_cpu(ggml_tensor * node, int thread, int num_threads, void * u
 // once, and lets the pages of a mapped weight go behind it.
 void conv3d_direct_cpu(ggml_tensor * node, int thread, int num_threads, void * unused);
 
-// What is in memory at once of a weight of conv3d_direct_cpu.
-size_t direct_conv_slices(const ggml_tensor * weight, int num_threads);
+// What is in memory at once of the weight of such a node, in bytes.
+size_t direct_conv_slices(const ggml_tensor * node, int num_threads);
 
 }  // namespace ltx

@@ -15,15 +15,23 @@ namespace ltx {
 
 namespace {
 
-// The taps of a kernel row see nearly the same values, so they follow each other 32 channels at a time, while these are
-// in the first-level cache.
+// How the depth of the product is put together. The taps of a kernel row see nearly the same values, so they follow
+// each other, as many channels at a time as stay in the first-level cache.
 struct TapOrder {
-    int64_t taps;
-    int64_t chunks;  // of kGemmDepth channels
+    static constexpr int64_t kChannelsTogether = 256;
 
-    int64_t segments() const { return taps * chunks; }
-    int64_t depth() const { return segments() * kGemmDepth; }
-    int64_t segment(int64_t tap, int64_t chunk) const { return (tap / 3 * chunks + chunk) * 3 + tap % 3; }
+    int64_t taps;
+    int64_t channels;  // a multiple of kGemmDepth
+
+    int64_t depth() const { return taps * channels; }
+    int64_t panel_bytes() const { return depth() * kGemmCols * static_cast<int64_t>(sizeof(Bf16)); }
+    // How many channels follow each other from `channel` on, the first of those that go together.
+    int64_t together(int64_t channel) const { return std::min(kChannelsTogether, channels - channel); }
+    // Where a channel as a tap sees it lies in the depth.
+    int64_t place(int64_t tap, int64_t channel) const {
+        const int64_t begin = channel / kChannelsTogether * kChannelsTogether;
+        return tap / 3 * 3 * channels + 3 * begin + tap % 3 * together(begin) + channel - begin;
+    }
 };
 
 struct alignas(64) CacheLine {
@@ -56,25 +64,58 @@ void separate_taps(const Bf16 * __restrict kernel, int64_t taps, int64_t channel
     }
 }
 
-// Output channels [first, first + cols) of weights (out, in, taps).
-const Bf16 * pack_kernels(const GemmKernel & kernel, const Bf16 * weights, int64_t in, const TapOrder & order,
-                          int64_t first, int64_t cols) {
-    static thread_local std::vector<CacheLine> packed_lines, separated_lines;
-    Bf16 * packed = values_of(packed_lines, order.depth() * kGemmCols);
+// Asks for the weights of a chunk of input channels. The chunks of an output channel follow each other, but those of
+// the next one lie further away than the processor looks ahead.
+void prefetch_kernels(const Bf16 * kernels, int64_t count) {
+    constexpr int64_t kLine = 64 / sizeof(Bf16);
+    for (const Bf16 * end = kernels + count; kernels < end; kernels += kLine) {
+        __builtin_prefetch(kernels, /*rw=*/0, /*locality=*/2);
+    }
+}
+
+// Output channels [first, first + cols) of weights (out, in, taps), one panel.
+void pack_kernels(const GemmKernel & kernel, const Bf16 * weights, int64_t in, const TapOrder & order, int64_t first,
+                  int64_t cols, Bf16 * packed) {
+    static thread_local std::vector<CacheLine> separated_lines;
     const int64_t stride = order.taps * kGemmDepth;
     Bf16 * separated = values_of(separated_lines, stride * kGemmCols);
-    for (int64_t chunk = 0; chunk < order.chunks; ++chunk) {
-        const int64_t channel = chunk * kGemmDepth;
+    for (int64_t channel = 0; channel < order.channels; channel += kGemmDepth) {
         for (int64_t col = 0; col < cols; ++col) {
-            separate_taps(weights + ((first + col) * in + channel) * order.taps, order.taps,
-                          std::min(kGemmDepth, in - channel), separated + col * stride);
+            const Bf16 * kernels = weights + ((first + col) * in + channel) * order.taps;
+            const int64_t left = in - channel - kGemmDepth;
+            prefetch_kernels(kernels + stride, std::clamp<int64_t>(left, 0, kGemmDepth) * order.taps);
+            separate_taps(kernels, order.taps, std::min(kGemmDepth, in - channel), separated + col * stride);
         }
         for (int64_t tap = 0; tap < order.taps; ++tap) {
             kernel.pack(separated + tap * kGemmDepth, stride, cols, kGemmDepth,
-                        {packed, order.depth(), order.segment(tap, chunk) * kGemmDepth});
+                        {packed, order.depth(), order.place(tap, channel)});
         }
     }
-    return packed;
+}
+
+// Panels that are packed at a time: a block of positions meets all of them while its values are in the caches.
+int64_t panels_at_once(const TapOrder & order) {
+    return std::max<int64_t>(1, kPackedBytes / order.panel_bytes());
+}
+
+TapOrder order_of(const ggml_tensor * weight, int64_t taps) {
+    return {taps, round_up(weight->ne[0] / taps, kGemmDepth)};
+}
+
+// The depth of the product at the first position, in the order in which it is packed.
+std::vector<GemmSegment> segments_of(const ggml_tensor * padded, const TapOrder & order) {
+    const auto * first = static_cast<const Bf16 *>(padded->data);
+    const int64_t pitch = padded->ne[1];
+    std::vector<GemmSegment> segments;
+    for (int64_t row = 0; row < order.taps / 3; ++row) {
+        for (int64_t channel = 0; channel < order.channels; channel += TapOrder::kChannelsTogether) {
+            for (int64_t column = 0; column < 3; ++column) {
+                const int64_t position = (row / 3 * padded->ne[2] + row % 3) * pitch + column;
+                segments.push_back({first + position * padded->ne[0] + channel, order.together(channel)});
+            }
+        }
+    }
+    return segments;
 }
 
 // `rows` neighbouring positions: sums + bias + residual.
@@ -140,8 +181,10 @@ bool has_direct_conv3d() {
     return gemm_kernel() != nullptr;
 }
 
-size_t direct_conv_slices(const ggml_tensor * weight, int num_threads) {
-    return std::min(ggml_nbytes(weight), static_cast<size_t>(num_threads * kGemmCols) * weight->nb[1]);
+size_t direct_conv_slices(const ggml_tensor * node, int num_threads) {
+    const ggml_tensor * weight = node->src[0];
+    const int64_t panels = panels_at_once(order_of(weight, constants_of<DirectConvConstants>(node).taps));
+    return std::min(ggml_nbytes(weight), static_cast<size_t>(num_threads * panels * kGemmCols) * weight->nb[1]);
 }
 
 void conv3d_direct_cpu(ggml_tensor * dst, int thread, int num_threads, void * /*unused*/) {
@@ -152,8 +195,7 @@ void conv3d_direct_cpu(ggml_tensor * dst, int thread, int num_threads, void * /*
     const int64_t pitch = padded->ne[1];
     const int64_t frame_pitch = pitch * padded->ne[2];
     const int64_t out_channels = dst->ne[0];
-    const int64_t in_channels = weight->ne[0] / params.taps;
-    const TapOrder order{params.taps, round_up(in_channels, kGemmDepth) / kGemmDepth};
+    const TapOrder order = order_of(weight, params.taps);
     const GemmKernel & kernel = *gemm_kernel();
     const GemmScope scope(kernel);
 
@@ -168,41 +210,44 @@ void conv3d_direct_cpu(ggml_tensor * dst, int thread, int num_threads, void * /*
         rows_of_thread(panels, static_cast<int>(thread % panel_shares), static_cast<int>(panel_shares));
     const RowRange own_blocks = rows_of_thread(frame_blocks * dst->ne[3], static_cast<int>(thread / panel_shares),
                                                static_cast<int>(block_shares));
-    std::vector<GemmSegment> segments(static_cast<size_t>(order.segments()));
-    for (int64_t tap = 0; tap < order.taps; ++tap) {
-        const int64_t shift = tap / 9 * frame_pitch + tap / 3 % 3 * pitch + tap % 3;
-        for (int64_t chunk = 0; chunk < order.chunks; ++chunk) {
-            segments[static_cast<size_t>(order.segment(tap, chunk))] = {
-                static_cast<const Bf16 *>(padded->data) + shift * channels + chunk * kGemmDepth, kGemmDepth};
-        }
-    }
+    const std::vector<GemmSegment> segments = segments_of(padded, order);
+    static thread_local std::vector<CacheLine> packed_lines;
+    const int64_t panel_size = order.depth() * kGemmCols;
     alignas(64) float sums[kGemmRows * kGemmCols];
-    for (int64_t panel = own_panels.begin; panel < own_panels.end; ++panel) {
-        const int64_t first_col = panel * kGemmCols;
-        const int64_t cols = std::min(kGemmCols, out_channels - first_col);
-        const Bf16 * packed =
-            pack_kernels(kernel, static_cast<const Bf16 *>(weight->data), in_channels, order, first_col, cols);
+    const int64_t at_once = panels_at_once(order);
+    for (int64_t begin = own_panels.begin; begin < own_panels.end; begin += at_once) {
+        const int64_t end = std::min(begin + at_once, own_panels.end);
+        const auto first_col = [&](int64_t panel) { return panel * kGemmCols; };
+        const auto cols = [&](int64_t panel) { return std::min(kGemmCols, out_channels - first_col(panel)); };
+        Bf16 * packed = values_of(packed_lines, (end - begin) * panel_size);
+        for (int64_t panel = begin; panel < end; ++panel) {
+            pack_kernels(kernel, static_cast<const Bf16 *>(weight->data), weight->ne[0] / params.taps, order,
+                         first_col(panel), cols(panel), packed + (panel - begin) * panel_size);
+        }
         if (weight->flags & kMappedWeightFlag) {
             const auto step = static_cast<int64_t>(weight->nb[1]);
-            release_pages(static_cast<const std::byte *>(weight->data) + first_col * step,
-                          static_cast<size_t>(cols * step));
+            const int64_t count = std::min(end * kGemmCols, out_channels) - first_col(begin);
+            release_pages(static_cast<const std::byte *>(weight->data) + first_col(begin) * step,
+                          static_cast<size_t>(count * step));
         }
         for (int64_t index = own_blocks.begin; index < own_blocks.end && !stopping(); ++index) {
             const int64_t frame = index / frame_blocks;
             const int64_t first = index % frame_blocks * kGemmRows;
             // The last block of a frame moves back until it is full, because full blocks need no copy.
             const int64_t start = std::max<int64_t>(0, std::min(first, positions - kGemmRows));
-            kernel.multiply({.segments = segments,
-                             .row_stride = channels,
-                             .rows = std::min(kGemmRows, positions),
-                             .packed = packed,
-                             .cols = cols,
-                             .sums = sums,
-                             .sums_stride = kGemmCols,
-                             .add = false,
-                             .shift = (frame * frame_pitch + start) * channels});
-            finish_block(dst, {first_col, cols, frame, first, std::min(first + kGemmRows, positions)},
-                         sums + (first - start) * kGemmCols);
+            for (int64_t panel = begin; panel < end; ++panel) {
+                kernel.multiply({.segments = segments,
+                                 .row_stride = channels,
+                                 .rows = std::min(kGemmRows, positions),
+                                 .packed = packed + (panel - begin) * panel_size,
+                                 .cols = cols(panel),
+                                 .sums = sums,
+                                 .sums_stride = kGemmCols,
+                                 .add = false,
+                                 .shift = (frame * frame_pitch + start) * channels});
+                finish_block(dst, {first_col(panel), cols(panel), frame, first, std::min(first + kGemmRows, positions)},
+                             sums + (first - start) * kGemmCols);
+            }
         }
     }
 }

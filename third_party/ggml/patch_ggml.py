@@ -1,7 +1,7 @@
 """Our edits to ggml, as insertions at anchors that must occur exactly once.
 
 An insertion carries no line of ggml except a short anchor, needs neither git nor patch, and either fits or stops the
-build. Seven edits are made:
+build. Eight edits are made:
 
 - ggml's CUDA backend learns to run ``GGML_OP_CUSTOM`` nodes through a function that the application registers (on the
   CPU backend such nodes run as they are). The function gets the backend context, the current stream, the device and
@@ -20,6 +20,8 @@ build. Seven edits are made:
   (IQ1_M) go through types that may lie anywhere, so that the compiler assumes no more than is true.
 - products of F16 are summed in F32 on ARM too. With F16 arithmetic, which a build for this machine has nearly everywhere,
   they would be summed in F16, which ends at 65504 and has 11 bits.
+- sums and products of two operands tell clang that their result lies in place of one or apart from both. Where it is in
+  place, as most are, clang would take a loop without vectors, four times as slow; gcc sees by itself that order is kept.
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ BROADCAST = "src/ggml-cuda/binbcast.cu"
 VULKAN = "src/ggml-vulkan/ggml-vulkan.cpp"
 CPU = "src/ggml-cpu/ggml-cpu.c"
 CPU_HEADER = "src/ggml-cpu/ggml-cpu-impl.h"
+BINARY = "src/ggml-cpu/binary-ops.cpp"
 TILED = "src/ggml-cpu/tiled/tiled.cpp"
 X86 = "src/ggml-cpu/arch/x86/quants.c"
 VECTORS = "src/ggml-cpu/simd-mappings.h"
@@ -303,6 +306,16 @@ typedef uint64_t ltx_anywhere_uint64_t;
     ),
     # IQ1_M
     Insertion(X86, "uint64_t*)sc)", "ltx_anywhere_", after=False),
+    Insertion(
+        BINARY,
+        "    for (int i = 0; i < n; i++) {\n        z[i]",
+        """    // inserted by ltx2cpp: an operand lies where the result does, or apart
+#if defined(__clang__)
+#pragma clang loop vectorize(assume_safety)
+#endif
+""",
+        after=False,
+    ),
     # Never defined.
     Insertion(
         VECTORS,

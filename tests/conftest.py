@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @functools.cache
 def _bound_name(path: str, tolerance: float) -> str:
     """Return what `tolerances.py` calls a number that a test file has from there."""
-    source = (Path(__file__).parents[1] / path).read_text(encoding="utf-8")
+    file = Path(__file__).parents[1] / path
+    source = file.read_text(encoding="utf-8")
+    # Tests that are run in another setting are imported from the file that has them.
+    for module in re.findall(r"^from (test_\w+) import", source, re.MULTILINE):
+        source += file.with_name(f"{module}.py").read_text(encoding="utf-8")
     for name, value in vars(tolerances).items():
         numbers = value.values() if isinstance(value, dict) else (value,)
         if name.isupper() and tolerance in numbers and name in source:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from ltx2cpp.demo import DEMO, demo_files, warn_of_unknown
-from ltx2cpp.errors import ArgumentError
+from ltx2cpp.demo import DEMO, demo_files, refuse_to_write, warn_of_unknown
 from ltx2cpp.generation.automatic import asks_for_length, of_any_length, predicted_frames
 from ltx2cpp.generation.clip import Clip
 from ltx2cpp.generation.enhancement import enhanced_prompt, free_writer
@@ -92,8 +91,7 @@ class LTX2Pipeline:
             options.get("observer") or Observer(),
             options.get("lora_mode", "auto"),
         )
-        distilled_lora = options.get("distilled_lora")
-        observer = backend.observer
+        distilled_lora, observer = options.get("distilled_lora"), backend.observer
         # Until the prompt enhancer that a name may also mean has been asked for.
         self._named: ModelFiles | None = as_model_files(files)
         self.networks = Networks(
@@ -360,10 +358,7 @@ class LTX2Pipeline:
     def _enhanced(self, prompt: str | PromptEmbedding, arguments: GenerationArguments) -> str:
         """Write the prompt out, once the generation is known to be possible."""
         if self._preset is DEMO:
-            raise ArgumentError(
-                "enhance_prompt: the text encoder of the demo knows a few words and cannot write "
-                "prompts; give a model (--model, --text-encoder)"
-            )
+            refuse_to_write()
         with unheard():
             needs = self._outlined(prompt, arguments)
         return enhanced_prompt(needs, self._keeping, self._control)

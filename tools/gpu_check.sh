@@ -101,6 +101,9 @@ nvidia-smi --list-gpus 2>/dev/null | grep '^GPU ' >/dev/null || {
     echo "gpu_check: no GPU here" >&2
     exit 1
 }
+for package in numpy pytest safetensors yaml tqdm; do
+    python3 -c "import $package" 2>/dev/null || note "-- python3 has no $package: steps that import it will fail"
+done
 nvidia-smi --query-gpu=name,driver_version,memory.total,compute_cap --format=csv,noheader | tee -a "$report"
 mkdir -p "$out/run"
 cd "$out/run"

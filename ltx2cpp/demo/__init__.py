@@ -9,8 +9,9 @@ import logging
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
-from ltx2cpp.errors import CheckpointError
+from ltx2cpp.errors import ArgumentError, CheckpointError
 from ltx2cpp.generation.presets import PRESETS, Preset
 from ltx2cpp.model.files import ModelFiles
 
@@ -94,6 +95,18 @@ def understood(prompt: str) -> str | None:
         f"'a COLOUR SHAPE MOTION on a BACKGROUND background' with the colours "
         f"{', '.join(COLOURS)}, the shapes {', '.join(SHAPES)}, the motions {', '.join(MOTIONS)} "
         f"and the backgrounds {', '.join(BACKGROUNDS)}"
+    )
+
+
+def refuse_to_write() -> NoReturn:
+    """Say that the demo model writes no prompts.
+
+    Raises:
+        ArgumentError: always.
+    """
+    raise ArgumentError(
+        "enhance_prompt: the text encoder of the demo knows a few words and cannot write prompts; "
+        "give a model (--model, --text-encoder)"
     )
 
 

@@ -1,9 +1,7 @@
 #include "ops/conv/split.h"
 
 #include <algorithm>
-#include <array>
 #include <bit>
-#include <cstring>
 #include <vector>
 
 #include "kernels/simd.h"
@@ -11,9 +9,6 @@
 namespace ltx {
 
 namespace {
-
-constexpr int64_t kTileElements = 512;  // 16 columns times kGemmDepth values
-constexpr int64_t kTileCols = 16;
 
 LTX_TARGET_CLONES
 void split_values(const float * __restrict x, int64_t count, Bf16 * __restrict upper, Bf16 * __restrict middle,
@@ -30,41 +25,18 @@ void split_values(const float * __restrict x, int64_t count, Bf16 * __restrict u
     }
 }
 
-// Pairs of two rows: element c of `even` below element c of `odd`.
-LTX_TARGET_CLONES
-void zip_rows(const Bf16 * __restrict even, const Bf16 * __restrict odd, int64_t count, uint32_t * __restrict out) {
-    for (int64_t c = 0; c < count; ++c) {
-        out[c] = static_cast<uint32_t>(even[c]) | static_cast<uint32_t>(odd[c]) << 16;
-    }
-}
-
 // Packs the panel that starts at output `first`, all taps in order.
-void pack_panel(const Tile & tile, int64_t first, int64_t count, int64_t padded_depth, Bf16 * packed) {
+void pack_panel(const GemmKernel & kernel, const Tile & tile, int64_t first, int64_t count, int64_t padded_depth,
+                Bf16 * packed) {
     const int64_t depth = tile.weight->ne[1];
     const int64_t stride = tile.weight->ne[0];
-    std::array<Bf16, kGemmCols> even{};
-    std::array<Bf16, kGemmCols> odd{};
-    std::array<uint32_t, kGemmCols> pairs;
-    const auto row = [&](const Bf16 * matrix, int64_t i, std::array<Bf16, kGemmCols> & padded) {
-        const Bf16 * values = matrix + i * stride + first;
-        if (i < depth && count == kGemmCols) {
-            return values;
-        }
-        std::fill(padded.begin(), padded.end(), Bf16{0});
-        if (i < depth) {
-            std::copy_n(values, count, padded.begin());
-        }
-        return static_cast<const Bf16 *>(padded.data());
-    };
+    const auto * matrices = static_cast<const Bf16 *>(tile.weight->data);
+    const int64_t whole_depth = static_cast<int64_t>(tile.taps.size()) * padded_depth;
+    int64_t place = 0;
     for (const TileTap & tap : tile.taps) {
-        const Bf16 * matrix = static_cast<const Bf16 *>(tile.weight->data) + tap.matrix * depth * stride;
-        for (int64_t i = 0; i < padded_depth; i += 2) {
-            zip_rows(row(matrix, i, even), row(matrix, i + 1, odd), kGemmCols, pairs.data());
-            Bf16 * out = packed + i / kGemmDepth * 2 * kTileElements + i % kGemmDepth * kTileCols;
-            std::memcpy(out, pairs.data(), kTileCols * sizeof(uint32_t));
-            std::memcpy(out + kTileElements, pairs.data() + kTileCols, kTileCols * sizeof(uint32_t));
-        }
-        packed += padded_depth * kGemmCols;
+        kernel.pack_transposed(matrices + tap.matrix * depth * stride + first, stride, count, depth,
+                               {packed, whole_depth, place});
+        place += padded_depth;
     }
 }
 
@@ -94,7 +66,7 @@ void multiply_split_tile(const Tile & tile, int64_t first_panel, int64_t last_pa
     for (int64_t p = first_panel; p < last_panel; ++p) {
         const int64_t first = p * kGemmCols;
         const int64_t count = std::min(kGemmCols, out - first);
-        pack_panel(tile, first, count, part, packed);
+        pack_panel(kernel, tile, first, count, part, packed);
         for (int64_t line = 0; line < tile.lines; ++line) {
             for (int64_t x = 0; x < tile.width; x += kGemmRows) {
                 const int64_t width = std::min(kGemmRows, tile.width - x);

@@ -42,9 +42,10 @@ class IdleProcess:
 
     def kill(self) -> None:
         assert self.started, "multiprocessing cannot kill what did not start"
-        if self._held is not None:
-            self._held.close()
-        self._held = None
+        # Two threads may end it at once: the one that stops the worker, and the worker's own.
+        held, self._held = self._held, None
+        if held is not None:
+            held.close()
 
     def join(self) -> None:
         assert self._held is None

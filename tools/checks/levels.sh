@@ -45,7 +45,7 @@ for level in $(find "$installed" -name '_core_x86-64*' -printf '%f\n' | sed 's/_
   check "$level" "$environment/bin/python" || failed=1
 done
 # All levels, of which they run the lowest and the next. The interpreter of an environment finds its packages by its own path. A
-# product fused with its sum takes qemu 80 ns, both apart 7: it calls the C library, whose instruction for it waits twice for the
+# product fused with its sum takes qemu 80 ns, both apart 7: it calls the C library, whose instruction for it probably waits twice for
 # registers that qemu's own code uses, 120 ns, unless the library is told that there is none. numpy's products, which are not what is
 # tested, do without; and Haswell's column has one video decoder and encoder, and one wave.
 rm -rf "$tables/package"

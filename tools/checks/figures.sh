@@ -5,6 +5,12 @@
 tests=(tests/nn --ignore-glob "*cuda*" --ignore-glob "*warpgroup*"
   tests/models/test_{transformer,video_vae,audio,gemma3,stored_types}.py)
 
+# Operations again, and of the networks one shape of each: for processors whose emulation is slow.
+# shellcheck disable=SC2034
+one_of_each=("${tests[@]:0:5}" tests/models/test_transformer.py::test_transformer_is_its_formulas
+  tests/models/test_video_vae.py::test_decode_follows_the_formulas tests/models/test_audio.py::test_wave_of_a_mel
+  tests/models/test_gemma3.py::test_hidden_states_follow_the_formulas)
+
 # What an emulated processor leaves out, since it takes minutes there: clips and sound in tiles, streams and parts, whose arithmetic
 # others have; the widest convolution and window and a thousand tokens of text; and of each stored type all but one network and one
 # lookup of rows, since what else is made of the type is decoded alike. An argument of pytest's -k.

@@ -41,9 +41,16 @@ LTX_TARGET_CLONES
 void apply_row(const float * __restrict x, const float * __restrict weight, const float * __restrict bias,
                const float * __restrict residual, float * __restrict out, int64_t channels, float mean, float scale) {
     for (int64_t c = 0; c < channels; ++c) {
-        float y = (x[c] - mean) * scale * weight[c] + bias[c];
-        y += residual ? residual[c] : 0.0f;
-        out[c] = y / (1.0f + vector_exp(-y));
+        out[c] = (x[c] - mean) * scale * weight[c] + bias[c];
+    }
+    // Within one loop the condition becomes masked loads from a null pointer, which qemu 7.2 does not survive.
+    if (residual) {
+        for (int64_t c = 0; c < channels; ++c) {
+            out[c] += residual[c];
+        }
+    }
+    for (int64_t c = 0; c < channels; ++c) {
+        out[c] /= 1.0f + vector_exp(-out[c]);
     }
 }
 

@@ -42,6 +42,7 @@ def draw(seed: int, *shape: int) -> Array:
         (45, 70, [32, 96, 32]),
         (33, 33, [480, 64, 992]),  # pieces that straddle what is multiplied at a time
         (8, 5, [32] * 27),
+        (70, 232, [1056]),  # columns by threes of tiles, and what is left of them
     ],
 )
 def test_product(kernel: str, rows: int, cols: int, depths: list[int]) -> None:
@@ -80,7 +81,8 @@ def stored(weight: Array, dtype: str) -> Array:
 
 @pytest.mark.parametrize("dtype", ["bf16", "q8_0", "q4_K", "q5_K", "q6_K"])
 @pytest.mark.parametrize(
-    ("tokens", "width", "out", "threads"), [(13, 256, 5, 1), (50, 512, 300, 2), (40, 2560, 40, 3)]
+    ("tokens", "width", "out", "threads"),
+    [(13, 256, 5, 1), (50, 512, 300, 2), (40, 2560, 40, 3), (70, 2816, 232, 1)],
 )
 def test_linear_is_the_product(dtype: str, tokens: int, width: int, out: int, threads: int) -> None:
     x, weight, bias = draw(5, tokens, width), draw(6, out, width), draw(7, out)

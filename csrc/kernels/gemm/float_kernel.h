@@ -149,6 +149,7 @@ inline void nothing_to_hold() {}
 template <int kLanes, int kVectors, int kRows>
 constexpr GemmKernel widening_kernel(std::string_view name) {
     return {.name = name,
+            .panel = kGemmPanel,
             .outruns_float = false,
             .pack = &pack_words,
             .pack_transposed = nullptr,

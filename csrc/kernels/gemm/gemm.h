@@ -62,8 +62,18 @@ struct GemmBlock {
     int64_t shift = 0;    // added to where all segments start, in elements
 };
 
+// Columns of a linear layer's weight that are packed at a time, and stay in the second-level cache while all rows pass
+// by. More columns read the rows less often, more depth stores fewer partial sums.
+struct GemmPanel {
+    int64_t cols;  // at most kFinishedColumns (ops/linear/finish.h)
+    int64_t depth;
+};
+
+inline constexpr GemmPanel kGemmPanel{256, kPackedBytes / 2 / 256};
+
 struct GemmKernel {
     std::string_view name;
+    GemmPanel panel;
     // Three products take less time than one of float32 on the same CPU.
     bool outruns_float;
     // Packs `depth` values of `cols` columns of W, `stride` elements apart.

@@ -80,6 +80,77 @@ void multiply_panel(const PanelProduct & in) {
     }
 }
 
+// Two tiles of rows times three of columns, over the whole depth of one segment. Tiles 0 to 5 hold sums, 6 columns of
+// W, 7 rows of X. Six products for five tiles that come from the second-level cache; two by two would be four for four.
+void multiply_wide(const GemmBlock & block, int64_t first) {
+    const GemmSegment & segment = block.segments.front();
+    const Bf16 * x = segment.x + block.shift;
+    const auto tile_at = [&](int64_t tile) {
+        return block.packed + tile / 2 * segment.depth * kGemmCols + tile % 2 * kTileElements;
+    };
+    const Bf16 * left = tile_at(first);
+    const Bf16 * middle = tile_at(first + 1);
+    const Bf16 * right = tile_at(first + 2);
+    float * low = block.sums + first * 16;
+    float * high = low + 16 * block.sums_stride;
+    const auto sums_bytes = block.sums_stride * static_cast<int64_t>(sizeof(float));
+    const auto row_bytes = block.row_stride * static_cast<int64_t>(sizeof(Bf16));
+    if (block.add) {
+        _tile_loadd(0, low, sums_bytes);
+        _tile_loadd(1, high, sums_bytes);
+        _tile_loadd(2, low + 16, sums_bytes);
+        _tile_loadd(3, high + 16, sums_bytes);
+        _tile_loadd(4, low + 32, sums_bytes);
+        _tile_loadd(5, high + 32, sums_bytes);
+    } else {
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+        _tile_zero(4);
+        _tile_zero(5);
+    }
+    const Bf16 * below = x + 16 * block.row_stride;
+    for (const Bf16 * stop = x + segment.depth; x < stop; x += kGemmDepth, below += kGemmDepth) {
+        _tile_loadd(6, left, 64);
+        _tile_loadd(7, x, row_bytes);
+        _tile_dpbf16ps(0, 7, 6);
+        _tile_loadd(7, below, row_bytes);
+        _tile_dpbf16ps(1, 7, 6);
+        _tile_loadd(6, middle, 64);
+        _tile_dpbf16ps(3, 7, 6);
+        _tile_loadd(7, x, row_bytes);
+        _tile_dpbf16ps(2, 7, 6);
+        _tile_loadd(6, right, 64);
+        _tile_dpbf16ps(4, 7, 6);
+        _tile_loadd(7, below, row_bytes);
+        _tile_dpbf16ps(5, 7, 6);
+        left += 2 * kTileElements;
+        middle += 2 * kTileElements;
+        right += 2 * kTileElements;
+    }
+    _tile_stored(0, low, sums_bytes);
+    _tile_stored(1, high, sums_bytes);
+    _tile_stored(2, low + 16, sums_bytes);
+    _tile_stored(3, high + 16, sums_bytes);
+    _tile_stored(4, low + 32, sums_bytes);
+    _tile_stored(5, high + 32, sums_bytes);
+}
+
+// The six tiles of three panels at a time, and then single panels.
+void multiply_deep(const GemmBlock & block) {
+    int64_t col = 0;
+    for (; col + 2 * kGemmCols < block.cols; col += 3 * kGemmCols) {
+        multiply_wide(block, col / 16);
+        multiply_wide(block, col / 16 + 3);
+    }
+    for (; col < block.cols; col += kGemmCols) {
+        multiply_panel(PanelProduct{block.segments.data(), 1, block.row_stride, block.rows,
+                                    block.packed + col * block.segments.front().depth, block.sums + col,
+                                    block.sums_stride, block.add, block.shift});
+    }
+}
+
 // Tiles read 16 rows. A block with fewer is copied, so that nothing past the last one is touched.
 void multiply_rest(const GemmBlock & block) {
     alignas(64) static thread_local Bf16 rows[kGemmRows * (kCachedDepth + kGemmDepth)];
@@ -103,6 +174,8 @@ void multiply_rest(const GemmBlock & block) {
 void multiply(const GemmBlock & block) {
     if (block.rows % 16 == 0 && block.cols <= kGemmCols) {
         multiply_in_one(block, &multiply_panel);
+    } else if (block.rows == kGemmRows && block.segments.size() == 1 && block.segments.front().depth > kCachedDepth) {
+        multiply_deep(block);
     } else if (block.rows % 16 == 0) {
         multiply_in_groups(block, &multiply_panel, [&](GemmSegment *, int64_t) { return block.row_stride; });
     } else {
@@ -122,8 +195,8 @@ void multiply_parts(const GemmBlock & block, int64_t part) {
 
 }  // namespace
 
-const GemmKernel kGemmAmx{"amx_bf16",      true,   &pack_columns_avx512, &pack_rows_avx512, &multiply,
-                          &multiply_parts, &begin, &TileConfig::release};
+const GemmKernel kGemmAmx{"amx_bf16", {192, 2048},     true,   &pack_columns_avx512, &pack_rows_avx512,
+                          &multiply,  &multiply_parts, &begin, &TileConfig::release};
 
 }  // namespace ltx
 

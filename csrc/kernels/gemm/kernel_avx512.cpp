@@ -119,8 +119,8 @@ void pack_rows_avx512(const Bf16 * weights, int64_t stride, int64_t cols, int64_
     }
 }
 
-const GemmKernel kGemmAvx512{"avx512_bf16", false,   &pack_columns_avx512, &pack_rows_avx512, &multiply, nullptr,
-                             &nothing,      &nothing};
+const GemmKernel kGemmAvx512{"avx512_bf16", kGemmPanel, false,   &pack_columns_avx512, &pack_rows_avx512, &multiply,
+                             nullptr,       &nothing,   &nothing};
 
 }  // namespace ltx
 

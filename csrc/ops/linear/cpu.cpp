@@ -11,10 +11,6 @@ namespace ltx {
 
 namespace {
 
-// A panel of columns of the weight stays in the second-level cache while all rows of x pass by: 256 columns times 2048
-// of the depth. More columns read x less often, more depth stores fewer partial sums.
-constexpr int64_t kPanelCols = kFinishedColumns;
-constexpr int64_t kPanelDepth = kPackedBytes / 2 / kPanelCols;
 // Rows whose partial sums are kept; then the panel is packed anew.
 constexpr int64_t kMaxRows = 2048;
 // Columns and depth that are decoded at a time, in the first-level cache.
@@ -48,20 +44,20 @@ void pack(const GemmKernel & kernel, const ggml_tensor * weight, Range cols, Ran
     }
 }
 
-// Rows times one panel of at most kPanelCols columns.
+// Rows times one panel of columns.
 void multiply_panel(const GemmKernel & kernel, const LinearSources & in, ggml_tensor * node, Range rows, Range cols) {
     GemmScratch & scratch = GemmScratch::of_thread();
     const int64_t width = round_up(cols.size(), kGemmCols);
     // An odd number of cache lines, or rows would fight for the same ones.
     const int64_t sums_stride = width + kGemmCols / 2;
     const int64_t depth = in.weight->ne[0];
-    const bool in_parts = depth > kPanelDepth;
-    Bf16 * packed = scratch.packed.get<Bf16>(width * std::min(depth, kPanelDepth));
+    const bool in_parts = depth > kernel.panel.depth;
+    Bf16 * packed = scratch.packed.get<Bf16>(width * std::min(depth, kernel.panel.depth));
     float * sums = in_parts ? scratch.partial.get<float>(round_up(rows.size(), kGemmRows) * sums_stride)
                             : scratch.sums.get<float>(kGemmRows * sums_stride);
     const auto stride = static_cast<int64_t>(in.x->nb[1] / sizeof(Bf16));
-    for (int64_t k = 0; k < depth; k += kPanelDepth) {
-        const Range part{k, std::min(depth, k + kPanelDepth)};
+    for (int64_t k = 0; k < depth; k += kernel.panel.depth) {
+        const Range part{k, std::min(depth, k + kernel.panel.depth)};
         pack(kernel, in.weight, cols, part, scratch, packed);
         for (int64_t row = rows.begin; row < rows.end; row += kGemmRows) {
             const int64_t count = std::min(kGemmRows, rows.end - row);
@@ -95,9 +91,9 @@ void multiply_share(const GemmKernel & kernel, ggml_tensor * node, int thread, i
     const Range cols{first_panel * kGemmCols, std::min(last_panel * kGemmCols, in.weight->ne[1])};
     const Range rows{first_block * kGemmRows, std::min(last_block * kGemmRows, tokens)};
     for (int64_t row = rows.begin; row < rows.end; row += kMaxRows) {
-        for (int64_t col = cols.begin; col < cols.end && !stopping(); col += kPanelCols) {
+        for (int64_t col = cols.begin; col < cols.end && !stopping(); col += kernel.panel.cols) {
             multiply_panel(kernel, in, node, {row, std::min(rows.end, row + kMaxRows)},
-                           {col, std::min(cols.end, col + kPanelCols)});
+                           {col, std::min(cols.end, col + kernel.panel.cols)});
         }
     }
 }

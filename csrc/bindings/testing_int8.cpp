@@ -134,9 +134,9 @@ py::array_t<int32_t> product(const Integers & x, const Integers & weights, const
     const int64_t width = round_up(cols, kInt8Cols);
     AlignedMemory packed, sums, scratch;
     const Int8Scope scope(kernel);
-    for (int64_t k = 0; k < depth; k += kInt8MaxDepth) {
-        const int64_t part = std::min(kInt8MaxDepth, depth - k);
-        auto * panels = packed.get<std::byte>(width * kInt8MaxDepth * kInt8PackedBytes);
+    for (int64_t k = 0; k < depth; k += kernel.panel.depth) {
+        const int64_t part = std::min(kernel.panel.depth, depth - k);
+        auto * panels = packed.get<std::byte>(width * kernel.panel.depth * kInt8PackedBytes);
         kernel.pack(weights.data() + k, depth, cols, part, panels);
         kernel.multiply({.x = x.data() + k,
                          .row_stride = depth,

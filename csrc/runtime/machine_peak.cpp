@@ -76,7 +76,7 @@ double kernel_peak(const GemmKernel & kernel, int threads) {
 // The same for integers, of the shape that our products give a kernel.
 double int8_kernel_peak(const Int8Kernel & kernel, int threads) {
     constexpr int64_t kIntegerCols = 256;
-    constexpr int64_t kIntegerDepth = kInt8MaxDepth;
+    constexpr int64_t kIntegerDepth = kInt8Panel.depth;
     const auto multiply = [&](int64_t begin, int64_t end) {
         for (int64_t thread = begin; thread < end; ++thread) {
             Buffer<int8_t> weights(kIntegerCols * kIntegerDepth), x(kInt8Rows * kIntegerDepth);
@@ -145,7 +145,7 @@ double copy_peak(const std::shared_ptr<Backend> & backend) {
 }  // namespace
 
 double measure_int8_peak(int threads) {
-    return int8_kernel_peak(int8_kernel(kInt8MaxDepth), threads);
+    return int8_kernel_peak(int8_kernel(kInt8Panel.depth), threads);
 }
 
 MachinePeak measure_peak(const std::shared_ptr<Backend> & backend) {

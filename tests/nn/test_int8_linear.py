@@ -51,7 +51,9 @@ def draw(seed: int, rows: int, columns: int) -> Array:
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-@pytest.mark.parametrize(("rows", "cols", "depth"), [(1, 1, 64), (48, 40, 1088), (45, 16, 2112)])
+@pytest.mark.parametrize(
+    ("rows", "cols", "depth"), [(1, 1, 64), (48, 40, 1088), (45, 16, 2112), (32, 232, 5184)]
+)
 def test_sums_are_exact(kernel: str, rows: int, cols: int, depth: int) -> None:
     rng = np.random.default_rng(1)
     x = rng.integers(-127, 128, (rows, depth)).astype(np.int8)

@@ -13,11 +13,12 @@ namespace ltx {
 
 inline constexpr int64_t kInt8Cols = 32;        // columns come in panels of this many
 inline constexpr int64_t kInt8Rows = 48;        // most rows of one multiply
-inline constexpr int64_t kInt8MaxDepth = 1024;  // most depth of one multiply
+inline constexpr int64_t kInt8MaxDepth = 4096;  // most depth of one multiply
 inline constexpr int64_t kInt8RowStep = 16;     // sums have room for rows up to a multiple of this
 // Some kernels widen to 16 bits.
 inline constexpr int64_t kInt8PackedBytes = 2;  // of a number of a whole panel, at most
-inline constexpr int64_t kInt8ScratchBytes = kInt8Rows * kInt8MaxDepth * 2;
+// Of rows that are widened, or too few for matrix registers.
+inline constexpr int64_t kInt8ScratchBytes = kInt8Rows * 1024 * 2;
 
 // Rounds values to integers of -127 to 127 and returns the scale that makes values of them; NaN, and zeros, where a
 // value is not finite.
@@ -30,7 +31,7 @@ struct Int8Block {
     int64_t rows;  // 1 to kInt8Rows
     const std::byte * packed;
     int64_t cols;
-    int64_t depth;  // a multiple of the kernel's step, at most kInt8MaxDepth
+    int64_t depth;  // a multiple of the kernel's step, at most that of its panel
     // [rows][sums_stride]; rows up to a whole kInt8RowStep and columns up to a whole panel get any values.
     int32_t * sums;
     int64_t sums_stride;  // in elements, a multiple of 16 and no less than the columns of whole panels
@@ -40,10 +41,10 @@ struct Int8Block {
 
 struct Int8Panel {
     int64_t cols;   // at most kFinishedColumns (ops/linear/finish.h)
-    int64_t depth;  // a multiple of kInt8MaxDepth
+    int64_t depth;  // at most kInt8MaxDepth
 };
 
-inline constexpr Int8Panel kInt8Panel{128, kInt8MaxDepth};
+inline constexpr Int8Panel kInt8Panel{128, 1024};
 
 struct Int8Kernel {
     std::string_view name;

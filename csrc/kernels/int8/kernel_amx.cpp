@@ -29,11 +29,11 @@ void begin() {
 
 }  // namespace
 
-// Deep panels, because sums that come and go from the cache with every part of the depth take longer than the products.
+// Deep panels, because sums that come and go with every part of the depth take longer than the products.
 const Int8Kernel kInt8Amx{"amx_int8",
                           kTileDepth,
                           kTileRows,
-                          {256, 4 * kInt8MaxDepth},
+                          {192, kInt8MaxDepth},
                           &pack_int8_avx512,
                           &multiply_on_tiles<Int8Tiles>,
                           &begin,

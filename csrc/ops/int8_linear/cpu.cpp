@@ -46,15 +46,6 @@ struct Range {
     int64_t size() const { return end - begin; }
 };
 
-// Columns of a part of the depth, packed for parts of at most kInt8MaxDepth, which follow each other.
-void pack_panel(const Int8Kernel & kernel, const ggml_tensor * weight, Range cols, Range depth, std::byte * packed) {
-    const int64_t width = round_up(cols.size(), kInt8Cols);
-    for (int64_t k = depth.begin; k < depth.end; k += kInt8MaxDepth) {
-        kernel.pack(integers_of(weight, cols.begin) + k, static_cast<int64_t>(weight->nb[1]), cols.size(),
-                    std::min(kInt8MaxDepth, depth.end - k), packed + (k - depth.begin) * width * kInt8PackedBytes);
-    }
-}
-
 // Rows times the columns of a panel.
 void multiply_panel(const Int8Kernel & kernel, const LinearSources & in, const ggml_tensor * scales, ggml_tensor * node,
                     Range rows, Range cols) {
@@ -62,7 +53,7 @@ void multiply_panel(const Int8Kernel & kernel, const LinearSources & in, const g
     const int64_t depth = in.weight->ne[0];
     const int64_t width = round_up(cols.size(), kInt8Cols);
     const int64_t sums_stride = width + kInt8RowStep;
-    const int64_t panel_depth = std::min(kernel.panel.depth, round_up(depth, kInt8MaxDepth));
+    const int64_t panel_depth = std::min(kernel.panel.depth, depth);
     auto * packed = scratch.packed.get<std::byte>(width * panel_depth * kInt8PackedBytes);
     auto * copies = scratch.decoded.get<std::byte>(kInt8ScratchBytes);
     const bool in_parts = depth > panel_depth;
@@ -71,22 +62,21 @@ void multiply_panel(const Int8Kernel & kernel, const LinearSources & in, const g
     float * values = scratch.sums.get<float>(width);
     for (int64_t first = 0; first < depth; first += panel_depth) {
         const Range part{first, std::min(depth, first + panel_depth)};
-        pack_panel(kernel, in.weight, cols, part, packed);
+        kernel.pack(integers_of(in.weight, cols.begin) + part.begin, static_cast<int64_t>(in.weight->nb[1]),
+                    cols.size(), part.size(), packed);
         for (int64_t row = rows.begin; row < rows.end; row += kernel.rows) {
             const int64_t count = std::min(kernel.rows, rows.end - row);
             int32_t * block = in_parts ? sums + (row - rows.begin) * sums_stride : sums;
-            for (int64_t k = part.begin; k < part.end; k += kInt8MaxDepth) {
-                kernel.multiply({.x = integers_of(in.x, row) + k,
-                                 .row_stride = static_cast<int64_t>(in.x->nb[1]),
-                                 .rows = count,
-                                 .packed = packed + (k - part.begin) * width * kInt8PackedBytes,
-                                 .cols = cols.size(),
-                                 .depth = std::min(kInt8MaxDepth, part.end - k),
-                                 .sums = block,
-                                 .sums_stride = sums_stride,
-                                 .add = k > 0,
-                                 .scratch = copies});
-            }
+            kernel.multiply({.x = integers_of(in.x, row) + part.begin,
+                             .row_stride = static_cast<int64_t>(in.x->nb[1]),
+                             .rows = count,
+                             .packed = packed,
+                             .cols = cols.size(),
+                             .depth = part.size(),
+                             .sums = block,
+                             .sums_stride = sums_stride,
+                             .add = part.begin > 0,
+                             .scratch = copies});
             for (int64_t r = 0; r < count && part.end == depth; ++r) {
                 float x_scale = 0.0f;
                 std::memcpy(&x_scale, integers_of(in.x, row + r) + depth, sizeof(x_scale));

@@ -30,14 +30,9 @@ void begin() {
 }  // namespace
 
 // Deep panels, because sums that come and go with every part of the depth take longer than the products.
-const Int8Kernel kInt8Amx{"amx_int8",
-                          kTileDepth,
-                          kTileRows,
-                          {192, kInt8MaxDepth},
-                          &pack_int8_avx512,
-                          &multiply_on_tiles<Int8Tiles>,
-                          &begin,
-                          &TileConfig::release};
+const Int8Kernel kInt8Amx{
+    "amx_int8", kTileDepth,          kTileRows, {192, kInt8MaxDepth}, &pack_int8_avx512, &multiply_on_tiles<Int8Tiles>,
+    &begin,     &TileConfig::release};
 
 }  // namespace ltx
 

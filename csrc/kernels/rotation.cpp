@@ -1,5 +1,7 @@
 #include "kernels/rotation.h"
 
+#include "kernels/cpu_features.h"
+#include "kernels/int8/int8_kernels.h"
 #include "kernels/simd.h"
 
 namespace ltx {
@@ -46,6 +48,16 @@ LTX_TARGET_CLONES void rotate_row(float * values, int64_t count, int64_t group) 
 }  // namespace
 
 void rotate_groups(int64_t group, std::span<float> values) {
+#if defined(LTX_INT8_KERNELS)
+    // Clang's vectors for short steps take half as long again as gcc's.
+    static const bool in_registers = has_avx512_vnni();
+    if (in_registers && group == kRotationGroup) {
+        for (size_t begin = 0; begin < values.size(); begin += kRotationGroup) {
+            rotate_group_avx512(values.data() + begin);
+        }
+        return;
+    }
+#endif
     rotate_row(values.data(), static_cast<int64_t>(values.size()), group);
 }
 

@@ -81,6 +81,56 @@ void round_int8_row_avx512(const float * values, float scale, int8_t * integers,
     }
 }
 
+namespace {
+
+// One factor of the rotation for fours of which each value comes from another vector. The sums of rotate_fours
+// (kernels/rotation.cpp) in the same order, so the same bits; half of a sum is exact.
+inline void rotate_vectors(__m512 & w, __m512 & x, __m512 & y, __m512 & z) {
+    const __m512 sum = _mm512_add_ps(_mm512_add_ps(w, x), _mm512_add_ps(y, z));
+    const __m512 half = _mm512_mul_ps(sum, _mm512_set1_ps(0.5f));
+    const __m512 last = _mm512_sub_ps(half, w);
+    w = _mm512_sub_ps(half, z);
+    z = last;
+    const __m512 third = _mm512_sub_ps(half, x);
+    x = _mm512_sub_ps(half, y);
+    y = third;
+}
+
+// The same for fours within each vector: neighbours, or quarters.
+inline __m512 rotate_neighbours(__m512 v) {
+    const __m512 pairs = _mm512_add_ps(v, _mm512_permute_ps(v, 0xb1));
+    const __m512 sum = _mm512_add_ps(pairs, _mm512_permute_ps(pairs, 0x4e));
+    return _mm512_sub_ps(_mm512_mul_ps(sum, _mm512_set1_ps(0.5f)), _mm512_permute_ps(v, 0x1b));
+}
+
+inline __m512 rotate_quarters(__m512 v) {
+    const __m512 pairs = _mm512_add_ps(v, _mm512_shuffle_f32x4(v, v, 0xb1));
+    const __m512 sum = _mm512_add_ps(pairs, _mm512_shuffle_f32x4(pairs, pairs, 0x4e));
+    return _mm512_sub_ps(_mm512_mul_ps(sum, _mm512_set1_ps(0.5f)), _mm512_shuffle_f32x4(v, v, 0x1b));
+}
+
+}  // namespace
+
+void rotate_group_avx512(float * values) {
+    __m512 v[16];
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) {
+        v[i] = rotate_quarters(rotate_neighbours(_mm512_loadu_ps(values + 16 * i)));
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 16; i += 4) {
+        rotate_vectors(v[i], v[i + 1], v[i + 2], v[i + 3]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+        rotate_vectors(v[i], v[i + 4], v[i + 8], v[i + 12]);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) {
+        _mm512_storeu_ps(values + 16 * i, v[i]);
+    }
+}
+
 }  // namespace ltx
 
 #endif

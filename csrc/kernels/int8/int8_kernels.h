@@ -15,7 +15,8 @@ void pack_int8_avx512(const int8_t * weights, int64_t stride, int64_t cols, int6
 
 // values / scale to the nearest integers, of a finite row with a scale that is not 0, as round_to_int8 defines them.
 void round_int8_row_avx512(const float * values, float scale, int8_t * integers, int64_t count);
-// A group of kRotationGroup values (kernels/rotation.h).
+
+// Rotates a group of kRotationGroup values in place, as rotate_groups does (kernels/rotation.h).
 void rotate_group_avx512(float * values);
 
 }  // namespace ltx

@@ -10,6 +10,7 @@
     python tools/bench.py attention --tokens 1024 6144 14080
     python tools/bench.py guidance --processes 2 --rounds 7
     python tools/bench.py loading
+    python tools/bench.py clip --size 512x320x33
     python tools/bench.py transformer --profile --weights bf16
     python tools/bench.py machine
 
@@ -32,6 +33,9 @@ the threads of one together.
 
 `loading` is of ours alone: from the start of an interpreter to the first step of a transformer of
 48 blocks in q8_0, 20 GB of zeros that take no room on the disk.
+
+`clip` is of ours alone: a whole clip from a kept prompt to its file, and what of it is outside the
+networks.
 """
 
 from __future__ import annotations
@@ -48,7 +52,15 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from benchmarks import attention, machine, reference, reference_decoder, text_encoding, writing
+from benchmarks import (
+    attention,
+    clip,
+    machine,
+    reference,
+    reference_decoder,
+    text_encoding,
+    writing,
+)
 from benchmarks.reference import Arrays, Call
 from benchmarks.sides import Benchmark, OurCall, measure_memory, ours_of, time_sides
 from numpy.typing import NDArray
@@ -345,6 +357,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--tokens", nargs="+", type=int, default=(1024, 6144, 14080))
     command = commands.add_parser("loading", parents=[common])
     command.add_argument("--blocks", type=int, default=48)
+    command = commands.add_parser("clip", parents=[common])
+    command.add_argument("--blocks", type=int, default=2)
+    command.add_argument("--size", type=partial(_numbers, separator="x"), default=(512, 320, 33))
     commands.add_parser("machine", parents=[common])
     return parser
 
@@ -366,6 +381,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             attention.measure(options)
         elif options.command == "loading":
             measure_loading(options)
+        elif options.command == "clip":
+            clip.measure(options)
         else:
             benchmark = options.make(options)
             if options.ours:

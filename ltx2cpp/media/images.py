@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections import deque
 from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from PIL.PngImagePlugin import PngInfo
 
 _FRAME_NAME = re.compile(r"\d{5,}\.png")
+# Of frames that are written next to each other: a third of the default's time for 15 % more bytes.
+_FOLDER_COMPRESSION = 3
+_FOLDER_THREADS = 2
 
 
 def is_frame_file(path: Path) -> bool:
@@ -46,7 +51,8 @@ def write_png_folder(
 
     Args:
         path: name of the folder; frames of an earlier run there are replaced.
-        frames: pictures ``(height, width, 3)``, taken one at a time.
+        frames: pictures ``(height, width, 3)``, taken one at a time, of which a few wait to be
+            written.
         comment: text chunk ``comment`` of the first picture.
 
     Returns:
@@ -56,17 +62,27 @@ def write_png_folder(
         OutputError: the folder cannot be written or holds other files; nothing is left.
     """
     count = 0
-    with atomic_folder(path, may_replace=is_frame_file) as temporary:
+    waiting: deque[Future[None]] = deque()
+    with (
+        atomic_folder(path, may_replace=is_frame_file) as temporary,
+        ThreadPoolExecutor(_FOLDER_THREADS, thread_name_prefix="ltx2cpp-png") as pool,
+    ):
         for count, frame in enumerate(frames, start=1):
+            if len(waiting) > _FOLDER_THREADS:
+                waiting.popleft().result()
             text = _text_chunk(comment) if count == 1 else None
-            _save(temporary / f"{count - 1:05d}.png", frame, text)
+            name = temporary / f"{count - 1:05d}.png"
+            # A copy, because whoever gives the frames may draw the next ones into the same array.
+            waiting.append(pool.submit(_save, name, frame.copy(), text, _FOLDER_COMPRESSION))
+        for each in waiting:
+            each.result()
     return count
 
 
-def _save(path: Path, frame: NDArray[np.uint8], text: PngInfo | None) -> None:
+def _save(path: Path, frame: NDArray[np.uint8], text: PngInfo | None, compression: int = 6) -> None:
     from PIL import Image
 
-    Image.fromarray(frame).save(path, format="PNG", pnginfo=text)
+    Image.fromarray(frame).save(path, format="PNG", pnginfo=text, compress_level=compression)
 
 
 def _text_chunk(comment: str) -> PngInfo:

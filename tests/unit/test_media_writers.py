@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -10,6 +12,7 @@ import weakref
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -20,6 +23,7 @@ from safetensors.numpy import load_file
 
 from ltx2cpp import media
 from ltx2cpp.errors import ArgumentError, OutputError, ShapeError
+from ltx2cpp.media import images
 from ltx2cpp.values import Audio
 
 Frames = NDArray[np.uint8]
@@ -187,6 +191,37 @@ def test_png_folder_holds_the_exact_frames_in_order(tmp_path: Path) -> None:
     assert np.array_equal(np.stack([np.asarray(Image.open(file)) for file in files]), frames)
     assert media.read_parameters(saved.path) == PARAMETERS
     assert saved.size_bytes == sum(file.stat().st_size for file in files)
+
+
+def test_png_folder_takes_frames_that_are_drawn_into_one_array(tmp_path: Path) -> None:
+    frames = clip()
+
+    def chunks() -> Iterator[Frames]:
+        canvas = np.empty_like(frames[:1])
+        for frame in frames:
+            canvas[0] = frame
+            yield canvas
+
+    saved = media.save_video(target(tmp_path, "frames/"), chunks(), frame_rate=24)
+    files = sorted(saved.path.iterdir())
+    assert np.array_equal(np.stack([np.asarray(Image.open(file)) for file in files]), frames)
+
+
+@pytest.mark.parametrize("failing", [0, 4, 8])
+def test_png_folder_without_room_for_a_frame_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    save = images._save
+
+    def run_out(path: Path, *arguments: Any) -> None:
+        if path.name == f"{failing:05d}.png":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        save(path, *arguments)
+
+    monkeypatch.setattr(images, "_save", run_out)
+    with pytest.raises(OutputError, match="No space left"):
+        media.save_video(target(tmp_path, "frames/"), [clip()], frame_rate=24)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_png_holds_one_exact_frame(tmp_path: Path) -> None:

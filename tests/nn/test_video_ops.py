@@ -160,7 +160,8 @@ def convolved(x: Array, weight: Array, bias: Array) -> Array:
     return np.asarray(out + bias.astype(np.float64))
 
 
-# Widths of the smallest fixture; channels that fill vectors; neither; more than go together.
+# Widths of the smallest fixture; channels that fill vectors; neither; more than go together; rows
+# of whole blocks.
 @pytest.mark.parametrize(
     ("inside", "out", "frames", "height", "width"),
     [
@@ -169,6 +170,7 @@ def convolved(x: Array, weight: Array, bias: Array) -> Array:
         (33, 17, 1, 1, 1),
         (48, 130, 2, 7, 9),
         (300, 70, 1, 3, 4),
+        (33, 40, 2, 3, 64),
     ],
 )
 @pytest.mark.parametrize("taps", [9, 27])

@@ -8,6 +8,7 @@
 #include "base/pages.h"
 #include "base/stopping.h"
 #include "kernels/gemm/gemm.h"
+#include "kernels/gemm/scratch.h"
 #include "kernels/simd.h"
 #include "ops/conv3d/conv3d.h"
 
@@ -33,18 +34,6 @@ struct TapOrder {
         return tap / 3 * 3 * channels + 3 * begin + tap % 3 * together(begin) + channel - begin;
     }
 };
-
-struct alignas(64) CacheLine {
-    Bf16 values[32];
-};
-
-Bf16 * values_of(std::vector<CacheLine> & lines, int64_t count) {
-    const auto needed = static_cast<size_t>((count + 31) / 32);
-    if (lines.size() < needed) {
-        lines.resize(needed);
-    }
-    return lines.front().values;
-}
 
 // [channels][taps] -> [taps][kGemmDepth], zeros behind the last channel.
 void separate_taps(const Bf16 * __restrict kernel, int64_t taps, int64_t channels, Bf16 * __restrict separated) {
@@ -76,9 +65,8 @@ void prefetch_kernels(const Bf16 * kernels, int64_t count) {
 // Output channels [first, first + cols) of weights (out, in, taps), one panel.
 void pack_kernels(const GemmKernel & kernel, const Bf16 * weights, int64_t in, const TapOrder & order, int64_t first,
                   int64_t cols, Bf16 * packed) {
-    static thread_local std::vector<CacheLine> separated_lines;
     const int64_t stride = order.taps * kGemmDepth;
-    Bf16 * separated = values_of(separated_lines, stride * kGemmCols);
+    Bf16 * separated = GemmScratch::of_thread().decoded.get<Bf16>(stride * kGemmCols);
     for (int64_t channel = 0; channel < order.channels; channel += kGemmDepth) {
         for (int64_t col = 0; col < cols; ++col) {
             const Bf16 * kernels = weights + ((first + col) * in + channel) * order.taps;
@@ -205,13 +193,14 @@ void conv3d_direct_cpu(ggml_tensor * dst, int thread, int num_threads, void * /*
     const int64_t block_shares = num_threads / panel_shares;
     // From the first result of a frame to its last one, the padding between rows included.
     const int64_t positions = (dst->ne[2] - 1) * pitch + dst->ne[1];
-    const int64_t frame_blocks = (positions + kGemmRows - 1) / kGemmRows;
+    // Rows of whole blocks are taken by themselves, which leaves that padding out.
+    const int64_t row_blocks = dst->ne[1] % kGemmRows == 0 ? dst->ne[1] / kGemmRows : 0;
+    const int64_t frame_blocks = row_blocks > 0 ? row_blocks * dst->ne[2] : (positions + kGemmRows - 1) / kGemmRows;
     const RowRange own_panels =
         rows_of_thread(panels, static_cast<int>(thread % panel_shares), static_cast<int>(panel_shares));
     const RowRange own_blocks = rows_of_thread(frame_blocks * dst->ne[3], static_cast<int>(thread / panel_shares),
                                                static_cast<int>(block_shares));
     const std::vector<GemmSegment> segments = segments_of(padded, order);
-    static thread_local std::vector<CacheLine> packed_lines;
     const int64_t panel_size = order.depth() * kGemmCols;
     alignas(64) float sums[kGemmRows * kGemmCols];
     const int64_t at_once = panels_at_once(order);
@@ -219,7 +208,7 @@ void conv3d_direct_cpu(ggml_tensor * dst, int thread, int num_threads, void * /*
         const int64_t end = std::min(begin + at_once, own_panels.end);
         const auto first_col = [&](int64_t panel) { return panel * kGemmCols; };
         const auto cols = [&](int64_t panel) { return std::min(kGemmCols, out_channels - first_col(panel)); };
-        Bf16 * packed = values_of(packed_lines, (end - begin) * panel_size);
+        Bf16 * packed = GemmScratch::of_thread().packed.get<Bf16>((end - begin) * panel_size);
         for (int64_t panel = begin; panel < end; ++panel) {
             pack_kernels(kernel, static_cast<const Bf16 *>(weight->data), weight->ne[0] / params.taps, order,
                          first_col(panel), cols(panel), packed + (panel - begin) * panel_size);
@@ -232,7 +221,9 @@ void conv3d_direct_cpu(ggml_tensor * dst, int thread, int num_threads, void * /*
         }
         for (int64_t index = own_blocks.begin; index < own_blocks.end && !stopping(); ++index) {
             const int64_t frame = index / frame_blocks;
-            const int64_t first = index % frame_blocks * kGemmRows;
+            const int64_t block = index % frame_blocks;
+            const int64_t first =
+                row_blocks > 0 ? block / row_blocks * pitch + block % row_blocks * kGemmRows : block * kGemmRows;
             // The last block of a frame moves back until it is full, because full blocks need no copy.
             const int64_t start = std::max<int64_t>(0, std::min(first, positions - kGemmRows));
             for (int64_t panel = begin; panel < end; ++panel) {

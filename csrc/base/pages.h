@@ -16,8 +16,8 @@ void release_pages(const void * begin, size_t size);
 
 inline constexpr size_t kHugePage = size_t{1} << 21;
 
-// Asks for large pages behind memory, which should begin at a multiple of kHugePage: what is
-// meant to stay in a cache then lies evenly in it, because small pages come from anywhere.
+// Asks for large pages behind memory, as far as whole ones fit. What begins at a multiple of kHugePage and is meant to
+// stay in a cache lies evenly in it then, because small pages come from anywhere.
 void prefer_huge_pages(void * begin, size_t size);
 
 // Gives back what the allocator keeps of freed memory, where it can be asked to.

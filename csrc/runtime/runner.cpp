@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/pages.h"
 #include "ggml-alloc.h"
 #include "kernels/registry.h"
 
@@ -32,6 +33,18 @@ void write_constant(const std::string & name, ggml_tensor * tensor, const std::v
         throw Error("graph constant '", name, "' takes ", ggml_nelements(tensor), " numbers, got ", values.size());
     }
     ggml_backend_tensor_set(tensor, values.data(), 0, ggml_nbytes(tensor));
+}
+
+// The tensors of a graph lie in one piece of memory. Products read all rows of one again for each panel of columns, and
+// with small pages they are more than the processor remembers the places of.
+void prefer_huge_pages_behind(ggml_cgraph * graph) {
+    for (int i = 0; i < ggml_graph_n_nodes(graph); ++i) {
+        const ggml_tensor * node = ggml_graph_node(graph, i);
+        if (!node->view_src) {
+            prefer_huge_pages(ggml_backend_buffer_get_base(node->buffer), ggml_backend_buffer_get_size(node->buffer));
+            return;
+        }
+    }
 }
 
 // Passes of guidance alternate between a plain graph, one that leaves attention out and one with isolated streams.
@@ -105,6 +118,9 @@ void Runner::place(Prepared & prepared) {
     }
     if (activation_bytes() != before) {
         prepared_.clear();
+        if (backend_->is_cpu()) {
+            prefer_huge_pages_behind(prepared.compute_graph);
+        }
     }
 }
 

@@ -8,6 +8,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 files=${1:-200000}
 build=$PWD/build/checks
+# The tiny model of the tests, beside the checkout.
+fixtures=$PWD/../shared/fixtures/A
 export LTX2CPP_GGML_CACHE_DIR="$build/ggml"
 export CMAKE_BUILD_PARALLEL_LEVEL="${CMAKE_BUILD_PARALLEL_LEVEL:-$(nproc)}"
 # Compiled objects are found again by the next run.
@@ -53,12 +55,17 @@ lint() {
   PATH=$build/plain/bin:$PATH tools/checks/lint.sh
 }
 
-# Every other Python script beside this one is a check of its own.
+# The other Python scripts beside this one are checks of their own, but one, which another imports.
 single_checks() {
-  local script PATH=$build/plain/bin:$PATH
+  local script arguments PATH=$build/plain/bin:$PATH
   "$build/plain/bin/pip" install --quiet -r tools/checks/requirements-server.txt
   for script in tools/checks/*.py; do
-    [ "$script" = tools/checks/fuzz.py ] || step "$script" "$build/plain/bin/python" "$script"
+    arguments=()
+    case ${script##*/} in
+      fuzz.py | full_disk.py) continue ;;
+      address_space.py | signals.py) arguments=("$fixtures") ;;
+    esac
+    step "$script" "$build/plain/bin/python" "$script" "${arguments[@]}"
   done
 }
 

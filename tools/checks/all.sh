@@ -58,7 +58,7 @@ lint() {
 # The other Python scripts beside this one are checks of their own, but one, which another imports.
 single_checks() {
   local script arguments PATH=$build/plain/bin:$PATH
-  "$build/plain/bin/pip" install --quiet -r tools/checks/requirements-server.txt
+  "$build/plain/bin/pip" install --quiet -r tools/checks/requirements-server.txt 'ltx2cpp[ray,fsspec]'
   for script in tools/checks/*.py; do
     arguments=()
     case ${script##*/} in

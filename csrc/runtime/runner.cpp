@@ -36,7 +36,7 @@ void write_constant(const std::string & name, ggml_tensor * tensor, const std::v
 }
 
 // The tensors of a graph lie in one piece of memory. Products read all rows of one again for each panel of columns, and
-// with small pages they are more than the processor remembers the places of.
+// in small pages these are more than the processor's table of addresses (TLB) holds.
 void prefer_huge_pages_behind(ggml_cgraph * graph) {
     for (int i = 0; i < ggml_graph_n_nodes(graph); ++i) {
         const ggml_tensor * node = ggml_graph_node(graph, i);

@@ -103,7 +103,7 @@ def _clip(
         **{name: (spent, spent) for name, spent in parts.items()},
         "whole": (whole, whole - computed),
         "numbered PNG files instead": (pictures, pictures),
-        "of it from the call to the steps": (observer.steps_began - start,) * 2,
+        "from the call to the first step": (observer.steps_began - start,) * 2,
     }
 
 
